@@ -1,0 +1,93 @@
+"""The exceptions and warnings that Octavo raises, and the exit code that each one means.
+
+    OctavoError                     3  the run failed
+    ├── ExportError                 3  the architecture cannot be exported, or the graph differs from torch
+    └── InputError                  2  something that you gave
+        ├── CheckpointError         2  the folder or hub id that is to be quantized
+        ├── RecipeError             2  the recipe, its layer rules, the target
+        ├── DataError               2  rows, columns, labels, encodings
+        ├── ArtifactError           2  the folder that Octavo wrote, or was asked to write
+        ├── HardwareError           2  an artifact that this CPU would run wrongly
+        └── MissingExtraError       2  an optional dependency that is not installed
+
+A message is one line: what is wrong, where, what was found, what is allowed, what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class OctavoError(Exception):
+    """One problem, told in one line. `exit_code` is what the command line returns for it."""
+
+    exit_code = 3
+
+    def __init__(
+        self, what: str, *, where: object = None, got: object = None, allowed: object = None, then: object = None
+    ) -> None:
+        """Join the parts that are given: `what`, `where` (a place), `got`, `allowed`, `then` (the next step)."""
+        parts = [what if where is None else f"{what} in {where}"]
+        parts += [
+            f"{name}: {value}"
+            for name, value in (("got", got), ("allowed", allowed), ("next", then))
+            if value is not None
+        ]
+        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+class ExportError(OctavoError):
+    """The architecture cannot be exported, or the exported graph does not compute what torch computes."""
+
+
+class InputError(OctavoError):
+    """Something that the user gave: a path, a file, an option."""
+
+    exit_code = 2
+
+
+class CheckpointError(InputError):
+    """The checkpoint is not there, not complete, or not of a kind that can be quantized."""
+
+
+class RecipeError(InputError):
+    """A recipe, one of its layer rules, or a target that does not exist."""
+
+
+class DataError(InputError):
+    """A data file that cannot be read as examples of the task."""
+
+
+class ArtifactError(InputError):
+    """An artifact that is damaged, unknown, or in the way."""
+
+
+class HardwareError(InputError):
+    """This CPU would compute the artifact wrongly."""
+
+
+class MissingExtraError(InputError):
+    """A dependency of an optional part is not installed."""
+
+
+class OctavoWarning(UserWarning):
+    """Something that the user should know and that does not stop the work."""
+
+
+def raise_together(problems: Sequence[OctavoError]) -> None:
+    """Raise the only problem, or all of them as one error with a line each; do nothing without one."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        error = type(problems[0])("")
+        error.args = ("\n".join(str(problem) for problem in problems),)
+        raise error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known names as one string, led by the closest one where the spelling is near."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(known)
+    return f"{listed} (did you mean {close[0]!r}?)" if close else listed

@@ -1,0 +1,1 @@
+"""ONNX graphs: exporting them, finding their layers, rewriting them. Nothing here runs one."""

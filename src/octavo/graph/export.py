@@ -1,0 +1,112 @@
+"""A torch model to one clean ONNX graph, through `transformers.exporters`.
+
+"Clean": standard operators, dynamic batch and length, no metadata, and names that say where a node comes from. A node
+is called `<module path>/<operator>` (with `_2`, `_3` where one module has several), its output carries the node's name,
+and a weight is `<module path>.weight`. Nothing of the machine is in it, so the same model gives the same graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from octavo.errors import ExportError
+
+OPSETS = (23, 22, 21, 20)  # in the order they are tried; 23 has `Attention`, 20 is the oldest with `Gelu`
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], opset: int) -> ir.Model:
+    """Export a torch model.
+
+    Args:
+        model: a transformers model in evaluation mode, float32.
+        sample: input name -> int64 tensor [batch, length]; at least 2 x 3, and with a padded row, or the exporter
+            takes the dimension or the mask for a constant.
+        outputs: the names that the graph's outputs must have.
+        opset: the ONNX operator set, one of `OPSETS`.
+
+    Raises:
+        ExportError: the exporter fails, or gives other outputs.
+    """
+    import torch
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    shapes = {name: dict.fromkeys(range(tensor.ndim), torch.export.Dim.AUTO) for name, tensor in sample.items()}
+    config = OnnxConfig(dynamic=True, dynamic_shapes=shapes, opset_version=opset)
+    with _quiet():
+        try:
+            exported = OnnxExporter().export(model, dict(sample), config).program
+        except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ExportError("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
+    found = tuple(str(value.name) for value in exported.graph.outputs)
+    if found != outputs:
+        raise ExportError("the exported graph has other outputs", got=", ".join(found), allowed=", ".join(outputs))
+    return tidy(exported, opset)
+
+
+def tidy(model: ir.Model, opset: int) -> ir.Model:
+    """Name every node and value by its module path, drop the metadata, keep standard operators only; in place."""
+    passes.InlinePass()(model)
+    passes.RemoveUnusedFunctionsPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+    graph = model.graph
+    seen: Counter[str] = Counter()
+    for node in graph:
+        scope = _module_path(node.metadata_props.get(_SCOPES))
+        stem = f"{scope}/{node.op_type}"
+        seen[stem] += 1
+        node.name = stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
+        for index, value in enumerate(node.outputs):
+            if not value.is_graph_output():
+                value.name = node.name if index == 0 else f"{node.name}:{index}"
+    for value in (*graph.inputs, *graph.outputs):
+        _name_dimensions(value)
+    passes.ClearMetadataAndDocStringPass()(model)
+    model.producer_name, model.producer_version, model.doc_string = "octavo", None, None
+    graph.name = "octavo"
+    model.opset_imports[""] = opset
+    return model
+
+
+def _module_path(scopes: str | None) -> str:
+    """The module that a node belongs to: scopes are nested, outermost first, and end with the FX node's own name."""
+    names = [name for name in ast.literal_eval(scopes)[:-1] if name] if scopes else []
+    return str(names[-1]) if names and not names[-1].startswith("_empty_nn_module_stack") else ""
+
+
+def _name_dimensions(value: ir.Value) -> None:
+    """Call the dynamic dimensions of inputs and outputs `batch` and `length`, whatever torch called its symbols."""
+    if value.shape is None:
+        return
+    names = ("batch", "length")
+    value.shape = ir.Shape(
+        [
+            dim if isinstance(dim, int) else (names[axis] if axis < len(names) else f"dim_{axis}")
+            for axis, dim in enumerate(value.shape)
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter from printing: torch.onnx writes to stdout, and warns of what nobody can act on."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,91 @@
+"""The layers of a graph: every Linear and Embedding, by its torch module path.
+
+A Linear is a MatMul or Gemm with a constant matrix, an Embedding a Gather of rows of a constant table. One path may
+have several call sites (ALBERT runs one layer many times), and several paths may read one weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+Kind = Literal["linear", "embedding"]
+_HEADS = {"classifier", "pooler", "pre_classifier", "score", "qa_outputs", "lm_head", "cls", "summary", "logits_proj"}
+_ATTENTION = {"attention", "attn", "self_attn", "self_attention"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Linear or an Embedding.
+
+    `path` is its module path, `nodes` its call sites, `weight` the constant that they read (float32; a Linear's is
+    [in, out], or [out, in] where `transposed`; an Embedding's [rows, width]).
+    """
+
+    path: str
+    kind: Kind
+    nodes: tuple[ir.Node, ...]
+    weight: ir.Value
+    transposed: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the weight."""
+        return int(np.prod(self.weight.shape.numpy())) if self.weight.shape else 0
+
+    @property
+    def part(self) -> str:
+        """Where in a transformer it stands: embedding, attention, feed-forward or head."""
+        if self.kind == "embedding":
+            return "embedding"
+        names = set(self.path.split("."))
+        if names & _HEADS:
+            return "head"
+        return "attention" if names & _ATTENTION else "feed-forward"
+
+    def matrix(self) -> NDArray[np.float32]:
+        """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
+        assert self.weight.const_value is not None
+        weight = self.weight.const_value.numpy()
+        return weight.T if self.transposed else weight
+
+
+def find_layers(model: ir.Model) -> tuple[Layer, ...]:
+    """Every layer of the graph, in the order in which the graph first runs it."""
+    found: dict[tuple[str, str], Layer] = {}
+    for node in model.graph:
+        site = _as_layer(node)
+        if site is None:
+            continue
+        key = (site.path, str(site.weight.name))
+        known = found.get(key)
+        found[key] = site if known is None else Layer(
+            site.path, site.kind, (*known.nodes, node), site.weight, site.transposed
+        )
+    return tuple(found.values())
+
+
+def _as_layer(node: ir.Node) -> Layer | None:
+    """The node as a layer with one call site, or None where it is none."""
+    path = str(node.name).rpartition("/")[0]
+    if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
+        table, indices = node.inputs
+        if _is_matrix(table) and not (indices is not None and indices.const_value is not None):
+            return Layer(path, "embedding", (node,), table)
+    if node.op_type == "MatMul" and _is_matrix(node.inputs[1]):
+        return Layer(path, "linear", (node,), node.inputs[1])
+    if node.op_type == "Gemm" and _is_matrix(node.inputs[1]) and not node.attributes.get_int("transA", 0):
+        plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+        if plain:
+            return Layer(path, "linear", (node,), node.inputs[1], bool(node.attributes.get_int("transB", 0)))
+    return None
+
+
+def _is_matrix(value: ir.Value | None) -> bool:
+    """Whether the value is a constant float32 matrix."""
+    tensor = value.const_value if value is not None else None
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2

@@ -1,0 +1,159 @@
+"""Writes int8 into a graph: a float layer's nodes are replaced by integer ones, in standard ONNX operators.
+
+It decides nothing and computes no scale: it is given codes and scales and says how the graph reads them. ONNX Runtime
+fuses the nodes of a dynamic Linear (DynamicQuantizeLinear, MatMulInteger, Cast, Mul) into one kernel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.graph.layers import Layer
+from octavo.quant.affine import Quantized
+
+ROW_ZERO_POINT = 32  # 32 of 255 codes for what an activation function lets through below zero (-0.17 for Gelu)
+
+
+def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
+    """Read int8 rows and give them their scale: `Cast(Gather(codes, ids)) * Gather(scales, ids)`; in place.
+
+    `table.codes` int8 [rows, width], `table.scale` float32 [rows, 1].
+    """
+    codes = _constant(model, f"{layer.path}.weight_int8", table.codes)
+    scales = _constant(model, f"{layer.path}.weight_scale", table.scale)
+    for node in layer.nodes:
+        ids = node.inputs[1]
+        rows = _node("Gather", [codes, ids], f"{node.name}_rows", axis=0)
+        row_scales = _node("Gather", [scales, ids], f"{node.name}_scales", axis=0)
+        real = _node("Cast", [rows.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        _replace(model, node, [rows, row_scales, real], ("Mul", [real.outputs[0], row_scales.outputs[0]]))
+    _drop_if_unread(model, layer.weight)
+
+
+def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> None:
+    """Multiply in integers, the input quantized as it comes, with one scale and zero point per tensor; in place.
+
+    `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that read
+    the same value (query, key and value).
+    """
+    codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
+    scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        quantized = _quantize_once(model, x, node)
+        integer = _node("MatMulInteger", [quantized.outputs[0], codes, quantized.outputs[2]], f"{node.name}_integer")
+        real = _node("Cast", [integer.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        joint = _node("Mul", [quantized.outputs[1], scale], f"{node.name}_scale")
+        nodes, product = [integer, real, joint], [real.outputs[0], joint.outputs[0]]
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if bias is None:
+            _replace(model, node, nodes, ("Mul", product))
+        else:
+            scaled = _node("Mul", product, f"{node.name}_product")
+            _replace(model, node, [*nodes, scaled], ("Add", [scaled.outputs[0], bias]))
+    _drop_if_unread(model, layer.weight)
+
+
+def lower_row_linear(
+    model: ir.Model,
+    layer: Layer,
+    weight: Quantized,
+    lowest: float,
+) -> None:
+    """Multiply in integers, with one scale per token for an input that is bounded below by `lowest`; in place.
+
+    With m the largest number of a token and z = `ROW_ZERO_POINT`, the token's scale is
+
+        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
+
+    so that both m and `lowest` are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows
+    no scale per row, and what it returns has to be multiplied: by S s_w (S the largest s, s_w the weight's scales), which
+    ONNX Runtime does while it multiplies, then by s / S for each token.
+    """
+    codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
+    weight_scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    width, outputs = weight.codes.shape
+    span = _constant(model, "row_span", np.array(1 / (255 - ROW_ZERO_POINT), np.float32))
+    floor = _constant(model, f"{layer.path}.lowest_scale", np.array(max(-lowest / ROW_ZERO_POINT, 1e-9), np.float32))
+    zero = _constant(model, "row_zero_point", np.array(ROW_ZERO_POINT, np.uint8))
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        nodes: list[ir.Node] = []
+
+        def add(operator: str, inputs: list[ir.Value | None], suffix: str, **attributes: int) -> ir.Value:
+            made = _node(operator, inputs, f"{node.name}_{suffix}", **attributes)  # noqa: B023 - called in this turn
+            nodes.append(made)  # noqa: B023
+            return made.outputs[0]
+
+        flat = add("Reshape", [x, _constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
+        largest = add("ReduceMax", [flat, _constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
+        scale = add("Max", [add("Mul", [largest, span], "span"), floor], "row_scale")
+        zero_points = add("Expand", [zero, add("Shape", [scale], "count")], "zero_points")
+        quantized = add("QuantizeLinear", [flat, scale, zero_points], "codes", axis=0)
+        largest_scale = add("ReduceMax", [scale], "largest_scale", keepdims=0)
+        relative = add("Div", [scale, largest_scale], "relative")
+        column = add("Reshape", [relative, _constant(model, "column", np.array([-1, 1], np.int64))], "column")
+        integer = add("MatMulInteger", [quantized, codes, zero], "integer")
+        real = add("Cast", [integer], "cast", to=ir.DataType.FLOAT)
+        product = add("Mul", [real, add("Mul", [largest_scale, weight_scale], "scale")], "product")
+        rows = add("Mul", [product, column], "scaled")
+        leading = add("Shape", [x], "leading", end=-1)
+        last = _constant(model, f"width_{outputs}", np.array([outputs], np.int64))
+        shape = add("Concat", [leading, last], "shape", axis=0)
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if bias is not None:
+            rows = add("Add", [rows, bias], "biased")
+        _replace(model, node, nodes, ("Reshape", [rows, shape]))
+    _drop_if_unread(model, layer.weight)
+
+
+def _quantize_once(model: ir.Model, x: ir.Value, before: ir.Node) -> ir.Node:
+    """The DynamicQuantizeLinear that reads `x`, written before the node where there is none yet."""
+    for node in x.consumers():
+        if node.op_type == "DynamicQuantizeLinear":
+            return node
+    node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}_quantized")
+    for value, suffix in zip(node.outputs, ("codes", "scale", "zero_point"), strict=True):
+        value.name = f"{x.name}_{suffix}"
+    model.graph.insert_before(before, node)
+    return node
+
+
+def _node(operator: str, inputs: list[ir.Value | None], name: str, **attributes: int) -> ir.Node:
+    node = ir.node(operator, inputs, attributes, name=name)
+    node.outputs[0].name = name
+    return node
+
+
+def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[str, list[ir.Value | None]]) -> None:
+    """Put `nodes` and a last one in the place of `old`; the last one takes over its output, name and all."""
+    operator, inputs = last
+    output, name = old.outputs[0], old.outputs[0].name
+    final = ir.node(operator, inputs, name=f"{str(old.name).rpartition('/')[0]}/{operator}_int8")
+    final.outputs[0].shape, final.outputs[0].type = output.shape, output.type
+    model.graph.insert_before(old, [*nodes, final])
+    ir.convenience.replace_all_uses_with(output, final.outputs[0], replace_graph_outputs=True)
+    model.graph.remove(old, safe=True)
+    final.outputs[0].name = name
+
+
+def _constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """An initializer of that name; a call site that comes second finds the one of the first."""
+    known = model.graph.initializers.get(name)
+    if known is not None and known.const_value is not None and np.array_equal(known.const_value.numpy(), array):
+        return known
+    while name in model.graph.initializers:
+        name += "_"
+    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype  # type: ignore[union-attr]
+    model.graph.register_initializer(value)
+    return value
+
+
+def _drop_if_unread(model: ir.Model, value: ir.Value) -> None:
+    if not value.consumers() and not value.is_graph_output():
+        model.graph.initializers.pop(str(value.name))

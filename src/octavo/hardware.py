@@ -1,0 +1,144 @@
+"""What this CPU has, what is safe on it, and the CPUs that an artifact can be made for.
+
+What counts for int8 is one question: can a product of unsigned activations and signed 8-bit weights saturate?
+x86 without VNNI multiplies with `vpmaddubsw`, which adds two neighbouring u8 x s8 products in 16 bits: 2 x 255 x 127 =
+64,770 does not fit into 32,767, 2 x 255 x 64 = 32,640 does. VNNI (`vpdpbusd`) and ARM's dot product add in 32 bits.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from octavo.errors import RecipeError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor that this process runs on. `features` are flags as the Linux kernel spells them."""
+
+    name: str
+    machine: str
+    features: frozenset[str]
+    cores: int
+
+    @property
+    def kind(self) -> str:
+        """The most specific target that describes this processor."""
+        if self.machine in {"arm64", "aarch64"}:
+            return "arm64"
+        for target, needed in (
+            ("avx512_vnni", {"avx512_vnni"}),
+            ("avx_vnni", {"avx_vnni"}),
+            ("avx512", {"avx512f", "avx512bw"}),
+            ("avx2", {"avx2"}),
+        ):
+            if needed <= self.features:
+                return target
+        return "any"
+
+    @property
+    def saturates(self) -> bool:
+        """Whether a u8 x s8 product with 8-bit weights can saturate here."""
+        return TARGETS[self.kind].saturates
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of CPU that an artifact is made for; `saturates`: 8-bit u8 x s8 products can saturate on it."""
+
+    name: str
+    saturates: bool
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("any", saturates=True),
+        Target("avx2", saturates=True),
+        Target("avx_vnni", saturates=False),
+        Target("avx512", saturates=True),
+        Target("avx512_vnni", saturates=False),
+        Target("arm64", saturates=False),
+    )
+}
+
+
+def find_target(name: str) -> Target:
+    """The target of that name; `auto` is the CPU that this process runs on.
+
+    Raises:
+        RecipeError: there is no such target.
+    """
+    if name == "auto":
+        return TARGETS[this_cpu().kind]
+    if name not in TARGETS:
+        raise RecipeError("unknown target", got=name, allowed=did_you_mean(name, ["auto", *TARGETS]))
+    return TARGETS[name]
+
+
+@cache
+def this_cpu() -> Cpu:
+    """The processor of this machine; `cores` are those that this process may use."""
+    name, features = platform.processor() or platform.machine(), frozenset[str]()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields: dict[str, str] = {}
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+        name = fields.get("model name", name)
+        features = frozenset((fields.get("flags") or fields.get("Features") or "").split())
+    elif platform.system() == "Darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features"]
+        lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+        name = lines[0] if lines else name
+        features = frozenset(" ".join(lines[1:]).lower().replace("avx1.0", "avx").split())
+    return Cpu(name, platform.machine().lower(), features, usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the quota of its control group (v2 or v1), rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(Path("/"))
+    return max(1, min(cores, math.ceil(quota))) if quota else cores
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """CPUs that the control group of this process grants, the smallest on its path; None where nothing limits it.
+
+    `cpu.max` holds "quota period" in microseconds, or "max period" (Linux, Documentation/admin-guide/cgroup-v2.rst).
+    """
+    membership = root / "proc/self/cgroup"
+    own = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
+    quotas = []
+    for line in own:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            folder = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            folder = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        for part in ("", *Path(path).parts[1:]):
+            folder = folder / part
+            quotas += _quota_of(folder)
+    return min(quotas, default=None)
+
+
+def _quota_of(folder: Path) -> list[float]:
+    """The quota set on one control group folder, in CPUs; empty where there is none."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="utf-8").strip()
+        return [int(quota) / int(period)] if quota not in {"max", "-1"} else []
+    except (OSError, ValueError):
+        return []

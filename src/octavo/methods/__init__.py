@@ -1,0 +1,67 @@
+"""What can be done to a graph: one file per method, one table. A method is a function of a graph and a recipe.
+
+    apply(model: onnx_ir.Model, recipe: Recipe, target: Target) -> Applied
+
+It leaves the graph that it is given alone, and accounts for every layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from octavo.hardware import Target
+from octavo.recipe import Recipe
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+METHODS = {
+    "float": "octavo.methods.float:leave_float",
+    "dynamic": "octavo.methods.dynamic:quantize_dynamic",
+}
+
+
+@dataclass(frozen=True)
+class LayerOutcome:
+    """What became of one layer.
+
+    `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the weight,
+    signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of an int8
+    Linear, "tensor" or "token".
+    """
+
+    path: str
+    kind: str
+    part: str
+    dtype: str
+    reason: str
+    parameters: int
+    bytes: int
+    weight_bits: int | None = None
+    activation: str | None = None
+    error_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A graph that a method has made, and what became of each layer. `exact_u8s8`: needs a CPU that does not saturate."""
+
+    model: ir.Model
+    layers: tuple[LayerOutcome, ...]
+    exact_u8s8: bool = False
+
+
+class Apply(Protocol):
+    """The signature of a method."""
+
+    def __call__(self, model: ir.Model, recipe: Recipe, target: Target) -> Applied:
+        """Make the graph that the recipe asks for."""
+
+
+def find_method(name: str) -> Apply:
+    """The function behind a method's name, imported on first use."""
+    module, _, attribute = METHODS[name].partition(":")
+    function: Apply = getattr(import_module(module), attribute)
+    return function

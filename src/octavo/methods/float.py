@@ -1,0 +1,30 @@
+"""`float`: the graph as it was exported. The baseline takes the same road as every candidate."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from octavo.errors import RecipeError
+from octavo.graph.layers import Layer, find_layers
+from octavo.hardware import Target
+from octavo.methods import Applied, LayerOutcome
+from octavo.recipe import Recipe, kept_as
+
+
+def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:
+    """Account for the layers and change nothing.
+
+    Raises:
+        RecipeError: a layer rule matches nothing, or asks for int8.
+    """
+    layers = find_layers(model)
+    for rule in kept_as(recipe, [layer.path for layer in layers]).values():
+        if rule.keep != "float":
+            raise RecipeError("the method float keeps every layer float", got=f"{rule.match}: {rule.keep}")
+    return Applied(model, tuple(float_outcome(layer, "the method is float") for layer in layers))
+
+
+def float_outcome(layer: Layer, reason: str) -> LayerOutcome:
+    """The outcome of a layer that stays as it is."""
+    size = layer.parameters
+    return LayerOutcome(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)

@@ -1,0 +1,113 @@
+"""Recipes: what is to be done to a model, as data. It knows nothing of how a method works.
+
+A recipe is frozen and hashable, and goes to TOML and back:
+
+    method = "dynamic"
+
+    [[layers]]
+    match = "*.attention.output.dense"   # a glob on the module path
+    keep = "float"                       # "float" or "int8"; the last rule that matches a layer wins
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
+
+Method = Literal["float", "dynamic"]
+METHODS: tuple[str, ...] = get_args(Method)
+RESERVED = ("static", "weight-only", "qat")  # names that are taken, for methods that do not exist yet
+
+
+class LayerRule(BaseModel):
+    """Layers whose module path matches the glob `match` are kept as `keep` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    match: str
+    keep: Literal["float", "int8"]
+
+
+class Recipe(BaseModel):
+    """A method, its settings, and rules for single layers.
+
+    `granularity` says how much of an activation shares one scale when it is quantized: `"tensor"`, all of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: Method = "dynamic"
+    granularity: Literal["tensor"] = "tensor"
+    layers: tuple[LayerRule, ...] = ()
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, which `from_toml` reads back equal."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Recipe:
+        """Read a recipe from a file.
+
+        Raises:
+            RecipeError: the file is not there, is not TOML, or does not describe a recipe; every problem has a line.
+        """
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError("no such recipe file", where=path) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RecipeError("the recipe is not readable as TOML", where=path, got=error) from None
+        return recipe_from(table, where=path)
+
+
+def recipe_from(table: dict[str, Any], where: object = "the recipe") -> Recipe:
+    """Check a table of settings and make the recipe of it.
+
+    Raises:
+        RecipeError: an unknown key, method or value; every problem has a line.
+    """
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise_together([_problem(detail, where) for detail in error.errors()])
+        raise  # raise_together has raised: a ValidationError has at least one detail
+
+
+def _problem(detail: Any, where: object) -> OctavoError:
+    """One finding of pydantic, told as Octavo tells problems."""
+    place, got = ".".join(str(part) for part in detail["loc"]), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        known = LayerRule.model_fields if len(detail["loc"]) > 1 else Recipe.model_fields
+        return RecipeError("unknown key", where=where, got=place, allowed=did_you_mean(str(detail["loc"][-1]), known))
+    if place == "method":
+        if got in RESERVED:
+            return RecipeError("this method does not exist yet", where=where, got=got, allowed=", ".join(METHODS))
+        return RecipeError("unknown method", where=where, got=got, allowed=did_you_mean(str(got), METHODS))
+    if detail["type"] == "literal_error":
+        return RecipeError(f"{place} has an unknown value", where=where, got=got, allowed=detail["ctx"]["expected"])
+    return RecipeError(f"{place}: {detail['msg']}", where=where, got=got)
+
+
+def kept_as(recipe: Recipe, paths: Sequence[str]) -> dict[str, LayerRule]:
+    """The rule that decides each module path, for the paths that any rule matches; the last match wins.
+
+    Raises:
+        RecipeError: a pattern matches no layer.
+    """
+    decided: dict[str, LayerRule] = {}
+    problems: list[OctavoError] = []
+    for rule in recipe.layers:
+        matched = fnmatch.filter(paths, rule.match)
+        if not matched:
+            problems.append(
+                RecipeError("a layer rule matches nothing", got=rule.match, allowed=did_you_mean(rule.match, paths))
+            )
+        decided.update(dict.fromkeys(matched, rule))
+    raise_together(problems)
+    return decided
