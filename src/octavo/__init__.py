@@ -1,1 +1,88 @@
-"""Octavo."""
+"""Octavo makes a Hugging Face transformer small and fast on CPU, and proves that it still works.
+
+The public names are imported on first use: `import octavo` imports neither torch nor transformers, nor anything heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from octavo.artifact import Artifact, open_artifact, verify
+    from octavo.build import quantize
+    from octavo.data import Example, read_examples
+    from octavo.errors import (
+        ArtifactError,
+        CheckpointError,
+        DataError,
+        ExportError,
+        HardwareError,
+        InputError,
+        MissingExtraError,
+        OctavoError,
+        OctavoWarning,
+        RecipeError,
+    )
+    from octavo.evaluation.comparison import Comparison, compare
+    from octavo.predictor import Predictor, load, predict
+    from octavo.recipe import LayerRule, Recipe
+
+_HOMES = {
+    "octavo.artifact": ("Artifact", "open_artifact", "verify"),
+    "octavo.build": ("quantize",),
+    "octavo.data": ("Example", "read_examples"),
+    "octavo.errors": (
+        "ArtifactError",
+        "CheckpointError",
+        "DataError",
+        "ExportError",
+        "HardwareError",
+        "InputError",
+        "MissingExtraError",
+        "OctavoError",
+        "OctavoWarning",
+        "RecipeError",
+    ),
+    "octavo.evaluation.comparison": ("Comparison", "compare"),
+    "octavo.predictor": ("Predictor", "load", "predict"),
+    "octavo.recipe": ("LayerRule", "Recipe"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArtifactError",
+    "CheckpointError",
+    "Comparison",
+    "DataError",
+    "Example",
+    "ExportError",
+    "HardwareError",
+    "InputError",
+    "LayerRule",
+    "MissingExtraError",
+    "OctavoError",
+    "OctavoWarning",
+    "Artifact",
+    "Predictor",
+    "Recipe",
+    "RecipeError",
+    "compare",
+    "load",
+    "open_artifact",
+    "predict",
+    "quantize",
+    "read_examples",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'octavo' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

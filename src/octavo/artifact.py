@@ -1,0 +1,262 @@
+"""The folder that Octavo writes: a model, its tokenizer, and `octavo.json`, which says all there is to know about it.
+
+Written aside and moved into place, so that an interrupted write leaves nothing. Opening one needs neither torch nor
+onnx_ir.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from octavo.errors import ArtifactError, HardwareError
+from octavo.hardware import TARGETS, this_cpu
+from octavo.recipe import Recipe
+from octavo.signature import Signature
+
+MANIFEST = "octavo.json"
+SCHEMA = 1
+CARD = "README.md"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileRecord(_Record):
+    """A file of the artifact."""
+
+    bytes: int
+    sha256: str
+
+
+class LayerRecord(_Record):
+    """What became of one layer; see `octavo.methods.LayerOutcome` for the fields."""
+
+    path: str
+    kind: str
+    part: str
+    dtype: str
+    reason: str
+    parameters: int
+    bytes: int
+    weight_bits: int | None = None
+    activation: str | None = None
+    error_db: float | None = None
+
+
+class SourceRecord(_Record):
+    """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights."""
+
+    name: str
+    dtype: str
+    bytes: int
+    sha256: str
+
+
+class HostRecord(_Record):
+    """Where it was made."""
+
+    cpu: str
+    kind: str
+    packages: dict[str, str]
+
+
+class PassRecord(_Record):
+    """A rewrite of the float graph and how often it applied."""
+
+    name: str
+    applied: int
+
+
+class ExportRecord(_Record):
+    """The float graph: its opset, why not a newer one, and its largest difference from torch at each shape."""
+
+    opset: int
+    note: str | None = None
+    differences: dict[str, float]
+
+
+class Manifest(_Record):
+    """`octavo.json`."""
+
+    octavo: Literal[1] = SCHEMA
+    version: str
+    recipe: Recipe
+    target: str
+    exact_u8s8: bool
+    signature: Signature
+    source: SourceRecord
+    export: ExportRecord
+    passes: tuple[PassRecord, ...]
+    layers: tuple[LayerRecord, ...]
+    host: HostRecord
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model_file(self) -> Path:
+        """The ONNX model."""
+        return self.folder / "model.onnx"
+
+    @property
+    def bytes(self) -> int:
+        """What inference needs: every file but the card."""
+        return sum(record.bytes for record in self.manifest.files.values()) + (self.folder / MANIFEST).stat().st_size
+
+    @property
+    def tokenizer_json(self) -> str:
+        """The tokenizer, for the Rust library."""
+        return (self.folder / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def open_artifact(folder: str | Path) -> Artifact:
+    """Read `octavo.json` and see that every file is there with its size.
+
+    Raises:
+        ArtifactError: it is no artifact, of an unknown schema version, damaged, or not complete.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError("this is not an artifact of Octavo", where=folder, got=f"no {MANIFEST}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        manifest = Manifest.model_validate_json(text)
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise _unreadable(path, error) from None
+    for name, record in manifest.files.items():
+        file = folder / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != record.bytes:
+            raise ArtifactError(
+                "the artifact is not complete",
+                where=file,
+                got="no such file" if size is None else f"{size} bytes",
+                allowed=f"{record.bytes} bytes",
+                then="make it again with octavo quantize",
+            )
+    return Artifact(folder, manifest)
+
+
+def verify(artifact: Artifact) -> None:
+    """Compare the hash of every file with the manifest.
+
+    Raises:
+        ArtifactError: a file was changed.
+    """
+    for name, record in artifact.manifest.files.items():
+        if sha256_of(artifact.folder / name) != record.sha256:
+            raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
+
+
+def check_cpu(manifest: Manifest) -> str | None:
+    """Refuse an artifact that this CPU would compute wrongly; return a note where it is merely slower, else None.
+
+    Raises:
+        HardwareError: products of its 8-bit weights saturate here.
+    """
+    cpu = this_cpu()
+    if manifest.exact_u8s8 and cpu.saturates:
+        raise HardwareError(
+            f"made for {manifest.target}: its products of 8-bit weights saturate on this CPU, which has no VNNI, and "
+            "answers would be wrong without any error",
+            got=f"{cpu.name} ({cpu.kind})",
+            then=f"make it again with --target {cpu.kind} (or --target any)",
+        )
+    int8 = any(layer.activation for layer in manifest.layers)
+    if int8 and cpu.saturates and manifest.target != "any" and not TARGETS[manifest.target].saturates:
+        return f"made for {manifest.target}; this CPU ({cpu.kind}) has no int8 instructions and will be slower"
+    if int8 and not cpu.saturates and TARGETS[manifest.target].saturates and manifest.target != "any":
+        return f"made for {manifest.target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
+    return None
+
+
+@contextlib.contextmanager
+def writing(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its place when all went well and vanishes when not.
+
+    Raises:
+        ArtifactError: something is there already and `force` is not set, or it is no artifact.
+    """
+    check_free(folder, force=force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        aside.chmod(0o755)  # mkdtemp makes folders that only their owner can read
+        yield aside
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+            folder.rename(old / "old")
+            aside.rename(folder)
+            shutil.rmtree(old)
+        else:
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """See that an artifact may be written to `folder`, before the work starts.
+
+    Raises:
+        ArtifactError: something is there already and `force` is not set, or it is no artifact.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
+    if not force:
+        raise ArtifactError("the output exists", got=folder, then="name another output, or replace it with --force")
+
+
+def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:
+    """Write `octavo.json` over all files that are in the folder, then the card, which is outside the hashes."""
+    files = {
+        path.name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())
+    }
+    manifest = Manifest(files=files, **fields)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    for path in folder.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    return manifest
+
+
+def sha256_of(*files: Path) -> str:
+    """The hash of the files' contents, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if place == "octavo":
+            return ArtifactError(
+                "unknown schema version", where=path, got=first["input"], allowed=SCHEMA, then="install a newer octavo"
+            )
+        return ArtifactError(f"{MANIFEST} is not valid", where=path, got=f"{place}: {first['msg']}")
+    return ArtifactError(f"{MANIFEST} is not readable", where=path, got=error)

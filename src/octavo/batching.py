@@ -1,0 +1,72 @@
+"""Length-sorted batches under a token budget, and padding. It knows token ids and nothing of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.signature import Signature
+
+IntArray = NDArray[np.int64]
+TOKEN_BUDGET = 4096  # tokens of a batch, padding included
+MAX_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row as the model reads it. `ids` and `type_ids` have the row's own length; `unknown` counts [UNK]."""
+
+    ids: Sequence[int]
+    type_ids: Sequence[int]
+    truncated: bool = False
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that run together: `rows` are their positions in the input, `inputs` name -> int64 [batch, length]."""
+
+    rows: tuple[int, ...]
+    inputs: dict[str, IntArray]
+
+
+def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[tuple[int, ...]]:
+    """Group rows of similar length, shortest first, so that rows x longest row stays within the budget.
+
+    A row longer than the budget is a batch of its own. Each row is in exactly one batch.
+    """
+    batches: list[tuple[int, ...]] = []
+    current: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
+        if current and ((len(current) + 1) * lengths[row] > token_budget or len(current) == MAX_ROWS):
+            batches.append(tuple(current))
+            current = []
+        current.append(row)
+    return [*batches, tuple(current)] if current else batches
+
+
+def make_batches(
+    encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET
+) -> list[Batch]:
+    """Plan and pad."""
+    plan = plan_batches([len(row.ids) for row in encoded], token_budget)
+    return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
+
+
+def pad(rows: Sequence[Encoded], signature: Signature) -> dict[str, IntArray]:
+    """The inputs that the model has, each int64 [batch, longest row], padded on the right."""
+    shape = (len(rows), max(len(row.ids) for row in rows))
+    arrays = {
+        "input_ids": np.full(shape, signature.pad_token_id, np.int64),
+        "attention_mask": np.zeros(shape, np.int64),
+        "token_type_ids": np.zeros(shape, np.int64),
+    }
+    for index, row in enumerate(rows):
+        length = len(row.ids)
+        arrays["input_ids"][index, :length] = row.ids
+        arrays["attention_mask"][index, :length] = 1
+        arrays["token_type_ids"][index, :length] = row.type_ids
+    return {name: arrays[name] for name in signature.input_names}

@@ -1,0 +1,239 @@
+"""A checkpoint and a recipe to an artifact: the one road that every method takes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
+from octavo.card import write_card
+from octavo.errors import ExportError, OctavoError, OctavoWarning, RecipeError, did_you_mean
+from octavo.hardware import find_target, this_cpu
+from octavo.methods import find_method
+from octavo.progress import Progress, Silent
+from octavo.recipe import Recipe, recipe_from
+from octavo.signature import Signature
+from octavo.source import Source, load_model, read_source, require_torch
+from octavo.tasks import find_task
+from octavo.tokenizer import differing_text
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
+TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
+
+
+def quantize(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    recipe: Recipe | str | Path = "dynamic",
+    target: str = "auto",
+    task: str | None = None,
+    tokenizer: str | Path | None = None,
+    labels: Sequence[str] = (),
+    opset: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Make an artifact of a checkpoint.
+
+    Args:
+        checkpoint: a Hugging Face folder, or a hub id.
+        output: the folder to write. An interrupted write leaves nothing there.
+        recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`).
+        target: the CPU to make it for; `auto` is this one, `any` is safe on all.
+        task: overrides the task that the checkpoint's config tells.
+        tokenizer: a folder to take the tokenizer from.
+        labels: names in id order.
+        opset: the ONNX operator set; by default the newest that runs.
+        force: replace an artifact that is there.
+        progress: hears of every step.
+
+    Raises:
+        OctavoError: see `octavo.errors` for the kinds.
+    """
+    say, output = progress or Silent(), Path(output)
+    check_free(output, force=force)
+    chosen, cpu = _as_recipe(recipe), find_target(target)
+    say.start("reading the checkpoint")
+    source = read_source(
+        checkpoint, task=task, tokenizer=Path(tokenizer) if tokenizer else None, labels=tuple(labels)
+    )
+    find_task(source.signature.task)
+    require_torch()
+    if tokenizer is None and (text := differing_text(source.tokenizer_json, source.folder)) is not None:
+        warnings.warn(
+            f"{source.folder}: tokenizer.json, which Octavo uses, splits {text!r} otherwise than AutoTokenizer does; "
+            "check do_lower_case and strip_accents in tokenizer_config.json",
+            OctavoWarning,
+            stacklevel=2,
+        )
+    model = load_model(source)
+    graph, exported, passes = _export_checked(model, source.signature, opset, say)
+    say.start(f"method {chosen.method}")
+    applied = find_method(chosen.method)(graph, chosen, cpu)
+    say.start("writing the artifact")
+    with writing(output, force=force) as aside:
+        _save_graph(applied.model, aside / "model.onnx")
+        (aside / "config.json").write_text(
+            json.dumps(source.config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
+        (aside / "tokenizer.json").write_text(source.tokenizer_json, encoding="utf-8")
+        for name, content in source.side_files.items():
+            (aside / name).write_bytes(content)
+        _answer_once(aside / "model.onnx", source.signature)
+        fields: dict[str, Any] = {
+            "version": version("octavo"),
+            "recipe": chosen,
+            "target": cpu.name,
+            "exact_u8s8": applied.exact_u8s8,
+            "signature": source.signature,
+            "source": {
+                "name": _plain_name(source),
+                "dtype": source.weights.dtype,
+                "bytes": source.bytes,
+                "sha256": sha256_of(*source.weights.files),
+            },
+            "export": exported,
+            "passes": passes,
+            "layers": [asdict(layer) for layer in applied.layers],
+            "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
+        }
+        write_manifest(aside, fields, write_card(fields, source.folder))
+    return open_artifact(output)
+
+
+def _as_recipe(recipe: Recipe | str | Path) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if str(recipe).endswith(".toml"):
+        return Recipe.from_toml(Path(recipe))
+    return recipe_from({"method": str(recipe)})
+
+
+def _export_checked(
+    model: Any, signature: Signature, opset: int | None, say: Progress
+) -> tuple[ir.Model, dict[str, Any], list[dict[str, Any]]]:
+    """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
+
+    Returns the optimized graph, the export record, and what the passes did.
+
+    Raises:
+        ExportError: none does; the message is that of the newest opset tried.
+    """
+    import torch
+
+    from octavo.graph.export import OPSETS, export_graph
+    from octavo.graph.passes import drop_unattended_rows
+
+    if opset is not None and opset not in OPSETS:
+        raise RecipeError("unknown opset", got=opset, allowed=did_you_mean(str(opset), map(str, OPSETS)))
+    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, model.config.vocab_size).items()}
+    failure: ExportError | None = None
+    for version_number in (opset,) if opset else OPSETS:
+        say.start(f"exporting (opset {version_number})")
+        try:
+            graph = export_graph(model, sample, signature.output_names, version_number)
+            passes = [{"name": "drop_unattended_rows", "applied": drop_unattended_rows(graph)}]
+            differences = _compare_with_torch(model, graph, signature)
+        except ExportError as error:
+            failure = failure or error
+            continue
+        note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
+        return graph, {"opset": version_number, "note": note, "differences": differences}, passes
+    assert failure is not None
+    raise failure
+
+
+def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
+    """The largest difference between the float graph and torch, at several shapes.
+
+    Raises:
+        ExportError: a shape fails or differs by more than the tolerance; the message names it.
+    """
+    from octavo.engines.onnxruntime import open_session
+    from octavo.engines.torch import TorchSession
+
+    reference = TorchSession(model)
+    with tempfile.TemporaryDirectory() as folder:
+        _save_graph(graph, Path(folder) / "float.onnx")
+        try:
+            session = open_session(Path(folder) / "float.onnx")
+        except OctavoError as error:
+            raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+    differences = {}
+    longest = signature.max_length
+    for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
+        inputs = probe(signature, rows, length, model.config.vocab_size)
+        shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
+        expected = reference.run(inputs)
+        try:
+            found = session.run(inputs)
+        except OctavoError as error:
+            raise ExportError(f"the exported graph does not run at {shape}", got=error) from None
+        difference = float(np.max(np.abs(expected - found))) if expected.shape == found.shape else float("inf")
+        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
+        if not difference <= allowed:
+            raise ExportError(
+                f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
+            )
+        differences[shape] = difference
+    return differences
+
+
+def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
+    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more."""
+    generator = np.random.default_rng(rows * 1000 + length)
+    ids = generator.integers(0, vocabulary, (rows, length))
+    ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
+    mask = np.ones((rows, length), np.int64)
+    types = np.zeros((rows, length), np.int64)
+    types[:, length // 2 :] = 1
+    for row in range(1, rows):
+        mask[row, max(1, length - 2 * row) :] = 0
+    ids[mask == 0] = signature.pad_token_id
+    types[mask == 0] = 0
+    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return {name: arrays[name] for name in signature.input_names}
+
+
+def _save_graph(model: ir.Model, path: Path) -> None:
+    import onnx_ir as ir
+
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
+
+
+def _answer_once(model: Path, signature: Signature) -> None:
+    """Load the file that was written and run it, so that nothing is handed over that does not run."""
+    from octavo.engines.onnxruntime import open_session
+
+    found = open_session(model).run(probe(signature, 2, min(8, signature.max_length), 2))
+    if not np.isfinite(found).all():
+        raise ExportError("the quantized model answers with values that are not finite", where=model)
+
+
+def _plain_name(source: Source) -> str:
+    """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
+    return source.folder.resolve().name if Path(source.name).exists() else source.name
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime", "tokenizers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

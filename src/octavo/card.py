@@ -1,0 +1,64 @@
+"""The model card that goes with an artifact: what it is, what became of its layers, how to run it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+_CARD = """---
+library_name: octavo
+{licence}tags: [onnx, {method}, cpu]
+---
+# {name}, {method}, for {target}
+
+Made by Octavo {version} from `{name}` ({dtype}, {source_mib:.1f} MiB as it was stored).
+
+{summary}
+
+{safety}
+
+```python
+import octavo
+predict = octavo.load("this folder")
+predict("...")                 # or a pair: predict(("...", "..."))
+```
+
+Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and returns
+{outputs} (float32); `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens.
+"""
+
+
+def write_card(fields: dict[str, Any], source_folder: Path) -> str:
+    """The card as Markdown, from the fields of the manifest and the licence that the checkpoint's own card names."""
+    signature, recipe = fields["signature"], fields["recipe"]
+    counts = Counter((layer["dtype"], layer["reason"]) for layer in fields["layers"])
+    summary = "\n".join(f"- {count} layers {dtype}: {reason}" for (dtype, reason), count in counts.items())
+    if fields["exact_u8s8"]:
+        safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
+    else:
+        safety = "No integer product of it can saturate on any CPU."
+    return _CARD.format(
+        licence=_licence(source_folder),
+        name=fields["source"]["name"],
+        method=recipe.method,
+        target=fields["target"],
+        version=fields["version"],
+        dtype=fields["source"]["dtype"],
+        source_mib=fields["source"]["bytes"] / 2**20,
+        summary=summary,
+        safety=safety,
+        inputs=", ".join(f"`{name}`" for name in signature.input_names),
+        outputs=", ".join(f"`{name}`" for name in signature.output_names),
+        pad=signature.pad_token_id,
+        max_length=signature.max_length,
+    )
+
+
+def _licence(folder: Path) -> str:
+    """The `license:` line of the checkpoint's own card: a quantized model is under its model's licence."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
+    found = re.search(r"\A---\n.*?^(license: *\S+)\s*$.*?^---$", text, re.MULTILINE | re.DOTALL)
+    return f"{found[1]}\n" if found else ""

@@ -1,0 +1,254 @@
+"""Predictions from an artifact (ONNX Runtime) or a checkpoint (torch): session, tokenizer and task in one callable."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.artifact import MANIFEST, check_cpu, open_artifact
+from octavo.batching import Encoded, make_batches
+from octavo.engines import Session, find_engine
+from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.signature import Signature
+from octavo.tasks import Task, find_task
+
+WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
+_UNKNOWN_SHARE = 0.1
+_ENOUGH_TOKENS = 50
+
+
+@dataclass
+class Counts:
+    """What a predictor has seen: rows, rows cut at the limit, tokens, and unknown ones among them."""
+
+    rows: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    unknown: int = 0
+
+
+class Predictor:
+    """Answers texts; may be called from several threads at once.
+
+    `predictor("text")` gives a list with one prediction, a pair (a tuple, or a mapping with `text` and `text_pair`) one
+    prediction, a list of these a list, any other iterable an iterator that holds `WINDOW` rows at a time: the shapes of
+    Hugging Face's pipelines.
+    """
+
+    def __init__(self, session: Session, tokenizer_json: str, signature: Signature) -> None:
+        """Join a session with the tokenizer and signature that belong to its model."""
+        self.session = session
+        self.signature = signature
+        self.counts = Counts()
+        self._task: Task = find_task(signature.task)
+        self._tokenizer = self._task.make_tokenizer(tokenizer_json, signature)
+        self._lock = threading.Lock()
+        self._warned = False
+
+    def __call__(self, inputs: Any) -> Any:
+        """Predict; see the class for what comes back.
+
+        Raises:
+            DataError: an input is neither a text nor a pair; the message names its position.
+        """
+        if isinstance(inputs, str):
+            return list(self.stream([inputs]))
+        if isinstance(inputs, (tuple, Mapping)):
+            return next(self.stream([inputs]))
+        if isinstance(inputs, list):
+            return list(self.stream(inputs))
+        if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
+            return self.stream(inputs)
+        return self._task.parse_row(inputs)  # raises, with what is allowed
+
+    def stream(self, rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """Predictions in the order of the rows."""
+        source, position = iter(rows), 0
+        while window := list(islice(source, WINDOW)):
+            parsed = []
+            for offset, row in enumerate(window):
+                try:
+                    parsed.append(self._task.parse_row(row))
+                except DataError as error:
+                    raise DataError(str(error), where=f"row {position + offset}") from None
+            encoded = self._task.encode(self._tokenizer, parsed, self.signature)
+            self._count(encoded)
+            yield from self._task.decode(self.run(encoded), self.signature)
+            position += len(window)
+
+    def run(self, encoded: list[Encoded]) -> NDArray[np.float32]:
+        """The model's outputs [rows, ...] for encoded rows, run in length-sorted batches, in the order given."""
+        batches = make_batches(encoded, self.signature)
+        parts = [self.session.run(batch.inputs) for batch in batches]
+        found = np.empty((len(encoded), *parts[0].shape[1:]), np.float32)
+        for batch, part in zip(batches, parts, strict=True):
+            found[list(batch.rows)] = part
+        return found
+
+    def _count(self, encoded: list[Encoded]) -> None:
+        with self._lock:
+            self.counts.rows += len(encoded)
+            self.counts.truncated += sum(row.truncated for row in encoded)
+            self.counts.tokens += sum(len(row.ids) for row in encoded)
+            self.counts.unknown += sum(row.unknown for row in encoded)
+            share = self.counts.unknown / max(1, self.counts.tokens)
+            warn = not self._warned and self.counts.tokens >= _ENOUGH_TOKENS and share > _UNKNOWN_SHARE
+            self._warned |= warn
+        if warn:
+            warnings.warn(unknown_warning(share), OctavoWarning, stacklevel=4)
+
+
+def unknown_warning(share: float) -> str:
+    """What to say about a high share of unknown tokens."""
+    return (
+        f"{share:.0%} of the tokens are unknown to the tokenizer: is it this model's, and are the texts in its language "
+        "and normalized as it expects (lower-casing with strip_accents takes Hangul apart)?"
+    )
+
+
+def load(
+    path: str | Path, *, engine: str = "auto", threads: int | None = None, max_length: int | None = None
+) -> Predictor:
+    """Load an artifact, or a checkpoint (which runs in torch, in float32).
+
+    Args:
+        path: the folder.
+        engine: for artifacts: `auto` or `onnxruntime`.
+        threads: threads of one run; by default as many as this process may use cores.
+        max_length: cut inputs at fewer tokens than the model allows.
+
+    Raises:
+        ArtifactError: the artifact is damaged.
+        HardwareError: this CPU would compute it wrongly.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    path = Path(path)
+    if not (path / MANIFEST).exists() and (path / "config.json").exists():
+        return _load_checkpoint(path, engine, threads, max_length)
+    artifact = open_artifact(path)
+    note = check_cpu(artifact.manifest)
+    if note:
+        warnings.warn(note, OctavoWarning, stacklevel=2)
+    session = find_engine(engine)(artifact.model_file, threads)
+    return Predictor(session, artifact.tokenizer_json, lower_limit(artifact.manifest.signature, max_length))
+
+
+def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
+    from octavo.source import load_model, read_source, require_torch
+
+    if engine not in {"auto", "torch"}:
+        raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
+    source = read_source(path)
+    find_task(source.signature.task)
+    require_torch()
+    from octavo.engines.torch import TorchSession
+
+    session = TorchSession(load_model(source), threads)
+    return Predictor(session, source.tokenizer_json, lower_limit(source.signature, max_length))
+
+
+def lower_limit(signature: Signature, max_length: int | None) -> Signature:
+    """The signature with a lower limit.
+
+    Raises:
+        InputError: the limit is above the model's.
+    """
+    if max_length is None:
+        return signature
+    if not 1 <= max_length <= signature.max_length:
+        raise InputError("max_length can only be lowered", got=max_length, allowed=f"1 to {signature.max_length}")
+    return signature.model_copy(update={"max_length": max_length})
+
+
+def predict(
+    artifact: str | Path,
+    source: str | Path = "-",
+    output: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    max_length: int | None = None,
+) -> Counts:
+    """Predict a JSONL file of any length, one object with `text` (and `text_pair`) a line; other keys are ignored.
+
+    Args:
+        artifact: an artifact, or a checkpoint.
+        source: a JSONL file, or `-` for standard input.
+        output: where to write, one prediction a line in the order of the input; standard output by default.
+        engine: see `load`.
+        threads: see `load`.
+        max_length: see `load`.
+
+    Raises:
+        DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
+    """
+    predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
+    with _reading(source) as lines, _writing(output) as stream:
+        for prediction in predictor.stream(_rows(lines, source)):
+            stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+    return predictor.counts
+
+
+def _rows(lines: Iterable[bytes], source: str | Path) -> Iterator[Any]:
+    place = "standard input" if str(source) == "-" else source
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except ValueError as error:
+            if not line.strip():
+                continue
+            raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise DataError(
+                "a line needs a text", where=f"{place}, line {number}", got=f"{row!r:.80}", allowed='{"text": "..."}'
+            )
+        pair = row.get("text_pair")
+        if not (pair is None or isinstance(pair, str)):
+            raise DataError("text_pair is not a text", where=f"{place}, line {number}", got=f"{pair!r:.80}")
+        yield row["text"], pair
+
+
+@contextmanager
+def _reading(source: str | Path) -> Iterator[Iterable[bytes]]:
+    if str(source) == "-":
+        yield sys.stdin.buffer
+        return
+    path = Path(source)
+    if not path.is_file():
+        raise DataError("no such file", got=path)
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _writing(output: str | Path | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that appears under its name only when all of it was written."""
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] - a user's own stream may lack it
+        yield sys.stdout
+        return
+    path = Path(output)
+    if not path.parent.is_dir():
+        raise InputError("no such folder", got=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            yield stream
+        aside.chmod(0o644)  # mkstemp makes files that only their owner can read
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""How a model is asked and how it answers: what a checkpoint, an artifact and a predictor have to agree on."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from octavo.errors import InputError, did_you_mean
+
+TASKS = (
+    "text-classification",
+    "feature-extraction",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+    "fill-mask",
+    "text-generation",
+    "text2text-generation",
+)
+SYNONYMS = {
+    "default": "feature-extraction",
+    "sequence-classification": "text-classification",
+    "sentiment-analysis": "text-classification",
+    "ner": "token-classification",
+    "masked-lm": "fill-mask",
+    "causal-lm": "text-generation",
+    "seq2seq-lm": "text2text-generation",
+}
+
+
+class Signature(BaseModel):
+    """How a model is asked and how it answers.
+
+    `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
+    `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
+    `multi_label_classification`), None where it says nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    task: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    max_length: int
+    pad_token_id: int
+    unk_token_id: int | None = None
+    labels: tuple[str, ...] = ()
+    problem_type: str | None = None
+
+
+def task_name(name: str) -> str:
+    """The Hub's name of a task, for that name or an old export name.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    name = SYNONYMS.get(name, name)
+    if name not in TASKS:
+        raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASKS, *SYNONYMS)))
+    return name

@@ -1,0 +1,94 @@
+"""text-classification: one text or a pair in, a label and its score out, as Hugging Face's pipeline returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded
+from octavo.errors import DataError, InputError
+from octavo.signature import Signature
+
+Row = tuple[str, str | None]
+
+
+def parse_row(row: Any) -> Row:
+    """A text, or a pair: a string, a tuple `(a, b)`, or a mapping with `text` and perhaps `text_pair`.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    first, second = row, None
+    if isinstance(row, tuple) and len(row) == 2:
+        first, second = row
+    elif isinstance(row, Mapping) and "text" in row and set(row) <= {"text", "text_pair"}:
+        first, second = row["text"], row.get("text_pair")
+    if not isinstance(first, str) or not (second is None or isinstance(second, str)):
+        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
+        raise DataError(
+            "a row is a text or a pair",
+            got=got,
+            allowed='a string, a tuple (a, b), or {"text": a, "text_pair": b}',
+        )
+    return first, second
+
+
+def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
+    """The tokenizer with truncation at `signature.max_length`, from the longer text first as Hugging Face does it.
+
+    Raises:
+        InputError: the limit leaves no room for text beside the special tokens.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    if signature.max_length <= special:
+        raise InputError("max_length leaves no room for text", got=signature.max_length, allowed=f"above {special}")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(signature.max_length, strategy="longest_first")
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
+    """Token ids of each row, cut at the tokenizer's limit."""
+    unknown = signature.unk_token_id
+    encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
+    return [
+        Encoded(
+            ids=encoding.ids,
+            type_ids=encoding.type_ids,
+            truncated=bool(encoding.overflowing),
+            unknown=0 if unknown is None else encoding.ids.count(unknown),
+        )
+        for encoding in encodings
+    ]
+
+
+def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
+    """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
+    several labels at once, softmax otherwise.
+    """  # noqa: D205 - one sentence
+    if signature.problem_type == "regression":
+        return logits
+    shifted = logits.astype(np.float32)
+    if signature.problem_type == "multi_label_classification" or logits.shape[1] == 1:
+        return np.float32(1) / (np.float32(1) + np.exp(-shifted))
+    powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str, Any]]:
+    """One `{"label", "score"}` per row of logits [rows, labels]."""
+    values = scores(outputs, signature)
+    best = values.argmax(axis=1)
+    return [
+        {"label": signature.labels[label], "score": float(row[label])} for row, label in zip(values, best, strict=True)
+    ]
+
+
+def predicted_labels(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The label id of each row of logits [rows, labels]."""
+    return np.asarray(outputs.argmax(axis=1), np.int64)

@@ -1,0 +1,128 @@
+"""The weight files of a checkpoint: which there are, what they hold, in which dtype. Nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from octavo.errors import CheckpointError, MissingExtraError
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8"}
+_QUANTIZED_KEY = "_packed_params"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight files, and the dtype that most of their numbers are stored in."""
+
+    files: tuple[Path, ...]
+    dtype: str
+
+
+def read_weights(folder: Path) -> Weights:
+    """Find the weight files of a checkpoint and look at their headers.
+
+    Raises:
+        CheckpointError: there are none, one is missing or damaged, or they are those of a model that PyTorch quantized.
+    """
+    files = _find_files(folder)
+    sizes: Counter[str] = Counter()
+    for file in files:
+        tensors = _safetensors_header(file) if file.suffix == ".safetensors" else _bin_header(file)
+        quantized = [name for name in tensors if _QUANTIZED_KEY in name]
+        if quantized:
+            _explain_quantized(file, quantized[0])
+        for dtype, numbers in tensors.values():
+            sizes[dtype] += numbers
+    if not sizes:
+        raise CheckpointError("the weight files are empty", where=folder)
+    return Weights(files, sizes.most_common(1)[0][0])
+
+
+def _find_files(folder: Path) -> tuple[Path, ...]:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).exists():
+            return (folder / name,)
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            absent = [part for part in parts if not (folder / part).exists()]
+            if absent:
+                raise CheckpointError("a part of the weights is missing", where=folder, got=", ".join(absent))
+            return tuple(folder / part for part in parts)
+    others = [name for name in ("tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors") if (folder / name).exists()]
+    then = "merge the adapter into its model first" if others == ["adapter_model.safetensors"] else None
+    raise CheckpointError(
+        "no weights",
+        where=folder,
+        got=", ".join(others) or None,
+        allowed="model.safetensors or pytorch_model.bin",
+        then=then,
+    )
+
+
+def _safetensors_header(file: Path) -> dict[str, tuple[str, int]]:
+    """Tensor name -> (dtype, how many numbers): 8 bytes of length, then JSON (huggingface.co/docs/safetensors)."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        try:
+            if not 2 <= length <= size - 8:
+                raise ValueError(f"a header of {length} bytes in a file of {size}")  # noqa: TRY301 - told below
+            header = json.loads(stream.read(length))
+            header.pop("__metadata__", None)
+            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            if 8 + length + end > size:
+                raise ValueError(f"{size} bytes of {8 + length + end}")  # noqa: TRY301
+            return {
+                name: (_DTYPES.get(entry["dtype"], entry["dtype"]), prod(entry["shape"]))
+                for name, entry in header.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError("the weights are damaged", where=file, got=error, then="fetch them again") from None
+
+
+def _bin_header(file: Path) -> dict[str, tuple[str, int]]:
+    """Tensor name -> (dtype, how many numbers), read by torch with `weights_only`: nothing else is unpickled."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError(
+            "pytorch_model.bin is read by torch, which is not installed", then="pip install 'octavo[convert]'"
+        ) from None
+    try:
+        tensors: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors for files that it does not take
+        if _mentions_packed(file):
+            _explain_quantized(file, _QUANTIZED_KEY)
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError("the weights cannot be read safely", where=file, got=reason) from None
+    return {
+        name: (str(value.dtype).removeprefix("torch."), value.numel()) if hasattr(value, "numel") else ("other", 0)
+        for name, value in tensors.items()
+    }
+
+
+def _mentions_packed(file: Path) -> bool:
+    """Whether the pickle inside speaks of packed parameters: looked for as bytes, never unpickled."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(
+            _QUANTIZED_KEY.encode() in archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")
+        )
+
+
+def _explain_quantized(file: Path, key: str) -> None:
+    raise CheckpointError(
+        "these are the weights of a model that PyTorch's quantize_dynamic made: a quantized Linear saves packed "
+        "parameters and no `weight`, so from_pretrained would build the float model and leave every Linear random",
+        where=file,
+        got=key,
+        then="give the float checkpoint that was quantized",
+    )
