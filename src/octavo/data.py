@@ -94,9 +94,8 @@ def read_examples(
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     chosen = _choose(names, named, path)
     if require_labels and "label" not in chosen:
-        raise DataError(
-            "no label column", where=path, got=_listed(names), allowed=", ".join(LABEL), then="--columns label=NAME"
-        )
+        known = ", ".join(LABEL)
+        raise DataError("no label column", where=path, got=_listed(names), allowed=known, then="--columns label=NAME")
     labelled: list[tuple[str, dict[str, Any], int | None]] = [(place, row, None) for place, row in rows]
     if labels and "label" in chosen:
         ids = _label_ids(rows, chosen["label"], labels)
@@ -206,13 +205,9 @@ def _decoded(path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         # Line ends are counted in the text before the bad byte: in UTF-16, 0x0A may be half of a letter.
         line = 1 + error.object[: error.start].decode(error.encoding, errors="replace").count("\n")
+        place, got = f"{path}, line {line}", f"byte 0x{error.object[error.start]:02x}"
         other = "utf-8" if codecs.lookup(encoding).name == "cp949" else "cp949"
-        raise DataError(
-            f"the file is not {encoding}",
-            where=f"{path}, line {line}",
-            got=f"byte 0x{error.object[error.start]:02x}",
-            then=f"--encoding {other}",
-        ) from None
+        raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {other}") from None
     except (LookupError, ValueError):  # ValueError: codecs that are there but are not for files, such as "undefined"
         raise DataError("unknown text encoding", got=encoding, allowed="utf-8, cp949, utf-16, ...") from None
 
@@ -236,12 +231,8 @@ def _csv_fields(text: str, path: Path) -> _Fields:
             fields.append((start, row))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            "the quoting is broken",
-            where=f"{path}, line {start}",
-            got=error,
-            then='write a quote inside quotes as "", or save the file as .tsv, which has no quoting',
-        ) from None
+        then = 'write a quote inside quotes as "", or save the file as .tsv, which has no quoting'
+        raise DataError("the quoting is broken", where=f"{path}, line {start}", got=error, then=then) from None
     finally:
         csv.field_size_limit(usual_limit)
     return fields
@@ -260,25 +251,18 @@ def _table(fields: _Fields, path: Path, named: Mapping[str, str]) -> _Rows:
     twice = [name for name in dict.fromkeys(header) if name and header.count(name) > 1]
     if twice:
         raise DataError("two columns have one name", where=path, got=_listed(twice), then=_NO_HEADER)
-    rows: _Rows = []
+    expected = f"{len(header)}, as in the first line"
     for line, values in fields:
-        place = f"{path}, line {line}"
         if len(values) != len(header):
-            raise DataError(
-                "wrong number of columns", where=place, got=len(values), allowed=f"{len(header)}, as in the first line"
-            )
-        rows.append((place, dict(zip(header, values, strict=True))))
-    return rows
+            raise DataError("wrong number of columns", where=f"{path}, line {line}", got=len(values), allowed=expected)
+    return [(f"{path}, line {line}", dict(zip(header, values, strict=True))) for line, values in fields]
 
 
 def _json_lines(text: str, path: Path) -> list[tuple[str, Any]]:
     """The value of each line that is not blank, with its place."""
-    values = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        place = f"{path}, line {number}"
-        if line.strip():
-            values.append((place, _parsed(line, place, "write one JSON object a line; a list of objects is a .json")))
-    return values
+    then = "write one JSON object a line; a list of objects is a .json"
+    lines = [(f"{path}, line {number}", line) for number, line in enumerate(text.split("\n"), start=1)]
+    return [(place, _parsed(line, place, then)) for place, line in lines if line.strip()]
 
 
 def _json_values(text: str, path: Path) -> list[tuple[str, Any]]:

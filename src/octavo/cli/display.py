@@ -1,0 +1,69 @@
+"""Progress on stderr and tables on stdout, by rich."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from octavo.reporting.tables import Cells
+
+
+class Steps:
+    """Shows one line per step while it works; on a stream that is no terminal, the steps' names."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._current: int | None = None
+
+    def __enter__(self) -> Steps:
+        """Start drawing."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Finish the last step and stop drawing."""
+        if kind is None:
+            self._finish()
+        self._bars.stop()
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Show a new step."""
+        self._finish()
+        if not self._console.is_terminal:
+            print(f"{task} ...", file=sys.stderr, flush=True)  # noqa: T201 - this is the display
+        self._current = int(self._bars.add_task(task, total=total))
+
+    def advance(self, amount: int = 1) -> None:
+        """Move the current step on."""
+        if self._current is not None:
+            self._bars.advance(self._bars.task_ids[self._current], amount)
+
+    def _finish(self) -> None:
+        if self._current is not None:
+            task = self._bars.tasks[self._current]
+            total = task.total if task.total is not None else 1
+            self._bars.update(task.id, total=total, completed=total)
+
+
+def print_cells(cells: Cells) -> None:
+    """Draw a table on stdout; off a terminal as wide as it needs, so that no cell is cut."""
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    table = Table()
+    for index, name in enumerate(cells[0]):
+        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+    for row in cells[1:]:
+        table.add_row(*row)
+    console.print(table)

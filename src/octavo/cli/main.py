@@ -1,0 +1,189 @@
+"""`octavo`: each verb is the public function of that name."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from octavo.errors import InputError, OctavoError, OctavoWarning
+
+app = typer.Typer(
+    name="octavo",
+    help="Make a Hugging Face transformer small and fast on CPU, and see that it still works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Columns = Annotated[str | None, typer.Option(help="The data's columns: text=...,text_pair=...,label=...")]
+Encoding = Annotated[str, typer.Option(help="Of the data file, such as cp949.")]
+Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer tokens than the model allows.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Default: the cores that this process may use.")]
+TokenizerFolder = Annotated[Path | None, typer.Option("--tokenizer", help="Take the tokenizer from this folder.")]
+
+
+@app.callback()
+def _main() -> None:
+    """Keep `octavo quantize` a subcommand whatever the number of verbs."""
+
+
+@app.command()
+def quantize(
+    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    method: Annotated[str | None, typer.Option(help="float or dynamic (the default).")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
+    target: Annotated[
+        str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
+    ] = "auto",
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    labels: Labels = None,
+    opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
+) -> None:
+    """Make an artifact of a checkpoint."""
+    from octavo.build import quantize as run_quantize
+    from octavo.cli.display import Steps, print_cells
+    from octavo.recipe import Recipe, recipe_from
+    from octavo.reporting.tables import part_cells, quantization_notes
+
+    if method is not None and recipe is not None:
+        raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
+    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or "dynamic"})
+    with Steps() as steps:
+        artifact = run_quantize(
+            checkpoint,
+            output,
+            recipe=chosen,
+            target=target,
+            task=task,
+            tokenizer=tokenizer,
+            labels=_names(labels),
+            opset=opset,
+            force=force,
+            progress=steps,
+        )
+    print_cells(part_cells(artifact.manifest.layers))
+    for note in quantization_notes(artifact.manifest, artifact.bytes):
+        typer.echo(note)
+    typer.echo(f"written to {output}")
+
+
+@app.command()
+def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:
+    """Use `quantize --method float`."""
+    raise InputError(
+        "there is no separate export: the float model is a method like the others",
+        then=f"octavo quantize {checkpoint} -o OUT --method float",
+    )
+
+
+@app.command()
+def compare(
+    baseline: Annotated[str, typer.Argument(help="A checkpoint (runs in torch) or an artifact.")],
+    candidates: Annotated[list[str] | None, typer.Argument(help="What is compared with it.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Examples: .tsv, .csv, .jsonl or .json.")] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="For artifacts; one row for each.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A seeded sample of that many rows.")] = None,
+    max_length: MaxLength = None,
+    threads: Threads = None,
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    labels: Labels = None,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Compare models on your data: size, speed, accuracy, agreement."""
+    from octavo.cli.display import Steps, print_cells
+    from octavo.evaluation.comparison import compare as run_compare
+    from octavo.reporting.tables import comparison_cells, comparison_notes
+
+    if data is None:
+        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    with Steps() as steps:
+        comparison = run_compare(
+            baseline,
+            candidates or (),
+            data=data,
+            engines=engine or ("auto",),
+            limit=limit,
+            max_length=max_length,
+            threads=threads,
+            task=task,
+            tokenizer=tokenizer,
+            labels=_names(labels),
+            encoding=encoding,
+            columns=_mapping(columns),
+            progress=steps,
+        )
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1))
+        return
+    print_cells(comparison_cells(comparison))
+    for note in comparison_notes(comparison):
+        typer.echo(note)
+
+
+@app.command()
+def predict(
+    artifact: Annotated[str, typer.Argument(help="An artifact, or a checkpoint.")],
+    source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair. Default: stdin.")] = "-",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL. Default: stdout.")] = None,
+    engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
+    threads: Threads = None,
+    max_length: MaxLength = None,
+) -> None:
+    """Predict JSONL, one object a line, in order."""
+    from octavo.predictor import predict as run_predict
+
+    counts = run_predict(artifact, source, output, engine=engine, threads=threads, max_length=max_length)
+    cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
+    typer.echo(f"{counts.rows} rows{cut}", err=True)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _mapping(text: str | None) -> dict[str, str] | None:
+    if not text:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and separator and column for name, separator, column in pairs):
+        raise InputError("--columns is not understood", got=text, allowed="text=...,text_pair=...,label=...")
+    return {name.strip(): column.strip() for name, _, column in pairs}
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, OctavoWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+def run() -> None:
+    """Run the command line: an error is one line on stderr, and the exit code says whose it is."""
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", OctavoWarning)
+    try:
+        app()
+    except OctavoError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(3)

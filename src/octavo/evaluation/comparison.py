@@ -1,0 +1,305 @@
+"""One table of models on the user's own data: size, speed, quality, fidelity; every row on identical token batches."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.artifact import MANIFEST, check_cpu, open_artifact
+from octavo.batching import make_batches
+from octavo.data import Example, better_assignment, read_examples, sample
+from octavo.engines import find_engine
+from octavo.errors import InputError, OctavoWarning
+from octavo.evaluation.contest import Contender, Timing, run_contest
+from octavo.hardware import this_cpu, usable_cores
+from octavo.predictor import lower_limit, unknown_warning
+from octavo.progress import Progress, Silent
+from octavo.signature import Signature
+from octavo.source import read_source, require_torch
+from octavo.tasks import find_task
+from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A score against labels, between 0 and 1."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one row alone: median and 95th percentile."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One model in the table.
+
+    `bytes` is what inference needs; `seconds` for all rows, loading and tokenizing apart; `speedup` and `smaller` against
+    the baseline; `difference` of quality, `agreement` (the share of rows with the baseline's label) and `kl` (mean
+    Kullback-Leibler divergence from the baseline, nats) are None where they cannot be known.
+    """
+
+    name: str
+    method: str
+    engine: str
+    bytes: int
+    smaller: float
+    seconds: float
+    speedup: float
+    rows_per_second: float
+    rounds: int
+    load_seconds: float
+    latency_ms: Latency
+    quality: Quality | None
+    macro_f1: float | None
+    difference: float | None
+    agreement: float
+    kl: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; the baseline is the first row."""
+
+    task: str
+    n: int
+    truncated: int
+    tokens: int
+    tokenize_seconds: float
+    threads: int
+    cpu: str
+    cpu_kind: str
+    rows: tuple[ComparedRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A model that was named, before it is run."""
+
+    name: str
+    method: str
+    bytes: int
+    signature: Signature
+    tokenizer_json: str
+    contender: Contender
+
+
+def compare(
+    baseline: str | Path,
+    candidates: Sequence[str | Path] = (),
+    *,
+    data: str | Path,
+    engines: Sequence[str] = ("auto",),
+    limit: int | None = None,
+    max_length: int | None = None,
+    threads: int | None = None,
+    labels: Sequence[str] = (),
+    task: str | None = None,
+    tokenizer: str | Path | None = None,
+    encoding: str = "utf-8",
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare artifacts and checkpoints on a file of examples.
+
+    Args:
+        baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.
+        candidates: further ones.
+        data: the examples; see `octavo.data.read_examples`.
+        engines: a row for each, for artifacts.
+        limit: take a seeded sample of that many rows.
+        max_length: cut inputs at fewer tokens than the model allows.
+        threads: of every model; by default as many as this process may use cores.
+        labels: names in id order, for checkpoints that call theirs LABEL_0, LABEL_1, ...
+        task: overrides the task that a checkpoint's config tells.
+        tokenizer: a folder, for checkpoints saved without a tokenizer.
+        encoding: of the data file.
+        columns: `text`, `text_pair`, `label` -> the file's column names.
+        seed: of the sample and of the order in which models are timed.
+        progress: hears of every step.
+
+    Raises:
+        OctavoError: see `octavo.errors` for the kinds.
+    """
+    say = progress or Silent()
+    say.start("reading models and data")
+    threads = threads or usable_cores()
+    folder = Path(tokenizer) if tokenizer else None
+    named = [_entries(path, engines, tuple(labels), task, folder) for path in (baseline, *candidates)]
+    entries = [entry for group in named for entry in group]
+    names = _common_labels(entries)
+    signature = lower_limit(entries[0].signature.model_copy(update={"labels": names}), max_length)
+    _require_classes(signature)
+    examples = read_examples(Path(data), labels=names, encoding=encoding, columns=columns)
+    examples = sample(examples, limit, seed)
+    rows = [(example.text, example.text_pair) for example in examples]
+    module = find_task(signature.task)
+    start = time.perf_counter()
+    encoded = module.encode(module.make_tokenizer(entries[0].tokenizer_json, signature), rows, signature)
+    tokenize_seconds = time.perf_counter() - start
+    for entry in entries[1:]:
+        _require_same_tokens(entry, entries[0], rows[:200], signature)
+    tokens = sum(len(row.ids) for row in encoded)
+    unknown = sum(row.unknown for row in encoded) / tokens
+    if unknown > 0.1:
+        warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=2)
+    batches = make_batches(encoded, _widest(entries, signature))
+    contenders = [entry.contender for entry in entries]
+    timings = run_contest(contenders, batches, threads=threads, seed=seed, progress=say)
+    cpu = this_cpu()
+    return Comparison(
+        task=signature.task,
+        n=len(examples),
+        truncated=sum(row.truncated for row in encoded),
+        tokens=tokens,
+        tokenize_seconds=tokenize_seconds,
+        threads=threads,
+        cpu=cpu.name,
+        cpu_kind=cpu.kind,
+        rows=_rows(entries, timings, examples, names),
+    )
+
+
+def _entries(
+    path: str | Path, engines: Sequence[str], labels: tuple[str, ...], task: str | None, tokenizer: Path | None
+) -> list[_Entry]:
+    """The rows that one path makes: an artifact one for each engine, a checkpoint one."""
+    path = Path(path)
+    if (path / MANIFEST).exists():
+        artifact = open_artifact(path)
+        note = check_cpu(artifact.manifest)
+        if note:
+            warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
+        made = []
+        for engine in engines:
+            find_engine(engine)
+            chosen = "onnxruntime" if engine == "auto" else engine
+            signature = artifact.manifest.signature
+            contender = Contender(path, chosen, signature.input_names, signature.task)
+            made.append(
+                _Entry(
+                    path.resolve().name,
+                    artifact.manifest.recipe.method,
+                    artifact.bytes,
+                    signature,
+                    artifact.tokenizer_json,
+                    contender,
+                )
+            )
+        return made
+    source = read_source(path, labels=labels, task=task, tokenizer=tokenizer)
+    require_torch()
+    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, tokenizer)
+    name = source.folder.resolve().name if path.exists() else str(path)
+    return [_Entry(name, "float", source.bytes, source.signature, source.tokenizer_json, contender)]
+
+
+def _common_labels(entries: Sequence[_Entry]) -> tuple[str, ...]:
+    """The labels of all models, from those that have names where others say LABEL_0, LABEL_1, ...
+
+    Raises:
+        InputError: the models do not have the same labels in the same order.
+    """
+    known = [entry for entry in entries if not all(name.startswith("LABEL_") for name in entry.signature.labels)]
+    first = (known or entries)[0]
+    for entry in entries:
+        same = entry.signature.labels == first.signature.labels
+        if not same and (entry in known or len(entry.signature.labels) != len(first.signature.labels)):
+            raise InputError(
+                "the models do not have the same labels",
+                got=f"{entry.name}: {', '.join(entry.signature.labels)}",
+                allowed=f"{first.name}: {', '.join(first.signature.labels)}",
+                then="make the artifact from the same checkpoint and --labels",
+            )
+    return first.signature.labels
+
+
+def _require_classes(signature: Signature) -> None:
+    several = signature.problem_type == "multi_label_classification"
+    if len(signature.labels) < 2 or several or signature.problem_type == "regression":
+        raise InputError(
+            "compare scores models that choose one of several labels",
+            got="several labels at once" if several else "a model with one output",
+            then="compare such models by their own score",
+        )
+
+
+def _require_same_tokens(
+    entry: _Entry, baseline: _Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
+) -> None:
+    if entry.tokenizer_json == baseline.tokenizer_json:
+        return
+    module = find_task(signature.task)
+    texts = [baseline.tokenizer_json, entry.tokenizer_json]
+    first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
+    for number, (expected, found) in enumerate(zip(first, second, strict=True)):
+        if list(expected.ids) != list(found.ids):
+            raise InputError(
+                f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
+                got=f"row {number}: {rows[number][0]!r:.60}",
+            )
+
+
+def _widest(entries: Sequence[_Entry], signature: Signature) -> Signature:
+    """The signature with every input that any of the models has."""
+    names = dict.fromkeys(name for entry in entries for name in entry.signature.input_names)
+    return signature.model_copy(update={"input_names": tuple(names)})
+
+
+def _rows(
+    entries: Sequence[_Entry], timings: Sequence[Timing], examples: Sequence[Example], labels: tuple[str, ...]
+) -> tuple[ComparedRow, ...]:
+    labelled = np.array([index for index, example in enumerate(examples) if example.label is not None], np.int64)
+    gold = np.array([example.label for example in examples if example.label is not None], np.int64)
+    predicted = [np.asarray(timing.outputs.argmax(axis=1), np.int64) for timing in timings]
+    if len(gold):
+        advice = better_assignment(predicted[0][labelled], gold, labels)
+        if advice:
+            warnings.warn(advice, OctavoWarning, stacklevel=3)
+    scores = [accuracy(gold, found[labelled]) if len(gold) else None for found in predicted]
+    rows = []
+    for entry, timing, found, score in zip(entries, timings, predicted, scores, strict=True):
+        rows.append(
+            ComparedRow(
+                name=entry.name,
+                method=entry.method,
+                engine=entry.contender.engine,
+                bytes=entry.bytes,
+                smaller=entries[0].bytes / entry.bytes,
+                seconds=timing.seconds,
+                speedup=timings[0].seconds / timing.seconds,
+                rows_per_second=len(examples) / timing.seconds,
+                rounds=timing.rounds,
+                load_seconds=timing.load_seconds,
+                latency_ms=_latency(timing.single),
+                quality=None if score is None else Quality("accuracy", score),
+                macro_f1=macro_f1(gold, found[labelled]) if len(gold) else None,
+                difference=None if score is None or scores[0] is None else score - scores[0],
+                agreement=float(np.mean(found == predicted[0])),
+                kl=mean_kl(timings[0].outputs, timing.outputs),
+            )
+        )
+    return tuple(rows)
+
+
+def _latency(seconds: NDArray[np.float64]) -> Latency:
+    middle, high = np.percentile(seconds, [50, 95])
+    return Latency(p50=float(middle * 1000), p95=float(high * 1000))

@@ -1,0 +1,212 @@
+"""Runs the same batches through several models, each in a process of its own, in turns, while the others wait.
+
+It knows batches and seconds, and nothing of labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.batching import Batch
+from octavo.errors import InputError, OctavoError
+from octavo.progress import Progress
+
+TURNS = 8  # parts that the data is cut into, so that slow minutes of the machine fall on every contender
+MAX_ROUNDS = 5
+ROUNDS_SECONDS = 60.0  # what the repeated rounds may take, all contenders together
+SINGLE_ROWS = 100
+REST = 0.05  # seconds between two turns, for threads of the last one to fall asleep
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of a comparison: where its model is, and how it is run."""
+
+    path: Path
+    engine: str
+    input_names: tuple[str, ...]
+    task: str
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of one contender.
+
+    `outputs` [rows, ...] in the order of the data; `seconds` for all rows: the sum, over the parts of the data, of the
+    median over the rounds; `rounds` how many there were; `single` seconds of one row alone, one value per sampled row;
+    `load_seconds` from starting the process to a loaded model.
+    """
+
+    outputs: NDArray[np.float32]
+    seconds: float
+    rounds: int
+    single: NDArray[np.float64]
+    load_seconds: float
+
+
+class _Process:
+    """A worker and the pipe to it."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "octavo.evaluation.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        self._name = spec["path"]
+        self.ask(spec)
+        self.load_seconds = time.perf_counter() - start
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"the process ended: {self._process.wait()}"}
+        if "error" in answer:
+            kind = InputError if answer.get("exit_code") == InputError.exit_code else OctavoError
+            raise kind(answer["error"], where=self._name)
+        return answer
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def run_contest(
+    contenders: Sequence[Contender], batches: Sequence[Batch], *, threads: int, seed: int, progress: Progress
+) -> list[Timing]:
+    """Run every batch through every contender, in turns.
+
+    The first round runs all batches, and its outputs are kept; further rounds repeat it while time allows. Then the
+    latency of single rows, on a seeded sample.
+
+    Raises:
+        OctavoError: a contender cannot be loaded or run.
+    """
+    parts = [list(range(turn, len(batches), TURNS)) for turn in range(min(TURNS, len(batches)))]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        stored = Path(folder) / "batches.npz"
+        arrays = {f"{name}/{i}": array for i, batch in enumerate(batches) for name, array in batch.inputs.items()}
+        np.savez(stored, count=np.array(len(batches)), **arrays)  # type: ignore[arg-type] - numpy's stub lacks **kwds
+        processes = []
+        progress.start("loading", len(contenders))
+        for contender in contenders:
+            spec = {
+                "path": str(contender.path),
+                "engine": contender.engine,
+                "inputs": contender.input_names,
+                "task": contender.task,
+                "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
+                "threads": threads,
+                "batches": str(stored),
+            }
+            processes.append(_Process(spec))
+            stack.callback(processes[-1].end)
+            progress.advance()
+        for process in processes:  # warm up on the longest batch, the shortest and one between
+            process.ask({"run": sorted({0, len(batches) // 2, len(batches) - 1})})
+        outputs: list[dict[int, NDArray[np.float32]]] = [{} for _ in contenders]
+        seconds = _first_round(processes, parts, outputs, Path(folder), progress)
+        _more_rounds(processes, parts, seconds, random.Random(seed), progress)
+        singles = _single_rows(processes, len(batches), random.Random(seed), progress)
+    rows = sum(len(batch.rows) for batch in batches)
+    return [
+        Timing(
+            outputs=_in_order(outputs[index], batches, rows),
+            seconds=float(sum(np.median(part) for part in seconds[index])),
+            rounds=len(seconds[index][0]),
+            single=np.array(singles[index]),
+            load_seconds=process.load_seconds,
+        )
+        for index, process in enumerate(processes)
+    ]
+
+
+def _first_round(
+    processes: Sequence[_Process],
+    parts: Sequence[list[int]],
+    outputs: list[dict[int, NDArray[np.float32]]],
+    folder: Path,
+    progress: Progress,
+) -> list[list[list[float]]]:
+    """Run all parts once; returns [contender][part] -> one measurement each, and fills `outputs`."""
+    seconds: list[list[list[float]]] = [[] for _ in processes]
+    progress.start("predicting", len(parts) * len(processes))
+    kept = folder / "outputs.npz"
+    for part in parts:
+        for index, process in enumerate(processes):
+            answer = process.ask({"run": part, "keep": str(kept)})
+            seconds[index].append([sum(answer["seconds"])])
+            with np.load(kept, allow_pickle=False) as stored:
+                outputs[index].update({int(name): stored[name] for name in stored.files})
+            progress.advance()
+            time.sleep(REST)
+    return seconds
+
+
+def _more_rounds(
+    processes: Sequence[_Process],
+    parts: Sequence[list[int]],
+    seconds: list[list[list[float]]],
+    chance: random.Random,
+    progress: Progress,
+) -> None:
+    """Repeat the round as often as the time allows, contenders in another order each time."""
+    one_round = sum(part[0] for contender in seconds for part in contender)
+    rounds = min(MAX_ROUNDS - 1, int(ROUNDS_SECONDS / max(one_round, 1e-9)))
+    progress.start("timing", rounds * len(parts) * len(processes))
+    for _ in range(rounds):
+        for number, part in enumerate(parts):
+            order = list(range(len(processes)))
+            chance.shuffle(order)
+            for index in order:
+                seconds[index][number].append(sum(processes[index].ask({"run": part})["seconds"]))
+                progress.advance()
+                time.sleep(REST)
+
+
+def _single_rows(
+    processes: Sequence[_Process], batches: int, chance: random.Random, progress: Progress
+) -> list[list[float]]:
+    """Latency of one row: [contender] -> seconds, the same rows for all, in turns of ten."""
+    picked = [chance.randrange(batches) for _ in range(SINGLE_ROWS)]
+    singles: list[list[float]] = [[] for _ in processes]
+    progress.start("timing single rows", len(processes) * (SINGLE_ROWS // 10))
+    for process in processes:
+        process.ask({"single": picked[:5]})
+    for turn in range(0, SINGLE_ROWS, 10):
+        for index, process in enumerate(processes):
+            singles[index] += process.ask({"single": picked[turn : turn + 10]})["seconds"]
+            progress.advance()
+            time.sleep(REST)
+    return singles
+
+
+def _in_order(parts: dict[int, NDArray[np.float32]], batches: Sequence[Batch], rows: int) -> NDArray[np.float32]:
+    found = np.empty((rows, *parts[0].shape[1:]), np.float32)
+    for index, batch in enumerate(batches):
+        found[list(batch.rows)] = parts[index]
+    return found

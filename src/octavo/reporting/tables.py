@@ -1,0 +1,96 @@
+"""A comparison and a quantization as cells, and as Markdown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from octavo.artifact import LayerRecord, Manifest
+from octavo.evaluation.comparison import Comparison
+
+MIB = 2**20
+Cells = list[list[str]]  # the first row is the header
+
+
+def comparison_cells(comparison: Comparison) -> Cells:
+    """One row per model; scores in percent, differences in points."""
+    scored = comparison.rows[0].quality is not None
+    header = ["model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95"]
+    if scored:
+        header += ["accuracy", "points", "macro-F1"]
+    cells = [[*header, "agreement", "KL x 1e5", "load, s"]]
+    for row in comparison.rows:
+        values = [
+            f"{row.name} ({row.method})",
+            row.engine,
+            f"{row.bytes / MIB:.1f}",
+            f"{row.smaller:.2f}x",
+            f"{row.seconds:.2f}",
+            f"{row.rows_per_second:,.0f}",
+            f"{row.speedup:.2f}x",
+            f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
+        ]
+        if row.quality is not None and row.difference is not None and row.macro_f1 is not None:
+            values += [f"{100 * row.quality.value:.2f}", f"{100 * row.difference:+.2f}", f"{100 * row.macro_f1:.2f}"]
+        cells.append([*values, f"{100 * row.agreement:.2f}%", f"{1e5 * row.kl:.1f}", f"{row.load_seconds:.2f}"])
+    return cells
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """What holds for the whole table."""
+    cut = f", {comparison.truncated:,} of them cut at the limit" if comparison.truncated else ""
+    return [
+        f"{comparison.n:,} rows, {comparison.tokens:,} tokens{cut}; tokenizing took {comparison.tokenize_seconds:.2f} s",
+        f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind}); identical batches, interleaved, "
+        f"median of {min(row.rounds for row in comparison.rows)} rounds",
+    ]
+
+
+def part_cells(layers: Sequence[LayerRecord]) -> Cells:
+    """Bytes before and after by part of the model."""
+    groups: dict[tuple[str, str], list[LayerRecord]] = defaultdict(list)
+    for layer in layers:
+        groups[layer.part, layer.dtype].append(layer)
+    cells = [["part", "stored as", "layers", "float MiB", "MiB", "weight error, dB"]]
+    for (part, dtype), members in groups.items():
+        errors = [layer.error_db for layer in members if layer.error_db is not None]
+        bits = {layer.weight_bits for layer in members}
+        kind = f"{dtype} (7 of 8 bits used)" if bits == {7} else dtype
+        cells.append(
+            [
+                part,
+                kind,
+                str(len(members)),
+                f"{4 * sum(layer.parameters for layer in members) / MIB:.2f}",
+                f"{sum(layer.bytes for layer in members) / MIB:.2f}",
+                f"{min(errors):.1f} to {max(errors):.1f}" if errors else "",
+            ]
+        )
+    return cells
+
+
+def quantization_notes(manifest: Manifest, size: int) -> list[str]:
+    """What became of the checkpoint, in sentences."""
+    floats = [layer for layer in manifest.layers if layer.dtype == "float32"]
+    notes = [
+        f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({100 * size / manifest.source.bytes:.1f} %; "
+        f"the checkpoint is stored as {manifest.source.dtype})",
+        f"method {manifest.recipe.method}, target {manifest.target}, opset {manifest.export.opset}",
+    ]
+    if manifest.export.note:
+        notes.append(manifest.export.note)
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for layer in floats:
+        reasons[layer.reason].append(layer.path)
+    for reason, paths in reasons.items():
+        shown = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+        notes.append(f"{len(paths)} of {len(manifest.layers)} layers stayed float, {reason}: {shown}")
+    if not floats:
+        notes.append(f"all {len(manifest.layers)} layers are int8; biases and normalizations stay float")
+    return notes
+
+
+def markdown(cells: Cells) -> str:
+    """Cells as a Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])

@@ -1,0 +1,148 @@
+import os
+
+import pytest
+
+from octavo import hardware
+from octavo.errors import RecipeError
+from octavo.hardware import TARGETS, Cpu, _cgroup_quota, find_target, usable_cores
+
+AVX512 = {"avx2", "avx512f", "avx512bw"}
+
+
+def cpu(*features, machine="x86_64"):
+    return Cpu("test", machine, frozenset(features), 4)
+
+
+@pytest.mark.parametrize(
+    ("processor", "kind", "saturates"),
+    [
+        (cpu("sse4_2", "avx2"), "avx2", True),
+        (cpu(*AVX512), "avx512", True),
+        (cpu("avx2", "avx512f"), "avx2", True),  # AVX-512 without byte instructions has no 512-bit int8 product
+        (cpu(*AVX512, "avx512_vnni"), "avx512_vnni", False),
+        (cpu("avx2", "avx_vnni"), "avx_vnni", False),
+        (cpu(*AVX512, "avx512_vnni", "avx_vnni"), "avx512_vnni", False),
+        (cpu("asimd", "asimddp", machine="aarch64"), "arm64", False),
+        (cpu(machine="arm64"), "arm64", False),
+        (cpu(), "any", True),
+        (cpu("sse4_2", "avx"), "any", True),
+    ],
+)
+def test_kind_is_the_most_specific_target_and_knows_whether_products_saturate(processor, kind, saturates):
+    assert processor.kind == kind
+    assert processor.saturates is saturates
+
+
+def test_find_target_finds_every_target_by_its_name():
+    assert [find_target(name).name for name in TARGETS] == list(TARGETS)
+
+
+def test_find_target_auto_is_this_cpu(monkeypatch):
+    monkeypatch.setattr(hardware, "this_cpu", lambda: cpu("avx2", "avx_vnni"))
+    assert find_target("auto") == TARGETS["avx_vnni"]
+
+
+def test_find_target_proposes_the_closest_name():
+    with pytest.raises(RecipeError, match=r"unknown target; got: avx512_vni; .*\(did you mean 'avx512_vnni'\?\)"):
+        find_target("avx512_vni")
+
+
+@pytest.fixture
+def control_groups(tmp_path):
+    """A function that writes the membership of this process and the files of control groups; returns their root."""
+
+    def write(membership, files):
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(membership, encoding="utf-8")
+        for name, text in files.items():
+            path = tmp_path / "sys/fs/cgroup" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),  # a container that sees its own group as the root
+        ({"a/b/cpu.max": "50000 100000\n"}, 0.5),
+        ({"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000\n"}, 2.0),  # the parent limits
+        ({"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "400000 100000\n"}, 2.0),  # the smallest wins
+        ({"a/cpu.max": "400000 100000\n", "a/b/cpu.max": "200000 100000\n"}, 2.0),
+        ({"a/b/cpu.max": "60000 20000\n"}, 3.0),  # a period that is not the default
+        ({"other/cpu.max": "100000 100000\n", "a/b/c/cpu.max": "100000 100000\n"}, None),  # not on the path
+        ({"a/cpu.max": "max 100000\n", "a/b/cpu.max": "max 100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_quota_of_version_2_is_the_smallest_on_the_path(control_groups, files, expected):
+    assert _cgroup_quota(control_groups("0::/a/b\n", files)) == expected
+
+
+def test_quota_of_version_2_at_the_root(control_groups):
+    assert _cgroup_quota(control_groups("0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct", "cpuacct,cpu"])
+def test_quota_of_version_1_is_the_smallest_on_the_path(control_groups, controllers):
+    files = {
+        "cpu/cpu.cfs_quota_us": "-1\n",
+        "cpu/cpu.cfs_period_us": "100000\n",
+        "cpu/docker/cpu.cfs_quota_us": "300000\n",
+        "cpu/docker/cpu.cfs_period_us": "100000\n",
+        "cpu/docker/x/cpu.cfs_quota_us": "350000\n",
+        "cpu/docker/x/cpu.cfs_period_us": "100000\n",
+    }
+    membership = f"12:cpuset:/elsewhere\n4:{controllers}:/docker/x\n1:name=systemd:/docker/x\n"
+    assert _cgroup_quota(control_groups(membership, files)) == 3.0
+
+
+def test_quota_of_version_1_without_a_limit(control_groups):
+    files = {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"}
+    assert _cgroup_quota(control_groups("4:cpu:/a\n", files)) is None
+
+
+def test_quota_of_version_1_is_not_that_of_another_controller(control_groups):
+    files = {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}
+    assert _cgroup_quota(control_groups("4:cpuset,cpuacct:/a\n", files)) is None
+
+
+def test_quota_reads_both_versions_side_by_side(control_groups):
+    files = {"cpu/a/cpu.cfs_quota_us": "200000\n", "cpu/a/cpu.cfs_period_us": "100000\n", "a/cpu.max": "max 100000\n"}
+    assert _cgroup_quota(control_groups("4:cpu:/a\n0::/a\n", files)) == 2.0
+
+
+@pytest.mark.parametrize("text", ["", "\n", "100000", "a b", "1 2 3", "1.5 100000", "max", "100000 0"])
+def test_malformed_quota_limits_nothing_and_hides_no_other(control_groups, text):
+    assert _cgroup_quota(control_groups("0::/a\n", {"cpu.max": "300000 100000\n", "a/cpu.max": text})) == 3.0
+
+
+def test_no_control_groups_no_quota(tmp_path):
+    assert _cgroup_quota(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "expected"),
+    [
+        (6, None, 6),
+        (6, 2.0, 2),
+        (6, 1.5, 2),  # rounded up
+        (6, 0.25, 1),
+        (2, 64.0, 2),  # a quota larger than the affinity adds no cores
+        (1, None, 1),
+    ],
+)
+def test_usable_cores_are_the_affinity_within_the_quota(monkeypatch, affinity, quota, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(10, 10 + affinity)), raising=False)
+    monkeypatch.setattr(hardware, "_cgroup_quota", lambda root: quota)
+    assert usable_cores() == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (None, 1)])
+def test_usable_cores_where_the_system_knows_no_affinity(monkeypatch, count, expected):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    monkeypatch.setattr(hardware, "_cgroup_quota", lambda root: None)
+    assert usable_cores() == expected

@@ -1,0 +1,193 @@
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from octavo.errors import RecipeError
+from octavo.recipe import METHODS, RESERVED, LayerRule, Recipe, kept_as, recipe_from
+
+RULES = st.builds(LayerRule, match=st.text(st.characters(codec="utf-8")), keep=st.sampled_from(["float", "int8"]))
+RECIPES = st.builds(Recipe, method=st.sampled_from(METHODS), layers=st.lists(RULES, max_size=4).map(tuple))
+
+PATHS = ["embeddings.word", "layer.0.attention.output.dense", "layer.1.attention.output.dense", "classifier"]
+
+
+@settings(deadline=None)
+@given(recipe=RECIPES)
+def test_toml_reads_back_equal(tmp_path_factory, recipe):
+    path = tmp_path_factory.getbasetemp() / "round_trip.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    again = Recipe.from_toml(path)
+    assert again == recipe
+    assert hash(again) == hash(recipe)
+
+
+def test_toml_of_the_documentation(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        'method = "dynamic"\n\n[[layers]]\nmatch = "*.attention.output.dense"   # a glob\nkeep = "float"\n',
+        encoding="utf-8",
+    )
+    rule = LayerRule(match="*.attention.output.dense", keep="float")
+    assert Recipe.from_toml(path) == Recipe(method="dynamic", layers=(rule,))
+
+
+def test_toml_holds_every_setting():
+    recipe = Recipe(method="float", layers=(LayerRule(match="a", keep="int8"),))
+    assert tomllib.loads(recipe.to_toml()) == {
+        "method": "float",
+        "granularity": "tensor",
+        "layers": [{"match": "a", "keep": "int8"}],
+    }
+
+
+def test_recipe_is_found_in_a_dictionary_by_its_value():
+    rules = [{"match": "a", "keep": "float"}, {"match": "b", "keep": "int8"}]
+    recipe = recipe_from({"layers": rules})
+    assert {recipe: "found"}[recipe_from({"method": "dynamic", "layers": rules})] == "found"
+    assert recipe != recipe_from({"layers": rules[::-1]})
+    assert recipe != recipe_from({"method": "float", "layers": rules})
+
+
+@pytest.mark.parametrize(("thing", "name"), [(Recipe(), "method"), (LayerRule(match="a", keep="float"), "keep")])
+def test_recipe_and_rules_are_frozen(thing, name):
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(thing, name, "int8")
+
+
+def test_unknown_key_proposes_the_closest():
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"metod": "float"}, where="a.toml")
+    assert str(caught.value) == (
+        "unknown key in a.toml; got: metod; allowed: method, granularity, layers (did you mean 'method'?)"
+    )
+
+
+def test_unknown_key_of_a_rule_proposes_the_keys_of_rules():
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"layers": [{"match": "a", "keep": "float"}, {"match": "a", "keep": "float", "mtch": "b"}]})
+    assert "got: layers.1.mtch; allowed: match, keep (did you mean 'match'?)" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_reserved_method_does_not_exist_yet(name):
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"method": name})
+    assert str(caught.value) == (
+        f"this method does not exist yet in the recipe; got: {name}; allowed: {', '.join(METHODS)}"
+    )
+
+
+def test_unknown_method_proposes_the_closest():
+    with pytest.raises(RecipeError, match=r"unknown method .*got: dynamik; .*did you mean 'dynamic'"):
+        recipe_from({"method": "dynamik"})
+
+
+@pytest.mark.parametrize("value", [7, ["dynamic"], {}])
+def test_method_that_is_not_a_name(value):
+    with pytest.raises(RecipeError, match="unknown method"):
+        recipe_from({"method": value})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"layers": [{"match": "a", "keep": "int4"}]}, r"layers\.0\.keep .*got: int4; allowed: 'float' or 'int8'"),
+        ({"granularity": "row"}, r"granularity .*got: row; allowed: 'tensor'"),
+        ({"layers": [{"match": "a"}]}, r"layers\.0\.keep: Field required"),
+        ({"layers": "a"}, r"layers: .*got: a$"),
+        ({"layers": [{"match": 3, "keep": "float"}]}, r"layers\.0\.match: .*got: 3$"),
+    ],
+)
+def test_wrong_value_is_named_with_its_place(table, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_from(table)
+
+
+def test_several_problems_are_told_together_a_line_each():
+    table = {"method": "qat", "granularty": "tensor", "layers": [{"match": "a", "keep": "int4"}]}
+    with pytest.raises(RecipeError) as caught:
+        recipe_from(table)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    for told in ("this method does not exist yet", "layers.0.keep has an unknown value", "got: granularty"):
+        assert sum(told in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("content", [b"method = ", b'method = "float"\nmethod = "float"', "# 한글".encode("cp949")])
+def test_file_that_is_not_toml(tmp_path, content):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_toml(path)
+    assert str(caught.value).startswith(f"the recipe is not readable as TOML in {path}; got: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_folder_in_the_place_of_a_file(tmp_path):
+    with pytest.raises(RecipeError, match="not readable"):
+        Recipe.from_toml(tmp_path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_toml(tmp_path / "없음.toml")
+    assert str(caught.value) == f"no such recipe file in {tmp_path / '없음.toml'}"
+
+
+def test_korean_path_and_text(tmp_path):
+    path = tmp_path / "양자화 설정" / "동적.toml"
+    path.parent.mkdir()
+    recipe = Recipe(layers=(LayerRule(match="분류기.*", keep="float"),))
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    assert Recipe.from_toml(path) == recipe
+    path.write_text('metod = "float"', encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"양자화 설정/동적\.toml; got: metod"):
+        Recipe.from_toml(path)
+
+
+def rules(*pairs):
+    return Recipe(layers=tuple(LayerRule(match=match, keep=keep) for match, keep in pairs))
+
+
+def test_kept_as_holds_the_paths_that_a_rule_matches():
+    recipe = rules(("*.attention.*", "float"))
+    assert kept_as(recipe, PATHS) == dict.fromkeys(PATHS[1:3], recipe.layers[0])
+
+
+def test_kept_as_of_no_rules_is_empty():
+    assert kept_as(Recipe(), PATHS) == {}
+
+
+@pytest.mark.parametrize("keep", ["float", "int8"])
+def test_last_match_wins(keep):
+    other = "int8" if keep == "float" else "float"
+    recipe = rules(("*", other), ("layer.1.*", keep), ("layer.1.nowhere*", keep))
+    with pytest.raises(RecipeError):
+        kept_as(recipe, PATHS)
+    decided = kept_as(rules(("*", other), ("layer.1.*", keep)), PATHS)
+    assert {path: rule.keep for path, rule in decided.items()} == {
+        path: keep if path.startswith("layer.1.") else other for path in PATHS
+    }
+    decided = kept_as(rules(("layer.1.*", keep), ("*", other)), PATHS)
+    assert {rule.keep for rule in decided.values()} == {other}
+
+
+def test_pattern_is_a_glob_on_the_whole_path_and_knows_case():
+    assert list(kept_as(rules(("layer.?.attention.output.dense", "float")), PATHS)) == PATHS[1:3]
+    assert list(kept_as(rules(("layer.[!0].*", "float")), PATHS)) == PATHS[2:3]
+    for pattern in ("dense", "Classifier", "layer"):
+        with pytest.raises(RecipeError):
+            kept_as(rules((pattern, "float")), PATHS)
+
+
+def test_patterns_that_match_nothing_are_errors_a_line_each():
+    with pytest.raises(RecipeError) as caught:
+        kept_as(rules(("clasifier", "float"), ("classifier", "float"), ("zzz", "int8")), PATHS)
+    first, second = str(caught.value).splitlines()
+    assert "a layer rule matches nothing; got: clasifier" in first
+    assert "did you mean 'classifier'?" in first
+    assert "got: zzz" in second
+    assert "did you mean" not in second
