@@ -108,7 +108,7 @@ PAIRS = [
             "sentence1\tsentence2\tgold_label\r\n비가 온다.\t날이 맑다.\tcontradiction\r\n가\t나\tneutral\r\n\r\n\n",
         ),
         ("a.csv", "premise,hypothesis,label\n비가 온다.,날이 맑다.,contradiction\n가,나,neutral"),
-        ("a.csv", 'Premise,Hypothesis,Label\r\n"비가 온다.","날이 맑다.",contradiction\r\n가,나,neutral\r\n\r\n'),
+        ("a.csv", 'Premise, Hypothesis,Label\r\n"비가 온다.","날이 맑다.",contradiction\r\n가,나,neutral\r\n\r\n'),
         ("a.jsonl", f"{json.dumps(PAIRS[0])}\n\n{json.dumps(PAIRS[1], ensure_ascii=False)}\n"),
         ("a.ndjson", f"{json.dumps(PAIRS[0], ensure_ascii=False)}\r\n{json.dumps(PAIRS[1])}"),
         ("a.json", json.dumps(PAIRS, ensure_ascii=False, indent=4)),
@@ -313,6 +313,8 @@ def test_named_columns_replace_the_known_ones(file):
     assert read(text="문장", text_pair="premise", label="정답") == Example("좋다", "가", 1)
     assert read(text_pair="문장") == Example("가", "좋다")
     assert read(text_pair="premise", text="HYPOTHESIS") == Example("나", "가")
+    path = file("b.tsv", "premise\tdocument\tlabel\n가\t나\t1\n")
+    assert read(text_pair="premise") == Example("나", "가", 1)
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(file):
@@ -542,6 +544,11 @@ def test_a_difference_that_may_be_luck_is_not_reported():
     gold = np.arange(60) % 2
     predicted = np.where(np.arange(60) // 2 % 5 < 2, gold, 1 - gold)  # 0.40 as given, 0.60 swapped
     assert better_assignment(predicted, gold, ("no", "yes")) is None
+    # Clearly better than chance, and 0.75 swapped against 0.58 as given: but 25 rows against 15 are a matter of luck.
+    gold = np.repeat([0, 1, 2], 20)
+    predicted = np.where((gold > 0) & (np.arange(60) % 8 < 5), 3 - gold, gold)
+    assert np.mean(predicted == gold) == 35 / 60
+    assert better_assignment(predicted, gold, NLI) is None
 
 
 def test_a_model_that_always_answers_the_same_is_broken_and_not_permuted():

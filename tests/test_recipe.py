@@ -9,7 +9,12 @@ from octavo.errors import RecipeError
 from octavo.recipe import METHODS, RESERVED, LayerRule, Recipe, kept_as, recipe_from
 
 RULES = st.builds(LayerRule, match=st.text(st.characters(codec="utf-8")), keep=st.sampled_from(["float", "int8"]))
-RECIPES = st.builds(Recipe, method=st.sampled_from(METHODS), layers=st.lists(RULES, max_size=4).map(tuple))
+RECIPES = st.builds(
+    Recipe,
+    method=st.sampled_from(METHODS),
+    opset=st.sampled_from([None, 20, 21, 22, 23]),
+    layers=st.lists(RULES, max_size=4).map(tuple),
+)
 
 PATHS = ["embeddings.word", "layer.0.attention.output.dense", "layer.1.attention.output.dense", "classifier"]
 
@@ -35,10 +40,11 @@ def test_toml_of_the_documentation(tmp_path):
 
 
 def test_toml_holds_every_setting():
-    recipe = Recipe(method="float", layers=(LayerRule(match="a", keep="int8"),))
+    recipe = Recipe(method="float", opset=21, layers=(LayerRule(match="a", keep="int8"),))
     assert tomllib.loads(recipe.to_toml()) == {
         "method": "float",
         "granularity": "tensor",
+        "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
 
@@ -61,7 +67,7 @@ def test_unknown_key_proposes_the_closest():
     with pytest.raises(RecipeError) as caught:
         recipe_from({"metod": "float"}, where="a.toml")
     assert str(caught.value) == (
-        "unknown key in a.toml; got: metod; allowed: method, granularity, layers (did you mean 'method'?)"
+        "unknown key in a.toml; got: metod; allowed: method, granularity, opset, layers (did you mean 'method'?)"
     )
 
 
@@ -96,6 +102,7 @@ def test_method_that_is_not_a_name(value):
     [
         ({"layers": [{"match": "a", "keep": "int4"}]}, r"layers\.0\.keep .*got: int4; allowed: 'float' or 'int8'"),
         ({"granularity": "row"}, r"granularity .*got: row; allowed: 'tensor'"),
+        ({"opset": 19}, r"opset .*got: 19; allowed: 20, 21, 22 or 23"),
         ({"layers": [{"match": "a"}]}, r"layers\.0\.keep: Field required"),
         ({"layers": "a"}, r"layers: .*got: a$"),
         ({"layers": [{"match": 3, "keep": "float"}]}, r"layers\.0\.match: .*got: 3$"),

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         OctavoWarning,
         RecipeError,
     )
-    from octavo.evaluation.comparison import Comparison, compare
+    from octavo.evaluation.comparison import Comparison, DataFile, compare
     from octavo.predictor import Predictor, load, predict
     from octavo.recipe import LayerRule, Recipe
+    from octavo.source import Checkpoint
 
 _HOMES = {
     "octavo.artifact": ("Artifact", "open_artifact", "verify"),
@@ -44,17 +45,21 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
-    "octavo.evaluation.comparison": ("Comparison", "compare"),
+    "octavo.evaluation.comparison": ("Comparison", "DataFile", "compare"),
     "octavo.predictor": ("Predictor", "load", "predict"),
     "octavo.recipe": ("LayerRule", "Recipe"),
+    "octavo.source": ("Checkpoint",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Artifact",
     "ArtifactError",
+    "Checkpoint",
     "CheckpointError",
     "Comparison",
     "DataError",
+    "DataFile",
     "Example",
     "ExportError",
     "HardwareError",
@@ -63,7 +68,6 @@ __all__ = [
     "MissingExtraError",
     "OctavoError",
     "OctavoWarning",
-    "Artifact",
     "Predictor",
     "Recipe",
     "RecipeError",

@@ -89,7 +89,7 @@ class ExportRecord(_Record):
 class Manifest(_Record):
     """`octavo.json`."""
 
-    octavo: Literal[1] = SCHEMA
+    octavo: Literal[1] = 1
     version: str
     recipe: Recipe
     target: str

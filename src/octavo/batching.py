@@ -48,9 +48,7 @@ def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> li
     return [*batches, tuple(current)] if current else batches
 
 
-def make_batches(
-    encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET
-) -> list[Batch]:
+def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
     """Plan and pad."""
     plan = plan_batches([len(row.ids) for row in encoded], token_budget)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 
 from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
 from octavo.card import write_card
-from octavo.errors import ExportError, OctavoError, OctavoWarning, RecipeError, did_you_mean
+from octavo.errors import ExportError, OctavoError, OctavoWarning
 from octavo.hardware import find_target, this_cpu
 from octavo.methods import find_method
 from octavo.progress import Progress, Silent
 from octavo.recipe import Recipe, recipe_from
 from octavo.signature import Signature
-from octavo.source import Source, load_model, read_source, require_torch
+from octavo.source import Checkpoint, Source, load_model, read_source, require_torch
 from octavo.tasks import find_task
 from octavo.tokenizer import differing_text
 
@@ -34,29 +33,21 @@ TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; 
 
 
 def quantize(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Checkpoint,
     output: str | Path,
     *,
     recipe: Recipe | str | Path = "dynamic",
     target: str = "auto",
-    task: str | None = None,
-    tokenizer: str | Path | None = None,
-    labels: Sequence[str] = (),
-    opset: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Artifact:
     """Make an artifact of a checkpoint.
 
     Args:
-        checkpoint: a Hugging Face folder, or a hub id.
+        checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
         output: the folder to write. An interrupted write leaves nothing there.
         recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`).
         target: the CPU to make it for; `auto` is this one, `any` is safe on all.
-        task: overrides the task that the checkpoint's config tells.
-        tokenizer: a folder to take the tokenizer from.
-        labels: names in id order.
-        opset: the ONNX operator set; by default the newest that runs.
         force: replace an artifact that is there.
         progress: hears of every step.
 
@@ -67,20 +58,19 @@ def quantize(
     check_free(output, force=force)
     chosen, cpu = _as_recipe(recipe), find_target(target)
     say.start("reading the checkpoint")
-    source = read_source(
-        checkpoint, task=task, tokenizer=Path(tokenizer) if tokenizer else None, labels=tuple(labels)
-    )
+    source = read_source(checkpoint)
     find_task(source.signature.task)
     require_torch()
-    if tokenizer is None and (text := differing_text(source.tokenizer_json, source.folder)) is not None:
+    tokenizer_folder = Path(source.asked.tokenizer or source.folder)
+    if (text := differing_text(source.tokenizer_json, tokenizer_folder)) is not None:
         warnings.warn(
-            f"{source.folder}: tokenizer.json, which Octavo uses, splits {text!r} otherwise than AutoTokenizer does; "
-            "check do_lower_case and strip_accents in tokenizer_config.json",
+            f"{tokenizer_folder}: tokenizer.json, which Octavo uses, splits {text!r} otherwise than AutoTokenizer "
+            "does; check do_lower_case and strip_accents in tokenizer_config.json",
             OctavoWarning,
             stacklevel=2,
         )
     model = load_model(source)
-    graph, exported, passes = _export_checked(model, source.signature, opset, say)
+    graph, exported, passes = _export_checked(model, source.signature, chosen.opset, say)
     say.start(f"method {chosen.method}")
     applied = find_method(chosen.method)(graph, chosen, cpu)
     say.start("writing the artifact")
@@ -137,8 +127,6 @@ def _export_checked(
     from octavo.graph.export import OPSETS, export_graph
     from octavo.graph.passes import drop_unattended_rows
 
-    if opset is not None and opset not in OPSETS:
-        raise RecipeError("unknown opset", got=opset, allowed=did_you_mean(str(opset), map(str, OPSETS)))
     sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, model.config.vocab_size).items()}
     failure: ExportError | None = None
     for version_number in (opset,) if opset else OPSETS:
@@ -226,7 +214,7 @@ def _answer_once(model: Path, signature: Signature) -> None:
 
 def _plain_name(source: Source) -> str:
     """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
-    return source.folder.resolve().name if Path(source.name).exists() else source.name
+    return source.folder.resolve().name if Path(source.asked.path).exists() else str(source.asked.path)
 
 
 def _packages() -> dict[str, str]:

@@ -146,10 +146,9 @@ def better_assignment(
         return None
     confusion = np.zeros((count, count), dtype=np.int64)  # [gold, predicted]
     np.add.at(confusion, (gold, predicted), 1)
-    as_given = np.arange(count)
-    # order[i] is the label that id i really means. Ties go to the order that moves the fewest labels.
+    # order[i] is the label that id i really means. The order as given comes first, and wins a tie.
     orders = (np.array(order) for order in itertools.permutations(range(count)))
-    best = max(orders, key=lambda order: (confusion[order, as_given].sum(), (order == as_given).sum()))
+    best = max(orders, key=lambda order: confusion[order, np.arange(count)].sum())
     right = (best[predicted] == gold).astype(float)
     right_as_given = (predicted == gold).astype(float)
     # What an answer would score if it had nothing to do with its row: a model that always gives one answer gains much
@@ -300,8 +299,7 @@ def _choose(names: Sequence[str], named: Mapping[str, str], path: Path) -> dict[
             raise DataError(f"no such column for {role}", where=path, got=named[role], allowed=known)
     free = [name for name in names if name not in chosen.values()]
     if "text" not in chosen:
-        families = () if "text_pair" in chosen else PAIRS
-        pairs = [(_first(free, [first]), _first(free, [second])) for first, second in families]
+        pairs = [(_first(free, [first]), _first(free, [second])) for first, second in PAIRS]
         best_of_each = (_first(free, TEXT), _first(free, TEXT_PAIR))
         text, text_pair = next((pair for pair in pairs if all(pair)), best_of_each)
         chosen = {"text": text, "text_pair": text_pair} | chosen

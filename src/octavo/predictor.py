@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -26,7 +27,7 @@ from octavo.signature import Signature
 from octavo.tasks import Task, find_task
 
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
-_UNKNOWN_SHARE = 0.1
+UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
 _ENOUGH_TOKENS = 50
 
 
@@ -105,7 +106,7 @@ class Predictor:
             self.counts.tokens += sum(len(row.ids) for row in encoded)
             self.counts.unknown += sum(row.unknown for row in encoded)
             share = self.counts.unknown / max(1, self.counts.tokens)
-            warn = not self._warned and self.counts.tokens >= _ENOUGH_TOKENS and share > _UNKNOWN_SHARE
+            warn = not self._warned and self.counts.tokens >= _ENOUGH_TOKENS and share > UNKNOWN_SHARE
             self._warned |= warn
         if warn:
             warnings.warn(unknown_warning(share), OctavoWarning, stacklevel=4)
@@ -114,8 +115,8 @@ class Predictor:
 def unknown_warning(share: float) -> str:
     """What to say about a high share of unknown tokens."""
     return (
-        f"{share:.0%} of the tokens are unknown to the tokenizer: is it this model's, and are the texts in its language "
-        "and normalized as it expects (lower-casing with strip_accents takes Hangul apart)?"
+        f"{share:.0%} of the tokens are unknown to the tokenizer: is it this model's, and are the texts in its "
+        "language and normalized as it expects (lower-casing with strip_accents takes Hangul apart)?"
     )
 
 
@@ -237,7 +238,8 @@ def _reading(source: str | Path) -> Iterator[Iterable[bytes]]:
 def _writing(output: str | Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that appears under its name only when all of it was written."""
     if output is None:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] - a user's own stream may lack it
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
     path = Path(output)

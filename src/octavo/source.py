@@ -36,10 +36,25 @@ _HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "1_Pooling
 
 
 @dataclass(frozen=True)
-class Source:
-    """A checkpoint whose files have been read: `name` as the user gave it, `config` with the labels in force."""
+class Checkpoint:
+    """What the user has, and what its files do not tell.
 
-    name: str
+    `path` is a folder, or a hub id where there is a network; `task` overrides the task that `config.json` tells;
+    `tokenizer` is a folder to take the tokenizer from, for checkpoints saved without one; `labels` are names in id
+    order, for checkpoints that call theirs LABEL_0, LABEL_1, ...
+    """
+
+    path: str | Path
+    task: str | None = None
+    tokenizer: str | Path | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force."""
+
+    asked: Checkpoint
     folder: Path
     config: dict[str, Any]
     signature: Signature
@@ -49,21 +64,14 @@ class Source:
     bytes: int
 
 
-def read_source(
-    checkpoint: str | Path, *, task: str | None = None, tokenizer: Path | None = None, labels: tuple[str, ...] = ()
-) -> Source:
+def read_source(checkpoint: str | Path | Checkpoint) -> Source:
     """Read the files of a checkpoint and report all their problems together, before anything expensive starts.
-
-    Args:
-        checkpoint: a folder, or a hub id where there is a network.
-        task: overrides the task that `config.json` tells.
-        tokenizer: a folder to take the tokenizer from, for checkpoints saved without one.
-        labels: names in id order, for checkpoints that call theirs LABEL_0, LABEL_1, ...
 
     Raises:
         CheckpointError: no such folder; config, weights or tokenizer missing or unusable; labels of the wrong number.
     """
-    folder = _find_folder(checkpoint)
+    asked = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    folder = _find_folder(asked.path)
     problems: list[OctavoError] = []
     config = weights = parts = signature = None
     with _collect(problems):
@@ -71,15 +79,15 @@ def read_source(
     with _collect(problems):
         weights = read_weights(folder)
     with _collect(problems):
-        parts = read_tokenizer(tokenizer or folder, config or {})
+        parts = read_tokenizer(Path(asked.tokenizer) if asked.tokenizer else folder, config or {})
     if config is not None:
         with _collect(problems):
-            names = _label_names(config, labels, folder)
+            names = _label_names(config, asked.labels, folder)
             config = config | {
                 "id2label": {str(index): name for index, name in enumerate(names)},
                 "label2id": {name: index for index, name in enumerate(names)},
             }
-            found_task = task_name(task) if task else _task_of(config, folder)
+            found_task = task_name(asked.task) if asked.task else _task_of(config, folder)
             if parts is not None:
                 signature = Signature(
                     task=found_task,
@@ -98,7 +106,7 @@ def read_source(
     assert parts is not None
     assert signature is not None
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
-    return Source(str(checkpoint), folder, config, signature, parts.json, parts.side_files, weights, size)
+    return Source(asked, folder, config, signature, parts.json, parts.side_files, weights, size)
 
 
 def load_model(source: Source) -> Any:
@@ -148,7 +156,9 @@ def load_model(source: Source) -> Any:
         )
     raise_together(problems)
     if source.signature.labels and model.config.num_labels != len(source.signature.labels):
-        raise CheckpointError("labels do not fit the model", got=source.signature.labels, allowed=model.config.num_labels)
+        raise CheckpointError(
+            "labels do not fit the model", got=source.signature.labels, allowed=model.config.num_labels
+        )
     return model.float().eval()
 
 

@@ -20,14 +20,14 @@ _UNLIMITED = 10**6  # transformers stores 1e30 for "no limit"
 SAMPLE_TEXTS = (
     "한국어 문장은 조사와 어미가 붙어서 길어진다.",
     "The quick brown fox jumps over the lazy dog, 1234.5 times!",
-    "   공백과\t기호… ☕ café naïve ＡＢＣ  ",
+    "   공백과\t기호… ☕ café naïve \uff21\uff22\uff23  ",
     "",
 )
 
 
 @dataclass(frozen=True)
 class TokenizerParts:
-    """A tokenizer: `json` for the Rust library, what stands beside it, its limits and special ids; `bytes` as stored."""
+    """A tokenizer: `json` for the Rust library, the files beside it, its limit and special ids; `bytes` as stored."""
 
     json: str
     side_files: dict[str, bytes]

@@ -55,7 +55,9 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
             if absent:
                 raise CheckpointError("a part of the weights is missing", where=folder, got=", ".join(absent))
             return tuple(folder / part for part in parts)
-    others = [name for name in ("tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors") if (folder / name).exists()]
+    others = [
+        name for name in ("tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors") if (folder / name).exists()
+    ]
     then = "merge the adapter into its model first" if others == ["adapter_model.safetensors"] else None
     raise CheckpointError(
         "no weights",

@@ -105,7 +105,9 @@ def test_where_on_another_output_of_attention_is_left(graph, run):
     outputs = graph.node("attention/Attention", q, q, q, None, past, past, num_outputs=3)
     keys = graph.node("/Neg", graph.node("cache/Where", mask, graph.weight("zero", ZERO), outputs[1]))
     longer = ["batch", 2, "total", 4]
-    model = graph.model(y=(outputs[0], SHAPE), present=(outputs[1], longer), v=(outputs[2], longer), keys=(keys, longer))
+    model = graph.model(
+        y=(outputs[0], SHAPE), present=(outputs[1], longer), v=(outputs[2], longer), keys=(keys, longer)
+    )
     rng = np.random.default_rng(6)
     inputs = {name: rng.normal(size=(2, 2, 3, 4)).astype(np.float32) for name in ("q", "past")}
     inputs["mask"] = np.zeros((2, 1, 1, 1), bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -28,12 +28,12 @@ class Steps:
         )
         self._current: int | None = None
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Self:
         """Start drawing."""
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Finish the last step and stop drawing."""
         if kind is None:
             self._finish()

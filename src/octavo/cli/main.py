@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -54,20 +55,19 @@ def quantize(
     from octavo.cli.display import Steps, print_cells
     from octavo.recipe import Recipe, recipe_from
     from octavo.reporting.tables import part_cells, quantization_notes
+    from octavo.source import Checkpoint
 
     if method is not None and recipe is not None:
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
     chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or "dynamic"})
+    if opset is not None:
+        chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
     with Steps() as steps:
         artifact = run_quantize(
-            checkpoint,
+            Checkpoint(checkpoint, task, tokenizer, _names(labels)),
             output,
             recipe=chosen,
             target=target,
-            task=task,
-            tokenizer=tokenizer,
-            labels=_names(labels),
-            opset=opset,
             force=force,
             progress=steps,
         )
@@ -104,25 +104,21 @@ def compare(
 ) -> None:
     """Compare models on your data: size, speed, accuracy, agreement."""
     from octavo.cli.display import Steps, print_cells
+    from octavo.evaluation.comparison import DataFile
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.reporting.tables import comparison_cells, comparison_notes
+    from octavo.source import Checkpoint
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    named = [Checkpoint(path, task, tokenizer, _names(labels)) for path in (baseline, *(candidates or ()))]
     with Steps() as steps:
         comparison = run_compare(
-            baseline,
-            candidates or (),
-            data=data,
+            named[0],
+            named[1:],
+            data=DataFile(data, encoding, _mapping(columns), limit, max_length),
             engines=engine or ("auto",),
-            limit=limit,
-            max_length=max_length,
             threads=threads,
-            task=task,
-            tokenizer=tokenizer,
-            labels=_names(labels),
-            encoding=encoding,
-            columns=_mapping(columns),
             progress=steps,
         )
     if as_json:
@@ -163,7 +159,7 @@ def _mapping(text: str | None) -> dict[str, str] | None:
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
-def _show_warning(message: Any, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, OctavoWarning):
         typer.echo(f"warning: {message}", err=True)
 
@@ -186,4 +182,10 @@ def run() -> None:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
         typer.echo(f"error: {error}", err=True)
+        sys.exit(3)
+    except Exception as error:  # a traceback is for us: users get a line, and a way to see it
+        if os.environ.get("OCTAVO_DEBUG"):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        typer.echo(f"error: a defect of Octavo: {type(error).__name__}: {reason}; next: set OCTAVO_DEBUG=1", err=True)
         sys.exit(3)

@@ -19,10 +19,10 @@ from octavo.engines import find_engine
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender, Timing, run_contest
 from octavo.hardware import this_cpu, usable_cores
-from octavo.predictor import lower_limit, unknown_warning
+from octavo.predictor import UNKNOWN_SHARE, lower_limit, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature
-from octavo.source import read_source, require_torch
+from octavo.source import Checkpoint, read_source, require_torch
 from octavo.tasks import find_task
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
 
@@ -47,9 +47,9 @@ class Latency:
 class ComparedRow:
     """One model in the table.
 
-    `bytes` is what inference needs; `seconds` for all rows, loading and tokenizing apart; `speedup` and `smaller` against
-    the baseline; `difference` of quality, `agreement` (the share of rows with the baseline's label) and `kl` (mean
-    Kullback-Leibler divergence from the baseline, nats) are None where they cannot be known.
+    `bytes` is what inference needs; `seconds` for all rows, loading and tokenizing apart; `speedup` and `smaller`
+    against the baseline; `difference` of quality, is None without labels; `agreement` is the share
+    of rows with the baseline's label, `kl` the mean Kullback-Leibler divergence from the baseline in nats.
     """
 
     name: str
@@ -90,8 +90,24 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A model that was named, before it is run."""
+class DataFile:
+    """Examples, and how they are read.
+
+    `encoding` and `columns` as in `octavo.data.read_examples`; `limit` takes a sample of that many rows, seeded by
+    `seed`; `max_length` cuts inputs at fewer tokens than the model allows.
+    """
+
+    path: str | Path
+    encoding: str = "utf-8"
+    columns: Mapping[str, str] | None = None
+    limit: int | None = None
+    max_length: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run."""
 
     name: str
     method: str
@@ -102,20 +118,12 @@ class _Entry:
 
 
 def compare(
-    baseline: str | Path,
-    candidates: Sequence[str | Path] = (),
+    baseline: str | Path | Checkpoint,
+    candidates: Sequence[str | Path | Checkpoint] = (),
     *,
-    data: str | Path,
+    data: str | Path | DataFile,
     engines: Sequence[str] = ("auto",),
-    limit: int | None = None,
-    max_length: int | None = None,
     threads: int | None = None,
-    labels: Sequence[str] = (),
-    task: str | None = None,
-    tokenizer: str | Path | None = None,
-    encoding: str = "utf-8",
-    columns: Mapping[str, str] | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare artifacts and checkpoints on a file of examples.
@@ -123,17 +131,9 @@ def compare(
     Args:
         baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.
         candidates: further ones.
-        data: the examples; see `octavo.data.read_examples`.
+        data: a file of examples.
         engines: a row for each, for artifacts.
-        limit: take a seeded sample of that many rows.
-        max_length: cut inputs at fewer tokens than the model allows.
         threads: of every model; by default as many as this process may use cores.
-        labels: names in id order, for checkpoints that call theirs LABEL_0, LABEL_1, ...
-        task: overrides the task that a checkpoint's config tells.
-        tokenizer: a folder, for checkpoints saved without a tokenizer.
-        encoding: of the data file.
-        columns: `text`, `text_pair`, `label` -> the file's column names.
-        seed: of the sample and of the order in which models are timed.
         progress: hears of every step.
 
     Raises:
@@ -141,15 +141,28 @@ def compare(
     """
     say = progress or Silent()
     say.start("reading models and data")
-    threads = threads or usable_cores()
-    folder = Path(tokenizer) if tokenizer else None
-    named = [_entries(path, engines, tuple(labels), task, folder) for path in (baseline, *candidates)]
-    entries = [entry for group in named for entry in group]
+    file = data if isinstance(data, DataFile) else DataFile(data)
+    entries = [entry for path in (baseline, *candidates) for entry in find_entries(path, engines)]
     names = _common_labels(entries)
-    signature = lower_limit(entries[0].signature.model_copy(update={"labels": names}), max_length)
+    signature = lower_limit(entries[0].signature.model_copy(update={"labels": names}), file.max_length)
+    examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
+    examples = sample(examples, file.limit, file.seed)
+    return compare_entries(
+        entries, examples, signature, threads=threads or usable_cores(), seed=file.seed, progress=say
+    )
+
+
+def compare_entries(
+    entries: Sequence[Entry],
+    examples: Sequence[Example],
+    signature: Signature,
+    *,
+    threads: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run all entries on the examples, encoded once by the first one's tokenizer under `signature`; see `compare`."""
     _require_classes(signature)
-    examples = read_examples(Path(data), labels=names, encoding=encoding, columns=columns)
-    examples = sample(examples, limit, seed)
     rows = [(example.text, example.text_pair) for example in examples]
     module = find_task(signature.task)
     start = time.perf_counter()
@@ -159,11 +172,11 @@ def compare(
         _require_same_tokens(entry, entries[0], rows[:200], signature)
     tokens = sum(len(row.ids) for row in encoded)
     unknown = sum(row.unknown for row in encoded) / tokens
-    if unknown > 0.1:
-        warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=2)
+    if unknown > UNKNOWN_SHARE:
+        warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=3)
     batches = make_batches(encoded, _widest(entries, signature))
     contenders = [entry.contender for entry in entries]
-    timings = run_contest(contenders, batches, threads=threads, seed=seed, progress=say)
+    timings = run_contest(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
     cpu = this_cpu()
     return Comparison(
         task=signature.task,
@@ -174,15 +187,14 @@ def compare(
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(entries, timings, examples, names),
+        rows=_rows(entries, timings, examples, signature.labels),
     )
 
 
-def _entries(
-    path: str | Path, engines: Sequence[str], labels: tuple[str, ...], task: str | None, tokenizer: Path | None
-) -> list[_Entry]:
+def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
     """The rows that one path makes: an artifact one for each engine, a checkpoint one."""
-    path = Path(path)
+    asked = model if isinstance(model, Checkpoint) else Checkpoint(model)
+    path = Path(asked.path)
     if (path / MANIFEST).exists():
         artifact = open_artifact(path)
         note = check_cpu(artifact.manifest)
@@ -195,7 +207,7 @@ def _entries(
             signature = artifact.manifest.signature
             contender = Contender(path, chosen, signature.input_names, signature.task)
             made.append(
-                _Entry(
+                Entry(
                     path.resolve().name,
                     artifact.manifest.recipe.method,
                     artifact.bytes,
@@ -205,14 +217,14 @@ def _entries(
                 )
             )
         return made
-    source = read_source(path, labels=labels, task=task, tokenizer=tokenizer)
+    source = read_source(asked)
     require_torch()
-    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, tokenizer)
+    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, asked.tokenizer)
     name = source.folder.resolve().name if path.exists() else str(path)
-    return [_Entry(name, "float", source.bytes, source.signature, source.tokenizer_json, contender)]
+    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer_json, contender)]
 
 
-def _common_labels(entries: Sequence[_Entry]) -> tuple[str, ...]:
+def _common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
     """The labels of all models, from those that have names where others say LABEL_0, LABEL_1, ...
 
     Raises:
@@ -243,7 +255,7 @@ def _require_classes(signature: Signature) -> None:
 
 
 def _require_same_tokens(
-    entry: _Entry, baseline: _Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
+    entry: Entry, baseline: Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
 ) -> None:
     if entry.tokenizer_json == baseline.tokenizer_json:
         return
@@ -258,14 +270,14 @@ def _require_same_tokens(
             )
 
 
-def _widest(entries: Sequence[_Entry], signature: Signature) -> Signature:
+def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:
     """The signature with every input that any of the models has."""
     names = dict.fromkeys(name for entry in entries for name in entry.signature.input_names)
     return signature.model_copy(update={"input_names": tuple(names)})
 
 
 def _rows(
-    entries: Sequence[_Entry], timings: Sequence[Timing], examples: Sequence[Example], labels: tuple[str, ...]
+    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], labels: tuple[str, ...]
 ) -> tuple[ComparedRow, ...]:
     labelled = np.array([index for index, example in enumerate(examples) if example.label is not None], np.int64)
     gold = np.array([example.label for example in examples if example.label is not None], np.int64)

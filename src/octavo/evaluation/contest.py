@@ -39,7 +39,7 @@ class Contender:
     engine: str
     input_names: tuple[str, ...]
     task: str
-    tokenizer: Path | None = None
+    tokenizer: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def run_contest(
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         stored = Path(folder) / "batches.npz"
         arrays = {f"{name}/{i}": array for i, batch in enumerate(batches) for name, array in batch.inputs.items()}
-        np.savez(stored, count=np.array(len(batches)), **arrays)  # type: ignore[arg-type] - numpy's stub lacks **kwds
-        processes = []
+        np.savez(stored, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
+        processes: list[_Process] = []
         progress.start("loading", len(contenders))
         for contender in contenders:
             spec = {
@@ -122,6 +122,7 @@ def run_contest(
                 "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
                 "threads": threads,
                 "batches": str(stored),
+                "count": len(batches),
             }
             processes.append(_Process(spec))
             stack.callback(processes[-1].end)
@@ -130,8 +131,8 @@ def run_contest(
             process.ask({"run": sorted({0, len(batches) // 2, len(batches) - 1})})
         outputs: list[dict[int, NDArray[np.float32]]] = [{} for _ in contenders]
         seconds = _first_round(processes, parts, outputs, Path(folder), progress)
-        _more_rounds(processes, parts, seconds, random.Random(seed), progress)
-        singles = _single_rows(processes, len(batches), random.Random(seed), progress)
+        _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
+        singles = _single_rows(processes, len(batches), random.Random(seed), progress)  # noqa: S311
     rows = sum(len(batch.rows) for batch in batches)
     return [
         Timing(

@@ -22,10 +22,9 @@ from octavo.engines import Session
 def open_contender(spec: dict[str, Any]) -> Session:
     """The session of a contender: an artifact's model file in an engine, or a checkpoint in torch."""
     if spec["engine"] == "torch":
-        from octavo.source import load_model, read_source
+        from octavo.source import Checkpoint, load_model, read_source
 
-        tokenizer = Path(spec["tokenizer"]) if spec["tokenizer"] else None
-        model = load_model(read_source(spec["path"], task=spec["task"], tokenizer=tokenizer))
+        model = load_model(read_source(Checkpoint(spec["path"], spec["task"], spec["tokenizer"])))
         from octavo.engines.torch import TorchSession
 
         return TorchSession(model, spec["threads"])
@@ -46,8 +45,7 @@ def main() -> None:
         session = open_contender(spec)
         with np.load(spec["batches"], allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        count = int(arrays["count"])
-        batches = [{name: arrays[f"{name}/{index}"] for name in spec["inputs"]} for index in range(count)]
+        batches = [{name: arrays[f"{name}/{index}"] for name in spec["inputs"]} for index in range(spec["count"])]
         print(json.dumps({"ready": True}), file=answers, flush=True)
         for line in sys.stdin:
             print(json.dumps(_serve(session, batches, json.loads(line))), file=answers, flush=True)
@@ -67,7 +65,7 @@ def _serve(session: Session, batches: list[dict[str, Any]], request: dict[str, A
         seconds.append(time.perf_counter() - start)
         outputs[str(index)] = found
     if request.get("keep"):
-        np.savez(request["keep"], **outputs)
+        np.savez(request["keep"], **outputs)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
     return {"seconds": seconds}
 
 

@@ -58,7 +58,7 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
 def tidy(model: ir.Model, opset: int) -> ir.Model:
     """Name every node and value by its module path, drop the metadata, keep standard operators only; in place."""
     passes.InlinePass()(model)
-    passes.RemoveUnusedFunctionsPass()(model)
+    passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
     graph = model.graph

@@ -7,7 +7,7 @@ have several call sites (ALBERT runs one layer many times), and several paths ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import onnx_ir as ir
@@ -63,29 +63,31 @@ def find_layers(model: ir.Model) -> tuple[Layer, ...]:
             continue
         key = (site.path, str(site.weight.name))
         known = found.get(key)
-        found[key] = site if known is None else Layer(
-            site.path, site.kind, (*known.nodes, node), site.weight, site.transposed
+        found[key] = (
+            site if known is None else Layer(site.path, site.kind, (*known.nodes, node), site.weight, site.transposed)
         )
     return tuple(found.values())
 
 
 def _as_layer(node: ir.Node) -> Layer | None:
     """The node as a layer with one call site, or None where it is none."""
-    path = str(node.name).rpartition("/")[0]
-    if node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
+    path, read = str(node.name).rpartition("/")[0], node.attributes
+    if node.op_type == "Gather" and read.get_int("axis", 0) == 0:
         table, indices = node.inputs
-        if _is_matrix(table) and not (indices is not None and indices.const_value is not None):
+        if _is_matrix(table) and indices is not None and indices.const_value is None:
             return Layer(path, "embedding", (node,), table)
-    if node.op_type == "MatMul" and _is_matrix(node.inputs[1]):
-        return Layer(path, "linear", (node,), node.inputs[1])
-    if node.op_type == "Gemm" and _is_matrix(node.inputs[1]) and not node.attributes.get_int("transA", 0):
-        plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-        if plain:
-            return Layer(path, "linear", (node,), node.inputs[1], bool(node.attributes.get_int("transB", 0)))
+    elif node.op_type == "MatMul":
+        weight = node.inputs[1]
+        if _is_matrix(weight):
+            return Layer(path, "linear", (node,), weight)
+    elif node.op_type == "Gemm" and not read.get_int("transA", 0):
+        weight = node.inputs[1]
+        if _is_matrix(weight) and read.get_float("alpha", 1.0) == 1.0 and read.get_float("beta", 1.0) == 1.0:
+            return Layer(path, "linear", (node,), weight, bool(read.get_int("transB", 0)))
     return None
 
 
-def _is_matrix(value: ir.Value | None) -> bool:
+def _is_matrix(value: ir.Value | None) -> TypeGuard[ir.Value]:
     """Whether the value is a constant float32 matrix."""
     tensor = value.const_value if value is not None else None
     return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2

@@ -6,6 +6,8 @@ fuses the nodes of a dynamic Linear (DynamicQuantizeLinear, MatMulInteger, Cast,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -35,8 +37,8 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
 def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> None:
     """Multiply in integers, the input quantized as it comes, with one scale and zero point per tensor; in place.
 
-    `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that read
-    the same value (query, key and value).
+    `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that
+    read the same value (query, key and value).
     """
     codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
     scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
@@ -69,9 +71,9 @@ def lower_row_linear(
 
         s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
 
-    so that both m and `lowest` are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows
-    no scale per row, and what it returns has to be multiplied: by S s_w (S the largest s, s_w the weight's scales), which
-    ONNX Runtime does while it multiplies, then by s / S for each token.
+    so that both m and `lowest` are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger
+    knows no scale per row, and what it returns has to be multiplied: by S s_w (S the largest s, s_w the weight's
+    scales), which ONNX Runtime does while it multiplies, then by s / S for each token.
     """
     codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
     weight_scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
@@ -84,7 +86,7 @@ def lower_row_linear(
         assert x is not None
         nodes: list[ir.Node] = []
 
-        def add(operator: str, inputs: list[ir.Value | None], suffix: str, **attributes: int) -> ir.Value:
+        def add(operator: str, inputs: Sequence[ir.Value | None], suffix: str, **attributes: int) -> ir.Value:
             made = _node(operator, inputs, f"{node.name}_{suffix}", **attributes)  # noqa: B023 - called in this turn
             nodes.append(made)  # noqa: B023
             return made.outputs[0]
@@ -123,13 +125,13 @@ def _quantize_once(model: ir.Model, x: ir.Value, before: ir.Node) -> ir.Node:
     return node
 
 
-def _node(operator: str, inputs: list[ir.Value | None], name: str, **attributes: int) -> ir.Node:
+def _node(operator: str, inputs: Sequence[ir.Value | None], name: str, **attributes: int) -> ir.Node:
     node = ir.node(operator, inputs, attributes, name=name)
     node.outputs[0].name = name
     return node
 
 
-def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[str, list[ir.Value | None]]) -> None:
+def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[str, Sequence[ir.Value | None]]) -> None:
     """Put `nodes` and a last one in the place of `old`; the last one takes over its output, name and all."""
     operator, inputs = last
     output, name = old.outputs[0], old.outputs[0].name

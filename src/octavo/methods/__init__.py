@@ -27,9 +27,9 @@ METHODS = {
 class LayerOutcome:
     """What became of one layer.
 
-    `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the weight,
-    signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of an int8
-    Linear, "tensor" or "token".
+    `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the
+    weight, signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of
+    an int8 Linear, "tensor" or "token".
     """
 
     path: str
@@ -46,7 +46,10 @@ class LayerOutcome:
 
 @dataclass(frozen=True)
 class Applied:
-    """A graph that a method has made, and what became of each layer. `exact_u8s8`: needs a CPU that does not saturate."""
+    """A graph that a method has made, and what became of each layer.
+
+    `exact_u8s8`: it needs a CPU on which products of unsigned and signed 8-bit numbers do not saturate.
+    """
 
     model: ir.Model
     layers: tuple[LayerOutcome, ...]

@@ -76,9 +76,7 @@ def _lowest_input(node: ir.Node) -> float | None:
     return LOWEST.get(producer.op_type) if producer is not None else None
 
 
-def _outcome(
-    layer: Layer, weight: Quantized, reason: str, bits: int, activation: str | None = None
-) -> LayerOutcome:
+def _outcome(layer: Layer, weight: Quantized, reason: str, bits: int, activation: str | None = None) -> LayerOutcome:
     return LayerOutcome(
         path=layer.path,
         kind=layer.kind,

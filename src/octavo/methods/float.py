@@ -11,7 +11,7 @@ from octavo.methods import Applied, LayerOutcome
 from octavo.recipe import Recipe, kept_as
 
 
-def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:
+def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:  # noqa: ARG001 - as all methods
     """Account for the layers and change nothing.
 
     Raises:

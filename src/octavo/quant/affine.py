@@ -72,7 +72,8 @@ def dynamic_range(x: FloatArray) -> tuple[np.float32, np.uint8]:
 
 def quantize_asymmetric(x: FloatArray, scale: np.float32, zero_point: np.uint8) -> NDArray[np.uint8]:
     """The uint8 codes of `x` under one scale and zero point, saturating at 0 and 255."""
-    return np.clip(np.rint(x / scale) + np.float32(zero_point), 0, 255).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.clip(np.rint(x / scale) + np.float32(zero_point), 0, 255).astype(np.uint8)
+    return codes
 
 
 def error_db(reference: FloatArray, approximation: FloatArray) -> float:

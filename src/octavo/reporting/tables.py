@@ -39,10 +39,12 @@ def comparison_cells(comparison: Comparison) -> Cells:
 def comparison_notes(comparison: Comparison) -> list[str]:
     """What holds for the whole table."""
     cut = f", {comparison.truncated:,} of them cut at the limit" if comparison.truncated else ""
+    rounds = min(row.rounds for row in comparison.rows)
+    machine = f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind})"
+    tokenized = f"tokenizing took {comparison.tokenize_seconds:.2f} s"
     return [
-        f"{comparison.n:,} rows, {comparison.tokens:,} tokens{cut}; tokenizing took {comparison.tokenize_seconds:.2f} s",
-        f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind}); identical batches, interleaved, "
-        f"median of {min(row.rounds for row in comparison.rows)} rounds",
+        f"{comparison.n:,} rows, {comparison.tokens:,} tokens{cut}; {tokenized}",
+        f"{machine}; identical batches, interleaved, median of {rounds} rounds",
     ]
 
 
@@ -72,9 +74,9 @@ def part_cells(layers: Sequence[LayerRecord]) -> Cells:
 def quantization_notes(manifest: Manifest, size: int) -> list[str]:
     """What became of the checkpoint, in sentences."""
     floats = [layer for layer in manifest.layers if layer.dtype == "float32"]
+    share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [
-        f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({100 * size / manifest.source.bytes:.1f} %; "
-        f"the checkpoint is stored as {manifest.source.dtype})",
+        f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
         f"method {manifest.recipe.method}, target {manifest.target}, opset {manifest.export.opset}",
     ]
     if manifest.export.note:

@@ -1,0 +1,120 @@
+"""Writes the tables of the documents from bench/results: what stands between `<!-- bench: NAME -->` and the end mark.
+
+.venv/bin/python bench/publish.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "README.ko.md", "docs/benchmarks.md")
+ENGLISH = {
+    "model": ["", "size, MiB", "smaller", "seconds", "faster", "1 row, ms", "accuracy", "points", "agreement", "KL"],
+    "torch": "torch fp32",
+    "float": "Octavo float",
+    "int8": "**Octavo int8**",
+    "stock": "stock ONNX Runtime int8",
+    "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
+    "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
+    "first": ["", "first answer, s"],
+    "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
+}
+KOREAN = ENGLISH | {
+    "model": ["", "크기, MiB", "작아짐", "초", "빨라짐", "한 줄, ms", "정확도", "차이(점)", "일치율", "KL"],
+    "torch": "torch fp32",
+    "float": "Octavo float",
+    "int8": "**Octavo int8**",
+    "stock": "ONNX Runtime 기본 int8",
+    "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
+    "first": ["", "첫 답까지, 초"],
+}
+MIB = 2**20
+
+
+def table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
+
+
+def compared(result: dict, words: dict) -> str:
+    cells = [words["model"]]
+    for row in result["rows"]:
+        stock = row["name"].partition(", ")
+        name = f"{words['stock']}, {stock[2]}" if stock[0] == "stock" else None
+        name = name or words["torch" if row["engine"] == "torch" else "float" if row["method"] == "float" else "int8"]
+        cells.append(
+            [
+                name,
+                f"{row['bytes'] / MIB:.1f}",
+                f"{row['smaller']:.2f}x",
+                f"{row['seconds']:.2f}",
+                f"{row['speedup']:.2f}x",
+                f"{row['latency_ms']['p50']:.1f}",
+                f"{100 * row['quality']['value']:.2f}",
+                f"{100 * row['difference']:+.2f}",
+                f"{100 * row['agreement']:.2f} %",
+                f"{1e5 * row['kl']:.1f}",
+            ]
+        )
+    machine = result["machine"]
+    note = words["note"].format(n=result["n"], **{name: machine[name] for name in ("threads", "cpu", "kind")})
+    return f"{table(cells)}\n\n{note}"
+
+
+def base(result: dict, words: dict) -> str:
+    names = dict.fromkeys(row["name"] for row in result["rows"])
+    ms = {(row["name"], row["shape"]): row["ms"] for row in result["rows"]}
+    cells = [words["shape"]]
+    for name in names:
+        size = f"{result['bytes'][name] / MIB:.0f}"
+        cells.append([name, f"{ms[name, '32 x 128']:.0f}", f"{ms[name, '1 x 32']:.1f}", size])
+    return table(cells)
+
+
+def first(result: dict, words: dict) -> str:
+    cells = [words["first"]]
+    cells += [["import torch, transformers", f"{result['torch']['median']:.2f}"]]
+    cells += [["octavo.load", f"{result['octavo']['median']:.2f}"]]
+    return table(cells)
+
+
+def weights(result: dict, words: dict) -> str:
+    ms = {(row["name"], row["shape"]): row["ms"] for row in result["base"]}
+    scores = {row["name"]: row for row in result.get("kornli", {"rows": []})["rows"]}
+    cells = [words["weights"]]
+    for name in dict.fromkeys(row["name"] for row in result["base"]):
+        score = scores.get(name)
+        fidelity = [f"{1e5 * score['kl']:.1f}", f"{100 * score['agreement']:.2f} %"] if score else ["", ""]
+        cells.append([name, f"{ms[name, '32 x 128']:.0f}", f"{ms[name, '1 x 32']:.1f}", *fidelity])
+    return table(cells)
+
+
+RENDER = {"demo": compared, "kornli": compared, "nsmc": compared, "base": base, "first": first, "weights": weights}
+
+
+def publish() -> None:
+    """Fill the marked places; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU."""
+    for name in DOCUMENTS:
+        document = ROOT / name
+        if not document.exists():
+            continue
+        words = KOREAN if name.endswith(".ko.md") else ENGLISH
+
+        def fill(match: re.Match, words: dict = words) -> str:
+            part, kind = match[2].split()
+            stored = ROOT / "bench" / "results" / f"dynamic-{kind}.json"
+            results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            if part not in results:
+                return match[0]
+            return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"
+
+        text = document.read_text(encoding="utf-8")
+        pattern = r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)"
+        document.write_text(re.sub(pattern, fill, text, flags=re.DOTALL), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    publish()
