@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from octavo.errors import ArtifactError, HardwareError
@@ -26,6 +27,7 @@ from octavo.signature import Signature
 MANIFEST = "octavo.json"
 SCHEMA = 1
 CARD = "README.md"
+SELF_TEST_TOLERANCE = 0.02  # of the largest output: a last bit that differs between CPUs can flip a rounding to int8
 
 
 class _Record(BaseModel):
@@ -86,6 +88,13 @@ class ExportRecord(_Record):
     differences: dict[str, float]
 
 
+class SelfTest(_Record):
+    """Inputs, name -> [rows][length], and what the model answered to them where it was made, [rows][outputs]."""
+
+    inputs: dict[str, list[list[int]]]
+    outputs: list[list[float]]
+
+
 class Manifest(_Record):
     """`octavo.json`."""
 
@@ -100,6 +109,7 @@ class Manifest(_Record):
     passes: tuple[PassRecord, ...]
     layers: tuple[LayerRecord, ...]
     host: HostRecord
+    self_test: SelfTest
     files: dict[str, FileRecord]
 
 
@@ -156,14 +166,28 @@ def open_artifact(folder: str | Path) -> Artifact:
 
 
 def verify(artifact: Artifact) -> None:
-    """Compare the hash of every file with the manifest.
+    """Compare the hash of every file with the manifest, and the model's answers with those it gave when it was made.
 
     Raises:
-        ArtifactError: a file was changed.
+        ArtifactError: a file was changed, or the answers differ by more than another kind of CPU explains.
     """
     for name, record in artifact.manifest.files.items():
         if sha256_of(artifact.folder / name) != record.sha256:
             raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
+    from octavo.engines import find_engine
+
+    test = artifact.manifest.self_test
+    inputs = {name: np.array(rows, np.int64) for name, rows in test.inputs.items()}
+    expected = np.array(test.outputs, np.float32)
+    difference = float(np.max(np.abs(find_engine("auto")(artifact.model_file).run(inputs) - expected)))
+    allowed = SELF_TEST_TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
+    if not difference <= allowed:
+        raise ArtifactError(
+            "the artifact does not answer as it did when it was made",
+            where=artifact.folder,
+            got=f"a difference of {difference:.2g}",
+            allowed=f"{allowed:.2g}",
+        )
 
 
 def check_cpu(manifest: Manifest) -> str | None:

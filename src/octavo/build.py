@@ -82,7 +82,6 @@ def quantize(
         (aside / "tokenizer.json").write_text(source.tokenizer_json, encoding="utf-8")
         for name, content in source.side_files.items():
             (aside / name).write_bytes(content)
-        _answer_once(aside / "model.onnx", source.signature)
         fields: dict[str, Any] = {
             "version": version("octavo"),
             "recipe": chosen,
@@ -98,6 +97,7 @@ def quantize(
             "export": exported,
             "passes": passes,
             "layers": [asdict(layer) for layer in applied.layers],
+            "self_test": _self_test(aside / "model.onnx", source.signature, model.config.vocab_size),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
@@ -203,13 +203,19 @@ def _save_graph(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
 
 
-def _answer_once(model: Path, signature: Signature) -> None:
-    """Load the file that was written and run it, so that nothing is handed over that does not run."""
+def _self_test(model: Path, signature: Signature, vocabulary: int) -> dict[str, Any]:
+    """Load the file that was written and run it, so that nothing is handed over that does not run.
+
+    Raises:
+        ExportError: it answers with values that are not finite.
+    """
     from octavo.engines.onnxruntime import open_session
 
-    found = open_session(model).run(probe(signature, 2, min(8, signature.max_length), 2))
+    inputs = probe(signature, 2, min(8, signature.max_length), vocabulary)
+    found = open_session(model).run(inputs)
     if not np.isfinite(found).all():
-        raise ExportError("the quantized model answers with values that are not finite", where=model)
+        raise ExportError("the quantized model answers with values that are not finite")
+    return {"inputs": {name: array.tolist() for name, array in inputs.items()}, "outputs": found.tolist()}
 
 
 def _plain_name(source: Source) -> str:

@@ -118,7 +118,8 @@ def _cgroup_quota(root: Path) -> float | None:
     own = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
     quotas = []
     for line in own:
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if not controllers:  # version 2
             folder = root / "sys/fs/cgroup"
         elif "cpu" in controllers.split(","):
@@ -140,5 +141,5 @@ def _quota_of(folder: Path) -> list[float]:
             quota = (folder / "cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
             period = (folder / "cpu.cfs_period_us").read_text(encoding="utf-8").strip()
         return [int(quota) / int(period)] if quota not in {"max", "-1"} else []
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         return []

@@ -50,7 +50,7 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""
-        return tomli_w.dumps(self.model_dump(mode="json"))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
     def from_toml(cls, path: Path) -> Recipe:

@@ -45,7 +45,7 @@ def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> No
     for node in layer.nodes:
         x = node.inputs[0]
         assert x is not None
-        quantized = _quantize_once(model, x, node)
+        quantized = _quantize_once(model, x)
         integer = _node("MatMulInteger", [quantized.outputs[0], codes, quantized.outputs[2]], f"{node.name}_integer")
         real = _node("Cast", [integer.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
         joint = _node("Mul", [quantized.outputs[1], scale], f"{node.name}_scale")
@@ -113,15 +113,19 @@ def lower_row_linear(
     _drop_if_unread(model, layer.weight)
 
 
-def _quantize_once(model: ir.Model, x: ir.Value, before: ir.Node) -> ir.Node:
-    """The DynamicQuantizeLinear that reads `x`, written before the node where there is none yet."""
+def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:
+    """The DynamicQuantizeLinear that reads `x`, written where there is none yet."""
     for node in x.consumers():
         if node.op_type == "DynamicQuantizeLinear":
             return node
     node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}_quantized")
     for value, suffix in zip(node.outputs, ("codes", "scale", "zero_point"), strict=True):
-        value.name = f"{x.name}_{suffix}"
-    model.graph.insert_before(before, node)
+        value.name = f"{x.name}_quantized_{suffix}"
+    producer = x.producer()  # right behind it, for layers that run before the one that asks first
+    if producer is not None:
+        model.graph.insert_after(producer, node)
+    else:
+        model.graph.insert_before(model.graph[0], node)
     return node
 
 
@@ -135,7 +139,7 @@ def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[st
     """Put `nodes` and a last one in the place of `old`; the last one takes over its output, name and all."""
     operator, inputs = last
     output, name = old.outputs[0], old.outputs[0].name
-    final = ir.node(operator, inputs, name=f"{str(old.name).rpartition('/')[0]}/{operator}_int8")
+    final = ir.node(operator, inputs, name=f"{old.name}_int8")
     final.outputs[0].shape, final.outputs[0].type = output.shape, output.type
     model.graph.insert_before(old, [*nodes, final])
     ir.convenience.replace_all_uses_with(output, final.outputs[0], replace_graph_outputs=True)
@@ -150,7 +154,7 @@ def _constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Valu
         return known
     while name in model.graph.initializers:
         name += "_"
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
     value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype  # type: ignore[union-attr]
     model.graph.register_initializer(value)
     return value

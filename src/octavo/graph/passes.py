@@ -16,7 +16,9 @@ def drop_unattended_rows(model: ir.Model) -> int:
     for node in list(model.graph):
         source = node.inputs[2].producer() if node.op_type == "Where" and node.inputs[2] is not None else None
         zeros = node.inputs[1].const_value if source is not None and node.inputs[1] is not None else None
-        if source is None or source.op_type != "Attention" or zeros is None or zeros.numpy().any():
+        if source is None or source.op_type != "Attention" or node.inputs[2] is not source.outputs[0]:
+            continue
+        if zeros is None or zeros.numpy().any() or node.outputs[0].is_graph_output():
             continue
         ir.convenience.replace_all_uses_with(node.outputs[0], source.outputs[0])
         model.graph.remove(node, safe=True)
