@@ -144,6 +144,8 @@ def open_artifact(folder: str | Path) -> Artifact:
     """
     folder = Path(folder)
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ArtifactError("no such folder", got=folder)
     if not path.is_file():
         raise ArtifactError("this is not an artifact of Octavo", where=folder, got=f"no {MANIFEST}")
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class _Process:
             [sys.executable, "-m", "octavo.evaluation.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=None if os.environ.get("OCTAVO_DEBUG") else subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
         )
@@ -86,7 +87,8 @@ class _Process:
         answer: dict[str, Any] = json.loads(line) if line else {"error": f"the process ended: {self._process.wait()}"}
         if "error" in answer:
             kind = InputError if answer.get("exit_code") == InputError.exit_code else OctavoError
-            raise kind(answer["error"], where=self._name)
+            then = None if "exit_code" in answer else "set OCTAVO_DEBUG=1 to see why"
+            raise kind(answer["error"], where=self._name, then=then)
         return answer
 
     def end(self) -> None:
@@ -122,7 +124,6 @@ def run_contest(
                 "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
                 "threads": threads,
                 "batches": str(stored),
-                "count": len(batches),
             }
             processes.append(_Process(spec))
             stack.callback(processes[-1].end)

@@ -43,21 +43,19 @@ def main() -> None:
 
     try:
         session = open_contender(spec)
-        with np.load(spec["batches"], allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        batches = [{name: arrays[f"{name}/{index}"] for name in spec["inputs"]} for index in range(spec["count"])]
-        print(json.dumps({"ready": True}), file=answers, flush=True)
-        for line in sys.stdin:
-            print(json.dumps(_serve(session, batches, json.loads(line))), file=answers, flush=True)
+        with np.load(spec["batches"], allow_pickle=False) as stored:  # read batch by batch: it may be large
+            print(json.dumps({"ready": True}), file=answers, flush=True)
+            for line in sys.stdin:
+                print(json.dumps(_serve(session, stored, spec["inputs"], json.loads(line))), file=answers, flush=True)
     except OctavoError as error:
         print(json.dumps({"error": str(error), "exit_code": error.exit_code}), file=answers, flush=True)
 
 
-def _serve(session: Session, batches: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def _serve(session: Session, stored: Any, names: list[str], request: dict[str, Any]) -> dict[str, Any]:
     single = "single" in request
     seconds, outputs = [], {}
     for index in request["single" if single else "run"]:
-        inputs = batches[index]
+        inputs = {name: stored[f"{name}/{index}"] for name in names}
         if single:
             inputs = {name: array[:1] for name, array in inputs.items()}
         start = time.perf_counter()
