@@ -32,7 +32,7 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
 }
 # Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm", "xmod"}
-_HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "1_Pooling/*.json"]
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "1_Pooling/*.json"]
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,10 @@ def _fetch(hub_id: str) -> Path:
             "no such folder", got=hub_id, then="for a hub id: pip install 'octavo[convert]'"
         ) from None
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, ignore_patterns=["onnx/*", "openvino/*"]))
+        folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "model*.safetensors"]))
+        if not any(folder.glob("*.safetensors")):  # many repositories hold the same weights twice: fetch them once
+            snapshot_download(hub_id, allow_patterns=["pytorch_model*.bin"])
+        return folder
     except Exception as error:  # no network, no such repository, no permission: all told by the hub's own words
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError("no such folder, and the hub does not give it", got=f"{hub_id}: {reason}") from None
