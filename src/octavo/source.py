@@ -213,10 +213,10 @@ def _fetch(hub_id: str) -> Path:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "model*.safetensors"]))
         if not any(folder.glob("*.safetensors")):  # many repositories hold the same weights twice: fetch them once
             snapshot_download(hub_id, allow_patterns=["pytorch_model*.bin"])
-        return folder
     except Exception as error:  # no network, no such repository, no permission: all told by the hub's own words
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError("no such folder, and the hub does not give it", got=f"{hub_id}: {reason}") from None
+    return folder
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

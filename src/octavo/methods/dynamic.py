@@ -1,8 +1,8 @@
 """`dynamic`: int8 weights, activations quantized as they come; needs no data.
 
-Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row; but a table of a few rows stays
-float. Every token reads one of the two rows of BERT's token types, so their rounding errors do not average out as those
-of words do: 1.5 KiB as int8 were half of the whole loss on film reviews. Activations: one scale per
+Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row; but a table of a few rows
+stays float. Every token reads one of the two rows of BERT's token types, so their rounding errors do not average out as
+those of words do: 2 KiB of int8 were half of the whole loss on film reviews. Activations: one scale per
 tensor and asymmetric, except where they come straight out of an activation function. There a few tokens are many times
 larger than the rest (in the models that were measured up to seven times the median token), one scale for all of them
 leaves the rest with a few codes, and it was half of the whole loss; so these get one scale per token.
