@@ -1,17 +1,18 @@
 """Tiny checkpoints of every family, made on the spot with random weights, and the artifacts that are made of them."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import octavo
+from octavo.hardware import find_target
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = ("entailment", "contradiction", "neutral")
 MAX_LENGTH = 64
 SENTENCES = (
@@ -26,24 +27,8 @@ SENTENCES = (
     "nobody plays music in the park?",
     "12 people won 345 prizes in 2024",
 )
-WORDS = tuple(dict.fromkeys(" ".join(SENTENCES).split()))
+WORDS = tuple(dict.fromkeys(" ".join(SENTENCES).lower().split()))
 LETTERS = tuple(sorted(set("".join(SENTENCES)) - {" "}))
-TEXTS = (
-    *SENTENCES,
-    "",
-    "공원에서 music 을 듣는 사람 ☕",
-    " ".join(SENTENCES[:6]),  # longer than MAX_LENGTH in every tokenizer
-)
-PAIRS = (
-    (SENTENCES[3], SENTENCES[4]),
-    (SENTENCES[7], SENTENCES[8]),
-    (SENTENCES[0], "The fox 와 개"),
-    (SENTENCES[5], ""),
-    ("", SENTENCES[5]),
-    (" ".join(SENTENCES[:6]), SENTENCES[7]),  # the longer text is cut first
-    (SENTENCES[2], " ".join(SENTENCES[4:])),
-)
-FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 HEADED = {
     "bert": "BertForSequenceClassification",
     "distilbert": "DistilBertForSequenceClassification",
@@ -52,33 +37,31 @@ HEADED = {
     "electra": "ElectraForSequenceClassification",
     "albert": "AlbertForSequenceClassification",
     "camembert": "CamembertForSequenceClassification",
-    "klue-roberta": "RobertaForSequenceClassification",
+    "klue-roberta": "RobertaForSequenceClassification",  # with BERT's tokenizer, as the KLUE project trained it
 }
+OFFSET = {"roberta", "xlm-roberta", "camembert", "klue-roberta"}  # position ids start behind the padding id
 
 
-def word_piece_vocabulary(*special):
+def word_pieces(*special):
     pieces = (*special, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS))
     return {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
 
 
-def _unigram(*special):
-    return [
-        *((piece, 0.0) for piece in special),
-        ("▁", -4.0),
-        *((f"▁{word}", -5.0 - len(word) / 10) for word in WORDS),
-        *((letter, -8.0) for letter in LETTERS),
-    ]
+def unigrams(*special):
+    words = [(f"▁{word}", -5.0 - len(word) / 10) for word in WORDS]
+    return [*((piece, 0.0) for piece in special), ("▁", -4.0), *words, *((letter, -8.0) for letter in LETTERS)]
 
 
 @cache
-def _byte_pairs():
+def byte_pairs():
     """A vocabulary and merges of bytes, learnt from the sentences."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     model = json.loads(tokenizer.to_str())["model"]
@@ -87,64 +70,145 @@ def _byte_pairs():
 
 def make_tokenizer(family):
     """The tokenizer of a family, as transformers builds it; its limit is that of the models here."""
-    bert_like = dict(do_lower_case=True, strip_accents=False, model_max_length=MAX_LENGTH)
+    import transformers
+
+    limit = {"model_max_length": MAX_LENGTH}
     if family == "roberta":
-        vocabulary, merges = _byte_pairs()
-        return transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)
+        vocabulary, merges = byte_pairs()
+        return transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, **limit)
     if family == "xlm-roberta":
-        vocabulary = [*_unigram("<s>", "<pad>", "</s>", "<unk>"), ("<mask>", 0.0)]
-        return transformers.XLMRobertaTokenizer(vocab=vocabulary, model_max_length=MAX_LENGTH)
+        vocabulary = [*unigrams("<s>", "<pad>", "</s>", "<unk>"), ("<mask>", 0.0)]
+        return transformers.XLMRobertaTokenizer(vocab=vocabulary, **limit)
     if family == "camembert":
-        vocabulary = [*_unigram("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>")]
-        return transformers.CamembertTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], model_max_length=MAX_LENGTH)
+        vocabulary = unigrams("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>")
+        return transformers.CamembertTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], **limit)
     if family == "albert":
-        vocabulary = _unigram("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
-        return transformers.AlbertTokenizer(vocab=vocabulary, keep_accents=True, model_max_length=MAX_LENGTH)
+        vocabulary = unigrams("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+        return transformers.AlbertTokenizer(vocab=vocabulary, keep_accents=True, **limit)
+    names = {"distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer"}
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     if family == "klue-roberta":
-        vocabulary = word_piece_vocabulary("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
-        return transformers.BertTokenizer(vocab=vocabulary, **bert_like)
-    vocabulary = word_piece_vocabulary("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    name = {"bert": "BertTokenizer", "distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer"}[family]
-    return getattr(transformers, name)(vocab=vocabulary, **bert_like)
+        special = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
+    make = getattr(transformers, names.get(family, "BertTokenizer"))
+    return make(vocab=word_pieces(*special), do_lower_case=True, strip_accents=False, **limit)
 
 
 def make_config(family, tokenizer):
-    shape = dict(
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        id2label=dict(enumerate(LABELS)),
-        label2id={name: index for index, name in enumerate(LABELS)},
-    )
+    import transformers
+
+    settings = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_position_embeddings": MAX_LENGTH + 2 if family in OFFSET else MAX_LENGTH,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {name: index for index, name in enumerate(LABELS)},
+    }
     if family == "distilbert":
-        return transformers.DistilBertConfig(
-            **shape, dim=48, hidden_dim=96, n_layers=2, n_heads=4, max_position_embeddings=MAX_LENGTH
-        )
-    shape |= dict(hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4)
-    shape["max_position_embeddings"] = MAX_LENGTH
-    if family in {"roberta", "xlm-roberta", "camembert", "klue-roberta"}:
-        shape["max_position_embeddings"] = MAX_LENGTH + 2
-        shape |= dict(bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id, type_vocab_size=1)
+        settings |= {"dim": 48, "hidden_dim": 96, "n_layers": 2, "n_heads": 4}
+    else:
+        settings |= {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if family in OFFSET:
+        ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+        settings |= {"type_vocab_size": 1} | ends
     if family in {"electra", "albert"}:
-        shape["embedding_size"] = 32
-    name = HEADED[family].replace("ForSequenceClassification", "Config")
-    return getattr(transformers, name)(**shape)
+        settings["embedding_size"] = 32
+    return getattr(transformers, HEADED[family].replace("ForSequenceClassification", "Config"))(**settings)
 
 
-def randomize(model, seed=20):
-    """Weights large enough that different texts get different answers: fresh ones of transformers hardly do."""
-    torch.manual_seed(seed)
+def randomize(model, tokenizer):
+    """Weights large enough that different texts get different answers: the small ones of a fresh model hardly do.
+
+    The head's bias is set so that no label wins everywhere.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(20)
     for name, parameter in model.named_parameters():
-        if "LayerNorm" in name or "layer_norm" in name:
-            parameter.data += 0.1 * torch.randn_like(parameter)
-        else:
-            parameter.data = 0.2 * torch.randn_like(parameter)
-    return model.eval()
+        noise = torch.randn(parameter.shape, generator=generator)
+        scale = 0.5 if "word_embeddings" in name or parameter.shape[0] == len(LABELS) else 0.2
+        norm = "norm" in name.lower() and name.endswith("weight")
+        parameter.data = 1 + 0.1 * noise if norm else scale * noise
+    heads = [part for part in model.modules() if getattr(part, "out_features", None) == len(LABELS)]
+    if heads:
+        inputs = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+        with torch.no_grad():
+            heads[-1].bias -= model.eval()(inputs["input_ids"], inputs["attention_mask"]).logits.mean(0)
+    return model
 
 
-def make_checkpoint(family, folder, head=None):
-    """Write a tiny random checkpoint of a family to a folder, and return the folder."""
-    tokenizer = make_tokenizer(family)
-    model = randomize(getattr(transformers, head or HEADED[family])(make_config(family, tokenizer)))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Path(folder)
+@pytest.fixture(scope="session")
+def sentences():
+    """Ten short texts, Korean and English, that every tokenizer here knows without an unknown token."""
+    return SENTENCES
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint():
+    """A function that writes a tiny random checkpoint of a family to a folder, and returns the folder.
+
+    `architecture` is another class of transformers than the family's with three labels.
+    """
+    import transformers
+
+    def make(family, folder, architecture=None):
+        transformers.logging.disable_progress_bar()
+        tokenizer = make_tokenizer(family)
+        model = getattr(transformers, architecture or HEADED[family])(make_config(family, tokenizer))
+        randomize(model, tokenizer).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return Path(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(make_checkpoint, tmp_path_factory):
+    """A function of a family: the folder of its checkpoint, made once. Copy it before changing anything."""
+    return cache(lambda family: make_checkpoint(family, tmp_path_factory.mktemp("checkpoints") / family))
+
+
+@pytest.fixture(scope="session")
+def artifact(checkpoint, tmp_path_factory):
+    """A function of a family, a method and perhaps a target: the artifact, made once."""
+
+    @cache
+    def make(family, method, target):
+        output = tmp_path_factory.mktemp("artifacts") / f"{family}-{method}-{target}"
+        return octavo.quantize(checkpoint(family), output, recipe=method, target=target)
+
+    return lambda family, method, target="auto": make(family, method, find_target(target).name)
+
+
+@pytest.fixture(scope="session")
+def fresh():
+    """A function that runs code in a process of its own, with arguments as `sys.argv[1:]`; gives what it printed."""
+
+    def run(code, *arguments, cwd=None, **environment):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+# --- The artifacts of examples/korean-nli, the checkpoint that comes with the repository. Copy them before a change. ---
+
+_DEMO = Path(__file__).resolve().parents[1] / "examples" / "korean-nli"
+
+
+@pytest.fixture(scope="session")
+def demo_float(tmp_path_factory):
+    """The folder of the demo checkpoint's float artifact, made for this CPU."""
+    return octavo.quantize(_DEMO, tmp_path_factory.mktemp("demo") / "float", recipe="float").folder
+
+
+@pytest.fixture(scope="session")
+def demo_int8(tmp_path_factory):
+    """The folder of the demo checkpoint's dynamic int8 artifact, made for this CPU."""
+    return octavo.quantize(_DEMO, tmp_path_factory.mktemp("demo") / "int8").folder
+
+
+# --- End of the demo's artifacts. ---

@@ -7,7 +7,7 @@
         ├── RecipeError             2  the recipe, its layer rules, the target
         ├── DataError               2  rows, columns, labels, encodings
         ├── ArtifactError           2  the folder that Octavo wrote, or was asked to write
-        ├── HardwareError           2  an artifact that this CPU would run wrongly
+        ├── HardwareError           2  an artifact that this CPU would run wrongly, threads that it does not have
         └── MissingExtraError       2  an optional dependency that is not installed
 
 A message is one line: what is wrong, where, what was found, what is allowed, what to do next.
@@ -64,7 +64,7 @@ class ArtifactError(InputError):
 
 
 class HardwareError(InputError):
-    """This CPU would compute the artifact wrongly."""
+    """This CPU would compute the artifact wrongly, or does not have the threads that were asked for."""
 
 
 class MissingExtraError(InputError):

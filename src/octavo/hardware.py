@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from octavo.errors import RecipeError, did_you_mean
+from octavo.errors import HardwareError, RecipeError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,18 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(Path("/"))
     return max(1, min(cores, math.ceil(quota))) if quota else cores
+
+
+def choose_threads(asked: int | None) -> int:
+    """The number of threads to run with: the one asked for, or as many as the usable cores.
+
+    Raises:
+        HardwareError: fewer than one, or more than the machine has processors.
+    """
+    most = max(os.cpu_count() or 1, usable_cores())
+    if asked is not None and not 1 <= asked <= most:
+        raise HardwareError("a number of threads that makes no sense here", got=asked, allowed=f"1 to {most}")
+    return asked or usable_cores()
 
 
 def _cgroup_quota(root: Path) -> float | None:

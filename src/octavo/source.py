@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octavo.errors import CheckpointError, MissingExtraError, OctavoError, raise_together
+from octavo.errors import CheckpointError, InputError, MissingExtraError, OctavoError, raise_together
 from octavo.signature import Signature, task_name
 from octavo.tokenizer import read_tokenizer
 from octavo.weights import Weights, read_weights
@@ -31,7 +31,12 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "Model": "feature-extraction",
 }
 # Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm", "xmod"}
+_OFFSET_POSITIONS = {
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
+    "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
+}  # fmt: skip
+# Their tokenizers in transformers give no token_type_ids, though the models have a table for them: they see zeros.
+_WITHOUT_TYPE_IDS = {"albert", "big_bird", "nystromformer", "rembert", "roformer", "roc_bert"}
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "1_Pooling/*.json"]
 
 
@@ -91,8 +96,7 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
             if parts is not None:
                 signature = Signature(
                     task=found_task,
-                    input_names=("input_ids", "attention_mask")
-                    + (("token_type_ids",) if config.get("type_vocab_size", 0) > 1 else ()),
+                    input_names=_input_names(config),
                     output_names=("logits",),
                     max_length=_max_length(folder, config, parts.max_length, parts.pad_token_id),
                     pad_token_id=parts.pad_token_id,
@@ -127,11 +131,12 @@ def load_model(source: Source) -> Any:
                 config=transformers.AutoConfig.from_pretrained(source.folder, local_files_only=True),
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, with the names
                 local_files_only=True,
                 trust_remote_code=False,
             )
         except Exception as error:  # whatever transformers raises for a config or weights that it cannot use
-            reason = str(error).strip().partition("\n")[0]
+            reason = " ".join(str(error).split())[:300]
             then = (
                 "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in source.config else None
             )
@@ -147,6 +152,18 @@ def load_model(source: Source) -> Any:
                 where=source.folder,
                 got=", ".join(missing[:4]) + (", ..." if len(missing) > 4 else ""),
                 then="give the fine-tuned checkpoint: Octavo never makes up a head",
+            )
+        )
+    mismatched = [
+        f"{name} is {tuple(found)} and should be {tuple(wanted)}" for name, found, wanted in info["mismatched_keys"]
+    ]
+    if mismatched:
+        problems.append(
+            CheckpointError(
+                "weights do not fit the config",
+                where=source.folder,
+                got="; ".join(mismatched[:4]),
+                then="give the config that belongs to these weights",
             )
         )
     bad = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
@@ -255,10 +272,15 @@ def _task_of(config: dict[str, Any], folder: Path) -> str:
 def _label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """The labels in id order: those given, else the config's, else as many LABEL_i as transformers would make."""
     stored = config.get("id2label")
-    if stored:
-        names = tuple(str(stored[key]) for key in sorted(stored, key=int))
-    else:
-        names = tuple(f"LABEL_{index}" for index in range(int(config.get("num_labels", 2))))
+    try:
+        if stored:
+            names = tuple(str(stored[key]) for key in sorted(stored, key=int))
+        else:
+            names = tuple(f"LABEL_{index}" for index in range(int(config.get("num_labels", 2))))
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise CheckpointError(
+            "id2label is not a table of ids and names", where=folder / "config.json", got=error
+        ) from None
     if given and len(given) != len(names):
         raise CheckpointError(
             "--labels does not fit the model", where=folder, got=", ".join(given), allowed=f"{len(names)} names"
@@ -272,10 +294,13 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     """sentence-transformers' `max_seq_length`, else the smaller of the tokenizer's limit and the model's."""
     positions = config.get("max_position_embeddings") or config.get("n_positions")
     if positions and config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= pad_token_id + 1
+        positions -= config.get("pad_token_id", pad_token_id) + 1
     stated = folder / "sentence_bert_config.json"
     if stated.exists():
-        limit = json.loads(stated.read_text(encoding="utf-8")).get("max_seq_length")
+        try:
+            limit = json.loads(stated.read_text(encoding="utf-8")).get("max_seq_length")
+        except (ValueError, AttributeError) as error:
+            raise CheckpointError("not a table of settings", where=stated, got=error) from None
         if limit:
             return min(limit, positions) if positions else int(limit)
     limits = [limit for limit in (tokenizer_limit, positions) if limit]
@@ -284,12 +309,18 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     return int(min(limits))
 
 
+def _input_names(config: dict[str, Any]) -> tuple[str, ...]:
+    """The inputs of the graph: token types only where the model tells two apart and its tokenizer gives them."""
+    types = (config.get("type_vocab_size") or 0) > 1 and config.get("model_type") not in _WITHOUT_TYPE_IDS
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
+
+
 @contextlib.contextmanager
 def _collect(problems: list[OctavoError]) -> Iterator[None]:
     """Put a problem on the list and go on."""
     try:
         yield
-    except CheckpointError as problem:
+    except InputError as problem:
         problems.append(problem)
 
 

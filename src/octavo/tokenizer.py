@@ -146,7 +146,7 @@ def _auto_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever the tokenizer class raises
-        reason = str(error).strip().partition("\n")[0]
+        reason = " ".join(str(error).split())[:300]
         raise CheckpointError("transformers cannot load the tokenizer", where=folder, got=reason) from None
 
 

@@ -50,7 +50,12 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
             return (folder / name,)
         index = folder / f"{name}.index.json"
         if index.exists():
-            parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            try:
+                parts = sorted(
+                    {str(part) for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+                )
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise CheckpointError("the index of the weights is damaged", where=index, got=error) from None
             absent = [part for part in parts if not (folder / part).exists()]
             if absent:
                 raise CheckpointError("a part of the weights is missing", where=folder, got=", ".join(absent))
@@ -98,14 +103,16 @@ def _bin_header(file: Path) -> dict[str, tuple[str, int]]:
             "pytorch_model.bin is read by torch, which is not installed", then="pip install 'octavo[convert]'"
         ) from None
     try:
-        tensors: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        tensors: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # torch raises pickle, zip and runtime errors for files that it does not take
         if _mentions_packed(file):
             _explain_quantized(file, _QUANTIZED_KEY)
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError("the weights cannot be read safely", where=file, got=reason) from None
+    if not isinstance(tensors, dict):
+        raise CheckpointError("the weights are not a table of tensors", where=file, got=type(tensors).__name__)
     return {
-        name: (str(value.dtype).removeprefix("torch."), value.numel()) if hasattr(value, "numel") else ("other", 0)
+        str(name): (str(value.dtype).removeprefix("torch."), value.numel()) if hasattr(value, "numel") else ("other", 0)
         for name, value in tensors.items()
     }
 

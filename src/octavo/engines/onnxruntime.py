@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from octavo.errors import ArtifactError, OctavoError
-from octavo.hardware import usable_cores
+from octavo.hardware import choose_threads
 
 
 class OnnxRuntimeSession:
@@ -46,4 +46,4 @@ class OnnxRuntimeSession:
 
 def open_session(model: Path | bytes, threads: int | None = None) -> OnnxRuntimeSession:
     """A session with `threads` threads, by default as many as this process may use cores."""
-    return OnnxRuntimeSession(model, threads or usable_cores())
+    return OnnxRuntimeSession(model, choose_threads(threads))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octavo.hardware import usable_cores
+from octavo.errors import OctavoError
+from octavo.hardware import choose_threads
 
 
 class TorchSession:
@@ -18,12 +19,16 @@ class TorchSession:
 
     def __init__(self, model: Any, threads: int | None = None) -> None:
         """Take a model in evaluation mode."""
-        self.threads = threads or usable_cores()
+        self.threads = choose_threads(threads)
         torch.set_num_threads(self.threads)
         self._model = model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the first output."""
-        with torch.inference_mode():
-            outputs = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        try:
+            with torch.inference_mode():
+                outputs = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        except (RuntimeError, IndexError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OctavoError("torch could not run the model", got=reason) from None
         return np.asarray(outputs[0].numpy())

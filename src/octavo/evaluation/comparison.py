@@ -18,7 +18,7 @@ from octavo.data import Example, better_assignment, read_examples, sample
 from octavo.engines import find_engine
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender, Timing, run_contest
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import choose_threads, this_cpu
 from octavo.predictor import UNKNOWN_SHARE, lower_limit, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature
@@ -147,9 +147,7 @@ def compare(
     signature = lower_limit(entries[0].signature.model_copy(update={"labels": names}), file.max_length)
     examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
     examples = sample(examples, file.limit, file.seed)
-    return compare_entries(
-        entries, examples, signature, threads=threads or usable_cores(), seed=file.seed, progress=say
-    )
+    return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
 
 
 def compare_entries(

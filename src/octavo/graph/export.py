@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from octavo.errors import ExportError
+from octavo.graph.layers import find_layers
 
 OPSETS = (23, 22, 21, 20)  # in the order they are tried; 23 has `Attention`, 20 is the oldest with `Gelu`
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -61,6 +62,8 @@ def tidy(model: ir.Model, opset: int) -> ir.Model:
     passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
+    # The exporter transposes a Linear's weight at each call site: a layer that is run twelve times has it twelve times.
+    passes.DeduplicateHashedInitializersPass()(model)
     graph = model.graph
     seen: Counter[str] = Counter()
     for node in graph:
@@ -73,6 +76,13 @@ def tidy(model: ir.Model, opset: int) -> ir.Model:
                 value.name = node.name if index == 0 else f"{node.name}:{index}"
     for value in (*graph.inputs, *graph.outputs):
         _name_dimensions(value)
+    for layer in find_layers(model):
+        name = f"{layer.path}.weight"
+        if name not in graph.initializers:
+            layer.weight.name = name
+    for value in (*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)):
+        value.metadata_props.clear()
+        value.doc_string = None
     passes.ClearMetadataAndDocStringPass()(model)
     model.producer_name, model.producer_version, model.doc_string = "octavo", None, None
     graph.name = "octavo"

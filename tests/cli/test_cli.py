@@ -1,0 +1,510 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo.artifact import open_artifact
+from octavo.cli import main
+from octavo.cli.display import print_cells
+
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
+PAIRS = DEMO / "pairs.tsv"
+CORES = os.cpu_count()
+OCTAVO = Path(sys.executable).with_name("octavo")
+RECIPE = """
+[[layers]]
+match = "*.attention.output.dense"
+keep = "float"
+
+[[layers]]
+match = "classifier"
+keep = "float"
+"""
+NO_MATCH = """
+[[layers]]
+match = "*.attention.output.dens"
+keep = "float"
+"""
+INTERRUPTED_WHILE_WRITING = """
+import os, signal, sys, time
+import octavo.build
+from octavo.cli.main import run
+
+def interrupted(fields, folder):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+octavo.build.write_card = interrupted
+run()
+"""
+
+
+def start(*arguments, code=None, cwd=None, stdin=None, **environment):
+    """The command line, or code that calls it, in a process of its own."""
+    command = [str(OCTAVO)] if code is None else [sys.executable, "-c", code]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        env={key: value for key, value in os.environ.items() if key != "OCTAVO_DEBUG"} | environment,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run(*arguments, given=None, **options):
+    """The exit code, standard output and standard error of a command."""
+    process = start(*arguments, stdin=None if given is None else subprocess.PIPE, **options)
+    out, err = process.communicate(given, timeout=300)
+    return process.returncode, out, err
+
+
+def refused(*arguments, code=2, **options):
+    """The one line by which a command fails, after the steps that it told."""
+    found, out, err = run(*arguments, **options)
+    assert (found, out) == (code, ""), err
+    lines = [line for line in err.splitlines() if not line.endswith(" ...")]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory):
+    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder)."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("kept", "no_match", "interrupted")}
+    (folders["kept"] / "레시피.toml").write_text(RECIPE, encoding="utf-8")
+    (folders["no_match"] / "recipe.toml").write_text(NO_MATCH, encoding="utf-8")
+    (folders["interrupted"] / "out").mkdir()
+    shutil.copytree(DEMO, folders["kept"] / "한국어 모델", ignore=shutil.ignore_patterns("pairs.tsv"))
+    processes = {
+        "kept": start(
+            "quantize",
+            "한국어 모델",
+            "-o",
+            "모델/작은 것",
+            "--recipe",
+            "레시피.toml",
+            "--target",
+            "any",
+            cwd=folders["kept"],
+        ),
+        "no_match": start("quantize", DEMO, "-o", "out", "--recipe", "recipe.toml", cwd=folders["no_match"]),
+        "interrupted": start(
+            "quantize", DEMO, "-o", "out/model", code=INTERRUPTED_WHILE_WRITING, cwd=folders["interrupted"]
+        ),
+    }
+    found = {}
+    for name, process in processes.items():
+        out, err = process.communicate(timeout=300)
+        found[name] = (process.returncode, out, err, folders[name])
+    return found
+
+
+class TestQuantize:
+    def test_the_steps_go_to_stderr(self, quantized):
+        code, out, err, _ = quantized["kept"]
+        assert (code, out != "") == (0, True)
+        steps = [
+            "reading the checkpoint ...",
+            "exporting (opset 23) ...",
+            "method dynamic ...",
+            "writing the artifact ...",
+        ]
+        assert [line for line in err.splitlines() if line.endswith("...")] == steps
+        assert not set(steps) & set(out.splitlines())
+
+    def test_a_rule_keeps_its_layers_float(self, quantized):
+        artifact = open_artifact(quantized["kept"][3] / "모델" / "작은 것")
+        layers = artifact.manifest.layers
+        kept = {layer.path: layer.reason for layer in layers if layer.reason.startswith("kept by the rule")}
+        dense = [f"bert.encoder.layer.{number}.attention.output.dense" for number in range(4)]
+        rule = "kept by the rule '*.attention.output.dense'"
+        assert kept == dict.fromkeys(dense, rule) | {"classifier": "kept by the rule 'classifier'"}
+        assert {layer.dtype for layer in layers if layer.path in kept} == {"float32"}
+        assert {
+            layer.dtype for layer in layers if layer.path.startswith("bert.encoder") and layer.path not in kept
+        } == {"int8"}
+        assert [rule.match for rule in artifact.manifest.recipe.layers] == ["*.attention.output.dense", "classifier"]
+
+    def test_the_end_tells_what_became_int8_and_what_stayed_float_and_why(self, quantized):
+        _, out, _, folder = quantized["kept"]
+        artifact = open_artifact(folder / "모델" / "작은 것")
+        assert re.search(r"^│ attention +│ int8[^│]*│ +12 │", out, re.MULTILINE)
+        assert re.search(r"^│ attention +│ float32 +│ +4 │", out, re.MULTILINE)
+        assert "4 of 29 layers stayed float, kept by the rule '*.attention.output.dense': bert.encoder.layer.0." in out
+        assert "1 of 29 layers stayed float, kept by the rule 'classifier': classifier\n" in out
+        assert f"{artifact.bytes / 2**20:.1f} MiB of 24.5 (" in out
+        assert "method dynamic, target any, opset 23" in out
+        assert out.endswith("written to 모델/작은 것\n")
+
+    def test_hangul_in_paths(self, quantized):
+        folder = quantized["kept"][3]
+        assert names(folder / "모델") == ["작은 것"]
+        assert open_artifact(folder / "모델" / "작은 것").manifest.source.name == "한국어 모델"
+        code, out, err = run("predict", "모델/작은 것", cwd=folder, given='{"text": "눈이 왔다"}\n')
+        assert (code, err) == (0, "1 rows\n")
+        assert octavo.load(folder / "모델" / "작은 것")("눈이 왔다") == [json.loads(out)]
+
+    def test_a_pattern_that_matches_nothing(self, quantized):
+        code, out, err, folder = quantized["no_match"]
+        assert (code, out) == (2, "")
+        message = err.splitlines()[-1]
+        assert message.startswith("error: a layer rule matches nothing; got: *.attention.output.dens; allowed: ")
+        assert "did you mean 'bert.encoder.layer." in message
+        assert "Traceback" not in err
+        assert names(folder) == ["recipe.toml"]
+
+    def test_an_interruption_while_it_writes_leaves_nothing(self, quantized):
+        code, out, err, folder = quantized["interrupted"]
+        assert err.splitlines()[:4][-1] == "writing the artifact ..."
+        assert (code, out) == (130, "")
+        assert "Traceback" not in err
+        assert names(folder / "out") == []
+
+    def test_an_interruption_while_it_works_leaves_nothing(self, tmp_path):
+        (tmp_path / "out").mkdir()
+        process = start("quantize", DEMO, "-o", tmp_path / "out" / "model")
+        for line in process.stderr:
+            if line.startswith("exporting"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
+        assert names(tmp_path / "out") == []
+
+    def test_an_output_that_exists(self, tmp_path):
+        output = tmp_path / "모델"
+        output.mkdir()
+        (output / "octavo.json").write_text("the old one", encoding="utf-8")
+        message = refused("quantize", DEMO, "-o", output)
+        assert (
+            message == f"error: the output exists; got: {output}; next: name another output, or replace it with --force"
+        )
+        assert (output / "octavo.json").read_text(encoding="utf-8") == "the old one"
+
+    def test_an_output_that_is_no_artifact_even_with_force(self, tmp_path):
+        (tmp_path / "thesis.tex").touch()
+        message = refused("quantize", DEMO, "-o", tmp_path, "--force")
+        assert "something that is not an artifact is in the way" in message
+        assert names(tmp_path) == ["thesis.tex"]
+
+    @pytest.mark.parametrize("method", ["static", "weight-only", "qat"])
+    def test_a_method_that_does_not_exist_yet(self, tmp_path, method):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--method", method)
+        assert message == f"error: this method does not exist yet in the recipe; got: {method}; allowed: float, dynamic"
+        assert names(tmp_path) == []
+
+    def test_an_unknown_method(self, tmp_path):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--method", "dynamc")
+        assert "unknown method" in message
+        assert "did you mean 'dynamic'?" in message
+
+    def test_an_unknown_target(self, tmp_path):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--target", "avx512_vni")
+        assert "unknown target; got: avx512_vni" in message
+        assert "did you mean 'avx512_vnni'?" in message
+
+    def test_an_opset_that_is_not_written(self, tmp_path):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--opset", "12")
+        assert "opset has an unknown value in --opset; got: 12; allowed: 20, 21, 22 or 23" in message
+
+    def test_method_and_recipe_together(self, tmp_path):
+        (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+        arguments = ("--method", "dynamic", "--recipe", tmp_path / "recipe.toml")
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", *arguments)
+        assert "--method and --recipe exclude each other" in message
+
+    def test_a_recipe_that_is_not_there(self, tmp_path):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--recipe", tmp_path / "없다.toml")
+        assert message == f"error: no such recipe file in {tmp_path / '없다.toml'}"
+
+    def test_every_problem_of_a_recipe_has_a_line(self, tmp_path):
+        (tmp_path / "recipe.toml").write_text('method = "magic"\ncolour = "red"\n', encoding="utf-8")
+        code, out, err = run("quantize", DEMO, "-o", tmp_path / "out", "--recipe", tmp_path / "recipe.toml")
+        assert (code, out) == (2, "")
+        assert [line.partition(" in ")[0] for line in err.splitlines()] == [
+            "error: unknown method",
+            "error: unknown key",
+        ]
+
+    def test_a_checkpoint_that_is_not_there(self, tmp_path):
+        message = refused("quantize", tmp_path / "없다", "-o", tmp_path / "out")
+        assert message == f"error: no such folder; got: {tmp_path / '없다'}"
+
+    def test_every_problem_of_a_checkpoint_has_a_line(self, tmp_path):
+        (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+        code, out, err = run("quantize", tmp_path, "-o", tmp_path / "out")
+        assert (code, out) == (2, "")
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert len(errors) >= 3
+        assert [line for line in err.splitlines() if line not in errors] == ["reading the checkpoint ..."]
+
+    def test_labels_that_do_not_fit(self, tmp_path):
+        message = refused("quantize", DEMO, "-o", tmp_path / "out", "--labels", "가, 나")
+        assert "--labels does not fit the model" in message
+        assert "got: 가, 나; allowed: 3 names" in message
+
+    def test_an_output_is_needed(self):
+        code, out, err = run("quantize", DEMO)
+        assert (code, out) == (2, "")
+        assert "--output" in err
+        assert "Traceback" not in err
+
+
+class TestCompare:
+    def test_json_is_all_there_is_on_stdout(self, demo_float, demo_int8):
+        code, out, err = run("compare", DEMO, demo_float, demo_int8, "--data", PAIRS, "--limit", 30, "--json")
+        assert code == 0, err
+        found = json.loads(out)
+        assert (found["task"], found["n"]) == ("text-classification", 30)
+        assert [(row["name"], row["method"]) for row in found["rows"]] == [
+            ("korean-nli", "float"),
+            ("float", "float"),
+            ("int8", "dynamic"),
+        ]
+        assert found["rows"][1]["agreement"] == 1.0
+        assert "predicting ...\n" in err
+
+    def test_a_table_is_for_people(self, demo_float, demo_int8):
+        code, out, err = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 20, "--threads", 1)
+        assert code == 0, err
+        assert all(word in out for word in ("float (float)", "int8 (dynamic)", "accuracy", "agreement", "100.00%"))
+        assert "…" not in out
+        assert "20 rows, " in out
+        assert "1 threads, " in out
+        assert "predicting" not in out
+
+    def test_data_is_needed(self, demo_float):
+        message = refused("compare", demo_float)
+        assert message == "error: compare needs examples; next: --data FILE (.tsv, .csv, .jsonl or .json)"
+
+    def test_data_that_is_not_there(self, demo_float, tmp_path):
+        assert "no such data file" in refused("compare", demo_float, "--data", tmp_path / "없다.tsv")
+
+    def test_columns_that_are_not_understood(self, demo_float):
+        message = refused("compare", demo_float, "--data", PAIRS, "--columns", "text:sentence1")
+        assert "--columns is not understood; got: text:sentence1; allowed: text=...,text_pair=...,label=..." in message
+
+    def test_an_unknown_engine(self, demo_float):
+        message = refused("compare", demo_float, "--data", PAIRS, "--engine", "onnxruntim")
+        assert "unknown engine; got: onnxruntim; allowed: auto, onnxruntime (did you mean 'onnxruntime'?)" in message
+
+    def test_an_interruption_leaves_no_process(self, demo_float, demo_int8):
+        process = subprocess.Popen(
+            [str(OCTAVO), "compare", str(demo_float), str(demo_int8), "--data", str(PAIRS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for line in process.stderr:
+            if line.startswith("predicting"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
+        with pytest.raises(ProcessLookupError):  # nobody is left in its group
+            os.killpg(process.pid, 0)
+
+
+class TestPredict:
+    def test_standard_input_and_output(self, demo_int8):
+        rows = [{"text": "눈이 왔다"}, {"text": "눈이 왔다", "text_pair": "비가 왔다"}]
+        given = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        expected = octavo.load(demo_int8)(rows)
+        for source in ([], ["-"]):
+            code, out, err = run("predict", demo_int8, *source, given=given)
+            assert (code, err) == (0, "2 rows\n")
+            assert [json.loads(line) for line in out.splitlines()] == expected
+
+    def test_a_locale_without_hangul_does_not_matter(self, demo_int8, tmp_path):
+        folder = shutil.copytree(demo_int8, tmp_path / "copy")
+        manifest = (folder / "octavo.json").read_text(encoding="utf-8")
+        for name in ("entailment", "contradiction", "neutral"):
+            manifest = manifest.replace(f'"{name}"', f'"{name[0]}-함의"')
+        (folder / "octavo.json").write_text(manifest, encoding="utf-8")
+        code, out, err = run("predict", folder, given='{"text": "눈"}\n', PYTHONIOENCODING="ascii")
+        assert (code, err) == (0, "1 rows\n")
+        assert json.loads(out)["label"].endswith("-함의")
+
+    def test_files(self, demo_int8, tmp_path):
+        (tmp_path / "입력.jsonl").write_text('{"text": "눈"}\n' * 3, encoding="utf-8")
+        arguments = ("입력.jsonl", "-o", "출력.jsonl", "--max-length", 5, "--threads", 1)
+        code, out, err = run("predict", demo_int8, *arguments, cwd=tmp_path)
+        assert (code, out, err) == (0, "", "3 rows\n")
+        assert len((tmp_path / "출력.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+        assert names(tmp_path) == ["입력.jsonl", "출력.jsonl"]
+
+    def test_rows_that_were_cut_are_told(self, demo_int8):
+        given = '{"text": "설악산 정상 부근에는 눈이 남아 있다."}\n{"text": "눈"}\n'
+        code, _, err = run("predict", demo_int8, "--max-length", 5, given=given)
+        assert (code, err) == (0, "2 rows, 1 of them cut at the limit\n")
+
+    def test_a_bad_line(self, demo_int8, tmp_path):
+        (tmp_path / "in.jsonl").write_text('{"text": "눈"}\n{"문장": "눈"}\n', encoding="utf-8")
+        message = refused("predict", demo_int8, tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
+        assert message.startswith(
+            f"error: a line needs a text in {tmp_path / 'in.jsonl'}, line 2; got: {{'문장': '눈'}}"
+        )
+        assert names(tmp_path) == ["in.jsonl"]
+        assert "standard input, line 1" in refused("predict", demo_int8, given="nonsense\n")
+
+    def test_what_is_no_artifact(self, tmp_path):
+        assert "no such folder" in refused("predict", tmp_path / "없다", given="")
+        assert "this is not an artifact of Octavo" in refused("predict", tmp_path, given="")
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--engine", "openvino"], "unknown engine; got: openvino; allowed: auto, onnxruntime"),
+            (["--max-length", "300"], "max_length can only be lowered; got: 300; allowed: 1 to 256"),
+            (
+                ["--threads", "100000"],
+                f"a number of threads that makes no sense here; got: 100000; allowed: 1 to {CORES}",
+            ),
+            (["--max-length", "3"], "max_length leaves no room for text; got: 3; allowed: above 3"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, demo_int8, options, told):
+        assert refused("predict", demo_int8, *options, given="") == f"error: {told}"
+
+    @pytest.mark.parametrize("option", ["--threads", "--max-length"])
+    def test_numbers_below_one(self, demo_int8, option):
+        code, out, err = run("predict", demo_int8, option, 0, given="")
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+
+    def test_a_run_that_fails_has_another_exit_code(self, demo_int8, tmp_path):
+        folder = shutil.copytree(demo_int8, tmp_path / "copy")
+        fields = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+        fields["signature"]["input_names"].remove("token_type_ids")
+        (folder / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
+        message = refused("predict", folder, "-o", tmp_path / "out.jsonl", given='{"text": "눈"}\n', code=3)
+        assert message.startswith("error: ONNX Runtime could not run the model; got: ")
+        assert names(tmp_path) == ["copy"]
+
+    def test_a_warning_is_a_line_on_stderr(self, demo_int8):
+        given = json.dumps({"text": "𐍈 𐍉 𐌰 𐌱 " * 20}) + "\n"
+        code, out, err = run("predict", demo_int8, given=given)
+        assert (code, len(out.splitlines())) == (0, 1)
+        warning, count = err.splitlines()
+        assert warning.startswith("warning: 98% of the tokens are unknown to the tokenizer")
+        assert count == "1 rows"
+
+    def test_a_reader_that_goes_away_gets_no_traceback(self, demo_int8, tmp_path):
+        (tmp_path / "in.jsonl").write_text('{"text": "눈"}\n' * 5000, encoding="utf-8")
+        process = start("predict", demo_int8, tmp_path / "in.jsonl")
+        assert json.loads(process.stdout.readline())["label"]
+        process.stdout.close()
+        err = process.stderr.read()
+        assert (process.wait(timeout=60), err) == (1, "")
+        process.stderr.close()
+
+
+class TestAll:
+    @pytest.mark.parametrize("arguments", [["--help"], []])
+    def test_help_lists_the_verbs(self, arguments):
+        code, out, err = run(*arguments, COLUMNS="100")
+        assert code == (0 if arguments else 2)
+        for verb in ("quantize", "compare", "predict"):
+            assert re.search(rf"^\W+{verb} +\w", out + err, re.MULTILINE)
+
+    def test_help_is_quick_because_it_imports_nothing_heavy(self):
+        code = (
+            "import sys, octavo.cli.main as m; print({'torch', 'onnxruntime', 'onnx_ir', 'numpy'} & set(sys.modules))"
+        )
+        assert run(code=code) == (0, "set()\n", "")
+
+    @pytest.mark.parametrize("verb", ["quantize", "compare", "predict"])
+    def test_each_verb_has_help(self, verb):
+        code, out, err = run(verb, "--help", COLUMNS="100")
+        assert (code, err) == (0, "")
+        assert f"octavo {verb}" in out
+
+    @pytest.mark.parametrize("arguments", [["quantise"], ["predict"], ["compare", "--no-such-option"]])
+    def test_a_command_that_does_not_exist(self, arguments):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+
+    def test_export_tells_the_command_to_use(self):
+        message = refused("export", "bert-base")
+        assert message.endswith("next: octavo quantize bert-base -o OUT --method float")
+        assert "octavo quantize CHECKPOINT -o OUT --method float" in refused("export")
+
+
+class TestMapping:
+    """How `run` tells what was raised inside of it; in this process, since no input leads to a defect."""
+
+    @pytest.fixture
+    def fails(self, monkeypatch, capsys):
+        def failing(error):
+            def predict(*_, **__):
+                raise error
+
+            monkeypatch.setattr("octavo.predictor.predict", predict)
+            monkeypatch.setattr(sys, "argv", ["octavo", "predict", "model"])
+            with warnings.catch_warnings(), pytest.raises(SystemExit) as caught:
+                main.run()
+            out, err = capsys.readouterr()
+            assert out == ""
+            return caught.value.code, err
+
+        monkeypatch.delenv("OCTAVO_DEBUG", raising=False)
+        return failing
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (octavo.OctavoError("it failed"), 3),
+            (octavo.ExportError("it failed"), 3),
+            (octavo.InputError("it failed"), 2),
+            (octavo.DataError("it failed"), 2),
+            (octavo.HardwareError("it failed"), 2),
+            (octavo.MissingExtraError("it failed"), 2),
+        ],
+    )
+    def test_an_error_of_octavo(self, fails, error, code):
+        assert fails(error) == (code, "error: it failed\n")
+
+    def test_an_error_of_the_system(self, fails):
+        code, err = fails(OSError(28, "No space left on device"))
+        assert (code, err) == (3, "error: [Errno 28] No space left on device\n")
+
+    def test_a_defect(self, fails, monkeypatch):
+        code, err = fails(ZeroDivisionError("first line\nsecond line"))
+        assert code == 3
+        assert err == "error: a defect of Octavo: ZeroDivisionError: first line; next: set OCTAVO_DEBUG=1\n"
+        monkeypatch.setenv("OCTAVO_DEBUG", "1")
+        with pytest.raises(ZeroDivisionError):
+            fails(ZeroDivisionError("first line"))
+
+    def test_an_interruption(self, fails):
+        assert fails(KeyboardInterrupt()) == (130, "interrupted\n")
+
+
+class TestDisplay:
+    def test_no_cell_is_cut_or_read_as_markup(self, capsys):
+        cells = [["model", "engine", "MiB"], ["model[v2]", "[/]", "6.5"], ["가" * 60, "b" * 60, "[red]1[/red]"]]
+        print_cells(cells)
+        out = capsys.readouterr().out
+        for row in cells:
+            for cell in row:
+                assert cell in out

@@ -1,0 +1,137 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo.engines import find_engine
+from octavo.engines.onnxruntime import open_session
+from octavo.errors import ArtifactError, InputError, OctavoError
+from octavo.hardware import usable_cores
+
+
+def inputs_of(rows, length):
+    ids = np.random.default_rng(rows * length).integers(5, 1000, (rows, length))
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+@pytest.fixture
+def copy(demo_float, tmp_path):
+    return Path(shutil.copytree(demo_float, tmp_path / "copy"))
+
+
+def test_threads_are_the_usable_cores_by_default(demo_float, monkeypatch):
+    assert open_session(demo_float / "model.onnx").threads == usable_cores()
+    monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 3)
+    session = open_session(demo_float / "model.onnx")
+    assert (session.threads, session._session.get_session_options().intra_op_num_threads) == (3, 3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_can_be_set(demo_float, monkeypatch, threads):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    session = octavo.load(demo_float, threads=threads).session
+    assert session.threads == threads
+    options = session._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5, 100_000])
+def test_a_number_of_threads_that_makes_no_sense(demo_float, monkeypatch, threads):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 2)
+    with pytest.raises(InputError, match=f"number of threads .*got: {threads}; allowed: 1 to 4"):
+        octavo.load(demo_float, threads=threads)
+
+
+def test_it_runs_on_the_cpu_whatever_else_is_installed(demo_float):
+    session = open_session(demo_float / "model.onnx", 1)
+    assert session.name == "onnxruntime"
+    assert session._session.get_providers() == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 256), (5, 17), (64, 64)])
+def test_every_shape_runs(demo_float, demo_int8, shape):
+    for folder in (demo_float, demo_int8):
+        found = open_session(folder / "model.onnx").run(inputs_of(*shape))
+        assert (found.shape, found.dtype) == ((shape[0], 3), np.float32)
+        assert np.isfinite(found).all()
+
+
+def test_a_file_and_its_bytes_are_one_model(demo_int8):
+    model, inputs = demo_int8 / "model.onnx", inputs_of(3, 9)
+    expected = open_session(model).run(inputs)
+    assert np.array_equal(open_session(model.read_bytes()).run(inputs), expected)
+    assert len(np.unique(expected)) > 3
+
+
+def test_a_path_with_hangul(demo_int8, tmp_path):
+    folder = tmp_path / "모델 하나"
+    folder.mkdir()
+    shutil.copy(demo_int8 / "model.onnx", folder)
+    inputs = inputs_of(2, 4)
+    expected = open_session(demo_int8 / "model.onnx").run(inputs)
+    assert np.array_equal(open_session(folder / "model.onnx").run(inputs), expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no model", b"\x00" * 100])
+def test_a_file_that_is_no_model(tmp_path, content):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(content)
+    with pytest.raises(ArtifactError, match="ONNX Runtime cannot load the model in ") as caught:
+        open_session(model)
+    assert str(model) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ArtifactError, match="cannot load the model"):
+        open_session(tmp_path / "model.onnx")
+
+
+def test_bytes_that_are_no_model():
+    with pytest.raises(ArtifactError, match="cannot load the model; got: "):
+        open_session(b"this is no model")
+
+
+def test_a_damaged_model_of_an_artifact(copy):
+    model = copy / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[:4096] = bytes(4096)
+    model.write_bytes(content)
+    with pytest.raises(ArtifactError, match="cannot load the model") as caught:
+        octavo.load(copy)
+    assert str(model) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda inputs: inputs.pop("token_type_ids"),
+        lambda inputs: inputs.update(input_ids=inputs["input_ids"].astype(np.float32)),
+        lambda inputs: inputs.update(input_ids=inputs["input_ids"] + 10**6),
+        lambda inputs: inputs.update(attention_mask=inputs["attention_mask"][:, :2]),
+    ],
+)
+def test_inputs_that_do_not_fit(demo_float, change):
+    inputs = inputs_of(2, 5)
+    change(inputs)
+    with pytest.raises(OctavoError, match="could not run the model; got: ") as caught:
+        open_session(demo_float / "model.onnx").run(inputs)
+    assert not isinstance(caught.value, InputError)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["auto", "onnxruntime"])
+def test_the_engine_is_found(name):
+    assert find_engine(name) is open_session
+
+
+def test_an_unknown_engine_is_answered_with_the_nearest(demo_float):
+    expected = r"unknown engine; got: onxruntime; allowed: auto, onnxruntime \(did you mean 'onnxruntime'\?\)"
+    with pytest.raises(InputError, match=expected):
+        find_engine("onxruntime")
+    with pytest.raises(InputError, match=r"unknown engine; got: openvino; allowed: auto, onnxruntime$"):
+        octavo.load(demo_float, engine="openvino")

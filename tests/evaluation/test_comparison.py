@@ -1,0 +1,454 @@
+import csv
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.metrics import f1_score
+
+import octavo
+from octavo.artifact import open_artifact
+from octavo.data import read_examples, sample
+from octavo.errors import ArtifactError, CheckpointError, DataError, InputError, OctavoError, OctavoWarning
+from octavo.evaluation import worker
+from octavo.evaluation.comparison import DataFile, compare, find_entries
+from octavo.evaluation.contest import Timing
+from octavo.hardware import this_cpu
+
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
+PAIRS = DEMO / "pairs.tsv"
+LABELS = ("entailment", "contradiction", "neutral")
+LIMIT = 60
+
+
+def all_rows():
+    """The rows of pairs.tsv, as the standard library reads them."""
+    with PAIRS.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """What the comparison said while it worked."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def comparison(demo_float, demo_int8, steps):
+    class Listener:
+        def start(self, task, total=None):
+            steps.append([task, total, 0])
+
+        def advance(self, amount=1):
+            steps[-1][2] += amount
+
+    data = DataFile(PAIRS, limit=LIMIT)
+    return compare(DEMO, [demo_float, demo_int8], data=data, threads=1, progress=Listener())
+
+
+@pytest.fixture(scope="module")
+def logits():
+    """Row of pairs.tsv -> the logits that transformers gives it alone, and the label of the file."""
+    transformers.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(DEMO).eval()
+    wanted = {(row.text, row.text_pair) for row in sample(read_examples(PAIRS, labels=LABELS), LIMIT)}
+    found = []
+    for row in all_rows():
+        if (row["sentence1"], row["sentence2"]) in wanted:
+            inputs = tokenizer(row["sentence1"], row["sentence2"], truncation=True, max_length=256, return_tensors="pt")
+            with torch.inference_mode():
+                found.append((model(**inputs).logits[0].numpy(), LABELS.index(row["gold_label"])))
+    assert len(found) == LIMIT
+    return found
+
+
+@pytest.fixture
+def contest(monkeypatch):
+    """Puts a contest without processes in the place of the real one, and keeps what it was given.
+
+    `outputs` is a function of the number of rows and of the contender's index; by default all answers are label 0.
+    """
+
+    class Contest:
+        def outputs(self, rows, index):
+            return np.tile(np.array([2, 1, 0], np.float32), (rows, 1))
+
+        def run(self, contenders, batches, *, threads, seed, progress):
+            self.contenders, self.batches, self.threads = contenders, batches, threads
+            rows = sum(len(batch.rows) for batch in batches)
+            single = np.linspace(0.001, 0.003, 101)
+            return [
+                Timing(self.outputs(rows, index), 2.0 / (index + 1), 3, single, 0.5) for index in range(len(contenders))
+            ]
+
+    made = Contest()
+    monkeypatch.setattr("octavo.evaluation.comparison.run_contest", made.run)
+    return made
+
+
+@pytest.fixture
+def changed(demo_float, tmp_path):
+    """A function that copies the float artifact and changes its signature."""
+
+    def make(name="changed", **signature):
+        folder = Path(shutil.copytree(demo_float, tmp_path / name))
+        fields = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+        fields["signature"].update(signature)
+        (folder / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
+        return folder
+
+    return make
+
+
+def write_tsv(path, rows):
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class TestOfTheDemo:
+    def test_the_document(self, comparison, demo_float, demo_int8):
+        found = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+        assert (found["task"], found["n"], len(found["rows"])) == ("text-classification", LIMIT, 3)
+        for row in found["rows"]:
+            fields = {"name", "method", "engine", "bytes", "seconds", "speedup", "quality", "agreement"}
+            assert fields <= set(row)
+            assert set(row["quality"]) == {"name", "value"}
+            assert row["quality"]["name"] == "accuracy"
+            for score in (row["quality"]["value"], row["agreement"], row["macro_f1"]):
+                assert 0 <= score <= 1
+            assert row["seconds"] > 0
+            assert row["load_seconds"] > 0
+            assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+            assert row["kl"] >= 0
+        assert [(row["name"], row["method"], row["engine"]) for row in found["rows"]] == [
+            ("korean-nli", "float", "torch"),
+            ("float", "float", "onnxruntime"),
+            ("int8", "dynamic", "onnxruntime"),
+        ]
+        sizes = [row["bytes"] for row in found["rows"]]
+        assert sizes[1:] == [open_artifact(folder).bytes for folder in (demo_float, demo_int8)]
+        used = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+        assert sizes[0] == sum((DEMO / name).stat().st_size for name in used)
+
+    def test_what_is_relative_is_so_to_the_baseline(self, comparison):
+        first = comparison.rows[0]
+        assert (first.speedup, first.smaller, first.difference, first.agreement, first.kl) == (1, 1, 0, 1, 0)
+        for row in comparison.rows:
+            assert row.speedup == pytest.approx(first.seconds / row.seconds)
+            assert row.smaller == pytest.approx(first.bytes / row.bytes)
+            assert row.difference == pytest.approx(row.quality.value - first.quality.value)
+            assert row.rows_per_second == pytest.approx(LIMIT / row.seconds)
+
+    def test_the_float_artifact_is_the_checkpoint(self, comparison):
+        checkpoint, float32, _ = comparison.rows
+        assert float32.agreement == 1.0
+        assert 0 <= float32.kl < 1e-6
+        assert float32.quality == checkpoint.quality
+        assert float32.macro_f1 == checkpoint.macro_f1
+
+    def test_int8_is_close(self, comparison):
+        int8 = comparison.rows[2]
+        assert int8.agreement >= 0.95
+        assert 1e-7 < int8.kl < 1e-2
+        assert int8.smaller > 3.5
+
+    def test_accuracy_is_that_of_transformers(self, comparison, logits):
+        gold = np.array([label for _, label in logits])
+        predicted = np.array([row.argmax() for row, _ in logits])
+        assert comparison.rows[0].quality.value == pytest.approx(np.mean(gold == predicted), abs=1e-12)
+        assert comparison.rows[0].macro_f1 == pytest.approx(f1_score(gold, predicted, average="macro"), abs=1e-12)
+
+    def test_int8_is_scored_by_its_own_predictions(self, comparison, demo_int8, logits):
+        examples = sample(read_examples(PAIRS, labels=LABELS), LIMIT)
+        predictor = octavo.load(demo_int8)
+        task = predictor._task
+        encoded = task.encode(
+            predictor._tokenizer, [(row.text, row.text_pair) for row in examples], predictor.signature
+        )
+        outputs = predictor.run(encoded)
+        reference = np.array([row for row, _ in logits])
+        gold = np.array([row.label for row in examples])
+        assert gold.tolist() == [label for _, label in logits]
+        int8 = comparison.rows[2]
+        assert int8.quality.value == pytest.approx(np.mean(outputs.argmax(1) == gold), abs=1e-12)
+        assert int8.agreement == pytest.approx(np.mean(outputs.argmax(1) == reference.argmax(1)), abs=1e-12)
+        p, q = (softmax(values.astype(np.float64), axis=1) for values in (reference, outputs))
+        assert int8.kl == pytest.approx(float(np.mean(entropy(p, q, axis=1))), rel=1e-3)
+
+    def test_what_holds_for_all(self, comparison):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO)
+        examples = sample(read_examples(PAIRS, labels=LABELS), LIMIT)
+        tokens = sum(len(tokenizer(row.text, row.text_pair)["input_ids"]) for row in examples)
+        assert (comparison.tokens, comparison.truncated, comparison.threads) == (tokens, 0, 1)
+        assert (comparison.cpu, comparison.cpu_kind) == (this_cpu().name, this_cpu().kind)
+        assert {row.rounds for row in comparison.rows} == {5}
+
+    def test_progress_is_told(self, comparison, steps):
+        assert [task for task, *_ in steps] == [
+            "reading models and data",
+            "loading",
+            "predicting",
+            "timing",
+            "timing single rows",
+        ]
+        for _, total, done in steps[1:]:
+            assert done == total
+
+
+class TestData:
+    def test_without_labels_there_is_agreement_and_no_quality(self, contest, demo_float, tmp_path):
+        rows = [(row["sentence1"], row["sentence2"]) for row in all_rows()[:30]]
+        data = write_tsv(tmp_path / "texts.tsv", [("text", "text_pair"), *rows])
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[np.where(np.arange(rows) < 3 * index, 1, 0)]
+        found = compare(demo_float, [demo_float], data=data)
+        assert [row.quality for row in found.rows] == [None, None]
+        assert [row.macro_f1 for row in found.rows] == [None, None]
+        assert [row.difference for row in found.rows] == [None, None]
+        assert [row.agreement for row in found.rows] == [1.0, 27 / 30]
+        assert json.loads(json.dumps(found.to_dict()))["rows"][1]["quality"] is None
+
+    def test_rows_without_a_label_are_left_out_with_a_warning(self, contest, demo_float, tmp_path):
+        rows = [("text", "label"), ("눈이 왔다", "entailment"), ("비가 왔다", "-"), ("바람이 불었다", "neutral")]
+        with pytest.warns(OctavoWarning, match=r"1 of 3 rows of .* are left out"):
+            found = compare(demo_float, data=write_tsv(tmp_path / "data.tsv", rows))
+        assert found.n == 2
+        assert found.rows[0].quality.value == 0.5
+
+    def test_scores_by_hand(self, contest, demo_float, tmp_path):
+        rows = [("text", "label"), *((f"{number} 번째 눈", LABELS[number % 3]) for number in range(6))]
+        answers = [[0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[answers[index]]
+        found = compare(demo_float, [demo_float, demo_float], data=write_tsv(tmp_path / "data.tsv", rows))
+        assert [row.quality.value for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
+        assert [row.difference for row in found.rows] == pytest.approx([0, -2 / 6, -4 / 6])
+        assert [row.agreement for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
+        # of the second row: 0 has tp 2, fp 2; 1 and 2 have tp 1, fn 1 each
+        assert found.rows[1].macro_f1 == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
+        assert [row.speedup for row in found.rows] == pytest.approx([1, 2, 3])
+        assert [row.rows_per_second for row in found.rows] == pytest.approx([3, 6, 9])
+        assert found.rows[0].latency_ms.p50 == pytest.approx(2)
+        assert found.rows[0].latency_ms.p95 == pytest.approx(2.9)
+
+    def test_a_limit_draws_the_same_rows_each_time(self, contest, demo_float):
+        def drawn(**options):
+            compare(demo_float, data=DataFile(PAIRS, **options))
+            return [batch.inputs["input_ids"].tolist() for batch in contest.batches]
+
+        first = drawn(limit=LIMIT)
+        assert sum(len(batch) for batch in first) == LIMIT
+        assert drawn(limit=LIMIT) == first
+        assert drawn(limit=LIMIT, seed=1) != first
+        assert sum(len(batch) for batch in drawn()) == len(all_rows())
+        assert sum(len(batch) for batch in drawn(limit=10_000)) == len(all_rows())
+
+    def test_max_length_cuts_and_is_told(self, contest, demo_float):
+        found = compare(demo_float, data=DataFile(PAIRS, limit=20, max_length=16))
+        assert max(batch.inputs["input_ids"].shape[1] for batch in contest.batches) == 16
+        assert 0 < found.truncated <= 20
+        with pytest.raises(InputError, match="max_length can only be lowered; got: 300"):
+            compare(demo_float, data=DataFile(PAIRS, max_length=300))
+
+    def test_columns_and_encoding_are_handed_on(self, contest, demo_float, tmp_path):
+        data = tmp_path / "data.tsv"
+        data.write_bytes("문장\t답\n눈이 왔다\tneutral\n".encode("cp949"))
+        columns = {"text": "문장", "label": "답"}
+        found = compare(demo_float, data=DataFile(data, encoding="cp949", columns=columns))
+        assert (found.n, found.rows[0].quality.value) == (1, 0.0)
+
+    def test_an_unknown_label_is_a_data_error(self, demo_float, tmp_path):
+        data = write_tsv(tmp_path / "data.tsv", [("text", "label"), ("눈", "positive")])
+        with pytest.raises(DataError, match="the model has no label 'positive'"):
+            compare(demo_float, data=data)
+
+    def test_texts_of_another_language_are_warned_of(self, contest, demo_float, tmp_path):
+        data = write_tsv(tmp_path / "data.tsv", [("text",), *[("𐍈 𐍉 𐌰 𐌱",)] * 30])
+        with pytest.warns(OctavoWarning, match="of the tokens are unknown to the tokenizer"):
+            compare(demo_float, data=data)
+
+    def test_no_data_file(self, demo_float, tmp_path):
+        with pytest.raises(DataError, match="no such data file"):
+            compare(demo_float, data=tmp_path / "no.tsv")
+
+
+class TestLabels:
+    @pytest.fixture
+    def data(self, tmp_path):
+        rows = [(f"{number} 번째 눈이 왔다", LABELS[number * number % 3]) for number in range(200)]
+        return write_tsv(tmp_path / "data.tsv", [("text", "label"), *rows])
+
+    def test_a_wrong_order_is_warned_of(self, contest, demo_float, data):
+        gold = np.array([number * number % 3 for number in range(200)])
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + 1) % 3]
+        with pytest.warns(OctavoWarning, match="the labels look permuted: accuracy is 0.0000 as given and 1.0000"):
+            found = compare(demo_float, data=data)
+        assert found.rows[0].quality.value == 0
+
+    def test_the_right_order_is_not_warned_of(self, contest, demo_float, data):
+        gold = np.array([number * number % 3 for number in range(200)])
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
+        assert compare(demo_float, data=data).rows[0].quality.value == 1
+
+    def test_a_checkpoint_with_labels_in_another_order(self, contest, data):
+        gold = np.array([number * number % 3 for number in range(200)])
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
+        given = octavo.Checkpoint(DEMO, labels=("neutral", "entailment", "contradiction"))
+        with pytest.warns(OctavoWarning, match="--labels entailment,contradiction,neutral"):
+            compare(given, data=data)
+
+    def test_only_the_baseline_is_looked_at(self, contest, demo_float, data):
+        gold = np.array([number * number % 3 for number in range(200)])
+        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + index) % 3]
+        assert [row.quality.value for row in compare(demo_float, [demo_float], data=data).rows] == [1, 0]
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ["neutral", "contradiction", "entailment"],
+            ["entailment", "neutral"],
+            ["함의", "모순", "중립"],
+            ["LABEL_0", "LABEL_1"],
+            ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"],
+        ],
+    )
+    def test_a_candidate_with_other_labels_is_refused(self, demo_float, changed, labels):
+        other = changed("other", labels=labels)
+        with pytest.raises(InputError, match="the models do not have the same labels") as caught:
+            compare(demo_float, [demo_float, other], data=PAIRS)
+        assert f"other: {', '.join(labels)}" in str(caught.value)
+        assert "entailment, contradiction, neutral" in str(caught.value)
+
+    @pytest.mark.parametrize("nameless_first", [True, False])
+    def test_names_win_over_label_0(self, contest, demo_float, changed, nameless_first):
+        nameless = changed(labels=["LABEL_0", "LABEL_1", "LABEL_2"])
+        order = (nameless, demo_float) if nameless_first else (demo_float, nameless)
+        found = compare(order[0], [order[1]], data=DataFile(PAIRS, limit=LIMIT))
+        gold = [row.label for row in sample(read_examples(PAIRS, labels=LABELS), LIMIT)]
+        assert [row.quality.value for row in found.rows] == [gold.count(0) / LIMIT] * 2
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("signature", "got"),
+        [
+            ({"problem_type": "multi_label_classification"}, "several labels at once"),
+            ({"problem_type": "regression"}, "a model with one output"),
+            ({"labels": ["LABEL_0"], "problem_type": "regression"}, "a model with one output"),
+            ({"labels": ["LABEL_0"]}, "a model with one output"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "rows", [[("text",), ("눈",)], [("text", "score"), ("눈", 3.2)], [("text", "label"), ("눈", 3.2)]]
+    )
+    def test_models_that_do_not_choose_one_label(self, changed, tmp_path, signature, got, rows):
+        data = write_tsv(tmp_path / "data.tsv", rows)
+        with pytest.raises(InputError, match=f"one of several labels; got: {got}"):
+            compare(changed(**signature), data=data)
+
+    @pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
+    def test_a_candidate_that_does_not_choose_one_label(self, demo_float, changed, problem):
+        with pytest.raises(InputError, match="one of several labels"):
+            compare(demo_float, [changed(problem_type=problem)], data=DataFile(PAIRS, limit=5))
+
+    def test_a_candidate_with_another_tokenizer(self, demo_float, changed):
+        other = changed("other")
+        tokenizer = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+        vocabulary = tokenizer["model"]["vocab"]
+        first, second = "그", "이"
+        vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+        content = json.dumps(tokenizer).encode()
+        (other / "tokenizer.json").write_bytes(content)
+        fields = json.loads((other / "octavo.json").read_text(encoding="utf-8"))
+        fields["files"]["tokenizer.json"]["bytes"] = len(content)
+        (other / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
+        with pytest.raises(InputError, match="the tokenizers of other and float differ"):
+            compare(demo_float, [other], data=PAIRS)
+
+    def test_a_candidate_that_is_not_there(self, demo_float, tmp_path):
+        with pytest.raises(CheckpointError, match="no such folder"):
+            compare(demo_float, [tmp_path / "nothing"], data=PAIRS)
+
+    def test_a_candidate_that_is_damaged(self, demo_float, changed):
+        damaged = changed()
+        (damaged / "model.onnx").unlink()
+        with pytest.raises(ArtifactError, match="not complete"):
+            compare(demo_float, [damaged], data=PAIRS)
+
+    def test_a_candidate_that_cannot_be_loaded_is_named(self, demo_float, changed):
+        damaged = changed("damaged")
+        size = (damaged / "model.onnx").stat().st_size
+        (damaged / "model.onnx").write_bytes(bytes(size))
+        with pytest.raises(InputError, match=r"cannot load the model in .*damaged"):
+            compare(demo_float, [damaged], data=DataFile(PAIRS, limit=2))
+
+    def test_a_candidate_that_cannot_run_is_named(self, demo_float, changed):
+        lacking = changed("lacking", input_names=["input_ids", "attention_mask"])
+        with pytest.raises(OctavoError, match=r"could not run the model.*lacking") as caught:
+            compare(demo_float, [lacking], data=DataFile(PAIRS, limit=2))
+        assert caught.value.exit_code == 3
+        assert len(str(caught.value).splitlines()) == 1
+
+    def test_an_unknown_engine(self, demo_float):
+        with pytest.raises(InputError, match="unknown engine; got: onnxrt"):
+            compare(demo_float, data=PAIRS, engines=("auto", "onnxrt"))
+
+
+class TestHandedOn:
+    def test_threads(self, contest, demo_float, monkeypatch):
+        monkeypatch.setattr("os.cpu_count", lambda: 8)
+        assert compare(demo_float, data=DataFile(PAIRS, limit=2), threads=3).threads == 3
+        assert contest.threads == 3
+        monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 7)
+        assert compare(demo_float, data=DataFile(PAIRS, limit=2)).threads == 7
+        assert contest.threads == 7
+        with pytest.raises(InputError, match=r"got: 9; allowed: 1 to 8"):
+            compare(demo_float, data=DataFile(PAIRS, limit=2), threads=9)
+
+    def test_the_worker_opens_its_model_with_these_threads(self, demo_float, monkeypatch):
+        monkeypatch.setattr("os.cpu_count", lambda: 4)
+        before = torch.get_num_threads()
+        entries = [find_entries(demo_float)[0], find_entries(DEMO)[0]]
+        try:
+            for entry, threads in ((entries[0], 1), (entries[0], 2), (entries[1], 1), (entries[1], 2)):
+                contender = entry.contender
+                spec = {"path": str(contender.path), "engine": contender.engine, "task": contender.task}
+                session = worker.open_contender(spec | {"tokenizer": None, "threads": threads})
+                assert (session.name, session.threads) == (contender.engine, threads)
+                if contender.engine == "torch":
+                    assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+
+    def test_engines_make_rows_of_artifacts_only(self, contest, demo_float):
+        found = compare(DEMO, [demo_float], data=DataFile(PAIRS, limit=2), engines=("auto", "onnxruntime"))
+        assert [(row.name, row.engine) for row in found.rows] == [
+            ("korean-nli", "torch"),
+            ("float", "onnxruntime"),
+            ("float", "onnxruntime"),
+        ]
+
+    def test_all_models_read_the_same_batches(self, contest, demo_float, changed):
+        lacking = changed(input_names=["input_ids", "attention_mask"])
+        compare(lacking, [demo_float], data=DataFile(PAIRS, limit=30))
+        assert [contender.input_names for contender in contest.contenders] == [
+            ("input_ids", "attention_mask"),
+            ("input_ids", "attention_mask", "token_type_ids"),
+        ]
+        for batch in contest.batches:
+            assert set(batch.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
+
+    def test_a_note_about_the_cpu_becomes_a_warning(self, contest, demo_int8, monkeypatch):
+        monkeypatch.setattr("octavo.evaluation.comparison.check_cpu", lambda manifest: "slow here")
+        with pytest.warns(OctavoWarning, match=r"int8: slow here"):
+            compare(demo_int8, data=DataFile(PAIRS, limit=2))
+
+    def test_nothing_is_warned_of_where_all_is_well(self, contest, demo_float):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compare(demo_float, data=DataFile(PAIRS, limit=2))

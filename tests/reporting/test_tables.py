@@ -1,0 +1,221 @@
+import dataclasses
+
+import pytest
+
+from octavo.artifact import LayerRecord, open_artifact
+from octavo.evaluation.comparison import ComparedRow, Comparison, Latency, Quality
+from octavo.reporting.tables import (
+    comparison_cells,
+    comparison_notes,
+    markdown,
+    part_cells,
+    quantization_notes,
+)
+
+MIB = 2**20
+BASELINE = ComparedRow(
+    name="korean-nli",
+    method="float",
+    engine="torch",
+    bytes=round(24.5 * MIB),
+    smaller=1.0,
+    seconds=12.0,
+    speedup=1.0,
+    rows_per_second=28.33,
+    rounds=5,
+    load_seconds=3.214,
+    latency_ms=Latency(p50=41.26, p95=55.04),
+    quality=Quality("accuracy", 0.51234),
+    macro_f1=0.49876,
+    difference=0.0,
+    agreement=1.0,
+    kl=0.0,
+)
+CANDIDATE = ComparedRow(
+    name="모델",
+    method="dynamic",
+    engine="onnxruntime",
+    bytes=round(6.5 * MIB),
+    smaller=24.5 / 6.5,
+    seconds=4.0,
+    speedup=3.0,
+    rows_per_second=1234.5,
+    rounds=4,
+    load_seconds=0.126,
+    latency_ms=Latency(p50=9.95, p95=12.3),
+    quality=Quality("accuracy", 0.50),
+    macro_f1=0.4999,
+    difference=0.50 - 0.51234,
+    agreement=0.98765,
+    kl=0.000123,
+)
+COMPARISON = Comparison(
+    task="text-classification",
+    n=1340,
+    truncated=0,
+    tokens=45_678,
+    tokenize_seconds=0.256,
+    threads=2,
+    cpu="AMD EPYC",
+    cpu_kind="avx2",
+    rows=(BASELINE, CANDIDATE),
+)
+UNSCORED = dataclasses.replace(
+    COMPARISON,
+    rows=tuple(dataclasses.replace(row, quality=None, macro_f1=None, difference=None) for row in (BASELINE, CANDIDATE)),
+)
+
+
+def columns(cells):
+    """Column name -> its values below the header."""
+    assert {len(row) for row in cells} == {len(cells[0])}
+    return {name: [row[index] for row in cells[1:]] for index, name in enumerate(cells[0])}
+
+
+def test_a_comparison_is_told_in_its_units():
+    assert columns(comparison_cells(COMPARISON)) == {
+        "model": ["korean-nli (float)", "모델 (dynamic)"],
+        "engine": ["torch", "onnxruntime"],
+        "MiB": ["24.5", "6.5"],
+        "smaller": ["1.00x", "3.77x"],
+        "seconds": ["12.00", "4.00"],
+        "rows/s": ["28", "1,234"],
+        "faster": ["1.00x", "3.00x"],
+        "1 row, ms p50 / p95": ["41.3 / 55.0", "9.9 / 12.3"],
+        "accuracy": ["51.23", "50.00"],
+        "points": ["+0.00", "-1.23"],
+        "macro-F1": ["49.88", "49.99"],
+        "agreement": ["100.00%", "98.77%"],
+        "KL x 1e5": ["0.0", "12.3"],
+        "load, s": ["3.21", "0.13"],
+    }
+
+
+def test_without_labels_there_is_no_column_of_scores():
+    without, scored = (columns(comparison_cells(comparison)) for comparison in (UNSCORED, COMPARISON))
+    assert set(scored) - set(without) == {"accuracy", "points", "macro-F1"}
+    assert without == {name: scored[name] for name in without}
+
+
+@pytest.mark.parametrize("comparison", [COMPARISON, UNSCORED])
+def test_markdown_has_the_cells(comparison):
+    cells = comparison_cells(comparison)
+    lines = markdown(cells).splitlines()
+    assert len(lines) == len(cells) + 1
+    assert lines[1] == "|" + "---|" * len(cells[0])
+    read = [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+    assert read == cells
+
+
+def test_a_name_with_a_bar_does_not_make_a_cell_more():
+    renamed = dataclasses.replace(COMPARISON, rows=(dataclasses.replace(BASELINE, name="a|b"),))
+    header, _, row = markdown(comparison_cells(renamed)).splitlines()
+    assert row.replace("\\|", "").count("|") == header.count("|")
+
+
+def test_the_notes_of_a_comparison():
+    text = "\n".join(comparison_notes(COMPARISON))
+    for told in ("1,340 rows", "45,678 tokens", "0.26 s", "2 threads", "AMD EPYC (avx2)", "median of 4 rounds"):
+        assert told in text
+    assert "cut at the limit" not in text
+    cut = "\n".join(comparison_notes(dataclasses.replace(COMPARISON, truncated=1200)))
+    assert "1,200 of them cut at the limit" in cut
+
+
+def layer(path, **changes):
+    made = {
+        "path": path,
+        "kind": "linear",
+        "part": "attention",
+        "dtype": "int8",
+        "reason": "one scale per output channel",
+        "parameters": MIB,
+        "bytes": MIB + MIB // 4,
+        "weight_bits": 8,
+        "activation": "tensor",
+        "error_db": 40.0,
+    }
+    return LayerRecord(**(made | changes))
+
+
+KEPT = {
+    "dtype": "float32",
+    "reason": "kept by the rule 'b*'",
+    "bytes": 4 * MIB,
+    "weight_bits": None,
+    "activation": None,
+    "error_db": None,
+}
+
+
+def test_layers_are_summed_by_part_and_storage():
+    layers = [
+        layer("a", error_db=41.26),
+        layer("b", **KEPT),
+        layer("c", error_db=38.04, weight_bits=8),
+        layer("d", part="head", weight_bits=7),
+        layer("e", part="head", weight_bits=7, error_db=35.0),
+    ]
+    cells = part_cells(layers)
+    assert columns(cells) == {
+        "part": ["attention", "attention", "head"],
+        "stored as": ["int8", "float32", "int8 (7 of 8 bits used)"],
+        "layers": ["2", "1", "2"],
+        "float MiB": ["8.00", "4.00", "8.00"],
+        "MiB": ["2.50", "4.00", "2.50"],
+        "weight error, dB": ["38.0 to 41.3", "", "35.0 to 40.0"],
+    }
+
+
+def test_the_parts_of_the_demo_are_all_of_it(demo_int8, demo_float):
+    for folder in (demo_int8, demo_float):
+        manifest = open_artifact(folder).manifest
+        found = columns(part_cells(manifest.layers))
+        assert sum(map(int, found["layers"])) == len(manifest.layers)
+        assert sum(map(float, found["MiB"])) == pytest.approx(
+            sum(layer.bytes for layer in manifest.layers) / MIB, abs=0.005 * len(found["MiB"])
+        )
+        assert sum(map(float, found["float MiB"])) == pytest.approx(
+            sum(layer.parameters for layer in manifest.layers) * 4 / MIB, abs=0.005 * len(found["MiB"])
+        )
+
+
+def test_size_method_and_target_are_told(demo_int8):
+    artifact = open_artifact(demo_int8)
+    manifest = artifact.manifest
+    text = "\n".join(quantization_notes(manifest, artifact.bytes))
+    share = 100 * artifact.bytes / manifest.source.bytes
+    assert f"{artifact.bytes / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share:.1f} %" in text
+    assert "stored as float32" in text
+    assert f"method dynamic, target {manifest.target}, opset {manifest.export.opset}" in text
+
+
+def test_nothing_stayed_float(demo_int8):
+    manifest = open_artifact(demo_int8).manifest
+    notes = quantization_notes(manifest.model_copy(update={"layers": (layer("a"), layer("b"))}), MIB)
+    assert [note for note in notes if "layers" in note] == [
+        "all 2 layers are int8; biases and normalizations stay float"
+    ]
+
+
+def test_what_stayed_float_is_told_with_its_reason(demo_int8):
+    manifest = open_artifact(demo_int8).manifest
+    layers = [
+        layer("a"),
+        *(layer(f"b{number}", **KEPT) for number in range(4)),
+        layer("c", **KEPT | {"reason": "its weight has values that are not finite"}),
+    ]
+    changed = manifest.model_copy(update={"layers": tuple(layers)})
+    notes = quantization_notes(changed, 5 * MIB)
+    assert "4 of 6 layers stayed float, kept by the rule 'b*': b0, b1, b2, ..." in notes
+    assert "1 of 6 layers stayed float, its weight has values that are not finite: c" in notes
+    assert not [note for note in notes if note.startswith("all ")]
+
+
+def test_why_the_opset_is_not_the_newest_is_told(demo_int8):
+    manifest = open_artifact(demo_int8).manifest
+    reason = "opset 23 did not work: it differs"
+    export = manifest.export.model_copy(update={"opset": 20, "note": reason})
+    notes = quantization_notes(manifest.model_copy(update={"export": export}), MIB)
+    assert reason in notes
+    assert any("opset 20" in note for note in notes)

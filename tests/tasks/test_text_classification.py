@@ -1,0 +1,215 @@
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.special import expit, softmax
+from transformers import AutoTokenizer, BertConfig, TextClassificationPipeline
+
+from octavo.errors import DataError, InputError
+from octavo.signature import Signature
+from octavo.tasks import find_task
+from octavo.tasks.text_classification import decode, encode, make_tokenizer, parse_row, predicted_labels, scores
+
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
+TOKENIZER_JSON = (DEMO / "tokenizer.json").read_text(encoding="utf-8")
+SIGNATURE = Signature(
+    task="text-classification",
+    input_names=("input_ids", "attention_mask", "token_type_ids"),
+    output_names=("logits",),
+    max_length=256,
+    pad_token_id=0,
+    unk_token_id=1,
+    labels=("entailment", "contradiction", "neutral"),
+)
+WORDS = [
+    "설악산",
+    "정상",
+    "부근에는",
+    "지난밤",
+    "내린",
+    "눈이",
+    "아직",
+    "않고",
+    "The",
+    "quick",
+    "brown",
+    "fox",
+    "12",
+    "☕",
+]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join)
+LOGITS = st.integers(1, 5).flatmap(
+    lambda columns: arrays.arrays(np.float32, (3, columns), elements=st.floats(-20, 20, width=32))
+)
+PROBLEMS = st.sampled_from([None, "regression", "single_label_classification", "multi_label_classification"])
+
+
+def signature_of(labels, problem_type=None):
+    return SIGNATURE.model_copy(
+        update={"labels": tuple(f"이름{index}" for index in range(labels)), "problem_type": problem_type}
+    )
+
+
+@cache
+def auto_tokenizer():
+    return AutoTokenizer.from_pretrained(DEMO)
+
+
+@pytest.mark.parametrize(
+    ("row", "parsed"),
+    [
+        ("글", ("글", None)),
+        ("", ("", None)),
+        (("가", "나"), ("가", "나")),
+        (("가", None), ("가", None)),
+        ({"text": "가"}, ("가", None)),
+        ({"text": "가", "text_pair": "나"}, ("가", "나")),
+        ({"text": "가", "text_pair": None}, ("가", None)),
+    ],
+)
+def test_rows_that_are_understood(row, parsed):
+    assert parse_row(row) == parsed
+
+
+@pytest.mark.parametrize(
+    ("row", "got"),
+    [
+        (3, "int 3"),
+        (None, "NoneType None"),
+        (b"bytes", "bytes b'bytes'"),
+        (("a",), r"tuple \('a',\)"),
+        (("a", "b", "c"), "tuple"),
+        (("a", 3), "tuple"),
+        ((None, "b"), "tuple"),
+        (["a", "b"], "list"),
+        ({"text_pair": "b"}, "keys text_pair"),
+        ({"text": "a", "label": "x"}, "keys text, label"),
+        ({"text": None}, "keys text"),
+        ({"text": "a", "text_pair": 3}, "keys text, text_pair"),
+    ],
+)
+def test_rows_that_are_not_understood(row, got):
+    with pytest.raises(DataError, match=f"a row is a text or a pair; got: {got}.*; allowed: a string, a tuple"):
+        parse_row(row)
+
+
+def test_a_long_wrong_row_is_shown_shortened():
+    with pytest.raises(DataError) as caught:
+        parse_row(["x" * 100_000])
+    assert len(str(caught.value)) < 300
+
+
+def test_half_of_a_surrogate_pair_is_a_data_error():
+    with pytest.raises(DataError):
+        parse_row("글 \ud83d")
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.lists(st.tuples(TEXTS, st.none() | TEXTS), min_size=1, max_size=4), limit=st.integers(4, 40))
+def test_tokens_are_those_of_transformers(rows, limit):
+    signature = SIGNATURE.model_copy(update={"max_length": limit})
+    for row, found in zip(rows, encode(make_tokenizer(TOKENIZER_JSON, signature), rows, signature), strict=True):
+        # Lists, as data sets are mapped: called with two strings, transformers takes an empty second one for none.
+        columns = [None if text is None else [text] for text in row]
+        expected = auto_tokenizer()(*columns, truncation=True, max_length=limit)
+        assert list(found.ids) == expected["input_ids"][0]
+        assert list(found.type_ids) == expected["token_type_ids"][0]
+        assert found.truncated == (len(auto_tokenizer()(*columns)["input_ids"][0]) > limit)
+        assert found.unknown == expected["input_ids"][0].count(auto_tokenizer().unk_token_id)
+
+
+def test_unknown_tokens_are_counted():
+    tokenizer = make_tokenizer(TOKENIZER_JSON, SIGNATURE)
+    one, two = encode(tokenizer, [("𐍈", None), ("𐍈 그 𐍉", None)], SIGNATURE)
+    assert (one.unknown, two.unknown) == (1, 2)
+    without = SIGNATURE.model_copy(update={"unk_token_id": None})
+    assert [row.unknown for row in encode(tokenizer, [("𐍈", None)], without)] == [0]
+
+
+def test_no_rows_are_no_tokens():
+    assert encode(make_tokenizer(TOKENIZER_JSON, SIGNATURE), [], SIGNATURE) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_limit_that_leaves_no_room_is_refused(limit):
+    with pytest.raises(InputError, match=f"max_length leaves no room for text; got: {limit}; allowed: above 3"):
+        make_tokenizer(TOKENIZER_JSON, SIGNATURE.model_copy(update={"max_length": limit}))
+
+
+def test_the_lowest_limit_keeps_one_token():
+    signature = SIGNATURE.model_copy(update={"max_length": 4})
+    tokenizer = make_tokenizer(TOKENIZER_JSON, signature)
+    single, pair = encode(tokenizer, [("그 남자", None), ("그 남자", "이 여자")], signature)
+    assert [len(single.ids), len(pair.ids)] == [4, 4]
+    assert (single.truncated, pair.truncated) == (len(auto_tokenizer()("그 남자")["input_ids"]) > 4, True)
+
+
+@settings(deadline=None)
+@given(logits=LOGITS, problem=PROBLEMS)
+def test_decode_answers_as_the_pipeline_of_transformers(logits, problem):
+    assume(problem != "single_label_classification" or logits.shape[1] > 1)  # no config of transformers is so
+    signature = signature_of(logits.shape[1], problem)
+    config = BertConfig(problem_type=problem, id2label=dict(enumerate(signature.labels)))
+    pipeline = SimpleNamespace(model=SimpleNamespace(config=config))
+    for row, found in zip(logits, decode(logits, signature), strict=True):
+        expected = TextClassificationPipeline.postprocess(pipeline, {"logits": torch.from_numpy(row[None].copy())})
+        assert found == {"label": expected["label"], "score": pytest.approx(expected["score"], abs=1e-6)}
+
+
+@settings(deadline=None)
+@given(logits=LOGITS)
+def test_scores_by_scipy(logits):
+    columns = logits.shape[1]
+    sigmoid = expit(logits)
+    assert scores(logits, signature_of(columns, "multi_label_classification")) == pytest.approx(sigmoid, abs=1e-6)
+    assert np.array_equal(scores(logits, signature_of(columns, "regression")), logits)
+    if columns > 1:
+        assert scores(logits, signature_of(columns)) == pytest.approx(softmax(logits, axis=1), abs=1e-6)
+    else:
+        assert scores(logits, signature_of(1)) == pytest.approx(sigmoid, abs=1e-6)
+        single = signature_of(1, "single_label_classification")
+        assert scores(logits, single) == pytest.approx(sigmoid, abs=1e-6)
+
+
+@pytest.mark.parametrize("problem", [None, "regression", "single_label_classification", "multi_label_classification"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_large_logits_give_sure_scores_and_no_warning(problem, columns):
+    logits = np.array([[200.0, -200.0], [-200.0, 200.0]], np.float32)[:, :columns]
+    found = scores(logits, signature_of(columns, problem))
+    assert found.dtype == np.float32
+    expected = logits if problem == "regression" else (logits > 0).astype(np.float32)
+    assert found == pytest.approx(expected, abs=1e-30)
+
+
+def test_decode_by_hand():
+    logits = np.log(np.array([[1, 2, 1], [6, 3, 1]], np.float32))
+    assert decode(logits, SIGNATURE) == [
+        {"label": "contradiction", "score": pytest.approx(0.5)},
+        {"label": "entailment", "score": pytest.approx(0.6)},
+    ]
+    several = SIGNATURE.model_copy(update={"problem_type": "multi_label_classification"})
+    assert decode(logits, several)[0] == {"label": "contradiction", "score": pytest.approx(2 / 3)}
+
+
+def test_predictions_are_json():
+    (found,) = decode(np.zeros((1, 3), np.float32), SIGNATURE)
+    assert [type(value) for value in found.values()] == [str, float]
+
+
+def test_the_first_of_equal_labels_wins():
+    logits = np.array([[1, 1, 0], [0, 2, 2]], np.float32)
+    assert [row["label"] for row in decode(logits, SIGNATURE)] == ["entailment", "contradiction"]
+    assert predicted_labels(logits).tolist() == [0, 1]
+    assert predicted_labels(logits).dtype == np.int64
+
+
+def test_the_task_is_found_by_name():
+    assert find_task("text-classification").decode is decode
+    with pytest.raises(InputError, match=r"not supported yet; got: fill-mask; allowed: text-classification"):
+        find_task("fill-mask")

@@ -1,0 +1,102 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from octavo.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, make_batches, pad, plan_batches
+from octavo.signature import Signature
+
+SIGNATURE = Signature(
+    task="text-classification",
+    input_names=("input_ids", "attention_mask", "token_type_ids"),
+    output_names=("logits",),
+    max_length=64,
+    pad_token_id=7,
+)
+LENGTHS = st.lists(st.integers(1, 600), max_size=700)
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, budget=st.integers(1, 5000))
+def test_plan_has_each_row_once_within_the_budget(lengths, budget):
+    plan = plan_batches(lengths, budget)
+    assert sorted(row for batch in plan for row in batch) == list(range(len(lengths)))
+    for batch in plan:
+        assert 1 <= len(batch) <= MAX_ROWS
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+    in_order = [lengths[row] for batch in plan for row in batch]
+    assert in_order == sorted(in_order)
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, budget=st.integers(1, 5000))
+def test_plan_does_not_end_a_batch_early(lengths, budget):
+    plan = plan_batches(lengths, budget)
+    for batch, following in itertools.pairwise(plan):
+        assert len(batch) == MAX_ROWS or (len(batch) + 1) * lengths[following[0]] > budget
+
+
+def test_equal_lengths_keep_their_order():
+    assert plan_batches([3, 3, 1, 3], token_budget=9) == [(2, 0, 1), (3,)]
+
+
+def test_no_rows_no_batches():
+    assert plan_batches([]) == []
+    assert make_batches([], SIGNATURE) == []
+
+
+def test_short_rows_stop_at_the_most_rows():
+    plan = plan_batches([1] * (2 * MAX_ROWS + 3))
+    assert [len(batch) for batch in plan] == [MAX_ROWS, MAX_ROWS, 3]
+
+
+def test_a_huge_row_is_alone():
+    huge = TOKEN_BUDGET + 1
+    plan = plan_batches([5, huge, 5, huge])
+    assert plan == [(0, 2), (1,), (3,)]
+
+
+def test_pad_by_hand():
+    rows = [Encoded(ids=[2, 5, 3], type_ids=[0, 0, 1]), Encoded(ids=[2], type_ids=[1])]
+    padded = pad(rows, SIGNATURE)
+    assert padded["input_ids"].tolist() == [[2, 5, 3], [2, 7, 7]]
+    assert padded["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert padded["token_type_ids"].tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert {array.dtype for array in padded.values()} == {np.dtype(np.int64)}
+
+
+def test_pad_gives_only_the_inputs_of_the_model_in_its_order():
+    names = ("attention_mask", "input_ids")
+    padded = pad([Encoded([1], [0])], SIGNATURE.model_copy(update={"input_names": names}))
+    assert tuple(padded) == names
+
+
+def test_a_padding_id_inside_a_row_is_attended():
+    padded = pad([Encoded([7, 7], [0, 0]), Encoded([1], [0])], SIGNATURE)
+    assert padded["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.lists(st.lists(st.integers(8, 100), min_size=1, max_size=40), max_size=60), budget=st.integers(1, 300))
+def test_batches_give_every_row_back(data, budget):
+    encoded = [Encoded(ids, [index % 2] * len(ids)) for index, ids in enumerate(data)]
+    found = {}
+    for batch in make_batches(encoded, SIGNATURE, budget):
+        ids, mask, types = (batch.inputs[name] for name in SIGNATURE.input_names)
+        assert ids.shape == mask.shape == types.shape
+        assert ids.shape == (len(batch.rows), max(len(data[row]) for row in batch.rows))
+        for position, row in enumerate(batch.rows):
+            kept = mask[position] == 1
+            found[row] = ids[position][kept].tolist()
+            assert types[position][kept].tolist() == encoded[row].type_ids
+            assert set(ids[position][~kept]) <= {SIGNATURE.pad_token_id}
+            assert not types[position][~kept].any()
+    assert found == dict(enumerate(data))
+
+
+def test_rows_and_batches_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Encoded([1], [0]).unknown = 3

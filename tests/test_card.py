@@ -1,0 +1,144 @@
+import re
+
+import pytest
+from tokenizers import Tokenizer
+
+import octavo
+from octavo.artifact import CARD, open_artifact
+from octavo.card import write_card
+from octavo.recipe import Recipe
+from octavo.signature import Signature
+
+
+@pytest.fixture
+def fields():
+    return {
+        "version": "1.2.3",
+        "recipe": Recipe(method="dynamic"),
+        "target": "avx2",
+        "exact_u8s8": False,
+        "signature": Signature(
+            task="text-classification",
+            input_names=("input_ids", "attention_mask"),
+            output_names=("logits",),
+            max_length=512,
+            pad_token_id=1,
+        ),
+        "source": {"name": "klue/roberta-base", "dtype": "float16", "bytes": 3 * 2**19, "sha256": "0"},
+        "layers": [
+            {"dtype": "int8", "reason": "one scale per row"},
+            {"dtype": "int8", "reason": "one scale per output channel"},
+            {"dtype": "int8", "reason": "one scale per output channel"},
+            {"dtype": "float32", "reason": "kept by the rule 'classifier'"},
+        ],
+    }
+
+
+def front_matter(card):
+    """The lines between the first two `---`."""
+    lines = card.splitlines()
+    assert lines[0] == "---"
+    return lines[1 : lines.index("---", 1)]
+
+
+def test_what_it_tells(fields, tmp_path):
+    card = write_card(fields, tmp_path)
+    assert front_matter(card) == ["library_name: octavo", "tags: [onnx, dynamic, cpu]"]
+    text = " ".join(card.split())
+    for told in (
+        "# klue/roberta-base, dynamic, for avx2",
+        "Made by Octavo 1.2.3 from `klue/roberta-base` (float16, 1.5 MiB",
+        "No integer product of it can saturate on any CPU.",
+        "takes `input_ids`, `attention_mask` (int64, [batch, length], padded on the right with 1)",
+        "returns `logits` (float32)",
+        "truncation at 512 tokens",
+    ):
+        assert told in text
+    assert [line for line in card.splitlines() if line.startswith("- ")] == [
+        "- 1 layers int8: one scale per row",
+        "- 2 layers int8: one scale per output channel",
+        "- 1 layers float32: kept by the rule 'classifier'",
+    ]
+
+
+def test_8_bit_weights_are_told(fields, tmp_path):
+    card = write_card(fields | {"exact_u8s8": True, "target": "avx512_vnni"}, tmp_path)
+    assert "it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others" in card
+    assert "No integer product" not in card
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("---\nlicense: cc-by-sa-4.0\n---\n# Model\n", "license: cc-by-sa-4.0"),
+        ("---\nlanguage: ko\nlicense:  apache-2.0  \ntags:\n- x\n---\n", "license:  apache-2.0"),
+        ("---\r\nlanguage: ko\r\nlicense: mit\r\n---\r\n", "license: mit"),
+    ],
+)
+def test_the_licence_of_the_checkpoint_goes_along(fields, tmp_path, text, licence):
+    (tmp_path / "README.md").write_text(text, encoding="utf-8", newline="")
+    assert front_matter(write_card(fields, tmp_path)) == [
+        "library_name: octavo",
+        licence,
+        "tags: [onnx, dynamic, cpu]",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# A model\n\nlicense: mit\n",
+        "---\nlanguage: ko\n---\n# A model\nlicense: mit\n\n---\n",
+        "---\nlanguage: ko\nlicense:\n---\n",
+        "---\nlicense: mit\nnever closed\n",
+    ],
+)
+def test_no_licence_is_made_up(fields, tmp_path, text):
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert not [line for line in front_matter(write_card(fields, tmp_path)) if "license" in line]
+
+
+def test_a_card_that_is_not_utf_8_does_not_stop_the_work(fields, tmp_path):
+    (tmp_path / "README.md").write_bytes("---\nlicense: mit\n---\n한국어".encode("cp949"))
+    assert "license: mit" in front_matter(write_card(fields, tmp_path))
+
+
+def test_braces_in_a_name_are_text(fields, tmp_path):
+    fields["source"]["name"] = "{name}-{0}"
+    assert "# {name}-{0}, dynamic, for avx2\n" in write_card(fields, tmp_path)
+
+
+def test_the_card_of_the_demo_tells_what_its_manifest_tells(demo_int8):
+    manifest = open_artifact(demo_int8).manifest
+    card = (demo_int8 / CARD).read_text(encoding="utf-8")
+    assert front_matter(card) == ["library_name: octavo", "license: cc-by-sa-4.0", "tags: [onnx, dynamic, cpu]"]
+    assert f"# korean-nli, dynamic, for {manifest.target}\n" in card
+    counts = [int(count) for count in re.findall(r"^- (\d+) layers (?:int8|float32): ", card, re.MULTILINE)]
+    assert sum(counts) == len(manifest.layers)
+    assert ("No integer product" in card) != manifest.exact_u8s8
+
+
+def test_what_the_card_shows_works_without_octavo(demo_float):
+    import numpy as np
+    import onnxruntime
+
+    card = (demo_float / CARD).read_text(encoding="utf-8")
+    names = re.search(r"takes (.*) \(int64", card)[1].replace("`", "").split(", ")
+    limit = int(re.search(r"truncation at (\d+) tokens", card)[1])
+    tokenizer = Tokenizer.from_file(str(demo_float / "tokenizer.json"))
+    tokenizer.enable_truncation(limit)
+    encoding = tokenizer.encode("설악산 정상 부근에는 눈이 남아 있다.", "도로가 통제되었다.")
+    arrays = dict(
+        zip(
+            ("input_ids", "attention_mask", "token_type_ids"),
+            (encoding.ids, encoding.attention_mask, encoding.type_ids),
+            strict=True,
+        )
+    )
+    session = onnxruntime.InferenceSession(demo_float / "model.onnx")
+    (logits,) = session.run(["logits"], {name: np.array([arrays[name]], np.int64) for name in names})
+    predict = octavo.load(demo_float)
+    (expected,) = predict([("설악산 정상 부근에는 눈이 남아 있다.", "도로가 통제되었다.")])
+    assert predict.signature.labels[int(logits.argmax())] == expected["label"]
+    assert float(np.exp(logits).max() / np.exp(logits).sum()) == pytest.approx(expected["score"], abs=1e-5)
