@@ -58,7 +58,7 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
                 raise CheckpointError("the index of the weights is damaged", where=index, got=error) from None
             absent = [part for part in parts if not (folder / part).exists()]
             if absent:
-                raise CheckpointError("a part of the weights is missing", where=folder, got=", ".join(absent))
+                raise CheckpointError("a part of the weights is missing", where=index, got=", ".join(absent))
             return tuple(folder / part for part in parts)
     others = [
         name for name in ("tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors") if (folder / name).exists()

@@ -269,7 +269,9 @@ class TestQuantize:
 
 class TestCompare:
     def test_json_is_all_there_is_on_stdout(self, demo_float, demo_int8):
-        code, out, err = run("compare", DEMO, demo_float, demo_int8, "--data", PAIRS, "--limit", 30, "--json")
+        code, out, err = run(
+            "compare", DEMO, demo_float, demo_int8, "--data", PAIRS, "--limit", 30, "--threads", 1, "--json"
+        )
         assert code == 0, err
         found = json.loads(out)
         assert (found["task"], found["n"]) == ("text-classification", 30)

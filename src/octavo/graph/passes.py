@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
@@ -25,3 +28,23 @@ def drop_unattended_rows(model: ir.Model) -> int:
         dropped += 1
     passes.RemoveUnusedNodesPass()(model)
     return dropped
+
+
+def share_equal_weights(model: ir.Model) -> int:
+    """Store initializers of equal shape, type and bytes once; in place. Returns how many copies went.
+
+    onnx_ir's own passes keep all bytes in memory, or fail on the transposed views that the exporter leaves.
+    """
+    first: dict[tuple[object, ...], ir.Value] = {}
+    copies = 0
+    for value in list(model.graph.initializers.values()):
+        if value.const_value is None or value.is_graph_output() or value.is_graph_input():
+            continue
+        array = np.asarray(value.const_value.numpy(), order="C")
+        key = (value.const_value.dtype, array.shape, hashlib.sha256(array.data).digest())
+        known = first.setdefault(key, value)
+        if known is not value:
+            ir.convenience.replace_all_uses_with(value, known)
+            model.graph.initializers.pop(str(value.name))
+            copies += 1
+    return copies
