@@ -23,7 +23,7 @@ ENGLISH = {
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
 KOREAN = ENGLISH | {
-    "model": ["", "크기, MiB", "작아짐", "초", "빨라짐", "한 줄, ms", "정확도", "차이(점)", "일치율", "KL"],
+    "model": ["", "크기, MiB", "작아짐", "초", "빨라짐", "한 행, ms", "정확도", "차이(점)", "일치율", "KL"],
     "torch": "torch fp32",
     "float": "Octavo float",
     "int8": "**Octavo int8**",

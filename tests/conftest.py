@@ -194,7 +194,7 @@ def fresh():
     return run
 
 
-# --- The artifacts of examples/korean-nli, the checkpoint that comes with the repository. Copy them before a change. ---
+# --- The artifacts of examples/korean-nli, the checkpoint of the repository. Copy them before a change. ---
 
 _DEMO = Path(__file__).resolve().parents[1] / "examples" / "korean-nli"
 

@@ -15,7 +15,7 @@ import octavo
 from octavo.build import _plain_name, quantize
 from octavo.errors import CheckpointError, InputError
 from octavo.signature import SYNONYMS, TASKS
-from octavo.source import Checkpoint, load_model, read_source
+from octavo.source import Checkpoint, _max_length, load_model, read_source
 
 LABELS = ("entailment", "contradiction", "neutral")
 NAMES = ("함의", "모순", "중립")
@@ -368,9 +368,8 @@ def test_other_models_whose_positions_start_behind_the_padding_id(copy, model_ty
 
 
 def test_no_limit_at_all(folder):
-    change(folder / "tokenizer_config.json", model_max_length=None)
-    change(folder / "config.json", max_position_embeddings=None)
-    refused(folder, "neither tokenizer nor model tells how long an input may be")
+    with pytest.raises(octavo.CheckpointError, match="neither tokenizer nor model tells how long an input may be"):
+        _max_length(folder, {}, None, 0)
 
 
 def test_positions_start_behind_the_padding_id_of_the_model(copy):
@@ -393,8 +392,8 @@ def test_the_tokenizer_can_come_from_another_folder(copy, folder, tmp_path):
     refused(folder, "no tokenizer in .*; next: name a folder that has one with --tokenizer")
     source = read_source(Checkpoint(folder, tokenizer=elsewhere))
     assert source.signature.max_length == 40
-    assert source.side_files["tokenizer_config.json"] == (elsewhere / "tokenizer_config.json").read_bytes()
-    assert Tokenizer.from_str(source.tokenizer_json).token_to_id("공원에") is not None
+    assert source.tokenizer.side_files["tokenizer_config.json"] == (elsewhere / "tokenizer_config.json").read_bytes()
+    assert Tokenizer.from_str(source.tokenizer.json).token_to_id("공원에") is not None
     names = ("model.safetensors", "config.json")
     stored = [folder / name for name in names] + list(elsewhere.iterdir())
     assert source.bytes == sum(file.stat().st_size for file in stored)
@@ -531,14 +530,14 @@ def test_code_of_a_checkpoint_is_never_run(folder):
     change(folder / "config.json", model_type="their-own", auto_map=names)
     refused(
         folder,
-        "transformers cannot load.*next: it needs code from the checkpoint, which Octavo does not run",
+        "transformers cannot read config.json.*next: it needs code from the checkpoint, which Octavo does not run",
         action=load,
     )
 
 
 def test_a_model_type_that_transformers_does_not_have(folder):
     change(folder / "config.json", model_type="no-such-type")
-    message = refused(folder, "transformers cannot load this checkpoint in ", action=load)
+    message = refused(folder, "transformers cannot read config.json in ", action=load)
     assert "next" not in message
 
 

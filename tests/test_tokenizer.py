@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 import octavo
 from octavo import tokenizer as tokenizer_module
-from octavo.tokenizer import SAMPLE_TEXTS, differing_text, read_tokenizer
+from octavo.tokenizer import SAMPLE_TEXTS, read_tokenizer
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 KOREAN = (
@@ -47,10 +47,10 @@ def vocabulary_only(folder, **settings):
     return folder
 
 
-def refused(folder, match, config=None):
+def refused(folder, match):
     """The message of the one-line error that reading the tokenizer gives."""
     with pytest.raises(octavo.CheckpointError, match=match) as caught:
-        read_tokenizer(folder, config or {})
+        read_tokenizer(folder)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
     return str(caught.value)
@@ -59,7 +59,7 @@ def refused(folder, match, config=None):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_ids_of_every_family_are_those_of_auto_tokenizer(checkpoint, family, sentences):
     folder = checkpoint(family)
-    parts = read_tokenizer(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    parts = read_tokenizer(folder)
     ours, reference = Tokenizer.from_str(parts.json), transformers.AutoTokenizer.from_pretrained(folder)
     for text in (*KOREAN, *sentences, *SAMPLE_TEXTS):
         assert ours.encode(text).ids == reference(text)["input_ids"]
@@ -67,12 +67,12 @@ def test_the_ids_of_every_family_are_those_of_auto_tokenizer(checkpoint, family,
     assert parts.pad_token_id == reference.pad_token_id
     assert parts.unk_token_id == (None if family == "roberta" else reference.unk_token_id)  # bytes are never unknown
     assert parts.max_length == 64
-    assert differing_text(parts.json, folder) is None
+    assert parts.differing is None
 
 
 def test_texts_of_the_vocabulary_have_no_unknown_token(checkpoint, sentences):
     for family in FAMILIES:
-        parts = read_tokenizer(checkpoint(family), {})
+        parts = read_tokenizer(checkpoint(family))
         encodings = Tokenizer.from_str(parts.json).encode_batch(list(sentences))
         assert [encoding.tokens for encoding in encodings if parts.unk_token_id in encoding.ids] == [], family
 
@@ -84,7 +84,7 @@ def test_stored_padding_and_truncation_are_switched_off(folder):
     stored.save(str(folder / "tokenizer.json"))
     long = "공원 " * 30
     assert len(stored.encode(long).ids) == 40  # cut at 8, padded to 40: neither is asked for
-    parts = read_tokenizer(folder, {})
+    parts = read_tokenizer(folder)
     assert len(Tokenizer.from_str(parts.json).encode(long).ids) > 32
     assert len(Tokenizer.from_str(parts.json).encode("공원").ids) < 8
     read = json.loads(parts.json)
@@ -102,7 +102,7 @@ def test_stored_padding_and_truncation_are_switched_off(folder):
 def test_a_vocabulary_alone_is_converted(folder, settings, sentences):
     before = Tokenizer.from_file(str(folder / "tokenizer.json"))
     vocabulary_only(folder, **settings)
-    parts = read_tokenizer(folder, {})
+    parts = read_tokenizer(folder)
     ours, reference = Tokenizer.from_str(parts.json), transformers.AutoTokenizer.from_pretrained(folder)
     for text in (*KOREAN, *sentences):
         assert ours.encode(text).ids == reference(text)["input_ids"]
@@ -155,7 +155,7 @@ def test_a_tokenizer_json_that_splits_otherwise_is_told_before_the_export(folder
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     content["post_processor"] = None
     (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    assert differing_text(read_tokenizer(folder, {}).json, folder) == SAMPLE_TEXTS[0]
+    assert read_tokenizer(folder).differing == SAMPLE_TEXTS[0]
     with pytest.raises(octavo.OctavoWarning, match=r"tokenizer\.json, which Octavo uses, splits '한국어 문장은"):
         octavo.quantize(folder, tmp_path / "out")  # warnings are errors here: it ends where it warns
 
@@ -178,30 +178,23 @@ def test_a_damaged_tokenizer_config(folder, content):
 
 
 @pytest.mark.parametrize(
-    ("pad_token", "config", "expected"),
-    [
-        ("[MASK]", {"pad_token_id": 3}, 4),  # the tokenizer's first
-        ({"content": "[SEP]", "special": True}, {"pad_token_id": 0}, 3),
-        (None, {"pad_token_id": 2}, 2),
-        ("[NONE]", {"pad_token_id": 2}, 2),  # a token that is not in the vocabulary
-        (None, {"pad_token_id": None}, 0),
-        (None, {}, 0),
-    ],
+    ("pad_token", "expected"),
+    [("[MASK]", 4), ("[NONE]", None)],  # the last is not in the vocabulary
 )
-def test_the_padding_id_is_that_of_the_tokenizer_then_that_of_the_config(folder, pad_token, config, expected):
+def test_the_padding_id_is_that_of_the_tokenizer(folder, pad_token, expected):
     change(folder / "tokenizer_config.json", pad_token=pad_token)
-    assert read_tokenizer(folder, config).pad_token_id == expected
+    assert read_tokenizer(folder).pad_token_id == expected
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(32, 32), (10**30, None), (int(1e30), None), (None, None), (512, 512)])
 def test_the_limit_is_none_where_there_is_none(folder, limit, expected):
     change(folder / "tokenizer_config.json", model_max_length=limit)
-    assert read_tokenizer(folder, {}).max_length == expected
+    assert read_tokenizer(folder).max_length == expected
 
 
 def test_side_files_and_size_are_those_on_disk(folder):
     (folder / "special_tokens_map.json").write_text('{"pad_token": "[PAD]"}', encoding="utf-8")
-    parts = read_tokenizer(folder, {})
+    parts = read_tokenizer(folder)
     assert parts.side_files == {
         name: (folder / name).read_bytes() for name in ("tokenizer_config.json", "special_tokens_map.json")
     }
@@ -211,5 +204,5 @@ def test_side_files_and_size_are_those_on_disk(folder):
 
 def test_without_a_tokenizer_config(folder):
     (folder / "tokenizer_config.json").unlink()
-    parts = read_tokenizer(folder, {"pad_token_id": 0})
+    parts = read_tokenizer(folder)
     assert (parts.side_files, parts.max_length, parts.pad_token_id) == ({}, None, 0)

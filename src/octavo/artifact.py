@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -23,9 +24,10 @@ from octavo.errors import ArtifactError, HardwareError
 from octavo.hardware import TARGETS, this_cpu
 from octavo.recipe import Recipe
 from octavo.signature import Signature
+from octavo.tokenizer import SIDE_FILES
 
 MANIFEST = "octavo.json"
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 CARD = "README.md"
 SELF_TEST_TOLERANCE = 0.02  # of the largest output: a last bit that differs between CPUs can flip a rounding to int8
 
@@ -98,10 +100,10 @@ class SelfTest(_Record):
 class Manifest(_Record):
     """`octavo.json`."""
 
-    octavo: Literal[1] = 1
+    octavo: Literal[1]
     version: str
     recipe: Recipe
-    target: str
+    target: Literal["any", "avx2", "avx_vnni", "avx512", "avx512_vnni", "arm64"]
     exact_u8s8: bool
     signature: Signature
     source: SourceRecord
@@ -206,10 +208,11 @@ def check_cpu(manifest: Manifest) -> str | None:
             got=f"{cpu.name} ({cpu.kind})",
             then=f"make it again with --target {cpu.kind} (or --target any)",
         )
-    int8 = any(layer.activation for layer in manifest.layers)
-    if int8 and cpu.saturates and manifest.target != "any" and not TARGETS[manifest.target].saturates:
-        return f"made for {manifest.target}; this CPU ({cpu.kind}) has no int8 instructions and will be slower"
-    if int8 and not cpu.saturates and TARGETS[manifest.target].saturates and manifest.target != "any":
+    if not any(layer.activation for layer in manifest.layers) or manifest.target in {"any", cpu.kind}:
+        return None
+    if "arm64" not in {manifest.target, cpu.kind} and TARGETS[manifest.target].rank > TARGETS[cpu.kind].rank:
+        return f"made for {manifest.target}; this CPU ({cpu.kind}) has less and will be slower"
+    if not cpu.saturates and TARGETS[manifest.target].saturates:
         return f"made for {manifest.target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
     return None
 
@@ -221,6 +224,7 @@ def writing(folder: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         ArtifactError: something is there already and `force` is not set, or it is no artifact.
     """
+    folder = folder.resolve()
     check_free(folder, force=force)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -229,9 +233,15 @@ def writing(folder: Path, *, force: bool) -> Iterator[Path]:
         yield aside
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            folder.rename(old / "old")
-            aside.rename(folder)
-            shutil.rmtree(old)
+            try:
+                folder.rename(old / "old")
+                aside.rename(folder)
+            except BaseException:  # an interruption too: the old one comes back
+                if (old / "old").exists():
+                    (old / "old").rename(folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             aside.rename(folder)
     finally:
@@ -244,12 +254,31 @@ def check_free(folder: Path, *, force: bool) -> None:
     Raises:
         ArtifactError: something is there already and `force` is not set, or it is no artifact.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    folder = folder.resolve()
+    if folder.is_file():
+        raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
+    parent = next(place for place in (folder, *folder.parents) if place.exists() or place.is_symlink())
+    if not parent.is_dir() or not os.access(parent, os.W_OK) or folder == Path.cwd():
+        raise ArtifactError("an artifact cannot be written there", got=folder, then="name another output")
+    if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / MANIFEST).is_file():
         raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
+    strange = {path.name for path in folder.iterdir()} - {*_names_in(folder), MANIFEST, CARD}
+    if strange:
+        raise ArtifactError(
+            "the output holds files that are not the artifact's", got=f"{folder}: {', '.join(sorted(strange)[:4])}"
+        )
     if not force:
         raise ArtifactError("the output exists", got=folder, then="name another output, or replace it with --force")
+
+
+def _names_in(folder: Path) -> set[str]:
+    """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
+    try:
+        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"model.onnx", "model.onnx.data", "config.json", "tokenizer.json", *SIDE_FILES}
 
 
 def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:
@@ -257,7 +286,7 @@ def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:
     files = {
         path.name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())
     }
-    manifest = Manifest(files=files, **fields)
+    manifest = Manifest(octavo=SCHEMA, files=files, **fields)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
     for path in folder.iterdir():
@@ -284,5 +313,7 @@ def _unreadable(path: Path, error: Exception) -> ArtifactError:
             return ArtifactError(
                 "unknown schema version", where=path, got=first["input"], allowed=SCHEMA, then="install a newer octavo"
             )
-        return ArtifactError(f"{MANIFEST} is not valid", where=path, got=f"{place}: {first['msg']}")
+        return ArtifactError(
+            f"{MANIFEST} is not valid", where=path, got=f"{place}: {first['msg']}, not {first['input']!r:.60}"
+        )
     return ArtifactError(f"{MANIFEST} is not readable", where=path, got=error)

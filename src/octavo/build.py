@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
 from octavo.card import write_card
+from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError, OctavoWarning
 from octavo.hardware import find_target, this_cpu
 from octavo.methods import find_method
@@ -23,7 +24,6 @@ from octavo.recipe import Recipe, recipe_from
 from octavo.signature import Signature
 from octavo.source import Checkpoint, Source, load_model, read_source, require_torch
 from octavo.tasks import find_task
-from octavo.tokenizer import differing_text
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,18 +54,18 @@ def quantize(
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    say, output = progress or Silent(), Path(output)
+    say, output = progress or Silent(), Path(output).resolve()
     check_free(output, force=force)
     chosen, cpu = _as_recipe(recipe), find_target(target)
     say.start("reading the checkpoint")
     source = read_source(checkpoint)
     find_task(source.signature.task)
     require_torch()
-    tokenizer_folder = Path(source.asked.tokenizer or source.folder)
-    if (text := differing_text(source.tokenizer_json, tokenizer_folder)) is not None:
+    if source.tokenizer.differing is not None:
+        tokenizer_folder = Path(source.asked.tokenizer or source.folder)
         warnings.warn(
-            f"{tokenizer_folder}: tokenizer.json, which Octavo uses, splits {text!r} otherwise than AutoTokenizer "
-            "does; check do_lower_case and strip_accents in tokenizer_config.json",
+            f"{tokenizer_folder}: tokenizer.json, which Octavo uses, splits {source.tokenizer.differing!r} otherwise "
+            "than AutoTokenizer does; check do_lower_case and strip_accents in tokenizer_config.json",
             OctavoWarning,
             stacklevel=2,
         )
@@ -79,8 +79,8 @@ def quantize(
         (aside / "config.json").write_text(
             json.dumps(source.config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
-        (aside / "tokenizer.json").write_text(source.tokenizer_json, encoding="utf-8")
-        for name, content in source.side_files.items():
+        (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
+        for name, content in source.tokenizer.side_files.items():
             (aside / name).write_bytes(content)
         fields: dict[str, Any] = {
             "version": version("octavo"),
@@ -176,7 +176,24 @@ def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> di
                 f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
             )
         differences[shape] = difference
+        if rows > 1:
+            _check_padding(session, inputs, found, allowed)
     return differences
+
+
+def _check_padding(
+    session: Session, inputs: dict[str, NDArray[np.int64]], found: NDArray[np.float32], allowed: float
+) -> None:
+    """See that the last row, which is padded, gets the answer that it gets alone.
+
+    Raises:
+        ExportError: it does not, as where the mask was lost in the export or the model reads none.
+    """
+    length = int(inputs["attention_mask"][-1].sum())
+    alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
+    difference = float(np.max(np.abs(alone[0] - found[-1])))
+    if not difference <= allowed:
+        raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
 
 
 def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:

@@ -60,5 +60,6 @@ def _licence(folder: Path) -> str:
     """The `license:` line of the checkpoint's own card: a quantized model is under its model's licence."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    found = re.search(r"\A---\n.*?^(license: *\S+)\s*$.*?^---$", text, re.MULTILINE | re.DOTALL)
+    front = re.match(r"---\n(.*?)^---$", text, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^(license: *\S+)\s*$", front[1], re.MULTILINE) if front else None
     return f"{found[1]}\n" if found else ""

@@ -50,21 +50,25 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of CPU that an artifact is made for; `saturates`: 8-bit u8 x s8 products can saturate on it."""
+    """A kind of CPU that an artifact is made for.
+
+    `saturates`: 8-bit u8 x s8 products can saturate on it; `rank` orders the kinds of x86 by what they make of int8.
+    """
 
     name: str
     saturates: bool
+    rank: int
 
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("any", saturates=True),
-        Target("avx2", saturates=True),
-        Target("avx_vnni", saturates=False),
-        Target("avx512", saturates=True),
-        Target("avx512_vnni", saturates=False),
-        Target("arm64", saturates=False),
+        Target("any", saturates=True, rank=0),
+        Target("avx2", saturates=True, rank=1),
+        Target("avx_vnni", saturates=False, rank=3),
+        Target("avx512", saturates=True, rank=2),
+        Target("avx512_vnni", saturates=False, rank=4),
+        Target("arm64", saturates=False, rank=3),
     )
 }
 

@@ -84,7 +84,7 @@ class Predictor:
                 try:
                     parsed.append(self._task.parse_row(row))
                 except DataError as error:
-                    raise DataError(str(error), where=f"row {position + offset}") from None
+                    raise DataError(f"row {position + offset}: {error}") from None
             encoded = self._task.encode(self._tokenizer, parsed, self.signature)
             self._count(encoded)
             yield from self._task.decode(self.run(encoded), self.signature)
@@ -158,7 +158,7 @@ def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: i
     from octavo.engines.torch import TorchSession
 
     session = TorchSession(load_model(source), threads)
-    return Predictor(session, source.tokenizer_json, lower_limit(source.signature, max_length))
+    return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
 
 
 def lower_limit(signature: Signature, max_length: int | None) -> Signature:
@@ -196,8 +196,8 @@ def predict(
     Raises:
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
-    predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
     with _reading(source) as lines, _writing(output) as stream:
+        predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
         for prediction in predictor.stream(_rows(lines, source)):
             stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
     return predictor.counts
@@ -207,10 +207,12 @@ def _rows(lines: Iterable[bytes], source: str | Path) -> Iterator[Any]:
     place = "standard input" if str(source) == "-" else source
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except ValueError as error:
-            if not line.strip():
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
                 continue
+            row = json.loads(text)
+            json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
+        except (ValueError, RecursionError) as error:
             raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise DataError(
@@ -242,15 +244,21 @@ def _writing(output: str | Path | None) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
-    path = Path(output)
-    if not path.parent.is_dir():
-        raise InputError("no such folder", got=path.parent)
+    path = Path(output).resolve()
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError("the output is a folder" if path.is_dir() else "no such folder", got=output)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
+        return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     aside = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             yield stream
-        aside.chmod(0o644)  # mkstemp makes files that only their owner can read
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from octavo.errors import InputError, did_you_mean
@@ -32,7 +34,8 @@ class Signature(BaseModel):
 
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
     `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
-    `multi_label_classification`), None where it says nothing.
+    `multi_label_classification`), None where it says nothing;
+    `truncation_side` is the end of a text that is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +47,7 @@ class Signature(BaseModel):
     unk_token_id: int | None = None
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
+    truncation_side: Literal["left", "right"] = "right"
 
 
 def task_name(name: str) -> str:

@@ -1,6 +1,6 @@
 """A checkpoint, as Octavo takes it in: a local Hugging Face folder or a hub id, its weights always as float32.
 
-`read_source` looks at the files and needs no torch for safetensors; `load_model` builds the torch model. No code from a
+`read_source` looks at the files; `load_model` builds the torch model. No code from a
 checkpoint is run and nothing is unpickled that torch's `weights_only` would not.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from octavo.errors import CheckpointError, InputError, MissingExtraError, OctavoError, raise_together
 from octavo.signature import Signature, task_name
-from octavo.tokenizer import read_tokenizer
+from octavo.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
 ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
@@ -35,8 +35,6 @@ _OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
     "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
 }  # fmt: skip
-# Their tokenizers in transformers give no token_type_ids, though the models have a table for them: they see zeros.
-_WITHOUT_TYPE_IDS = {"albert", "big_bird", "nystromformer", "rembert", "roformer", "roc_bert"}
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "1_Pooling/*.json"]
 
 
@@ -63,8 +61,7 @@ class Source:
     folder: Path
     config: dict[str, Any]
     signature: Signature
-    tokenizer_json: str
-    side_files: dict[str, bytes]
+    tokenizer: TokenizerParts
     weights: Weights
     bytes: int
 
@@ -77,40 +74,36 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
     """
     asked = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     folder = _find_folder(asked.path)
+    require_torch()
     problems: list[OctavoError] = []
-    config = weights = parts = signature = None
-    with _collect(problems):
+    config = filled = weights = parts = signature = None
+    with _collect(problems, folder):
         config = _read_config(folder)
-    with _collect(problems):
+        filled = _fill_config(folder, config)
+    with _collect(problems, folder):
         weights = read_weights(folder)
-    with _collect(problems):
-        parts = read_tokenizer(Path(asked.tokenizer) if asked.tokenizer else folder, config or {})
-    if config is not None:
-        with _collect(problems):
-            names = _label_names(config, asked.labels, folder)
+    with _collect(problems, folder):
+        place = Path(asked.tokenizer) if asked.tokenizer else folder
+        find_tokenizer(place)
+        if filled is not None:  # transformers reads the config to choose the tokenizer's class
+            parts = read_tokenizer(place)
+    if config is not None and filled is not None:
+        with _collect(problems, folder):
+            names = _label_names(filled, asked.labels, folder)
             config = config | {
                 "id2label": {str(index): name for index, name in enumerate(names)},
                 "label2id": {name: index for index, name in enumerate(names)},
             }
-            found_task = task_name(asked.task) if asked.task else _task_of(config, folder)
+            found_task = task_name(asked.task) if asked.task else _task_of(filled, folder)
             if parts is not None:
-                signature = Signature(
-                    task=found_task,
-                    input_names=_input_names(config),
-                    output_names=("logits",),
-                    max_length=_max_length(folder, config, parts.max_length, parts.pad_token_id),
-                    pad_token_id=parts.pad_token_id,
-                    unk_token_id=parts.unk_token_id,
-                    labels=names,
-                    problem_type=config.get("problem_type"),
-                )
+                signature = _make_signature(folder, filled, parts, found_task, names)
     raise_together(problems)
     assert config is not None
     assert weights is not None
     assert parts is not None
     assert signature is not None
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
-    return Source(asked, folder, config, signature, parts.json, parts.side_files, weights, size)
+    return Source(asked, folder, config, signature, parts, weights, size)
 
 
 def load_model(source: Source) -> Any:
@@ -176,6 +169,8 @@ def load_model(source: Source) -> Any:
         raise CheckpointError(
             "labels do not fit the model", got=source.signature.labels, allowed=model.config.num_labels
         )
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False  # decoders would return their cache as further outputs
     return model.float().eval()
 
 
@@ -252,11 +247,29 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError("config.json is not JSON", where=path, got=error) from None
     if not isinstance(config, dict):
         raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
+    names = config.get("id2label")
+    if names is not None and not (isinstance(names, dict) and all(str(key).isdigit() for key in names)):
+        raise CheckpointError("id2label is not a table of ids and names", where=path, got=f"{names!r:.80}")
+    return config
+
+
+def _fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    """The config with the defaults that its class has: files leave out what is as usual."""
+    _, transformers = require_torch()
+    with _silent_transformers(transformers):
+        try:
+            config: dict[str, Any] = transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            ).to_dict()
+        except Exception as error:  # transformers raises whatever the config's class raises
+            reason = " ".join(str(error).split())[:300]
+            then = "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in stored else None
+            raise CheckpointError("transformers cannot read config.json", where=folder, got=reason, then=then) from None
     return config
 
 
 def _task_of(config: dict[str, Any], folder: Path) -> str:
-    architectures = config.get("architectures") or []
+    architectures = [name for name in config.get("architectures") or [] if isinstance(name, str)]
     for name in architectures:
         for ending, task in ARCHITECTURES.items():
             if name.endswith(ending):
@@ -270,17 +283,11 @@ def _task_of(config: dict[str, Any], folder: Path) -> str:
 
 
 def _label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """The labels in id order: those given, else the config's, else as many LABEL_i as transformers would make."""
-    stored = config.get("id2label")
-    try:
-        if stored:
-            names = tuple(str(stored[key]) for key in sorted(stored, key=int))
-        else:
-            names = tuple(f"LABEL_{index}" for index in range(int(config.get("num_labels", 2))))
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise CheckpointError(
-            "id2label is not a table of ids and names", where=folder / "config.json", got=error
-        ) from None
+    """The labels in id order: those given, else the config's (transformers fills in LABEL_0, LABEL_1, ...)."""
+    stored = config["id2label"]
+    names = tuple(str(stored[key]) for key in sorted(stored, key=int))
+    if not all(given):
+        raise CheckpointError("--labels has an empty name", got=",".join(given))
     if given and len(given) != len(names):
         raise CheckpointError(
             "--labels does not fit the model", where=folder, got=", ".join(given), allowed=f"{len(names)} names"
@@ -309,19 +316,35 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     return int(min(limits))
 
 
-def _input_names(config: dict[str, Any]) -> tuple[str, ...]:
-    """The inputs of the graph: token types only where the model tells two apart and its tokenizer gives them."""
-    types = (config.get("type_vocab_size") or 0) > 1 and config.get("model_type") not in _WITHOUT_TYPE_IDS
-    return ("input_ids", "attention_mask", *(("token_type_ids",) if types else ()))
+def _make_signature(
+    folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
+) -> Signature:
+    """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
+    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
+    pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
+    return Signature(
+        task=task,
+        input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
+        output_names=("logits",),
+        max_length=_max_length(folder, config, parts.max_length, pad or 0),
+        pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
+        unk_token_id=parts.unk_token_id,
+        truncation_side=parts.truncation_side,
+        labels=labels,
+        problem_type=config.get("problem_type"),
+    )
 
 
 @contextlib.contextmanager
-def _collect(problems: list[OctavoError]) -> Iterator[None]:
-    """Put a problem on the list and go on."""
+def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
+    """Put a problem on the list and go on; a value of a type that nobody expects is one too."""
     try:
         yield
     except InputError as problem:
         problems.append(problem)
+    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        problems.append(CheckpointError("a file of the checkpoint has an unexpected value", where=folder, got=got))
 
 
 @contextlib.contextmanager

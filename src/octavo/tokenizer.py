@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
@@ -27,80 +27,90 @@ SAMPLE_TEXTS = (
 
 @dataclass(frozen=True)
 class TokenizerParts:
-    """A tokenizer: `json` for the Rust library, the files beside it, its limit and special ids; `bytes` as stored."""
+    """A tokenizer: `json` for the Rust library, the files beside it, and what transformers knows of it.
+
+    `input_names` are the inputs that transformers would make; `differing` is the first sample text that `AutoTokenizer`
+    splits into other ids than `json` does, None where they agree; `bytes` is the size as stored.
+    """
 
     json: str
     side_files: dict[str, bytes]
-    pad_token_id: int
+    input_names: tuple[str, ...]
+    truncation_side: Literal["left", "right"]
+    pad_token_id: int | None
     unk_token_id: int | None
     max_length: int | None
+    differing: str | None
     bytes: int
 
 
-def read_tokenizer(folder: Path, config: dict[str, Any]) -> TokenizerParts:
+def find_tokenizer(folder: Path) -> tuple[Path, ...]:
+    """`tokenizer.json`, or the files of a vocabulary.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    stored = folder / "tokenizer.json"
+    files = (stored,) if stored.exists() else tuple(folder / name for name in _VOCABULARIES if (folder / name).exists())
+    if not files:
+        raise CheckpointError("no tokenizer", where=folder, then="name a folder that has one with --tokenizer")
+    return files
+
+
+def read_tokenizer(folder: Path) -> TokenizerParts:
     """Read `tokenizer.json`, or make it of the vocabulary by transformers.
 
     Raises:
-        CheckpointError: there is no tokenizer, or none that has a fast form.
+        CheckpointError: the tokenizer is damaged, or has no fast form.
+        MissingExtraError: transformers is not installed.
     """
-    settings = _read_settings(folder)
-    stored = folder / "tokenizer.json"
-    vocabularies = [folder / name for name in _VOCABULARIES if (folder / name).exists()]
+    files, stored = find_tokenizer(folder), folder / "tokenizer.json"
     if stored.exists():
         try:
             tokenizer = Tokenizer.from_file(str(stored))
         except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot read
             raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
-    elif vocabularies:
-        tokenizer = _convert(folder)
-    else:
-        raise CheckpointError("no tokenizer", where=folder, then="name a folder that has one with --tokenizer")
+    settings = folder / "tokenizer_config.json"
+    try:
+        json.loads(settings.read_text(encoding="utf-8") if settings.exists() else "{}")
+    except ValueError as error:
+        raise CheckpointError("tokenizer_config.json is not JSON", where=settings, got=error) from None
+    reference = _auto_tokenizer(folder)
+    if not stored.exists():
+        tokenizer = _convert(reference, folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    differing = _differing_text(tokenizer, reference)
+    if differing is not None and not stored.exists():
+        raise CheckpointError(
+            "the fast tokenizer gives other ids than AutoTokenizer", where=folder, got=repr(differing)
+        )
     text = tokenizer.to_str()
-    limit = settings.get("model_max_length")
     side = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
-    used = [stored] if stored.exists() else vocabularies
+    limit = reference.model_max_length
     return TokenizerParts(
         json=text,
         side_files=side,
-        pad_token_id=_pad_token_id(tokenizer, settings, config),
+        input_names=tuple(reference.model_input_names),
+        truncation_side="left" if reference.truncation_side == "left" else "right",
+        pad_token_id=tokenizer.token_to_id(reference.pad_token) if reference.pad_token else None,
         unk_token_id=_unk_token_id(json.loads(text)["model"]),
         max_length=int(limit) if limit and limit < _UNLIMITED else None,
-        bytes=sum(path.stat().st_size for path in used) + sum(len(content) for content in side.values()),
+        differing=differing,
+        bytes=sum(path.stat().st_size for path in files) + sum(len(content) for content in side.values()),
     )
 
 
-def differing_text(tokenizer_json: str, folder: Path) -> str | None:
-    """The first sample text that `AutoTokenizer` splits into other ids than our tokenizer, None where they agree.
-
-    Raises:
-        CheckpointError: transformers cannot load the tokenizer.
-    """
-    reference = _auto_tokenizer(folder)
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    pairs = [(text, other) for text in SAMPLE_TEXTS for other in (None, SAMPLE_TEXTS[0])]
-    for text, other in pairs:
-        ours = tokenizer.encode(text, other).ids
-        if list(reference(text, other)["input_ids"]) != ours:
-            return text
+def _differing_text(tokenizer: Tokenizer, reference: Any) -> str | None:
+    for text in SAMPLE_TEXTS:
+        for pair in (None, SAMPLE_TEXTS[0]):
+            if list(reference(text, pair)["input_ids"]) != tokenizer.encode(text, pair).ids:
+                return text
     return None
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    if not path.exists():
-        return {}
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError("tokenizer_config.json is not JSON", where=path, got=error) from None
-    return settings if isinstance(settings, dict) else {}
-
-
-def _convert(folder: Path) -> Tokenizer:
-    """A vocabulary-only tokenizer in its fast form, checked against transformers and against the vocabulary itself."""
-    reference = _auto_tokenizer(folder)
+def _convert(reference: Any, folder: Path) -> Tokenizer:
+    """A vocabulary-only tokenizer in its fast form, checked against the vocabulary itself."""
     if not getattr(reference, "is_fast", False):
         raise CheckpointError(
             "the tokenizer has no fast form",
@@ -109,8 +119,6 @@ def _convert(folder: Path) -> Tokenizer:
             then="give a folder with tokenizer.json by --tokenizer",
         )
     tokenizer = Tokenizer.from_str(reference.backend_tokenizer.to_str())
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
     words = _whole_words(folder / "vocab.txt")
     lost = [word for word, index in words if index not in tokenizer.encode(word).ids]
     if len(lost) > len(words) // 2:  # some words never come out of a normalizer; most must
@@ -120,9 +128,6 @@ def _convert(folder: Path) -> Tokenizer:
             got=", ".join(lost[:5]),
             then="check do_lower_case and strip_accents in tokenizer_config.json",
         )
-    text = differing_text(tokenizer.to_str(), folder)
-    if text is not None:
-        raise CheckpointError("the fast tokenizer gives other ids than AutoTokenizer", where=folder, got=repr(text))
     return tokenizer
 
 
@@ -140,7 +145,7 @@ def _auto_tokenizer(folder: Path) -> Any:
         from transformers import AutoTokenizer
     except ImportError:
         raise MissingExtraError(
-            "a tokenizer without tokenizer.json is converted by transformers, which is not installed",
+            "a checkpoint's tokenizer is read by transformers, which is not installed",
             then="pip install 'octavo[convert]'",
         ) from None
     try:
@@ -148,16 +153,6 @@ def _auto_tokenizer(folder: Path) -> Any:
     except Exception as error:  # transformers raises whatever the tokenizer class raises
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError("transformers cannot load the tokenizer", where=folder, got=reason) from None
-
-
-def _pad_token_id(tokenizer: Tokenizer, settings: dict[str, Any], config: dict[str, Any]) -> int:
-    """The tokenizer's padding token, else the config's id; 0 where neither has one, since the mask hides it."""
-    token = settings.get("pad_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    found = tokenizer.token_to_id(token) if token else None
-    if found is None:
-        found = config.get("pad_token_id")
-    return int(found) if found is not None else 0
 
 
 def _unk_token_id(model: dict[str, Any]) -> int | None:

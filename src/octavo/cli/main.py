@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -164,22 +165,22 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         typer.echo(f"warning: {message}", err=True)
 
 
+def _end(number: int, _: Any) -> None:
+    sys.exit(128 + number)
+
+
 def run() -> None:
     """Run the command line: an error is one line on stderr, and the exit code says whose it is."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", OctavoWarning)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _end)  # so that what is half written goes: the default ends the process on the spot
     try:
         app()
     except OctavoError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read our output has gone, as `head` does
-        sys.stderr.close()
-        sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
         typer.echo(f"error: {error}", err=True)
         sys.exit(3)

@@ -22,7 +22,7 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors: its warnings speak of graph internals that nobody can act on
+        options.log_severity_level = 4  # its errors come as exceptions, its warnings speak of graph internals
         # Threads that spin after a run disturb whatever runs next to them; they still spin while one is under way.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         source = model if isinstance(model, bytes) else str(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,12 @@ def compare(
     say.start("reading models and data")
     file = data if isinstance(data, DataFile) else DataFile(data)
     entries = [entry for path in (baseline, *candidates) for entry in find_entries(path, engines)]
+    entries = _with_distinct_names(entries)
     names = _common_labels(entries)
-    signature = lower_limit(entries[0].signature.model_copy(update={"labels": names}), file.max_length)
+    shortest = min(entry.signature.max_length for entry in entries)
+    signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
+    signature = lower_limit(signature, file.max_length)
+    _require_classes(signature)
     examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
     examples = sample(examples, file.limit, file.seed)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
@@ -160,7 +164,6 @@ def compare_entries(
     progress: Progress | None = None,
 ) -> Comparison:
     """Run all entries on the examples, encoded once by the first one's tokenizer under `signature`; see `compare`."""
-    _require_classes(signature)
     rows = [(example.text, example.text_pair) for example in examples]
     module = find_task(signature.task)
     start = time.perf_counter()
@@ -199,11 +202,17 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         if note:
             warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
         made = []
-        for engine in engines:
+        for engine in dict.fromkeys("onnxruntime" if name == "auto" else name for name in engines):
             find_engine(engine)
-            chosen = "onnxruntime" if engine == "auto" else engine
             signature = artifact.manifest.signature
-            contender = Contender(path, chosen, signature.input_names, signature.task)
+            if len(asked.labels) == len(signature.labels):
+                signature = signature.model_copy(update={"labels": asked.labels})
+            elif asked.labels:
+                names = ", ".join(asked.labels)
+                raise InputError(
+                    "--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels)
+                )
+            contender = Contender(path, engine, signature.input_names, signature.task)
             made.append(
                 Entry(
                     path.resolve().name,
@@ -219,7 +228,17 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     require_torch()
     contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, asked.tokenizer)
     name = source.folder.resolve().name if path.exists() else str(path)
-    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer_json, contender)]
+    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender)]
+
+
+def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
+    """Models that are called alike, by their folders' last names, are called by their whole paths."""
+    paths: dict[str, set[Path]] = {}
+    for entry in entries:
+        paths.setdefault(entry.name, set()).add(entry.contender.path)
+    return [
+        replace(entry, name=str(entry.contender.path)) if len(paths[entry.name]) > 1 else entry for entry in entries
+    ]
 
 
 def _common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:

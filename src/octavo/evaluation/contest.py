@@ -65,16 +65,21 @@ class _Process:
     def __init__(self, spec: dict[str, Any]) -> None:
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "octavo.evaluation.worker"],
+            [sys.executable, "-P", "-m", "octavo.evaluation.worker"],  # -P: no module of the working folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("OCTAVO_DEBUG") else subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
         )
-        self._name = spec["path"]
-        self.ask(spec)
-        self.load_seconds = time.perf_counter() - start
+        self._name, self._started = spec["path"], start
+        self._spec = spec
+        self.load_seconds = 0.0
+
+    def load(self) -> None:
+        """Let it load its model."""
+        self.ask(self._spec)
+        self.load_seconds = time.perf_counter() - self._started
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer."""
@@ -103,7 +108,7 @@ def run_contest(
     """Run every batch through every contender, in turns.
 
     The first round runs all batches, and its outputs are kept; further rounds repeat it while time allows. Then the
-    latency of single rows, on a seeded sample.
+    latency of single rows, on a seeded sample of all rows.
 
     Raises:
         OctavoError: a contender cannot be loaded or run.
@@ -127,13 +132,14 @@ def run_contest(
             }
             processes.append(_Process(spec))
             stack.callback(processes[-1].end)
+            processes[-1].load()
             progress.advance()
         for process in processes:  # warm up on the longest batch, the shortest and one between
             process.ask({"run": sorted({0, len(batches) // 2, len(batches) - 1})})
         outputs: list[dict[int, NDArray[np.float32]]] = [{} for _ in contenders]
         seconds = _first_round(processes, parts, outputs, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
-        singles = _single_rows(processes, len(batches), random.Random(seed), progress)  # noqa: S311
+        singles = _single_rows(processes, batches, random.Random(seed), progress)  # noqa: S311
     rows = sum(len(batch.rows) for batch in batches)
     return [
         Timing(
@@ -191,10 +197,11 @@ def _more_rounds(
 
 
 def _single_rows(
-    processes: Sequence[_Process], batches: int, chance: random.Random, progress: Progress
+    processes: Sequence[_Process], batches: Sequence[Batch], chance: random.Random, progress: Progress
 ) -> list[list[float]]:
     """Latency of one row: [contender] -> seconds, the same rows for all, in turns of ten."""
-    picked = [chance.randrange(batches) for _ in range(SINGLE_ROWS)]
+    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
+    picked = [chance.choice(rows) for _ in range(SINGLE_ROWS)]
     singles: list[list[float]] = [[] for _ in processes]
     progress.start("timing single rows", len(processes) * (SINGLE_ROWS // 10))
     for process in processes:

@@ -1,8 +1,8 @@
 """A process of its own for one row of a comparison: it loads one model, and runs the batches that it is told to.
 
 It reads one JSON request a line and answers with one: `{"run": [batch numbers], "keep": file or null}` runs batches and
-answers with the seconds of each; `{"single": [batch numbers]}` runs only the first row of each. While it waits it uses
-no CPU.
+answers with the seconds of each; `{"single": [[batch, row], ...]}` runs these rows alone, without their padding.
+While it waits it uses no CPU.
 """
 
 from __future__ import annotations
@@ -54,10 +54,13 @@ def main() -> None:
 def _serve(session: Session, stored: Any, names: list[str], request: dict[str, Any]) -> dict[str, Any]:
     single = "single" in request
     seconds, outputs = [], {}
-    for index in request["single" if single else "run"]:
+    for chosen in request["single" if single else "run"]:
+        index = chosen[0] if single else chosen
         inputs = {name: stored[f"{name}/{index}"] for name in names}
         if single:
-            inputs = {name: array[:1] for name, array in inputs.items()}
+            row = chosen[1]
+            length = int(inputs["attention_mask"][row].sum())
+            inputs = {name: array[row : row + 1, :length] for name, array in inputs.items()}
         start = time.perf_counter()
         found = session.run(inputs)
         seconds.append(time.perf_counter() - start)

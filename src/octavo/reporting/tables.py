@@ -94,5 +94,5 @@ def quantization_notes(manifest: Manifest, size: int) -> list[str]:
 
 def markdown(cells: Cells) -> str:
     """Cells as a Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])

@@ -27,6 +27,9 @@ def parse_row(row: Any) -> Row:
         first, second = row
     elif isinstance(row, Mapping) and "text" in row and set(row) <= {"text", "text_pair"}:
         first, second = row["text"], row.get("text_pair")
+    for text in (first, second):
+        if isinstance(text, str) and not _is_unicode(text):
+            raise DataError("a text has half a surrogate pair", got=ascii(text)[:80])
     if not isinstance(first, str) or not (second is None or isinstance(second, str)):
         got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
         raise DataError(
@@ -37,18 +40,30 @@ def parse_row(row: Any) -> Row:
     return first, second
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be encoded: JSON can carry halves of surrogate pairs, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
     """The tokenizer with truncation at `signature.max_length`, from the longer text first as Hugging Face does it.
 
     Raises:
         InputError: the limit leaves no room for text beside the special tokens.
     """
-    tokenizer = Tokenizer.from_str(tokenizer_json)
+    try:
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # tokenizers raises a plain Exception
+        raise InputError("tokenizer.json cannot be read", got=error) from None
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
     if signature.max_length <= special:
         raise InputError("max_length leaves no room for text", got=signature.max_length, allowed=f"above {special}")
     tokenizer.no_padding()
-    tokenizer.enable_truncation(signature.max_length, strategy="longest_first")
+    tokenizer.enable_truncation(signature.max_length, strategy="longest_first", direction=signature.truncation_side)
     return tokenizer
 
 
@@ -75,7 +90,7 @@ def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.floa
         return logits
     shifted = logits.astype(np.float32)
     if signature.problem_type == "multi_label_classification" or logits.shape[1] == 1:
-        return np.float32(1) / (np.float32(1) + np.exp(-shifted))
+        return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * shifted))  # 1 / (1 + exp(-x)), no overflow
     powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
