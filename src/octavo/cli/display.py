@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from octavo.reporting.tables import Cells
 
@@ -65,5 +66,5 @@ def print_cells(cells: Cells) -> None:
     for index, name in enumerate(cells[0]):
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
     for row in cells[1:]:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)

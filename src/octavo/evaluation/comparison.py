@@ -148,7 +148,8 @@ def compare(
     shortest = min(entry.signature.max_length for entry in entries)
     signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
     signature = lower_limit(signature, file.max_length)
-    _require_classes(signature)
+    for entry in entries:
+        _require_classes(entry.signature)
     examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
     examples = sample(examples, file.limit, file.seed)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)

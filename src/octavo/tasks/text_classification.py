@@ -90,7 +90,8 @@ def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.floa
         return logits
     shifted = logits.astype(np.float32)
     if signature.problem_type == "multi_label_classification" or logits.shape[1] == 1:
-        return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * shifted))  # 1 / (1 + exp(-x)), no overflow
+        # The logistic function 1 / (1 + exp(-x)), written so that it cannot overflow.
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * shifted)), np.float32)
     powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
