@@ -158,8 +158,12 @@ def test_decode_answers_as_the_pipeline_of_transformers(logits, problem):
     config = BertConfig(problem_type=problem, id2label=dict(enumerate(signature.labels)))
     pipeline = SimpleNamespace(model=SimpleNamespace(config=config))
     for row, found in zip(logits, decode(logits, signature), strict=True):
-        expected = TextClassificationPipeline.postprocess(pipeline, {"logits": torch.from_numpy(row[None].copy())})
-        assert found == {"label": expected["label"], "score": pytest.approx(expected["score"], abs=1e-6)}
+        outputs = {"logits": torch.from_numpy(row[None].copy())}
+        best, *others = TextClassificationPipeline.postprocess(pipeline, outputs, top_k=None, _legacy=False)
+        # Sigmoids of large logits differ by less than float32 shows: any of the best is right then.
+        tied = {best["label"]} | {other["label"] for other in others if best["score"] - other["score"] < 1e-6}
+        assert found["label"] in tied
+        assert found["score"] == pytest.approx(best["score"], abs=1e-6)
 
 
 @settings(deadline=None)

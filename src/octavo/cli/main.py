@@ -181,9 +181,10 @@ def run() -> None:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+    except SystemExit as end:  # typer turns an interruption into this, without a word
+        if end.code == 130:
+            typer.echo("interrupted", err=True)
+        raise
     except OSError as error:  # a full disk, a folder that may not be written
         typer.echo(f"error: {error}", err=True)
         sys.exit(3)
