@@ -30,7 +30,7 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, target: Target) -> Applied
     """Make every layer int8 but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
     Where products could saturate on the target, weights stay within 7 bits: exact there, and faster than u8 x u8 (which
-    is exact too; both were measured, see the documentation of benchmarks).
+    is exact too; `bench/dynamic.py` measures both).
 
     Raises:
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
