@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/octavo compare examples/korean-nli demo-out/float demo-out/int8 --data examples/korean-nli/pairs.tsv
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: setup
 	$(BIN)/ruff check .

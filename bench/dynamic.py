@@ -28,11 +28,13 @@ from octavo.batching import Batch
 from octavo.evaluation.comparison import Entry, compare_entries, find_entries
 from octavo.evaluation.contest import Contender, run_contest
 from octavo.hardware import this_cpu, usable_cores
+from octavo.recipe import Recipe
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "korean-nli"
 THREADS = min(2, usable_cores())
+EXPORTED = Recipe(method="float", optimize=False)  # what the exporter gives: the stock tool's users have no more
 
 
 class Steps:
@@ -46,7 +48,7 @@ class Steps:
 
 
 def stock(float_model: Path, folder: Path, *, reduce_range: bool) -> Path:
-    """ONNX Runtime's quantize_dynamic on our float graph: its best settings there."""
+    """ONNX Runtime's quantize_dynamic, with its best settings, on a float graph."""
     from onnxruntime.quantization import quantize_dynamic
 
     folder.mkdir(parents=True)
@@ -81,15 +83,16 @@ def unsigned(model: ir.Model) -> ir.Model:
 
 def entries_for(checkpoint: Path, folder: Path) -> list[Entry]:
     """torch, our float and int8, and the stock tool's int8 with reduce_range off and on."""
-    made = folder / "float"
+    made, plain = folder / "float", folder / "plain"
     octavo.quantize(checkpoint, made, recipe="float", progress=Steps())
+    octavo.quantize(checkpoint, plain, recipe=EXPORTED, progress=Steps())
     octavo.quantize(checkpoint, folder / "int8", progress=Steps())
     entries = [
         *find_entries(checkpoint),
         *find_entries(made),
         *find_entries(folder / "int8"),
     ]
-    reference = open_artifact(made)
+    reference = open_artifact(plain)
     beside = reference.bytes - reference.manifest.files["model.onnx"].bytes
     for reduce_range in (False, True):
         name = f"stock, reduce_range={reduce_range}"
@@ -146,14 +149,23 @@ def base() -> dict:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = make_base(folder / "base")
-        octavo.quantize(checkpoint, folder / "float", recipe="float", progress=Steps())
-        octavo.quantize(checkpoint, folder / "int8", progress=Steps())
-        reference = open_artifact(folder / "float")
-        signature = reference.manifest.signature
-        paths = {"octavo float": folder / "float", "octavo int8": folder / "int8"}
-        for reduce_range in (False, True):
-            title = f"stock, reduce_range={reduce_range}"
-            paths[title] = stock(reference.model_file, folder / title, reduce_range=reduce_range)
+        recipes = {
+            "exported": EXPORTED,
+            "octavo float": Recipe(method="float"),
+            "octavo float, q/k/v merged": Recipe(method="float", merge_qkv=True),
+            "octavo int8": Recipe(),
+            "octavo int8, q/k/v merged": Recipe(merge_qkv=True),
+        }
+        for title, recipe in recipes.items():
+            octavo.quantize(checkpoint, folder / title, recipe=recipe, progress=Steps())
+        paths = {title: folder / title for title in recipes if title != "exported"}
+        for title, graph, reduce_range in (
+            ("stock, reduce_range=False", "exported", False),
+            ("stock, reduce_range=True", "exported", True),
+            ("stock on Octavo's float graph", "octavo float", True),
+        ):
+            paths[title] = stock(folder / graph / "model.onnx", folder / title, reduce_range=reduce_range)
+        signature = open_artifact(folder / "octavo float").manifest.signature
         contenders = {"torch fp32": Contender(checkpoint, "torch", signature.input_names, signature.task)}
         contenders |= {
             title: Contender(path, "onnxruntime", signature.input_names, signature.task)

@@ -162,7 +162,7 @@ class TestDamage:
         [
             (lambda fields: fields.update(colour="red"), "colour: Extra inputs are not permitted"),
             (lambda fields: fields["signature"].update(colour="red"), "signature.colour: Extra"),
-            (lambda fields: fields["layers"][3].update(colour="red"), "layers.3.colour: Extra"),
+            (lambda fields: fields["layers"][3].update(colour="red"), "layers.3.colour: Unexpected"),
             (lambda fields: fields["files"]["model.onnx"].update(colour="red"), "files.model.onnx.colour: Extra"),
             (lambda fields: fields.pop("signature"), "signature: Field required"),
             (lambda fields: fields.pop("files"), "files: Field required"),

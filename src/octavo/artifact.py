@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from octavo.errors import ArtifactError, HardwareError
 from octavo.hardware import TARGETS, this_cpu
+from octavo.methods import LayerOutcome
 from octavo.recipe import Recipe
 from octavo.signature import Signature
 from octavo.tokenizer import SIDE_FILES
@@ -43,21 +44,6 @@ class FileRecord(_Record):
     sha256: str
 
 
-class LayerRecord(_Record):
-    """What became of one layer; see `octavo.methods.LayerOutcome` for the fields."""
-
-    path: str
-    kind: str
-    part: str
-    dtype: str
-    reason: str
-    parameters: int
-    bytes: int
-    weight_bits: int | None = None
-    activation: str | None = None
-    error_db: float | None = None
-
-
 class SourceRecord(_Record):
     """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights."""
 
@@ -76,10 +62,17 @@ class HostRecord(_Record):
 
 
 class PassRecord(_Record):
-    """A rewrite of the float graph and how often it applied."""
+    """A rewrite of the float graph (`octavo.graph.passes`).
+
+    How often it applied, the nodes before and after it, and the largest difference of the float graph's outputs, over
+    the largest output; None where it did not apply.
+    """
 
     name: str
     applied: int
+    nodes_before: int
+    nodes_after: int
+    difference: float | None = None
 
 
 class ExportRecord(_Record):
@@ -109,7 +102,7 @@ class Manifest(_Record):
     source: SourceRecord
     export: ExportRecord
     passes: tuple[PassRecord, ...]
-    layers: tuple[LayerRecord, ...]
+    layers: tuple[LayerOutcome, ...]
     host: HostRecord
     self_test: SelfTest
     files: dict[str, FileRecord]

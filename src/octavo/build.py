@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +16,10 @@ from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, writ
 from octavo.card import write_card
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError, OctavoWarning
-from octavo.hardware import find_target, this_cpu
+from octavo.hardware import choose_threads, find_target, this_cpu
 from octavo.methods import find_method
 from octavo.progress import Progress, Silent
-from octavo.recipe import Recipe, recipe_from
+from octavo.recipe import Recipe, kept_as, recipe_from
 from octavo.signature import Signature
 from octavo.source import Checkpoint, Source, load_model, read_source, require_torch
 from octavo.tasks import find_task
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
+LIGHT = 1 << 16  # bytes of an initializer that is copied with the graph
+PASS_TOLERANCE = 1e-5  # of the largest output
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
 
@@ -70,7 +71,7 @@ def quantize(
             stacklevel=2,
         )
     model = load_model(source)
-    graph, exported, passes = _export_checked(model, source.signature, chosen.opset, say)
+    graph, exported, passes = _export_checked(model, source.signature, chosen, say)
     say.start(f"method {chosen.method}")
     applied = find_method(chosen.method)(graph, chosen, cpu)
     say.start("writing the artifact")
@@ -113,7 +114,7 @@ def _as_recipe(recipe: Recipe | str | Path) -> Recipe:
 
 
 def _export_checked(
-    model: Any, signature: Signature, opset: int | None, say: Progress
+    model: Any, signature: Signature, recipe: Recipe, say: Progress
 ) -> tuple[ir.Model, dict[str, Any], list[dict[str, Any]]]:
     """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
 
@@ -125,15 +126,14 @@ def _export_checked(
     import torch
 
     from octavo.graph.export import OPSETS, export_graph
-    from octavo.graph.passes import drop_unattended_rows
 
     sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, model.config.vocab_size).items()}
     failure: ExportError | None = None
-    for version_number in (opset,) if opset else OPSETS:
+    for version_number in (recipe.opset,) if recipe.opset else OPSETS:
         say.start(f"exporting (opset {version_number})")
         try:
             graph = export_graph(model, sample, signature.output_names, version_number)
-            passes = [{"name": "drop_unattended_rows", "applied": drop_unattended_rows(graph)}]
+            passes = _optimize(graph, signature, recipe, model.config.vocab_size, say) if recipe.optimize else []
             differences = _compare_with_torch(model, graph, signature)
         except ExportError as error:
             failure = failure or error
@@ -144,27 +144,97 @@ def _export_checked(
     raise failure
 
 
+def _optimize(
+    graph: ir.Model, signature: Signature, recipe: Recipe, vocabulary: int, say: Progress
+) -> list[dict[str, Any]]:
+    """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
+
+    The difference is the largest of all outputs, over the largest output, on a padded batch and on a single text.
+
+    Raises:
+        ExportError: the graph does not run, or a pass changes its outputs by more than other orders of sums do.
+    """
+    from octavo.graph.layers import find_layers
+    from octavo.graph.passes import optimize
+
+    batches = [
+        probe(signature, rows, min(length, signature.max_length), vocabulary) for rows, length in ((3, 9), (1, 12))
+    ]
+    kept = {
+        path: rule.keep
+        for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
+    }
+    say.start("optimizing the graph")
+    before, records = _answers(graph, batches), []
+    for done in optimize(graph, merge=recipe.merge_qkv, kept=kept):
+        difference = None
+        if done.applied:
+            after = _answers(graph, batches)
+            difference = max(
+                float(np.max(np.abs(new - old)) / max(np.max(np.abs(old)), 1e-9))
+                for old, new in zip(before, after, strict=True)
+            )
+            if not difference <= PASS_TOLERANCE:
+                raise ExportError(
+                    f"the pass {done.name} changes what the model answers",
+                    got=f"{difference:.2g} of the largest output",
+                    allowed=f"{PASS_TOLERANCE:.2g}",
+                    then="quantize without the passes: --no-optimize",
+                )
+            before = after
+        records.append(asdict(done) | {"difference": difference})
+    return records
+
+
+def _answers(graph: ir.Model, batches: list[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:
+    session, found = _open_graph(graph), []
+    for batch in batches:
+        rows, length = batch["input_ids"].shape
+        try:
+            found.append(session.run(batch))
+        except OctavoError as error:
+            raise ExportError(f"a run at {_shape(rows, length)} failed", got=error) from None
+    return found
+
+
+def _shape(rows: int, length: int) -> str:
+    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
+
+
+def _open_graph(graph: ir.Model) -> Session:
+    """A session over the graph and its arrays as they are in memory: a file of them would take ten times as long."""
+    import onnx_ir as ir
+
+    from octavo.engines.onnxruntime import OnnxRuntimeSession
+
+    light, weights = graph.clone(deep_copy=False), {}
+    for name, value in light.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes > LIGHT:
+            weights[name] = np.ascontiguousarray(tensor.numpy())
+            value.const_value = ir.ExternalTensor(
+                "memory", 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
+            )
+    try:
+        return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(None), weights)
+    except OctavoError as error:
+        raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+
+
 def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
     """The largest difference between the float graph and torch, at several shapes.
 
     Raises:
         ExportError: a shape fails or differs by more than the tolerance; the message names it.
     """
-    from octavo.engines.onnxruntime import open_session
     from octavo.engines.torch import TorchSession
 
-    reference = TorchSession(model)
-    with tempfile.TemporaryDirectory() as folder:
-        _save_graph(graph, Path(folder) / "float.onnx")
-        try:
-            session = open_session(Path(folder) / "float.onnx")
-        except OctavoError as error:
-            raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+    reference, session = TorchSession(model), _open_graph(graph)
     differences = {}
     longest = signature.max_length
     for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
         inputs = probe(signature, rows, length, model.config.vocab_size)
-        shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
+        shape = _shape(rows, length)
         try:
             expected, found = reference.run(inputs), session.run(inputs)
         except OctavoError as error:

@@ -39,13 +39,16 @@ class Recipe(BaseModel):
     """A method, its settings, and rules for single layers.
 
     `granularity` says how much of an activation shares one scale when it is quantized: `"tensor"`, all of it.
-    `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs.
+    `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
+    the float graph by the passes of `octavo.graph.passes` first, `merge_qkv` is one more of them, off by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: Method = "dynamic"
     granularity: Literal["tensor"] = "tensor"
     opset: Literal[20, 21, 22, 23] | None = None
+    optimize: bool = True
+    merge_qkv: bool = False
     layers: tuple[LayerRule, ...] = ()
 
     def to_toml(self) -> str:

@@ -122,6 +122,7 @@ class TestQuantize:
         steps = [
             "reading the checkpoint ...",
             "exporting (opset 23) ...",
+            "optimizing the graph ...",
             "method dynamic ...",
             "writing the artifact ...",
         ]
@@ -171,7 +172,7 @@ class TestQuantize:
 
     def test_an_interruption_while_it_writes_leaves_nothing(self, quantized):
         code, out, err, folder = quantized["interrupted"]
-        assert err.splitlines()[:4][-1] == "writing the artifact ..."
+        assert err.splitlines()[:5][-1] == "writing the artifact ..."
         assert (code, out) == (130, "")
         assert "Traceback" not in err
         assert names(folder / "out") == []

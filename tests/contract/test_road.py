@@ -12,8 +12,10 @@ import pytest
 
 import octavo
 from octavo import artifact as artifact_module
+from octavo.artifact import open_artifact
 from octavo.hardware import Cpu
 from octavo.predictor import Predictor
+from octavo.recipe import Recipe
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -309,3 +311,21 @@ def test_a_real_model_answers_as_its_float_form_does(tmp_path):
     assert agree >= 0.97
     assert exact != quantized
     assert made.bytes < 0.3 * made.manifest.source.bytes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_passes_leave_the_answers_of_the_float_graph(family, checkpoint, sentences, tmp_path):
+    answers = {}
+    for name, recipe in (
+        ("exported", Recipe(method="float", optimize=False)),
+        ("optimized", Recipe(method="float", merge_qkv=True)),
+    ):
+        made = octavo.quantize(checkpoint(family), tmp_path / name, recipe=recipe)
+        answers[name] = logits(octavo.load(tmp_path / name), texts_of(sentences) + pairs_of(sentences))
+    expected = {"attend_without_transposes", "sum_before_layer_norm", "merge_qkv"}
+    if family == "albert":  # one layer at several places: its weights are not merged, but stored once
+        expected = expected - {"merge_qkv"} | {"share_equal_weights"}
+    assert {record.name for record in made.manifest.passes if record.applied} >= expected
+    assert open_artifact(tmp_path / "exported").manifest.passes == ()
+    largest = np.abs(answers["exported"]).max()
+    assert np.abs(answers["optimized"] - answers["exported"]).max() <= 1e-5 * largest

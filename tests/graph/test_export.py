@@ -154,7 +154,7 @@ def test_a_difference_from_torch_is_an_error_that_names_the_shape(monkeypatch, m
     exported_as(monkeypatch, graph)
     monkeypatch.setattr(OnnxRuntimeSession, "run", run)
     with pytest.raises(octavo.ExportError) as caught:
-        build._export_checked(model, source.signature, 23, Silence())
+        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
     assert f"differs from torch at {shape}; got: 0.01" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
@@ -166,17 +166,17 @@ def test_an_output_that_is_not_finite_differs_from_torch(monkeypatch, model, sou
     monkeypatch.setattr(OnnxRuntimeSession, "run", lambda self, inputs: honest(self, inputs) * np.float32(wrong))
     exported_as(monkeypatch, graph)
     with pytest.raises(octavo.ExportError, match="differs from torch at 1 x 1"):
-        build._export_checked(model, source.signature, 23, Silence())
+        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_the_tolerance_decides(monkeypatch, model, source, graph):
     exported_as(monkeypatch, graph)
-    _, record, _ = build._export_checked(model, source.signature, 23, Silence())
+    _, record, _ = build._export_checked(model, source.signature, Recipe(opset=23), Silence())
     assert list(record["differences"]) == ["1 x 1", "1 x 12", "3 x 9, padded", "1 x 64"]
     assert 0 < max(record["differences"].values()) < 1e-5
     monkeypatch.setattr(build, "TOLERANCE", 0.0)
     with pytest.raises(octavo.ExportError, match="differs from torch"):
-        build._export_checked(model, source.signature, 23, Silence())
+        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_a_graph_that_freezes_a_dimension_is_an_error(monkeypatch, model, source, graph):
@@ -184,7 +184,7 @@ def test_a_graph_that_freezes_a_dimension_is_an_error(monkeypatch, model, source
         value.shape = ir.Shape([1, "length"])
     exported_as(monkeypatch, graph)
     with pytest.raises(octavo.ExportError, match="a run at 3 x 9, padded failed"):
-        build._export_checked(model, source.signature, 23, Silence())
+        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, model, source, graph):
@@ -198,11 +198,11 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
 
     monkeypatch.setattr("octavo.graph.export.export_graph", export)
     say = Silence()
-    _, record, _ = build._export_checked(model, source.signature, None, say)
+    _, record, _ = build._export_checked(model, source.signature, Recipe(), say)
     assert tried == [23, 22, 21]
     assert record["opset"] == 21
     assert record["note"] == "opset 23 did not work: this architecture cannot be exported; got: no 23"
-    assert say.said == [f"exporting (opset {opset})" for opset in tried]
+    assert say.said == [*(f"exporting (opset {opset})" for opset in tried), "optimizing the graph"]
 
 
 def test_an_architecture_that_cannot_be_exported_is_one_line(monkeypatch, checkpoint, tmp_path):

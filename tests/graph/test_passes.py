@@ -1,9 +1,21 @@
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from scipy.special import softmax
 
-from octavo.graph.passes import drop_unattended_rows
+from octavo.graph.layers import find_layers
+from octavo.graph.passes import (
+    PASSES,
+    attend_without_transposes,
+    drop_no_ops,
+    drop_unattended_rows,
+    fold_constants,
+    merge_qkv,
+    optimize,
+    share_equal_weights,
+    sum_before_layer_norm,
+)
 
 SHAPE = ["batch", 2, "length", 4]  # [batch, heads, length, width]
 ZERO = np.zeros((), np.float32)
@@ -123,3 +135,125 @@ def test_where_that_is_an_output_of_the_graph_keeps_the_name_and_the_numbers(gra
     drop_unattended_rows(model)
     assert [value.name for value in model.graph.outputs] == ["y"]
     np.testing.assert_array_equal(run(model, **feed())[0], before)
+
+
+# --- Each of the others on the smallest graph that it is for, and on one that it must leave. ---
+
+WIDE = ["batch", "length", 6]
+
+
+def attention_block(graph, *, perm=(0, 2, 1, 3), bias=True):
+    """Query, key and value of one value, two heads of width 3, joined again, and a residual LayerNormalization."""
+    rng = np.random.default_rng(8)
+    x = graph.input("x", WIDE)
+    heads, join = graph.weight("heads", np.array([0, 0, 2, 3])), graph.weight("join", np.array([0, 0, 6]))
+    split = []
+    for name in ("query", "key", "value"):
+        weight = graph.weight(f"attention.{name}.weight", rng.normal(size=(6, 6)).astype(np.float32))
+        y = graph.node(f"attention.{name}/MatMul", x, weight)
+        if bias:
+            added = graph.weight(f"attention.{name}.bias", rng.normal(size=6).astype(np.float32))
+            y = graph.node(f"attention.{name}/Add", y, added)
+        y.shape = ir.Shape(WIDE)
+        four = graph.node(f"attention/Reshape_{name}", y, heads)
+        four.shape = ir.Shape(["batch", "length", 2, 3])
+        split.append(graph.node(f"attention/Transpose_{name}", four, perm=perm))
+    attended = graph.node("attention/Attention", *split)
+    joined = graph.node("attention/Reshape", graph.node("attention/Transpose", attended, perm=[0, 2, 1, 3]), join)
+    joined.shape = ir.Shape(WIDE)
+    total = graph.node("norm/Add", joined, x)
+    scale = graph.weight("norm.weight", np.linspace(0.5, 1.5, 6).astype(np.float32))
+    return graph.model(y=(graph.node("norm/LayerNormalization", total, scale), WIDE))
+
+
+def check_equal(run, model, rewrite, expected=1):
+    x = np.random.default_rng(9).normal(size=(2, 5, 6)).astype(np.float32)
+    (before,) = run(model, x=x)
+    assert rewrite(model) == expected
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    (after,) = run(model, x=x)
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-5 * np.abs(before).max())
+
+
+def test_attention_splits_the_heads_itself(graph, run):
+    model = attention_block(graph)
+    check_equal(run, model, attend_without_transposes)
+    assert not {"Transpose", "Reshape"} & set(operators(model))
+
+
+def test_heads_that_are_split_otherwise_are_left(graph):
+    assert attend_without_transposes(attention_block(graph, perm=(0, 2, 3, 1))) == 0
+
+
+def test_residuals_before_a_normalization_become_sums(graph, run):
+    model = attention_block(graph)
+    check_equal(run, model, sum_before_layer_norm)
+    assert "Sum" in operators(model)
+    assert sum_before_layer_norm(model) == 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_query_key_and_value_are_one_product(graph, run, bias):
+    model = attention_block(graph, bias=bias)
+    check_equal(run, model, merge_qkv)
+    assert operators(model).count("MatMul") == 1
+    (layer,) = find_layers(model)
+    assert layer.path == "attention.{query,key,value}"
+    assert layer.paths == ("attention.query", "attention.key", "attention.value")
+    assert layer.matrix().shape == (6, 18)
+    assert set(model.graph.initializers) & {"attention.query.weight", "attention.query.bias"} == set()
+
+
+def test_layers_that_a_rule_sets_apart_are_not_merged(graph, run):
+    model = attention_block(graph)
+    check_equal(run, model, lambda model: merge_qkv(model, {"attention.key": "float"}))
+    assert {layer.path for layer in find_layers(model)} == {"attention.{query,value}", "attention.key"}
+
+
+def test_linears_of_different_values_are_not_merged(graph):
+    x, y = graph.input("x", WIDE), graph.input("y", WIDE)
+    weights = [graph.weight(f"attention.{name}.weight", np.eye(6, dtype=np.float32) * 2) for name in ("query", "key")]
+    query = graph.node("attention.query/MatMul", x, weights[0])
+    total = graph.node("/Add", query, graph.node("attention.key/MatMul", y, weights[1]))
+    assert merge_qkv(graph.model(z=(total, WIDE))) == 0
+
+
+def test_what_hands_on_its_input_goes(graph, run):
+    x = graph.input("x", WIDE)
+    y = graph.node("/Identity", x)
+    y.dtype = ir.DataType.FLOAT
+    y = graph.node("/Transpose", graph.node("/Cast", y, to=ir.DataType.FLOAT), perm=[0, 1, 2])
+    kept = graph.node("/Transpose_2", y, perm=[0, 2, 1])
+    model = graph.model(y=(graph.node("/Neg", kept), ["batch", 6, "length"]))
+    check_equal(run, model, drop_no_ops, 3)
+    assert operators(model) == ["Transpose", "Neg"]
+
+
+def test_equal_weights_are_stored_once(graph, run):
+    x = graph.input("x", WIDE)
+    first, second, other = (np.full(6, number, np.float32) for number in (1.5, 1.5, 2.5))
+    y = graph.node("/Mul", graph.node("/Add", x, graph.weight("val_1", first)), graph.weight("a.weight", second))
+    model = graph.model(y=(graph.node("/Sub", y, graph.weight("b.weight", other)), WIDE))
+    check_equal(run, model, share_equal_weights)
+    assert set(model.graph.initializers) == {"a.weight", "b.weight"}
+
+
+def test_constants_are_folded(graph, run):
+    x = graph.input("x", WIDE)
+    two = graph.node("/Add", graph.weight("one", np.ones(6, np.float32)), graph.weight("more", np.ones(6, np.float32)))
+    model = graph.model(y=(graph.node("/Mul", x, two), WIDE))
+    check_equal(run, model, fold_constants)
+    assert operators(model) == ["Mul"]
+
+
+def test_passes_report_what_they_did_and_find_nothing_twice(graph):
+    model = attention_block(graph)
+    first = {done.name: done for done in optimize(model, merge=True)}
+    assert list(first) == [*PASSES, "merge_qkv"]
+    assert first["attend_without_transposes"].nodes_before - first["attend_without_transposes"].nodes_after == 8
+    assert {name for name, done in first.items() if done.applied} == {
+        "attend_without_transposes",
+        "sum_before_layer_norm",
+        "merge_qkv",
+    }
+    assert all(done.applied == 0 and done.nodes_before == done.nodes_after for done in optimize(model, merge=True))

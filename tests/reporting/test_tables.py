@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from octavo.artifact import LayerRecord, open_artifact
+from octavo.artifact import open_artifact
 from octavo.evaluation.comparison import ComparedRow, Comparison, Latency, Quality
+from octavo.methods import LayerOutcome
 from octavo.reporting.tables import (
     comparison_cells,
     comparison_notes,
@@ -135,7 +136,7 @@ def layer(path, **changes):
         "activation": "tensor",
         "error_db": 40.0,
     }
-    return LayerRecord(**(made | changes))
+    return LayerOutcome(**(made | changes))
 
 
 KEPT = {

@@ -49,6 +49,7 @@ def quantize(
     tokenizer: TokenizerFolder = None,
     labels: Labels = None,
     opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
+    no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Make an artifact of a checkpoint."""
@@ -63,6 +64,8 @@ def quantize(
     chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or "dynamic"})
     if opset is not None:
         chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
+    if no_optimize:
+        chosen = recipe_from(chosen.model_dump() | {"optimize": False}, where="--no-optimize")
     with Steps() as steps:
         artifact = run_quantize(
             Checkpoint(checkpoint, task, tokenizer, _names(labels)),

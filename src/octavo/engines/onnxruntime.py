@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,24 @@ class OnnxRuntimeSession:
 
     name = "onnxruntime"
 
-    def __init__(self, model: Path | bytes, threads: int) -> None:
-        """Load the model, as a file or as serialized bytes, with that many threads for one run."""
+    def __init__(
+        self, model: Path | bytes, threads: int, weights: Mapping[str, NDArray[np.generic]] | None = None
+    ) -> None:
+        """Load the model, as a file or as serialized bytes, with that many threads for one run.
+
+        `weights` are the arrays that a serialized model declares as external data; it reads them where they are.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its errors come as exceptions, its warnings speak of graph internals
         # Threads that spin after a run disturb whatever runs next to them; they still spin while one is under way.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()
+        }
+        if self._weights:
+            options.add_external_initializers(list(self._weights), list(self._weights.values()))
         source = model if isinstance(model, bytes) else str(model)
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -21,7 +21,6 @@ from onnx_ir.passes import common as passes
 
 from octavo.errors import ExportError
 from octavo.graph.layers import find_layers
-from octavo.graph.passes import share_equal_weights
 
 OPSETS = (23, 22, 21, 20)  # in the order they are tried; 23 has `Attention`, 20 is the oldest with `Gelu`
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -63,8 +62,6 @@ def tidy(model: ir.Model, opset: int) -> ir.Model:
     passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
-    # The exporter transposes a Linear's weight at each call site: a layer that is run twelve times has it twelve times.
-    share_equal_weights(model)
     graph = model.graph
     seen: Counter[str] = Counter()
     for node in graph:

@@ -6,6 +6,7 @@ have several call sites (ALBERT runs one layer many times), and several paths ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
@@ -33,6 +34,12 @@ class Layer:
     transposed: bool = False
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The module paths that it stands for: several where layers were merged (`joint_path`)."""
+        stem, brace, names = self.path.partition("{")
+        return tuple(f"{stem}{name}" for name in names.rstrip("}").split(",")) if brace else (self.path,)
+
+    @property
     def parameters(self) -> int:
         """Numbers in the weight."""
         return int(np.prod(self.weight.shape.numpy())) if self.weight.shape else 0
@@ -52,6 +59,12 @@ class Layer:
         assert self.weight.const_value is not None
         weight = self.weight.const_value.numpy()
         return weight.T if self.transposed else weight
+
+
+def joint_path(paths: Sequence[str]) -> str:
+    """The path of layers of one module that were merged: `attention.{query,key,value}`."""
+    module = paths[0].rpartition(".")[0]
+    return f"{module}.{{{','.join(path.rpartition('.')[2] for path in paths)}}}"
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:
@@ -88,6 +101,6 @@ def _as_layer(node: ir.Node) -> Layer | None:
 
 
 def _is_matrix(value: ir.Value | None) -> TypeGuard[ir.Value]:
-    """Whether the value is a constant float32 matrix."""
+    """Whether the value is a constant float32 matrix; the scales of int8 rows, [rows, 1], are none."""
     tensor = value.const_value if value is not None else None
-    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2 and tensor.shape[1] != 1

@@ -94,7 +94,11 @@ def lower_row_linear(
         flat = add("Reshape", [x, _constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
         largest = add("ReduceMax", [flat, _constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
         scale = add("Max", [add("Mul", [largest, span], "span"), floor], "row_scale")
-        zero_points = add("Expand", [zero, add("Shape", [scale], "count")], "zero_points")
+        rows_of = f"rows[{x.shape[0]},{x.shape[1]}]" if x.shape is not None and len(x.shape) == 3 else node.name
+        zero_points = _known(model, f"{rows_of}_zero_points")
+        if zero_points is None:
+            zero_points = add("Expand", [zero, add("Shape", [scale], "count")], "zero_points")
+            zero_points.name = f"{rows_of}_zero_points"
         quantized = add("QuantizeLinear", [flat, scale, zero_points], "codes", axis=0)
         largest_scale = add("ReduceMax", [scale], "largest_scale", keepdims=0)
         relative = add("Div", [scale, largest_scale], "relative")
@@ -103,9 +107,12 @@ def lower_row_linear(
         real = add("Cast", [integer], "cast", to=ir.DataType.FLOAT)
         product = add("Mul", [real, add("Mul", [largest_scale, weight_scale], "scale")], "product")
         rows = add("Mul", [product, column], "scaled")
-        leading = add("Shape", [x], "leading", end=-1)
-        last = _constant(model, f"width_{outputs}", np.array([outputs], np.int64))
-        shape = add("Concat", [leading, last], "shape", axis=0)
+        shape = _known(model, f"{rows_of}_shape_{outputs}")
+        if shape is None:
+            leading = add("Shape", [x], "leading", end=-1)
+            last = _constant(model, f"width_{outputs}", np.array([outputs], np.int64))
+            shape = add("Concat", [leading, last], "shape", axis=0)
+            shape.name = f"{rows_of}_shape_{outputs}"
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
         if bias is not None:
             rows = add("Add", [rows, bias], "biased")
@@ -127,6 +134,11 @@ def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:
     else:
         model.graph.insert_before(model.graph[0], node)
     return node
+
+
+def _known(model: ir.Model, name: str) -> ir.Value | None:
+    """The value of that name that an earlier layer of equal symbolic shape has computed."""
+    return next((value for node in model.graph for value in node.outputs if value.name == name), None)
 
 
 def _node(operator: str, inputs: Sequence[ir.Value | None], name: str, **attributes: int) -> ir.Node:

@@ -37,11 +37,11 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, target: Target) -> Applied
     """
     model = model.clone(deep_copy=False)
     layers = find_layers(model)
-    rules = kept_as(recipe, [layer.path for layer in layers])
+    rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
     levels = INT7_LEVELS if target.saturates else INT8_LEVELS
     outcomes = []
     for layer in layers:
-        rule = rules.get(layer.path)
+        rule = rules.get(layer.paths[0])
         if rule is not None and rule.keep == "float":
             outcomes.append(float_outcome(layer, f"kept by the rule {rule.match!r}"))
         elif not np.isfinite(layer.matrix()).all():

@@ -18,7 +18,7 @@ def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:  # 
         RecipeError: a layer rule matches nothing, or asks for int8.
     """
     layers = find_layers(model)
-    for rule in kept_as(recipe, [layer.path for layer in layers]).values():
+    for rule in kept_as(recipe, [path for layer in layers for path in layer.paths]).values():
         if rule.keep != "float":
             raise RecipeError("the method float keeps every layer float", got=f"{rule.match}: {rule.keep}")
     return Applied(model, tuple(float_outcome(layer, "the method is float") for layer in layers))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from octavo.artifact import LayerRecord, Manifest
+from octavo.artifact import Manifest
 from octavo.evaluation.comparison import Comparison
+from octavo.methods import LayerOutcome
 
 MIB = 2**20
 Cells = list[list[str]]  # the first row is the header
@@ -48,9 +49,9 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     ]
 
 
-def part_cells(layers: Sequence[LayerRecord]) -> Cells:
+def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
     """Bytes before and after by part of the model."""
-    groups: dict[tuple[str, str], list[LayerRecord]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[LayerOutcome]] = defaultdict(list)
     for layer in layers:
         groups[layer.part, layer.dtype].append(layer)
     cells = [["part", "stored as", "layers", "float MiB", "MiB", "weight error, dB"]]
