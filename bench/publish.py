@@ -10,7 +10,13 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "README.ko.md", "docs/benchmarks.md")
+DOCUMENTS = (
+    "README.md",
+    "README.ko.md",
+    "docs/benchmarks.md",
+    "docs/from-the-old-guide.md",
+    "docs/from-the-old-guide.ko.md",
+)
 ENGLISH = {
     "model": ["", "size, MiB", "smaller", "seconds", "faster", "1 row, ms", "accuracy", "points", "agreement", "KL"],
     "torch": "torch fp32",
@@ -20,6 +26,10 @@ ENGLISH = {
     "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
     "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
     "first": ["", "first answer, s"],
+    "oldguide": ["size, MiB", "seconds for 5,010 pairs", "faster", "agreement (ko-nli)"],
+    "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
+    "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
+    "machine": "{threads} threads, {cpu} ({kind}).",
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
 KOREAN = ENGLISH | {
@@ -30,6 +40,10 @@ KOREAN = ENGLISH | {
     "stock": "ONNX Runtime 기본 int8",
     "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
     "first": ["", "첫 답까지, 초"],
+    "oldguide": ["크기, MiB", "5,010쌍, 초", "빨라짐", "일치율 (ko-nli)"],
+    "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
+    "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",
+    "machine": "스레드 {threads}개, {cpu} ({kind}).",
 }
 MIB = 2**20
 
@@ -92,7 +106,43 @@ def weights(result: dict, words: dict) -> str:
     return table(cells)
 
 
-RENDER = {"demo": compared, "kornli": compared, "nsmc": compared, "base": base, "first": first, "weights": weights}
+def oldguide(result: dict, words: dict) -> str:
+    agreement = {row["name"]: f"{100 * row['agreement']:.2f} %" for row in result["fidelity"]}
+    lines = []
+    for shape, rows in result["models"].items():
+        seconds = {row["name"]: row["seconds"] for row in rows}
+        cells = [[shape, *words["oldguide"]]]
+        cells += [
+            [
+                f"**{row['name']}**" if row["name"] == "Octavo int8" else row["name"],
+                f"{row['mib']:.0f}",
+                f"{row['seconds']:.0f}",
+                f"{seconds['torch fp32'] / row['seconds']:.1f}x",
+                agreement.get(row["name"], ""),
+            ]
+            for row in rows
+        ]
+        shares = {
+            "padding": seconds["torch fp32"] / seconds["torch fp32, not padded"],
+            "engine": seconds["torch fp32, not padded"] / seconds["Octavo float"],
+            "int8": seconds["Octavo float"] / seconds["Octavo int8"],
+        }
+        old = result["guide_mib"][shape]
+        lines += [table(cells), words["shares"].format(old=old[0], new=old[1], **shares)]
+    machine = result["machine"]
+    note = words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
+    return "\n\n".join([*lines, note])
+
+
+RENDER = {
+    "oldguide": oldguide,
+    "demo": compared,
+    "kornli": compared,
+    "nsmc": compared,
+    "base": base,
+    "first": first,
+    "weights": weights,
+}
 
 
 def publish() -> None:
@@ -105,8 +155,10 @@ def publish() -> None:
 
         def fill(match: re.Match, words: dict = words) -> str:
             part, kind = match[2].split()
-            stored = ROOT / "bench" / "results" / f"dynamic-{kind}.json"
-            results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            results = {}
+            for script in ("dynamic", "old-guide"):
+                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
+                results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
             if part not in results:
                 return match[0]
             return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"

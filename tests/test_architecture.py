@@ -15,11 +15,11 @@ FILES = {
 }
 LEVELS = (  # a room may import from its own level and from those before it
     {"errors", "hardware", "recipe", "progress", "signature"},
-    {"quant", "data", "batching", "tokenizer", "weights", "source"},
+    {"quant", "data", "batching", "tokenizer", "weights", "config", "source"},
     {"graph", "tasks"},
     {"engines"},
     {"methods", "artifact"},
-    {"card", "build", "predictor", "inspection"},
+    {"card", "build", "predictor", "inspection", "diagnosis"},
     {"evaluation"},
     {"tuning"},
     {"reporting"},
@@ -27,7 +27,7 @@ LEVELS = (  # a room may import from its own level and from those before it
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 TORCH = {  # who may import torch or transformers, and for what
-    "octavo.source": {"torch", "transformers"},
+    "octavo.config": {"torch", "transformers"},  # require_torch
     "octavo.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.tokenizer": {"transformers"},  # AutoTokenizer
     "octavo.graph.export": {"torch", "transformers"},

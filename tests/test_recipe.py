@@ -44,6 +44,8 @@ def test_toml_holds_every_setting():
     assert tomllib.loads(recipe.to_toml()) == {
         "method": "float",
         "granularity": "tensor",
+        "optimize": True,
+        "merge_qkv": False,
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -67,7 +69,8 @@ def test_unknown_key_proposes_the_closest():
     with pytest.raises(RecipeError) as caught:
         recipe_from({"metod": "float"}, where="a.toml")
     assert str(caught.value) == (
-        "unknown key in a.toml; got: metod; allowed: method, granularity, opset, layers (did you mean 'method'?)"
+        "unknown key in a.toml; got: metod; "
+        "allowed: method, granularity, opset, optimize, merge_qkv, layers (did you mean 'method'?)"
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from octavo.artifact import Artifact, open_artifact, verify
     from octavo.build import quantize
     from octavo.data import Example, read_examples
+    from octavo.diagnosis import Diagnosis, doctor
     from octavo.errors import (
         ArtifactError,
         CheckpointError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         RecipeError,
     )
     from octavo.evaluation.comparison import Comparison, DataFile, compare
+    from octavo.inspection import Inspection, inspect
     from octavo.predictor import Predictor, load, predict
     from octavo.recipe import LayerRule, Recipe
     from octavo.source import Checkpoint
@@ -33,6 +35,7 @@ _HOMES = {
     "octavo.artifact": ("Artifact", "open_artifact", "verify"),
     "octavo.build": ("quantize",),
     "octavo.data": ("Example", "read_examples"),
+    "octavo.diagnosis": ("Diagnosis", "doctor"),
     "octavo.errors": (
         "ArtifactError",
         "CheckpointError",
@@ -46,6 +49,7 @@ _HOMES = {
         "RecipeError",
     ),
     "octavo.evaluation.comparison": ("Comparison", "DataFile", "compare"),
+    "octavo.inspection": ("Inspection", "inspect"),
     "octavo.predictor": ("Predictor", "load", "predict"),
     "octavo.recipe": ("LayerRule", "Recipe"),
     "octavo.source": ("Checkpoint",),
@@ -60,10 +64,12 @@ __all__ = [
     "Comparison",
     "DataError",
     "DataFile",
+    "Diagnosis",
     "Example",
     "ExportError",
     "HardwareError",
     "InputError",
+    "Inspection",
     "LayerRule",
     "MissingExtraError",
     "OctavoError",
@@ -72,6 +78,8 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "compare",
+    "doctor",
+    "inspect",
     "load",
     "open_artifact",
     "predict",

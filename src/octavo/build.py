@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
 from octavo.card import write_card
+from octavo.config import require_torch
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError, OctavoWarning
 from octavo.hardware import choose_threads, find_target, this_cpu
@@ -21,7 +22,7 @@ from octavo.methods import find_method
 from octavo.progress import Progress, Silent
 from octavo.recipe import Recipe, kept_as, recipe_from
 from octavo.signature import Signature
-from octavo.source import Checkpoint, Source, load_model, read_source, require_torch
+from octavo.source import Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
 if TYPE_CHECKING:

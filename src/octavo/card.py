@@ -34,7 +34,9 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
     """The card as Markdown, from the fields of the manifest and the licence that the checkpoint's own card names."""
     signature, recipe = fields["signature"], fields["recipe"]
     counts = Counter((layer["dtype"], layer["reason"]) for layer in fields["layers"])
-    summary = "\n".join(f"- {count} layers {dtype}: {reason}" for (dtype, reason), count in counts.items())
+    summary = "\n".join(
+        f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
+    )
     if fields["exact_u8s8"]:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:

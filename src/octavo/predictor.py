@@ -148,7 +148,8 @@ def load(
 
 
 def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
-    from octavo.source import load_model, read_source, require_torch
+    from octavo.config import require_torch
+    from octavo.source import load_model, read_source
 
     if engine not in {"auto", "torch"}:
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")

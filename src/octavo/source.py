@@ -7,34 +7,26 @@ checkpoint is run and nothing is unpickled that torch's `weights_only` would not
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octavo.errors import CheckpointError, InputError, MissingExtraError, OctavoError, raise_together
+from octavo.config import (
+    fill_config,
+    label_names,
+    make_signature,
+    read_config,
+    require_torch,
+    silent_transformers,
+    task_of,
+)
+from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.signature import Signature, task_name
-from octavo.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
+from octavo.tokenizer import TokenizerParts, find_tokenizer, has_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
-ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForMultipleChoice": "multiple-choice",
-    "ForMaskedLM": "fill-mask",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-    "ForConditionalGeneration": "text2text-generation",
-    "Model": "feature-extraction",
-}
-# Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
-_OFFSET_POSITIONS = {
-    "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
-    "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
-}  # fmt: skip
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "1_Pooling/*.json"]
 
 
@@ -78,8 +70,8 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
     problems: list[OctavoError] = []
     config = filled = weights = parts = signature = None
     with _collect(problems, folder):
-        config = _read_config(folder)
-        filled = _fill_config(folder, config)
+        config = read_config(folder)
+        filled = fill_config(folder, config)
     with _collect(problems, folder):
         weights = read_weights(folder)
     with _collect(problems, folder):
@@ -89,14 +81,14 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
             parts = read_tokenizer(place)
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            names = _label_names(filled, asked.labels, folder)
+            names = label_names(filled, asked.labels, folder)
             config = config | {
                 "id2label": {str(index): name for index, name in enumerate(names)},
                 "label2id": {name: index for index, name in enumerate(names)},
             }
-            found_task = task_name(asked.task) if asked.task else _task_of(filled, folder)
+            found_task = task_name(asked.task) if asked.task else task_of(filled, folder)
             if parts is not None:
-                signature = _make_signature(folder, filled, parts, found_task, names)
+                signature = make_signature(folder, filled, parts, found_task, names)
     raise_together(problems)
     assert config is not None
     assert weights is not None
@@ -117,7 +109,7 @@ def load_model(source: Source) -> Any:
     torch, transformers = require_torch()
     loaders = {"text-classification": transformers.AutoModelForSequenceClassification}
     loader = loaders[source.signature.task]
-    with _silent_transformers(transformers):
+    with silent_transformers(transformers):
         try:
             model, info = loader.from_pretrained(
                 source.folder,
@@ -174,23 +166,29 @@ def load_model(source: Source) -> Any:
     return model.float().eval()
 
 
-def require_torch() -> tuple[Any, Any]:
-    """The modules torch and transformers.
+def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:
+    """What stands beside an ONNX file: how the model is asked, its tokenizer, and the bytes of both files.
+
+    Looked for in the file's folder, and in the one above where that is called `onnx`; `asked` names what is elsewhere.
+    Without `config.json` the labels are those asked for, or LABEL_0, LABEL_1, ... up to `classes`.
 
     Raises:
-        MissingExtraError: they are not installed; the message shows how to install them.
+        CheckpointError: no tokenizer, or labels that do not fit.
     """
-    try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and the extra is one
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError(
-            "checkpoints are read by torch and transformers, which are not installed",
-            got=f"no module {error.name}",
-            then="pip install 'octavo[convert]' (on Linux install the CPU build of torch first: see the README)",
-        ) from None
-    return torch, transformers
+    require_torch()
+    folders = [file.parent, *([file.parent.parent] if file.parent.name == "onnx" else [])]
+    place = Path(asked.tokenizer) if asked.tokenizer else None
+    place = place or next((folder for folder in folders if has_tokenizer(folder)), file.parent)
+    parts = read_tokenizer(place)
+    home = next((folder for folder in folders if (folder / "config.json").exists()), None)
+    config = fill_config(home, read_config(home)) if home else {}
+    if not config:
+        config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
+    names = label_names(config, asked.labels, file)
+    if classes is not None and len(names) != classes:
+        raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
+    size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)
+    return make_signature(home or place, config, parts, task, names), parts, size
 
 
 def _find_folder(checkpoint: str | Path) -> Path:
@@ -231,110 +229,6 @@ def _fetch(hub_id: str) -> Path:
     return folder
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        onnx = sorted(file.name for file in folder.rglob("*.onnx"))
-        raise CheckpointError(
-            "no config.json",
-            where=folder,
-            got=f"only ONNX files: {', '.join(onnx[:3])}" if onnx else None,
-            then="give the folder that save_pretrained wrote",
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError("config.json is not JSON", where=path, got=error) from None
-    if not isinstance(config, dict):
-        raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
-    names = config.get("id2label")
-    if names is not None and not (isinstance(names, dict) and all(str(key).isdigit() for key in names)):
-        raise CheckpointError("id2label is not a table of ids and names", where=path, got=f"{names!r:.80}")
-    return config
-
-
-def _fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
-    """The config with the defaults that its class has: files leave out what is as usual."""
-    _, transformers = require_torch()
-    with _silent_transformers(transformers):
-        try:
-            config: dict[str, Any] = transformers.AutoConfig.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            ).to_dict()
-        except Exception as error:  # transformers raises whatever the config's class raises
-            reason = " ".join(str(error).split())[:300]
-            then = "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in stored else None
-            raise CheckpointError("transformers cannot read config.json", where=folder, got=reason, then=then) from None
-    return config
-
-
-def _task_of(config: dict[str, Any], folder: Path) -> str:
-    architectures = [name for name in config.get("architectures") or [] if isinstance(name, str)]
-    for name in architectures:
-        for ending, task in ARCHITECTURES.items():
-            if name.endswith(ending):
-                return task
-    raise CheckpointError(
-        "config.json does not tell the task",
-        where=folder,
-        got=f"architectures: {', '.join(architectures) or 'none'}",
-        then="name it with --task",
-    )
-
-
-def _label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """The labels in id order: those given, else the config's (transformers fills in LABEL_0, LABEL_1, ...)."""
-    stored = config["id2label"]
-    names = tuple(str(stored[key]) for key in sorted(stored, key=int))
-    if not all(given):
-        raise CheckpointError("--labels has an empty name", got=",".join(given))
-    if given and len(given) != len(names):
-        raise CheckpointError(
-            "--labels does not fit the model", where=folder, got=", ".join(given), allowed=f"{len(names)} names"
-        )
-    if len(set(given)) != len(given):
-        raise CheckpointError("--labels has a name twice", got=", ".join(given))
-    return given or names
-
-
-def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | None, pad_token_id: int) -> int:
-    """sentence-transformers' `max_seq_length`, else the smaller of the tokenizer's limit and the model's."""
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
-    if positions and config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= config.get("pad_token_id", pad_token_id) + 1
-    stated = folder / "sentence_bert_config.json"
-    if stated.exists():
-        try:
-            limit = json.loads(stated.read_text(encoding="utf-8")).get("max_seq_length")
-        except (ValueError, AttributeError) as error:
-            raise CheckpointError("not a table of settings", where=stated, got=error) from None
-        if limit:
-            return min(limit, positions) if positions else int(limit)
-    limits = [limit for limit in (tokenizer_limit, positions) if limit]
-    if not limits:
-        raise CheckpointError("neither tokenizer nor model tells how long an input may be", where=folder)
-    return int(min(limits))
-
-
-def _make_signature(
-    folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
-) -> Signature:
-    """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
-    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
-    pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
-    return Signature(
-        task=task,
-        input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
-        output_names=("logits",),
-        max_length=_max_length(folder, config, parts.max_length, pad or 0),
-        pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
-        unk_token_id=parts.unk_token_id,
-        truncation_side=parts.truncation_side,
-        labels=labels,
-        problem_type=config.get("problem_type"),
-    )
-
-
 @contextlib.contextmanager
 def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
     """Put a problem on the list and go on; a value of a type that nobody expects is one too."""
@@ -345,17 +239,3 @@ def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
     except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         problems.append(CheckpointError("a file of the checkpoint has an unexpected value", where=folder, got=got))
-
-
-@contextlib.contextmanager
-def _silent_transformers(transformers: Any) -> Iterator[None]:
-    """Keep transformers from drawing its own progress bar and from warning of what becomes an error here."""
-    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(50)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        if bars:
-            transformers.logging.enable_progress_bar()

@@ -44,6 +44,11 @@ class TokenizerParts:
     bytes: int
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer."""
+    return any((folder / name).exists() for name in ("tokenizer.json", *_VOCABULARIES))
+
+
 def find_tokenizer(folder: Path) -> tuple[Path, ...]:
     """`tokenizer.json`, or the files of a vocabulary.
 

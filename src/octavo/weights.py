@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from octavo.errors import CheckpointError, MissingExtraError
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8"}
+_NAMES = ("model.safetensors", "pytorch_model.bin")
 _QUANTIZED_KEY = "_packed_params"
 
 
@@ -24,28 +26,57 @@ class Weights:
     dtype: str
 
 
+class StoredTensor(NamedTuple):
+    """A tensor as a header declares it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What they take; the name of a type ends with its bits (float8_e4m3 and the like have 8)."""
+        bits = re.search(r"\d+", self.dtype)
+        return self.parameters * int(bits[0]) // 8 if bits else self.parameters
+
+
 def read_weights(folder: Path) -> Weights:
-    """Find the weight files of a checkpoint and look at their headers.
+    """Find the weight files of a checkpoint and look at their headers; see `read_tensors` for the errors."""
+    sizes: Counter[str] = Counter()
+    for tensor in read_tensors(folder).values():
+        sizes[tensor.dtype] += tensor.parameters
+    return Weights(_find_files(folder), sizes.most_common(1)[0][0])
+
+
+def read_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """The tensors of a checkpoint by name, from its headers.
 
     Raises:
-        CheckpointError: there are none, one is missing or damaged, or they are those of a model that PyTorch quantized.
+        CheckpointError: there are none, a file is missing or damaged, or PyTorch quantized the model.
     """
-    files = _find_files(folder)
-    sizes: Counter[str] = Counter()
-    for file in files:
+    found: dict[str, StoredTensor] = {}
+    for file in _find_files(folder):
         tensors = _safetensors_header(file) if file.suffix == ".safetensors" else _bin_header(file)
         quantized = [name for name in tensors if _QUANTIZED_KEY in name]
         if quantized:
             _explain_quantized(file, quantized[0])
-        for dtype, numbers in tensors.values():
-            sizes[dtype] += numbers
-    if not sizes:
+        found |= tensors
+    if not found:
         raise CheckpointError("the weight files are empty", where=folder)
-    return Weights(files, sizes.most_common(1)[0][0])
+    return found
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds the weights of a checkpoint, in one file or in parts."""
+    return any((folder / f"{name}{end}").exists() for name in _NAMES for end in ("", ".index.json"))
 
 
 def _find_files(folder: Path) -> tuple[Path, ...]:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in _NAMES:
         if (folder / name).exists():
             return (folder / name,)
         index = folder / f"{name}.index.json"
@@ -73,8 +104,8 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
     )
 
 
-def _safetensors_header(file: Path) -> dict[str, tuple[str, int]]:
-    """Tensor name -> (dtype, how many numbers): 8 bytes of length, then JSON (huggingface.co/docs/safetensors)."""
+def _safetensors_header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors by name: 8 bytes of length, then JSON (huggingface.co/docs/safetensors)."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -87,15 +118,15 @@ def _safetensors_header(file: Path) -> dict[str, tuple[str, int]]:
             if 8 + length + end > size:
                 raise ValueError(f"{size} bytes of {8 + length + end}")  # noqa: TRY301
             return {
-                name: (_DTYPES.get(entry["dtype"], entry["dtype"]), prod(entry["shape"]))
+                name: StoredTensor(_DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]))
                 for name, entry in header.items()
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError("the weights are damaged", where=file, got=error, then="fetch them again") from None
 
 
-def _bin_header(file: Path) -> dict[str, tuple[str, int]]:
-    """Tensor name -> (dtype, how many numbers), read by torch with `weights_only`: nothing else is unpickled."""
+def _bin_header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors by name, read by torch with `weights_only`: nothing else is unpickled."""
     try:
         import torch
     except ImportError:
@@ -112,7 +143,9 @@ def _bin_header(file: Path) -> dict[str, tuple[str, int]]:
     if not isinstance(tensors, dict):
         raise CheckpointError("the weights are not a table of tensors", where=file, got=type(tensors).__name__)
     return {
-        str(name): (str(value.dtype).removeprefix("torch."), value.numel()) if hasattr(value, "numel") else ("other", 0)
+        str(name): StoredTensor(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        if hasattr(value, "numel")
+        else StoredTensor("other", (0,))
         for name, value in tensors.items()
     }
 

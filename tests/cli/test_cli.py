@@ -426,7 +426,7 @@ class TestAll:
     def test_help_lists_the_verbs(self, arguments):
         code, out, err = run(*arguments, COLUMNS="100")
         assert code == (0 if arguments else 2)
-        for verb in ("quantize", "compare", "predict"):
+        for verb in ("quantize", "compare", "inspect", "doctor", "predict"):
             assert re.search(rf"^\W+{verb} +\w", out + err, re.MULTILINE)
 
     def test_help_is_quick_because_it_imports_nothing_heavy(self):
@@ -435,7 +435,7 @@ class TestAll:
         )
         assert run(code=code) == (0, "set()\n", "")
 
-    @pytest.mark.parametrize("verb", ["quantize", "compare", "predict"])
+    @pytest.mark.parametrize("verb", ["quantize", "compare", "inspect", "doctor", "predict"])
     def test_each_verb_has_help(self, verb):
         code, out, err = run(verb, "--help", COLUMNS="100")
         assert (code, err) == (0, "")
@@ -511,3 +511,52 @@ class TestDisplay:
         for row in cells:
             for cell in row:
                 assert cell in out
+
+
+class TestInspect:
+    def test_an_artifact(self, demo_int8):
+        code, out, err = run("inspect", demo_int8)
+        assert (code, err) == (0, "")
+        assert "task text-classification" in out
+        assert "dynamic quantization" in out
+        assert "attend_without_transposes" in out
+        assert "found nothing" in out
+
+    def test_json_and_graph(self, demo_int8):
+        _, out, _ = run("inspect", demo_int8, "--json")
+        assert json.loads(out)["method"] == "dynamic"
+        _, out, _ = run("inspect", demo_int8 / "model.onnx", "--graph")
+        assert out.startswith("input  %input_ids: int64[batch,length]\n")
+
+    @pytest.mark.parametrize("content", [b"", b"\x08\x07 not onnx", b"\x0a" * 1000])
+    def test_a_damaged_file_is_one_line(self, content, tmp_path):
+        path = tmp_path / "damaged.onnx"
+        path.write_bytes(content)
+        for option in ([], ["--graph"], ["--json"]):
+            code, out, err = run("inspect", path, *option)
+            assert (code, out) == (2, "")
+            assert err.startswith("error: ")
+            assert len(err.splitlines()) == 1
+
+
+class TestDoctor:
+    def test_a_table_and_json(self):
+        code, out, err = run("doctor")
+        assert (code, err) == (0, "")
+        assert "threads" in out
+        assert json.loads(run("doctor", "--json")[1])["usable_cores"] >= 1
+
+
+def test_a_profile_stands_under_the_comparison(demo_int8):
+    code, out, err = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile")
+    assert code == 0, err
+    assert "of the peak here" in out
+    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json")
+    assert json.loads(out)["profile"][0]["rows"] == 40
+
+
+def test_passes_can_be_left_out(tmp_path):
+    code, _, err = run("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
+    assert code == 0, err
+    manifest = open_artifact(tmp_path / "plain").manifest
+    assert (manifest.passes, manifest.recipe.optimize) == ((), False)

@@ -61,7 +61,7 @@ class Steps:
 
 def print_cells(cells: Cells) -> None:
     """Draw a table on stdout; off a terminal as wide as it needs, so that no cell is cut."""
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console() if sys.stdout.isatty() else Console(width=500)
     table = Table()
     for index, name in enumerate(cells[0]):
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")

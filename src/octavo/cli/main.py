@@ -104,33 +104,87 @@ def compare(
     labels: Labels = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also show where the time of each ONNX model goes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Compare models on your data: size, speed, accuracy, agreement."""
     from octavo.cli.display import Steps, print_cells
     from octavo.evaluation.comparison import DataFile
     from octavo.evaluation.comparison import compare as run_compare
-    from octavo.reporting.tables import comparison_cells, comparison_notes
+    from octavo.evaluation.entries import is_onnx
+    from octavo.evaluation.profiling import profile as run_profile
+    from octavo.reporting.tables import comparison_cells, comparison_notes, profile_cells, profile_notes
     from octavo.source import Checkpoint
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
     named = [Checkpoint(path, task, tokenizer, _names(labels)) for path in (baseline, *(candidates or ()))]
+    file = DataFile(data, encoding, _mapping(columns), limit, max_length)
     with Steps() as steps:
         comparison = run_compare(
-            named[0],
-            named[1:],
-            data=DataFile(data, encoding, _mapping(columns), limit, max_length),
-            engines=engine or ("auto",),
-            threads=threads,
-            progress=steps,
+            named[0], named[1:], data=file, engines=engine or ("auto",), threads=threads, progress=steps
         )
+        profiles = []
+        if profile:
+            steps.start("profiling")
+            models = [model for model in named if is_onnx(Path(model.path))]
+            profiles = [run_profile(model, data=file, threads=threads) for model in models]
     if as_json:
-        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1))
+        document = comparison.to_dict() | ({"profile": [found.to_dict() for found in profiles]} if profile else {})
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
     print_cells(comparison_cells(comparison))
     for note in comparison_notes(comparison):
         typer.echo(note)
+    if profiles:
+        print_cells(profile_cells(profiles))
+        for note in profile_notes(profiles):
+            typer.echo(note)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, an artifact, any ONNX file, or a folder with one.")],
+    graph: Annotated[bool, typer.Option("--graph", help="Print the graph, one line per node.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Look inside: task, inputs, operators, what is int8 and what is float."""
+    from octavo.cli.display import print_cells
+    from octavo.inspection import inspect as run_inspect
+    from octavo.inspection import read_model
+    from octavo.reporting.anatomy import inspection_notes, pass_cells, weight_cells
+
+    if graph:
+        from octavo.graph.listing import list_graph
+
+        for line in list_graph(read_model(path)):
+            typer.echo(line)
+        return
+    found = run_inspect(path)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))
+        return
+    for note in inspection_notes(found):
+        typer.echo(note)
+    for cells in (weight_cells(found), pass_cells(found)):
+        if cells:
+            print_cells(cells)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
+    """Say what this machine has, what Octavo will choose here, and what to expect."""
+    from octavo.cli.display import print_cells
+    from octavo.diagnosis import doctor as run_doctor
+    from octavo.reporting.anatomy import diagnosis_cells
+
+    found = run_doctor()
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))
+        return
+    print_cells(diagnosis_cells(found))
 
 
 @app.command()

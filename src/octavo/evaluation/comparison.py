@@ -5,24 +5,30 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.artifact import MANIFEST, check_cpu, open_artifact
 from octavo.batching import make_batches
 from octavo.data import Example, better_assignment, read_examples, sample
-from octavo.engines import find_engine
-from octavo.errors import InputError, OctavoWarning
-from octavo.evaluation.contest import Contender, Timing, run_contest
+from octavo.errors import OctavoWarning
+from octavo.evaluation.contest import Timing, run_contest
+from octavo.evaluation.entries import (
+    Entry,
+    common_labels,
+    find_entries,
+    require_classes,
+    require_same_tokens,
+    with_distinct_names,
+)
 from octavo.hardware import choose_threads, this_cpu
 from octavo.predictor import UNKNOWN_SHARE, lower_limit, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature
-from octavo.source import Checkpoint, read_source, require_torch
+from octavo.source import Checkpoint
 from octavo.tasks import find_task
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
 
@@ -105,18 +111,6 @@ class DataFile:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run."""
-
-    name: str
-    method: str
-    bytes: int
-    signature: Signature
-    tokenizer_json: str
-    contender: Contender
-
-
 def compare(
     baseline: str | Path | Checkpoint,
     candidates: Sequence[str | Path | Checkpoint] = (),
@@ -143,13 +137,13 @@ def compare(
     say.start("reading models and data")
     file = data if isinstance(data, DataFile) else DataFile(data)
     entries = [entry for path in (baseline, *candidates) for entry in find_entries(path, engines)]
-    entries = _with_distinct_names(entries)
-    names = _common_labels(entries)
+    entries = with_distinct_names(entries)
+    names = common_labels(entries)
     shortest = min(entry.signature.max_length for entry in entries)
     signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
-        _require_classes(entry.signature)
+        require_classes(entry.signature)
     examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
     examples = sample(examples, file.limit, file.seed)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
@@ -171,7 +165,7 @@ def compare_entries(
     encoded = module.encode(module.make_tokenizer(entries[0].tokenizer_json, signature), rows, signature)
     tokenize_seconds = time.perf_counter() - start
     for entry in entries[1:]:
-        _require_same_tokens(entry, entries[0], rows[:200], signature)
+        require_same_tokens(entry, entries[0], rows[:200], signature)
     tokens = sum(len(row.ids) for row in encoded)
     unknown = sum(row.unknown for row in encoded) / tokens
     if unknown > UNKNOWN_SHARE:
@@ -191,101 +185,6 @@ def compare_entries(
         cpu_kind=cpu.kind,
         rows=_rows(entries, timings, examples, signature.labels),
     )
-
-
-def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
-    """The rows that one path makes: an artifact one for each engine, a checkpoint one."""
-    asked = model if isinstance(model, Checkpoint) else Checkpoint(model)
-    path = Path(asked.path)
-    if (path / MANIFEST).exists():
-        artifact = open_artifact(path)
-        note = check_cpu(artifact.manifest)
-        if note:
-            warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
-        made = []
-        for engine in dict.fromkeys("onnxruntime" if name == "auto" else name for name in engines):
-            find_engine(engine)
-            signature = artifact.manifest.signature
-            if len(asked.labels) == len(signature.labels):
-                signature = signature.model_copy(update={"labels": asked.labels})
-            elif asked.labels:
-                names = ", ".join(asked.labels)
-                raise InputError(
-                    "--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels)
-                )
-            contender = Contender(path, engine, signature.input_names, signature.task)
-            made.append(
-                Entry(
-                    path.resolve().name,
-                    artifact.manifest.recipe.method,
-                    artifact.bytes,
-                    signature,
-                    artifact.tokenizer_json,
-                    contender,
-                )
-            )
-        return made
-    source = read_source(asked)
-    require_torch()
-    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, asked.tokenizer)
-    name = source.folder.resolve().name if path.exists() else str(path)
-    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender)]
-
-
-def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
-    """Models that are called alike, by their folders' last names, are called by their whole paths."""
-    paths: dict[str, set[Path]] = {}
-    for entry in entries:
-        paths.setdefault(entry.name, set()).add(entry.contender.path)
-    return [
-        replace(entry, name=str(entry.contender.path)) if len(paths[entry.name]) > 1 else entry for entry in entries
-    ]
-
-
-def _common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The labels of all models, from those that have names where others say LABEL_0, LABEL_1, ...
-
-    Raises:
-        InputError: the models do not have the same labels in the same order.
-    """
-    known = [entry for entry in entries if not all(name.startswith("LABEL_") for name in entry.signature.labels)]
-    first = (known or entries)[0]
-    for entry in entries:
-        same = entry.signature.labels == first.signature.labels
-        if not same and (entry in known or len(entry.signature.labels) != len(first.signature.labels)):
-            raise InputError(
-                "the models do not have the same labels",
-                got=f"{entry.name}: {', '.join(entry.signature.labels)}",
-                allowed=f"{first.name}: {', '.join(first.signature.labels)}",
-                then="make the artifact from the same checkpoint and --labels",
-            )
-    return first.signature.labels
-
-
-def _require_classes(signature: Signature) -> None:
-    several = signature.problem_type == "multi_label_classification"
-    if len(signature.labels) < 2 or several or signature.problem_type == "regression":
-        raise InputError(
-            "compare scores models that choose one of several labels",
-            got="several labels at once" if several else "a model with one output",
-            then="compare such models by their own score",
-        )
-
-
-def _require_same_tokens(
-    entry: Entry, baseline: Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
-) -> None:
-    if entry.tokenizer_json == baseline.tokenizer_json:
-        return
-    module = find_task(signature.task)
-    texts = [baseline.tokenizer_json, entry.tokenizer_json]
-    first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
-    for number, (expected, found) in enumerate(zip(first, second, strict=True)):
-        if list(expected.ids) != list(found.ids):
-            raise InputError(
-                f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
-                got=f"row {number}: {rows[number][0]!r:.60}",
-            )
 
 
 def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:

@@ -30,7 +30,8 @@ def open_contender(spec: dict[str, Any]) -> Session:
         return TorchSession(model, spec["threads"])
     from octavo.engines import find_engine
 
-    session: Session = find_engine(spec["engine"])(Path(spec["path"]) / "model.onnx", spec["threads"])
+    path = Path(spec["path"])
+    session: Session = find_engine(spec["engine"])(path if path.is_file() else path / "model.onnx", spec["threads"])
     return session
 
 

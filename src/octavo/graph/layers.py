@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 Kind = Literal["linear", "embedding"]
 _HEADS = {"classifier", "pooler", "pre_classifier", "score", "qa_outputs", "lm_head", "cls", "summary", "logits_proj"}
-_ATTENTION = {"attention", "attn", "self_attn", "self_attention"}
+_ATTENTION = {
+    "attention", "attn", "self_attn", "self_attention", "encoder_attn", "crossattention", "SelfAttention",
+    "EncDecAttention",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,23 @@ class Layer:
     @property
     def part(self) -> str:
         """Where in a transformer it stands: embedding, attention, feed-forward or head."""
-        if self.kind == "embedding":
-            return "embedding"
-        names = set(self.path.split("."))
-        if names & _HEADS:
-            return "head"
-        return "attention" if names & _ATTENTION else "feed-forward"
+        return part_of(self.path, self.kind)
 
     def matrix(self) -> NDArray[np.float32]:
         """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
         assert self.weight.const_value is not None
         weight = self.weight.const_value.numpy()
         return weight.T if self.transposed else weight
+
+
+def part_of(path: str, kind: Kind) -> str:
+    """The part of a transformer that a module path names."""
+    if kind == "embedding":
+        return "embedding"
+    names = set(path.split("."))
+    if names & _HEADS:
+        return "head"
+    return "attention" if names & _ATTENTION else "feed-forward"
 
 
 def joint_path(paths: Sequence[str]) -> str:

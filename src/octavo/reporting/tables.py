@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from octavo.artifact import Manifest
 from octavo.evaluation.comparison import Comparison
+from octavo.evaluation.profiling import PARTS, Profile
 from octavo.methods import LayerOutcome
 
 MIB = 2**20
@@ -35,6 +36,30 @@ def comparison_cells(comparison: Comparison) -> Cells:
             values += [f"{100 * row.quality.value:.2f}", f"{100 * row.difference:+.2f}", f"{100 * row.macro_f1:.2f}"]
         cells.append([*values, f"{100 * row.agreement:.2f}%", f"{1e5 * row.kl:.1f}", f"{row.load_seconds:.2f}"])
     return cells
+
+
+def profile_cells(profiles: Sequence[Profile]) -> Cells:
+    """Shares of the time, one row per model."""
+    cells = [["model", *PARTS, "int8 operations, 1e9/s", "of the peak here"]]
+    for found in profiles:
+        total = sum(found.seconds.values()) or 1.0
+        speed = ["", ""]
+        if found.operations is not None:
+            speed = [f"{found.operations / 1e9:.0f}", f"{100 * found.operations / found.peak:.0f} %"]
+        cells.append([found.name, *(f"{100 * found.seconds[part] / total:.1f} %" for part in PARTS), *speed])
+    return cells
+
+
+def profile_notes(profiles: Sequence[Profile]) -> list[str]:
+    """What the shares are of."""
+    peak = f"{profiles[0].peak / 1e9:.0f}e9 operations/s"
+    sampled = f"where the time goes, by ONNX Runtime's profiler on {profiles[0].rows:,} rows"
+    notes = [f"{sampled}; the peak is that of a large u8 x s8 product here: {peak}"]
+    for found in profiles:
+        total = sum(found.seconds.values()) or 1.0
+        largest = ", ".join(f"{name} {100 * spent / total:.1f} %" for name, spent in found.largest_of_the_rest.items())
+        notes.append(f"{found.name}, largest of the rest: {largest}")
+    return notes
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:

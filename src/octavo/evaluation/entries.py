@@ -1,0 +1,186 @@
+"""What a path means in a comparison: an artifact, a checkpoint, or any tool's ONNX file; and whether models compare."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from octavo.artifact import MANIFEST, check_cpu, open_artifact
+from octavo.config import require_torch
+from octavo.engines import find_engine
+from octavo.errors import InputError, OctavoWarning
+from octavo.evaluation.contest import Contender
+from octavo.hardware import this_cpu
+from octavo.inspection import find_onnx, has_onnx, inspect
+from octavo.signature import Signature, task_name
+from octavo.source import Checkpoint, read_beside, read_source
+from octavo.tasks import MODULES, find_task
+from octavo.weights import has_weights
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run."""
+
+    name: str
+    method: str
+    bytes: int
+    signature: Signature
+    tokenizer_json: str
+    contender: Contender
+
+
+def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
+    """The rows that one path makes: an artifact one for each engine, a checkpoint one."""
+    asked = model if isinstance(model, Checkpoint) else Checkpoint(model)
+    path = Path(asked.path)
+    if (path / MANIFEST).exists():
+        artifact = open_artifact(path)
+        note = check_cpu(artifact.manifest)
+        if note:
+            warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
+        made = []
+        for engine in dict.fromkeys(_named(name) for name in engines):
+            signature = artifact.manifest.signature
+            if len(asked.labels) == len(signature.labels):
+                signature = signature.model_copy(update={"labels": asked.labels})
+            elif asked.labels:
+                names = ", ".join(asked.labels)
+                raise InputError(
+                    "--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels)
+                )
+            contender = Contender(path, engine, signature.input_names, signature.task)
+            made.append(
+                Entry(
+                    path.resolve().name,
+                    artifact.manifest.recipe.method,
+                    artifact.bytes,
+                    signature,
+                    artifact.tokenizer_json,
+                    contender,
+                )
+            )
+        return made
+    if is_onnx(path):
+        return [_onnx_entry(asked, path, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
+    source = read_source(asked)
+    require_torch()
+    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, asked.tokenizer)
+    name = source.folder.resolve().name if path.exists() else str(path)
+    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender)]
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a path means an ONNX model: an artifact, a file, or a folder with one and no checkpoint's weights."""
+    return path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and has_onnx(path))
+
+
+def _named(engine: str) -> str:
+    name = "onnxruntime" if engine == "auto" else engine
+    find_engine(name)
+    return name
+
+
+def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
+    """Any tool's ONNX file, with the tokenizer and config beside it, or above it where it lies in a folder `onnx`.
+
+    Raises:
+        InputError: it is for another task, has inputs that Octavo does not make, or no tokenizer.
+    """
+    file = find_onnx(path)
+    found = inspect(file)
+    task = task_name(asked.task) if asked.task else found.task
+    if task not in MODULES:
+        raise InputError(f"a model for {task} ({found.task_reason})", where=file, allowed=", ".join(MODULES))
+    names = {port.name: port.dtype for port in found.inputs}
+    strange = [f"{name} ({dtype})" for name, dtype in names.items() if name not in INPUTS or dtype != "int64"]
+    if strange or not {"input_ids", "attention_mask"} <= names.keys():
+        raise InputError(
+            "the model has other inputs than those of an encoder",
+            where=file,
+            got=", ".join(strange or names),
+            allowed=f"{', '.join(INPUTS)} (int64)",
+        )
+    if any(weight.saturates for weight in found.weights) and found.method != "weight-only" and this_cpu().saturates:
+        warnings.warn(
+            f"{file}: its 8-bit weights can saturate on this CPU, which has no VNNI: what it answers here is not what "
+            "it answers elsewhere",
+            OctavoWarning,
+            stacklevel=4,
+        )
+    classes = found.outputs[0].shape[1]
+    signature, parts, bytes_beside = read_beside(asked, file, task, classes if isinstance(classes, int) else None)
+    signature = signature.model_copy(update={"input_names": tuple(names), "output_names": (found.outputs[0].name,)})
+    name = file.stem if file.stem != "model" else file.parent.resolve().name
+    contender = Contender(file, engine, signature.input_names, task)
+    return Entry(name, found.method, found.bytes + bytes_beside, signature, parts.json, contender)
+
+
+def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
+    """Models that are called alike, by their folders' last names, are called by their whole paths."""
+    paths: dict[str, set[Path]] = {}
+    for entry in entries:
+        paths.setdefault(entry.name, set()).add(entry.contender.path)
+    return [
+        replace(entry, name=str(entry.contender.path)) if len(paths[entry.name]) > 1 else entry for entry in entries
+    ]
+
+
+def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The labels of all models, from those that have names where others say LABEL_0, LABEL_1, ...
+
+    Raises:
+        InputError: the models do not have the same labels in the same order.
+    """
+    known = [entry for entry in entries if not all(name.startswith("LABEL_") for name in entry.signature.labels)]
+    first = (known or entries)[0]
+    for entry in entries:
+        same = entry.signature.labels == first.signature.labels
+        if not same and (entry in known or len(entry.signature.labels) != len(first.signature.labels)):
+            raise InputError(
+                "the models do not have the same labels",
+                got=f"{entry.name}: {', '.join(entry.signature.labels)}",
+                allowed=f"{first.name}: {', '.join(first.signature.labels)}",
+                then="make the artifact from the same checkpoint and --labels",
+            )
+    return first.signature.labels
+
+
+def require_classes(signature: Signature) -> None:
+    """See that a model chooses one of several labels.
+
+    Raises:
+        InputError: it has one output, or several labels at once.
+    """
+    several = signature.problem_type == "multi_label_classification"
+    if len(signature.labels) < 2 or several or signature.problem_type == "regression":
+        raise InputError(
+            "compare scores models that choose one of several labels",
+            got="several labels at once" if several else "a model with one output",
+            then="compare such models by their own score",
+        )
+
+
+def require_same_tokens(
+    entry: Entry, baseline: Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
+) -> None:
+    """See that two tokenizers make the same ids of the rows.
+
+    Raises:
+        InputError: they do not.
+    """
+    if entry.tokenizer_json == baseline.tokenizer_json:
+        return
+    module = find_task(signature.task)
+    texts = [baseline.tokenizer_json, entry.tokenizer_json]
+    first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
+    for number, (expected, found) in enumerate(zip(first, second, strict=True)):
+        if list(expected.ids) != list(found.ids):
+            raise InputError(
+                f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
+                got=f"row {number}: {rows[number][0]!r:.60}",
+            )

@@ -1,0 +1,99 @@
+"""Where the time of a model goes, and how near it comes to what this machine can do in int8."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from octavo.batching import make_batches
+from octavo.data import read_examples, sample
+from octavo.engines.onnxruntime import int8_peak, profile_nodes
+from octavo.errors import InputError
+from octavo.evaluation.comparison import DataFile
+from octavo.evaluation.entries import find_entries
+from octavo.hardware import choose_threads
+from octavo.inspection import find_onnx, inspect
+from octavo.predictor import lower_limit
+from octavo.source import Checkpoint
+from octavo.tasks import find_task
+
+ROWS = 500  # a seeded sample of so many rows is enough for shares
+PARTS = ("matrix products", "attention", "quantizing", "embeddings", "the rest")
+_OPERATORS = {
+    "matrix products": {
+        "MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+        "QLinearMatMul", "QGemm", "MatMulNBits",
+    },
+    "attention": {"Attention", "MultiHeadAttention", "QAttention", "Softmax", "QLinearSoftmax"},
+    "quantizing": {"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "ReduceMax", "ReduceMin"},
+    "embeddings": {"Gather", "EmbedLayerNormalization", "QEmbedLayerNormalization", "GatherBlockQuantized"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Seconds of a model by part, and the largest operators of the rest.
+
+    `operations` integer operations a second in its matrix products (None for a float model), `peak` those of a large
+    product on this machine, measured in the same minute. Products that quantize their input themselves
+    (DynamicQuantizeMatMul) count as products.
+    """
+
+    name: str
+    rows: int
+    seconds: dict[str, float]
+    largest_of_the_rest: dict[str, float]
+    operations: float | None
+    peak: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as JSON takes it."""
+        return asdict(self)
+
+
+def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, threads: int | None = None) -> Profile:
+    """Attribute the time of an artifact, or of any ONNX model, to its parts; on a sample of the data.
+
+    Raises:
+        InputError: it is a checkpoint, which torch runs; or what `compare` raises for it.
+    """
+    entry = find_entries(model)[0]
+    if entry.contender.engine != "onnxruntime":
+        raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
+    file = data if isinstance(data, DataFile) else DataFile(data)
+    signature = lower_limit(entry.signature, file.max_length)
+    examples = read_examples(Path(file.path), labels=signature.labels, encoding=file.encoding, columns=file.columns)
+    rows = [(one.text, one.text_pair) for one in sample(examples, min(file.limit or ROWS, ROWS), file.seed)]
+    task = find_task(signature.task)
+    batches = make_batches(
+        task.encode(task.make_tokenizer(entry.tokenizer_json, signature), rows, signature), signature
+    )
+    path = find_onnx(entry.contender.path)
+    seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+    rest: dict[str, float] = defaultdict(float)
+    for node, operator, spent in profile_nodes(path, [batch.inputs for batch in batches], choose_threads(threads)):
+        part = part_of_time(node, operator)
+        seconds[part] += spent
+        if part == "the rest":
+            rest[operator] += spent
+    # Each token passes every Linear of the encoder once; a head reads one token, or is small.
+    weights = inspect(path).weights
+    integers = [one for one in weights if not one.is_float and one.kind == "linear" and one.part != "head"]
+    tokens = sum(batch.inputs["input_ids"].size for batch in batches)
+    operations = 2.0 * tokens * sum(one.parameters for one in integers)
+    return Profile(
+        name=entry.name,
+        rows=len(rows),
+        seconds=seconds,
+        largest_of_the_rest=dict(sorted(rest.items(), key=lambda item: -item[1])[:4]),
+        operations=operations / max(seconds["matrix products"], 1e-9) if integers else None,
+        peak=int8_peak(threads),
+    )
+
+
+def part_of_time(node: str, operator: str) -> str:
+    """The part that a node's time belongs to, by what ONNX Runtime made of it and by its module."""
+    found = next((part for part, operators in _OPERATORS.items() if operator in operators), "the rest")
+    return "embeddings" if found == "the rest" and "embedding" in node.lower() else found

@@ -1,0 +1,300 @@
+"""Looks inside a checkpoint, an artifact or any ONNX file, and runs none of them.
+
+What it is for, what it stores, how it is quantized, and what int8 would still save.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from octavo.artifact import MANIFEST, PassRecord, open_artifact
+from octavo.config import task_of
+from octavo.errors import InputError
+from octavo.graph.anatomy import Weight, dtype_name, find_scheme, find_weights
+from octavo.graph.layers import Kind, part_of
+from octavo.graph.reading import read_graph
+from octavo.tasks import MODULES
+from octavo.weights import has_weights, read_tensors
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph; a dimension is a number, a name, or "?"."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    `kind` is checkpoint, artifact or onnx; `task` the Hub's name, or a guess as near as the graph tells, for the reason
+    `task_reason`; `loads_as` the task that `octavo.load` runs it as, None where it does not; `bytes` of the file or the
+    stored weights, `bytes_by_dtype` and `bytes_by_part` of what it stores; `saved_by_int8` the bytes that the float
+    weights would lose as int8 rows and channels. `method` is float, dynamic, static or weight-only; the fields of a
+    graph are empty for a checkpoint.
+    """
+
+    path: str
+    kind: Literal["checkpoint", "artifact", "onnx"]
+    task: str
+    task_reason: str
+    loads_as: str | None
+    bytes: int
+    bytes_by_dtype: dict[str, int]
+    bytes_by_part: dict[str, dict[str, int]]
+    weights: tuple[Weight, ...]
+    saved_by_int8: int
+    method: str
+    symmetric_weights: bool | None = None
+    symmetric_activations: bool | None = None
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    opset: dict[str, int] = field(default_factory=dict)
+    producer: str = ""
+    checker: str = ""
+    operators: dict[str, int] = field(default_factory=dict)
+    passes: tuple[PassRecord, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inspection as JSON takes it."""
+        return asdict(self) | {"passes": None if self.passes is None else [dict(record) for record in self.passes]}
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Look inside a checkpoint folder, an artifact, an ONNX file, or a folder that holds one.
+
+    Raises:
+        InputError: there is nothing of the kind, or it is damaged.
+    """
+    path = Path(path)
+    if (path / MANIFEST).exists():
+        artifact = open_artifact(path)
+        return _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
+    if path.is_dir() and (has_weights(path) or not has_onnx(path)):
+        return _inspect_checkpoint(path)
+    return _inspect_graph(find_onnx(path), path, "onnx", None)
+
+
+def find_onnx(path: Path) -> Path:
+    """The one ONNX file that a path means: the file itself, or the only one of a folder or of its folder `onnx`.
+
+    Raises:
+        InputError: there is none, or there are several and none is called `model.onnx` alone.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError("no such file or folder", got=path)
+        return path
+    files = _onnx_files(path)
+    if not files:
+        raise InputError("no ONNX file", where=path)
+    if len(files) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in files)
+        raise InputError("several ONNX files and no way to choose", where=path, got=names, then="name one of them")
+    return files[0]
+
+
+def has_onnx(folder: Path) -> bool:
+    """Whether a folder, or its folder `onnx`, holds an ONNX file."""
+    return bool(_onnx_files(folder))
+
+
+def _onnx_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")])
+
+
+def read_model(path: str | Path) -> ir.Model:
+    """The graph of an artifact, an ONNX file or a folder that holds one, checked as `inspect` checks it."""
+    path = Path(path)
+    return read_graph(open_artifact(path).model_file if (path / MANIFEST).exists() else find_onnx(path))
+
+
+def _inspect_graph(
+    file: Path, path: Path, kind: Literal["artifact", "onnx"], passes: tuple[PassRecord, ...] | None
+) -> Inspection:
+    model = read_graph(file)
+    weights, scheme = find_weights(model), find_scheme(model)
+    stored = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    stored += [
+        attribute.as_tensor()
+        for node in model.graph.all_nodes()
+        if node.op_type == "Constant"
+        for attribute in node.attributes.values()
+        if attribute.name == "value"
+    ]
+    by_dtype: Counter[str] = Counter()
+    for tensor in stored:
+        by_dtype[dtype_name(tensor.dtype)] += tensor.nbytes
+    by_part = _by_part(weights)
+    rest = sum(by_dtype.values()) - sum(weight.bytes for weight in weights)
+    if rest > 0:
+        by_part["the rest"] = {"biases, scales, constants": rest}
+    inputs, outputs = (tuple(_port(value) for value in values) for values in (model.graph.inputs, model.graph.outputs))
+    config = _config_beside(file)
+    vocabulary = max((weight.shape[0] for weight in weights if weight.kind == "embedding"), default=0)
+    task, reason = guess_task(inputs, outputs, config, vocabulary)
+    integers = [weight for weight in weights if not weight.is_float]
+    return Inspection(
+        path=str(path),
+        kind=kind,
+        task=task,
+        task_reason=reason,
+        loads_as=task if task in MODULES else None,
+        bytes=file.stat().st_size + _external_size(stored),
+        bytes_by_dtype=dict(by_dtype.most_common()),
+        bytes_by_part=by_part,
+        weights=weights,
+        saved_by_int8=_saved(weights),
+        method=scheme.activations or ("weight-only" if integers else "float"),
+        symmetric_weights=all(weight.symmetric for weight in integers) if integers else None,
+        symmetric_activations=scheme.symmetric_activations,
+        inputs=inputs,
+        outputs=outputs,
+        opset={domain or "ai.onnx": number for domain, number in model.opset_imports.items()},
+        producer=" ".join(part for part in (model.producer_name, model.producer_version) if part),
+        checker="valid",
+        operators=dict(Counter(_operator(node) for node in model.graph.all_nodes()).most_common()),
+        passes=passes,
+    )
+
+
+def _operator(node: ir.Node) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain not in {"", "ai.onnx"} else node.op_type
+
+
+def _port(value: ir.Value) -> Port:
+    shape = value.shape if value.shape is not None else ()
+    sizes = tuple(dim if isinstance(dim, int) else str(dim.value or "?") for dim in shape)
+    return Port(str(value.name), dtype_name(value.dtype) if value.dtype is not None else "?", sizes)
+
+
+def _external_size(tensors: list[Any]) -> int:
+    import onnx_ir as ir
+
+    files = {Path(str(tensor.path)) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    return sum(file.stat().st_size for file in files)
+
+
+def _by_part(weights: tuple[Weight, ...]) -> dict[str, dict[str, int]]:
+    parts: dict[str, dict[str, int]] = {}
+    for weight in weights:
+        kinds = parts.setdefault(weight.part, {})
+        kinds[weight.dtype] = kinds.get(weight.dtype, 0) + weight.bytes
+    return parts
+
+
+def _saved(weights: tuple[Weight, ...]) -> int:
+    return sum(max(0, weight.bytes - weight.parameters) for weight in weights if weight.is_float)
+
+
+def _config_beside(file: Path) -> Mapping[str, Any]:
+    """`config.json` of the file's folder, or of the one above where the file lies in `onnx/`."""
+    for folder in (file.parent, file.parent.parent) if file.parent.name == "onnx" else (file.parent,):
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(config, dict):
+            return config
+    return {}
+
+
+def guess_task(
+    inputs: tuple[Port, ...], outputs: tuple[Port, ...], config: Mapping[str, Any], vocabulary: int
+) -> tuple[str, str]:
+    """The task that inputs and outputs tell, and why; `vocabulary` is the number of rows of the largest embedding."""
+    names = {port.name for port in outputs}
+    ids = next((port for port in inputs if port.name == "input_ids"), None)
+    first = next((port for port in outputs if port.name == "logits"), outputs[0] if outputs else Port("", "", ()))
+    decoder = any("encoder_hidden_states" in port.name or port.name == "decoder_input_ids" for port in inputs)
+    caches = [
+        port.name for port in (*inputs, *outputs) if any(w in port.name for w in ("past_key", "present", "cache"))
+    ]
+    pooled = sorted(names & {"last_hidden_state", "sentence_embedding", "token_embeddings", "pooler_output"})
+    task, reason = "unknown", "inputs and outputs are of no task that is known"
+    if caches:
+        task, reason = ("text2text-generation" if decoder else "text-generation"), f"it has a cache: {caches[0]}"
+    elif {"start_logits", "end_logits"} <= names:
+        task, reason = "question-answering", "outputs start_logits and end_logits"
+    elif ids is not None and len(ids.shape) == 3:
+        task, reason = "multiple-choice", "input_ids has three dimensions"
+    elif pooled:
+        task, reason = "feature-extraction", f"output {pooled[0]}"
+    elif len(first.shape) == 2:
+        task, reason = "text-classification", f"output {first.name} is [batch, {first.shape[1]}]"
+    elif len(first.shape) == 3:
+        last = first.shape[2]
+        size = config.get("vocab_size") or vocabulary
+        described = f"output {first.name} is [batch, length, {last}]"
+        if isinstance(last, int) and last >= size:
+            task, told = _language_model(config, decoder=decoder)
+            reason = f"{described}, the vocabulary; {told}"
+        elif first.name != "logits" and last == config.get("hidden_size", config.get("dim")):
+            task, reason = "feature-extraction", f"{described}, the hidden size"
+        else:
+            task, reason = "token-classification", described
+    return task, reason
+
+
+def _language_model(config: Mapping[str, Any], *, decoder: bool) -> tuple[str, str]:
+    """Which kind of language model it is, which a graph without a cache does not tell."""
+    endings = {
+        "ForMaskedLM": "fill-mask",
+        "ForPreTraining": "fill-mask",
+        "ForCausalLM": "text-generation",
+        "LMHeadModel": "text-generation",
+        "ForConditionalGeneration": "text2text-generation",
+    }
+    if decoder:
+        return "text2text-generation", "it has a decoder's inputs"
+    names = [name for name in config.get("architectures") or () if isinstance(name, str)]
+    found = [(task, f"config.json: {name}") for name in names for end, task in endings.items() if name.endswith(end)]
+    return found[0] if found else ("language model", "no config.json says of which kind")
+
+
+def _inspect_checkpoint(folder: Path) -> Inspection:
+    if not folder.is_dir():
+        raise InputError("no such file or folder", got=folder)
+    config = _config_beside(folder / "config.json")
+    if not config:
+        raise InputError("neither a checkpoint, nor an artifact, nor an ONNX model", where=folder)
+    tensors = read_tensors(folder)
+    task = task_of(config, folder)
+    by_dtype: Counter[str] = Counter()
+    weights = []
+    for name, tensor in tensors.items():
+        by_dtype[tensor.dtype] += tensor.bytes
+        path, _, last = name.rpartition(".")
+        if last == "weight" and len(tensor.shape) >= 2:
+            kind: Kind = "embedding" if re.search(r"embed\w*$|wte$|wpe$|shared$", path) else "linear"
+            part = part_of(path, kind)
+            weights.append(Weight(path, kind, part, tensor.dtype, tensor.shape, tensor.parameters, tensor.bytes))
+    by_part = _by_part(tuple(weights))
+    rest = sum(by_dtype.values()) - sum(weight.bytes for weight in weights)
+    if rest > 0:
+        by_part["the rest"] = {"biases, scales, constants": rest}
+    return Inspection(
+        path=str(folder),
+        kind="checkpoint",
+        task=task,
+        task_reason=f"config.json: {', '.join(config.get('architectures') or ())}",
+        loads_as=task if task in MODULES else None,
+        bytes=sum(by_dtype.values()),
+        bytes_by_dtype=dict(by_dtype.most_common()),
+        bytes_by_part=by_part,
+        weights=tuple(weights),
+        saved_by_int8=_saved(tuple(weights)),
+        method="float",
+    )
