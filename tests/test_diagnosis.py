@@ -34,7 +34,9 @@ def test_what_is_chosen_and_expected_follows_the_instructions(monkeypatch):
 
 def test_known_bad_versions_are_told_with_a_cure():
     assert find_problems({"onnxruntime": "1.32.0", "torch": "2.13.0+cpu", "transformers": "5.23.0"}) == []
-    old = find_problems({"onnxruntime": "1.22.1", "torch": "2.13.0+cu130", "optimum-onnx": "0.1.0"})
+    old = find_problems(
+        {"onnxruntime": "1.22.1", "torch": "2.13.0", "optimum-onnx": "0.1.0", "nvidia-cuda-runtime": "13"}
+    )
     assert len(old) == 3
     assert "pip install 'onnxruntime>=1.23'" in old[0]
     assert "pip uninstall optimum-onnx" in old[1]

@@ -66,7 +66,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError("config.json is not JSON", where=path, got=error) from None
     if not isinstance(config, dict):
         raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
@@ -91,21 +91,27 @@ def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The class names that a config lists."""
+    stored = config.get("architectures")
+    return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
+
+
 def task_of(config: Mapping[str, Any], folder: Path) -> str:
     """The task that `architectures` in a config tells.
 
     Raises:
         CheckpointError: they tell none.
     """
-    architectures = [name for name in config.get("architectures") or [] if isinstance(name, str)]
-    for name in architectures:
+    names = architectures(config)
+    for name in names:
         for ending, task in ARCHITECTURES.items():
             if name.endswith(ending):
                 return task
     raise CheckpointError(
         "config.json does not tell the task",
         where=folder,
-        got=f"architectures: {', '.join(architectures) or 'none'}",
+        got=f"architectures: {', '.join(names) or 'none'}",
         then="name it with --task",
     )
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from octavo.artifact import MANIFEST, PassRecord, open_artifact
-from octavo.config import task_of
-from octavo.errors import InputError
+from octavo.config import architectures, read_config, task_of
+from octavo.errors import CheckpointError, InputError
 from octavo.graph.anatomy import Weight, dtype_name, find_scheme, find_weights
 from octavo.graph.layers import Kind, part_of
 from octavo.graph.reading import read_graph
@@ -88,10 +88,10 @@ def inspect(path: str | Path) -> Inspection:
 
 
 def find_onnx(path: Path) -> Path:
-    """The one ONNX file that a path means: the file itself, or the only one of a folder or of its folder `onnx`.
+    """The one ONNX file that a path means: the file itself, or the only one of a folder and its folder `onnx`.
 
     Raises:
-        InputError: there is none, or there are several and none is called `model.onnx` alone.
+        InputError: there is none, or there are several.
     """
     if not path.is_dir():
         if not path.exists():
@@ -121,18 +121,36 @@ def read_model(path: str | Path) -> ir.Model:
     return read_graph(open_artifact(path).model_file if (path / MANIFEST).exists() else find_onnx(path))
 
 
+def main_output(outputs: tuple[Port, ...]) -> Port:
+    """The output that a session returns: `logits`, or the first."""
+    return next((port for port in outputs if port.name == "logits"), outputs[0] if outputs else Port("", "", ()))
+
+
 def _inspect_graph(
     file: Path, path: Path, kind: Literal["artifact", "onnx"], passes: tuple[PassRecord, ...] | None
 ) -> Inspection:
     model = read_graph(file)
+    try:
+        return _report(model, file, path, kind, passes)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # a file may hold any operator, used anyhow
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError("this ONNX model is not used as its operators are meant", where=file, got=got) from None
+
+
+def _report(
+    model: ir.Model,
+    file: Path,
+    path: Path,
+    kind: Literal["artifact", "onnx"],
+    passes: tuple[PassRecord, ...] | None,
+) -> Inspection:
     weights, scheme = find_weights(model), find_scheme(model)
-    stored = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    graphs = [model.graph, *model.graph.subgraphs()]
+    stored = [value.const_value for graph in graphs for value in graph.initializers.values() if value.const_value]
     stored += [
-        attribute.as_tensor()
+        node.attributes["value"].as_tensor()
         for node in model.graph.all_nodes()
-        if node.op_type == "Constant"
-        for attribute in node.attributes.values()
-        if attribute.name == "value"
+        if node.op_type == "Constant" and not node.domain and "value" in node.attributes
     ]
     by_dtype: Counter[str] = Counter()
     for tensor in stored:
@@ -217,10 +235,10 @@ def guess_task(
     """The task that inputs and outputs tell, and why; `vocabulary` is the number of rows of the largest embedding."""
     names = {port.name for port in outputs}
     ids = next((port for port in inputs if port.name == "input_ids"), None)
-    first = next((port for port in outputs if port.name == "logits"), outputs[0] if outputs else Port("", "", ()))
+    first = main_output(outputs)
     decoder = any("encoder_hidden_states" in port.name or port.name == "decoder_input_ids" for port in inputs)
     caches = [
-        port.name for port in (*inputs, *outputs) if any(w in port.name for w in ("past_key", "present", "cache"))
+        port.name for port in (*inputs, *outputs) if re.search(r"(^|[_./])(past|present|cache)([_./]|$)", port.name)
     ]
     pooled = sorted(names & {"last_hidden_state", "sentence_embedding", "token_embeddings", "pooler_output"})
     task, reason = "unknown", "inputs and outputs are of no task that is known"
@@ -236,7 +254,8 @@ def guess_task(
         task, reason = "text-classification", f"output {first.name} is [batch, {first.shape[1]}]"
     elif len(first.shape) == 3:
         last = first.shape[2]
-        size = config.get("vocab_size") or vocabulary
+        stated = config.get("vocab_size")
+        size = stated if isinstance(stated, int) else vocabulary
         described = f"output {first.name} is [batch, length, {last}]"
         if isinstance(last, int) and last >= size:
             task, told = _language_model(config, decoder=decoder)
@@ -259,7 +278,7 @@ def _language_model(config: Mapping[str, Any], *, decoder: bool) -> tuple[str, s
     }
     if decoder:
         return "text2text-generation", "it has a decoder's inputs"
-    names = [name for name in config.get("architectures") or () if isinstance(name, str)]
+    names = architectures(config)
     found = [(task, f"config.json: {name}") for name in names for end, task in endings.items() if name.endswith(end)]
     return found[0] if found else ("language model", "no config.json says of which kind")
 
@@ -267,11 +286,14 @@ def _language_model(config: Mapping[str, Any], *, decoder: bool) -> tuple[str, s
 def _inspect_checkpoint(folder: Path) -> Inspection:
     if not folder.is_dir():
         raise InputError("no such file or folder", got=folder)
-    config = _config_beside(folder / "config.json")
-    if not config:
+    if not (folder / "config.json").exists():
         raise InputError("neither a checkpoint, nor an artifact, nor an ONNX model", where=folder)
-    tensors = read_tensors(folder)
-    task = task_of(config, folder)
+    config, tensors = read_config(folder), read_tensors(folder)
+    named = architectures(config)
+    try:
+        task = task_of(config, folder)
+    except CheckpointError:
+        task = "unknown"
     by_dtype: Counter[str] = Counter()
     weights = []
     for name, tensor in tensors.items():
@@ -289,12 +311,12 @@ def _inspect_checkpoint(folder: Path) -> Inspection:
         path=str(folder),
         kind="checkpoint",
         task=task,
-        task_reason=f"config.json: {', '.join(config.get('architectures') or ())}",
+        task_reason=f"config.json: {', '.join(named) or 'no architectures'}",
         loads_as=task if task in MODULES else None,
         bytes=sum(by_dtype.values()),
         bytes_by_dtype=dict(by_dtype.most_common()),
         bytes_by_part=by_part,
         weights=tuple(weights),
         saved_by_int8=_saved(tuple(weights)),
-        method="float",
+        method="float" if all(weight.is_float for weight in weights) else "weight-only",
     )

@@ -174,6 +174,7 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
 
     Raises:
         CheckpointError: no tokenizer, or labels that do not fit.
+        MissingExtraError: transformers is not installed.
     """
     require_torch()
     folders = [file.parent, *([file.parent.parent] if file.parent.name == "onnx" else [])]

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from octavo.errors import CheckpointError, MissingExtraError
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8"}
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8",
+    "I64": "int64", "I32": "int32", "F8_E4M3": "float8_e4m3", "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
 _NAMES = ("model.safetensors", "pytorch_model.bin")
 _QUANTIZED_KEY = "_packed_params"
 
@@ -39,7 +42,7 @@ class StoredTensor(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What they take; the name of a type ends with its bits (float8_e4m3 and the like have 8)."""
+        """What they take; the first number in the name of a type is its bits."""
         bits = re.search(r"\d+", self.dtype)
         return self.parameters * int(bits[0]) // 8 if bits else self.parameters
 
@@ -114,14 +117,17 @@ def _safetensors_header(file: Path) -> dict[str, StoredTensor]:
                 raise ValueError(f"a header of {length} bytes in a file of {size}")  # noqa: TRY301 - told below
             header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
-            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            found, end = {}, 0
+            for name, entry in header.items():
+                dtype, (first, last) = entry["dtype"], entry["data_offsets"]
+                tensor = StoredTensor(_DTYPES.get(dtype, dtype.lower()), tuple(int(size) for size in entry["shape"]))
+                if dtype in _DTYPES and tensor.bytes != last - first:
+                    raise ValueError(f"{name} is {dtype} {entry['shape']} in {last - first} bytes")  # noqa: TRY301
+                found[name], end = tensor, max(end, last)
             if 8 + length + end > size:
                 raise ValueError(f"{size} bytes of {8 + length + end}")  # noqa: TRY301
-            return {
-                name: StoredTensor(_DTYPES.get(entry["dtype"], entry["dtype"].lower()), tuple(entry["shape"]))
-                for name, entry in header.items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return found  # noqa: TRY300
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError("the weights are damaged", where=file, got=error, then="fetch them again") from None
 
 

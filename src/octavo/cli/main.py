@@ -92,7 +92,7 @@ def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:
 
 @app.command()
 def compare(
-    baseline: Annotated[str, typer.Argument(help="A checkpoint (runs in torch) or an artifact.")],
+    baseline: Annotated[str, typer.Argument(help="A checkpoint (runs in torch), an artifact or an ONNX file.")],
     candidates: Annotated[list[str] | None, typer.Argument(help="What is compared with it.")] = None,
     data: Annotated[Path | None, typer.Option(help="Examples: .tsv, .csv, .jsonl or .json.")] = None,
     engine: Annotated[list[str] | None, typer.Option(help="For artifacts; one row for each.")] = None,

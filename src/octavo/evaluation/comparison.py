@@ -120,7 +120,7 @@ def compare(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare artifacts and checkpoints on a file of examples.
+    """Compare artifacts, checkpoints and other tools' ONNX files on a file of examples.
 
     Args:
         baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.

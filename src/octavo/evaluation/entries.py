@@ -13,7 +13,7 @@ from octavo.engines import find_engine
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender
 from octavo.hardware import this_cpu
-from octavo.inspection import find_onnx, has_onnx, inspect
+from octavo.inspection import find_onnx, has_onnx, inspect, main_output
 from octavo.signature import Signature, task_name
 from octavo.source import Checkpoint, read_beside, read_source
 from octavo.tasks import MODULES, find_task
@@ -90,6 +90,7 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
 
     Raises:
         InputError: it is for another task, has inputs that Octavo does not make, or no tokenizer.
+        MissingExtraError: transformers, which reads tokenizer and config, is not installed.
     """
     file = find_onnx(path)
     found = inspect(file)
@@ -112,10 +113,15 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
             OctavoWarning,
             stacklevel=4,
         )
-    classes = found.outputs[0].shape[1]
+    output = main_output(found.outputs)
+    if len(output.shape) != 2:
+        shape = f"{output.name} [{', '.join(map(str, output.shape))}]"
+        raise InputError("the output has no row of classes", where=file, got=shape, allowed="logits [batch, classes]")
+    classes = output.shape[1]
     signature, parts, bytes_beside = read_beside(asked, file, task, classes if isinstance(classes, int) else None)
-    signature = signature.model_copy(update={"input_names": tuple(names), "output_names": (found.outputs[0].name,)})
-    name = file.stem if file.stem != "model" else file.parent.resolve().name
+    signature = signature.model_copy(update={"input_names": tuple(names), "output_names": (output.name,)})
+    folder = file.resolve().parent
+    name = file.stem if file.stem != "model" else (folder.parent if folder.name == "onnx" else folder).name
     contender = Contender(file, engine, signature.input_names, task)
     return Entry(name, found.method, found.bytes + bytes_beside, signature, parts.json, contender)
 

@@ -21,11 +21,11 @@ from octavo.tasks import find_task
 
 ROWS = 500  # a seeded sample of so many rows is enough for shares
 PARTS = ("matrix products", "attention", "quantizing", "embeddings", "the rest")
+_INTEGER = {
+    "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "MatMulNBits",
+}  # fmt: skip
 _OPERATORS = {
-    "matrix products": {
-        "MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
-        "QLinearMatMul", "QGemm", "MatMulNBits",
-    },
+    "matrix products": {"MatMul", "Gemm", "FusedMatMul", "FusedGemm", *_INTEGER},
     "attention": {"Attention", "MultiHeadAttention", "QAttention", "Softmax", "QLinearSoftmax"},
     "quantizing": {"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "ReduceMax", "ReduceMin"},
     "embeddings": {"Gather", "EmbedLayerNormalization", "QEmbedLayerNormalization", "GatherBlockQuantized"},
@@ -36,8 +36,8 @@ _OPERATORS = {
 class Profile:
     """Seconds of a model by part, and the largest operators of the rest.
 
-    `operations` integer operations a second in its matrix products (None for a float model), `peak` those of a large
-    product on this machine, measured in the same minute. Products that quantize their input themselves
+    `operations` a second in its integer matrix products (None for a float model), `peak` those of a large product
+    on this machine, measured in the same minute. Products that quantize their input themselves
     (DynamicQuantizeMatMul) count as products.
     """
 
@@ -64,7 +64,7 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
         raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
-    examples = read_examples(Path(file.path), labels=signature.labels, encoding=file.encoding, columns=file.columns)
+    examples = read_examples(Path(file.path), encoding=file.encoding, columns=file.columns)
     rows = [(one.text, one.text_pair) for one in sample(examples, min(file.limit or ROWS, ROWS), file.seed)]
     task = find_task(signature.task)
     batches = make_batches(
@@ -73,22 +73,24 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     path = find_onnx(entry.contender.path)
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     rest: dict[str, float] = defaultdict(float)
+    integer_seconds = 0.0
     for node, operator, spent in profile_nodes(path, [batch.inputs for batch in batches], choose_threads(threads)):
         part = part_of_time(node, operator)
         seconds[part] += spent
+        integer_seconds += spent if operator in _INTEGER else 0.0
         if part == "the rest":
             rest[operator] += spent
-    # Each token passes every Linear of the encoder once; a head reads one token, or is small.
+    # Each token passes every Linear of the encoder, as often as the graph reads it; a head reads one, or is small.
     weights = inspect(path).weights
     integers = [one for one in weights if not one.is_float and one.kind == "linear" and one.part != "head"]
     tokens = sum(batch.inputs["input_ids"].size for batch in batches)
-    operations = 2.0 * tokens * sum(one.parameters for one in integers)
+    operations = 2.0 * tokens * sum(one.parameters * one.uses for one in integers)
     return Profile(
         name=entry.name,
         rows=len(rows),
         seconds=seconds,
         largest_of_the_rest=dict(sorted(rest.items(), key=lambda item: -item[1])[:4]),
-        operations=operations / max(seconds["matrix products"], 1e-9) if integers else None,
+        operations=operations / integer_seconds if operations and integer_seconds else None,
         peak=int8_peak(threads),
     )
 

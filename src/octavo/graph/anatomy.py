@@ -7,7 +7,7 @@ as other tools write it: QDQ, integer operators, ONNX Runtime's own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -26,11 +26,13 @@ _LOOKUPS = {"Gather", "GatherBlockQuantized", "EmbedLayerNormalization", "QEmbed
 # operator -> the zero point of its weight
 _ZERO_POINTS = {
     "MatMulInteger": 3, "QLinearMatMul": 5, "MatMulIntegerToFloat": 5, "DynamicQuantizeMatMul": 3, "QGemm": 5,
-    "ConvInteger": 3, "QLinearConv": 5, "DequantizeLinear": 2, "QAttention": 7,
+    "ConvInteger": 3, "QLinearConv": 5, "DequantizeLinear": 2, "QAttention": 7, "MatMulNBits": 3,
+    "GatherBlockQuantized": 3, "DynamicQuantizeLSTM": 9,
 }  # fmt: skip
 _HAND_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity", "Reshape"}
 _DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
-_STATIC = {"QLinearMatMul", "QLinearConv", "QLinearAdd", "QGemm", "QAttention", "QLinearSoftmax"}
+_STATIC = {"QLinearMatMul": 2, "QLinearConv": 2, "QLinearAdd": 2, "QGemm": 2, "QAttention": 6}  # -> zero point of x
+_DOMAINS = {"", "ai.onnx", "com.microsoft"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Weight:
 
     `dtype` as stored; `parameters` how many numbers it stands for; `symmetric` is None for float; `saturates`: it is
     multiplied, and has signed 8-bit numbers beyond 64, so that on x86 without VNNI its products can saturate (see
-    `octavo.hardware`).
+    `octavo.hardware`); `uses`: how many nodes read it.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Weight:
     bytes: int
     symmetric: bool | None = None
     saturates: bool = False
+    uses: int = 1
 
     @property
     def is_float(self) -> bool:
@@ -73,18 +76,21 @@ def dtype_name(dtype: ir.DataType) -> str:
 
 def find_weights(model: ir.Model) -> tuple[Weight, ...]:
     """Every weight, once each, in the order in which the graph first reads them."""
-    found: dict[str, Weight] = {}
+    found: dict[ir.Value, Weight] = {}
     for node in model.graph.all_nodes():
-        if node.op_type == "Attention" and node.domain != "com.microsoft":
-            continue  # ONNX's own has no weights
+        if node.domain not in _DOMAINS or (node.op_type == "Attention" and node.domain != "com.microsoft"):
+            continue  # ONNX's own Attention has no weights
         for index in _WEIGHTS.get(node.op_type, ()):
             value = node.inputs[index] if index < len(node.inputs) else None
             stored, symmetric = _stored(node, value)
-            if stored is None or str(stored.name) in found:
+            if stored is None:
+                continue
+            if stored in found:
+                found[stored] = replace(found[stored], uses=found[stored].uses + 1)
                 continue
             weight = _weight(node, stored, symmetric=symmetric)
             if weight is not None:
-                found[str(stored.name)] = weight
+                found[stored] = weight
     return tuple(found.values())
 
 
@@ -109,7 +115,8 @@ def _is_middle(node: ir.Node, index: int | None) -> bool:
     if tensor is None or isinstance(tensor, ir.ExternalTensor):
         return False
     numbers = np.asarray(tensor.numpy())
-    return bool(np.all(numbers == (128 if numbers.dtype == np.uint8 else 0)))
+    packed = 0x88 if node.op_type in {"MatMulNBits", "GatherBlockQuantized"} else 128  # two 4-bit numbers of 8, or one
+    return bool(np.all(numbers == (packed if numbers.dtype == np.uint8 else 0)))
 
 
 def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | None:
@@ -124,10 +131,11 @@ def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | Non
         dtype = f"int{bits}"
         numbers = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
     kind: Kind = "embedding" if node.op_type in _LOOKUPS else "linear"
-    for reader, _ in node.outputs[0].uses() if kind == "embedding" else ():
+    for reader, _ in node.outputs[0].uses() if kind == "embedding" and node.outputs else ():
         symmetric = symmetric and _is_middle(reader, 2 if reader.op_type == "DequantizeLinear" else None)
     path = module_path(node, stored)
-    part = part_of(path, kind) if "." in path else _part_by_shape(node, kind, shape)
+    named = part_of(path, kind)
+    part = named if "." in path or named == "head" else _part_by_shape(node, kind, shape)
     floating = tensor.dtype.is_floating_point() and tensor.dtype.bitwidth > 8
     signed = tensor.numpy() if kind == "linear" and tensor.dtype == ir.DataType.INT8 else np.zeros(1, np.int8)
     saturates = bool(signed.max(initial=0) > 64 or signed.min(initial=0) < -64)
@@ -183,8 +191,8 @@ def find_scheme(model: ir.Model) -> Scheme:
         if node.op_type in _DYNAMIC:
             dynamic = True
         elif node.op_type in _STATIC:
-            middles.append(False)
-        elif node.op_type == "QuantizeLinear" and not _is_constant(node.inputs[0]):
+            middles.append(_is_middle(node, _STATIC[node.op_type]))
+        elif node.op_type == "QuantizeLinear" and len(node.inputs) > 1 and not _is_constant(node.inputs[0]):
             if _is_constant(node.inputs[1]):
                 middles.append(len(node.inputs) > 2 and _is_middle(node, 2))
             else:

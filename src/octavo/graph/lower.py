@@ -94,7 +94,8 @@ def lower_row_linear(
         flat = add("Reshape", [x, _constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
         largest = add("ReduceMax", [flat, _constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
         scale = add("Max", [add("Mul", [largest, span], "span"), floor], "row_scale")
-        rows_of = f"rows[{x.shape[0]},{x.shape[1]}]" if x.shape is not None and len(x.shape) == 3 else node.name
+        known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
+        rows_of = f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else node.name
         zero_points = _known(model, f"{rows_of}_zero_points")
         if zero_points is None:
             zero_points = add("Expand", [zero, add("Shape", [scale], "count")], "zero_points")

@@ -141,7 +141,11 @@ def attend_without_transposes(model: ir.Model) -> int:
         if joined is None or None in split:
             continue
         rows, heads = zip(*(pair for pair in split if pair is not None), strict=True)
-        if heads[1] != heads[2]:
+        query, value = rows[0].shape, rows[2].shape
+        assert query is not None
+        assert value is not None
+        same = joined.shape is not None and joined.shape[2] == value[2] and not _differ(joined.shape, query)
+        if heads[0] != heads[1] or heads[1] != heads[2] or not same:
             continue
         settings = {
             name: value for name, value in node.attributes.items() if name not in {"q_num_heads", "kv_num_heads"}
@@ -170,33 +174,39 @@ def attend_without_transposes(model: ir.Model) -> int:
 def _split_heads(value: ir.Value | None) -> tuple[ir.Value, int] | None:
     """What is split into heads, [batch, length, heads x width], and the number of heads; None where nothing is."""
     transposed = value.producer() if value is not None else None
-    if transposed is None or transposed.op_type != "Transpose":
+    source = transposed.inputs[0] if transposed is not None and _swaps(transposed) else None
+    reshaped = source.producer() if source is not None else None
+    rows = reshaped.inputs[0] if reshaped is not None and reshaped.op_type == "Reshape" else None
+    if source is None or source.shape is None or rows is None or rows.shape is None:
         return None
-    if list(transposed.attributes.get_ints("perm", ())) != [0, 2, 1, 3]:
+    if len(rows.shape) != 3 or len(source.shape) != 4 or _differ(rows.shape, source.shape):
         return None
-    reshaped = transposed.inputs[0].producer() if transposed.inputs[0] is not None else None
-    if reshaped is None or reshaped.op_type != "Reshape" or reshaped.inputs[0] is None:
-        return None
-    rows, split = reshaped.inputs[0], reshaped.outputs[0].shape
-    if rows.shape is None or split is None or len(rows.shape) != 3 or len(split) != 4:
-        return None
-    heads, width = split[2], split[3]
+    heads, width = source.shape[2], source.shape[3]
     if not isinstance(heads, int) or not isinstance(width, int) or rows.shape[2] != heads * width:
         return None
     return rows, heads
 
 
+def _swaps(node: ir.Node) -> bool:
+    """Whether the node is the Transpose that swaps length and heads."""
+    return node.op_type == "Transpose" and list(node.attributes.get_ints("perm", ())) == [0, 2, 1, 3]
+
+
+def _differ(one: ir.Shape, other: ir.Shape) -> bool:
+    """Whether two shapes are known to differ in batch or length."""
+    pairs = [(str(a), str(b)) for a, b in zip(one[:2], other[:2], strict=True)]
+    return any("None" not in pair and pair[0] != pair[1] for pair in pairs)
+
+
 def _join_heads(value: ir.Value) -> ir.Value | None:
     """The value that joins the heads of an Attention's output again, [batch, length, heads x width], else None."""
-    for operator in ("Transpose", "Reshape"):
+    for fits in (_swaps, lambda node: node.op_type == "Reshape"):
         readers = [node for node, _ in value.uses()]
-        if value.is_graph_output() or len(readers) != 1 or readers[0].op_type != operator:
-            return None
-        if operator == "Transpose" and list(readers[0].attributes.get_ints("perm", ())) != [0, 2, 1, 3]:
+        if value.is_graph_output() or len(readers) != 1 or not fits(readers[0]):
             return None
         value = readers[0].outputs[0]
-    joined = value.shape
-    return value if joined is not None and len(joined) == 3 and isinstance(joined[2], int) else None
+    known = value.shape is not None and len(value.shape) == 3 and isinstance(value.shape[2], int)
+    return value if known and not value.is_graph_output() else None
 
 
 def sum_before_layer_norm(model: ir.Model) -> int:
@@ -255,7 +265,8 @@ def _site(path: str, product: ir.Node) -> _Site:
     readers = [reader for reader, _ in product.outputs[0].uses()]
     if len(readers) == 1 and readers[0].op_type == "Add" and not product.outputs[0].is_graph_output():
         for value in readers[0].inputs:
-            if value is not None and value.const_value is not None and len(value.const_value.shape) == 1:
+            width = product.inputs[1].shape[1] if product.inputs[1] is not None and product.inputs[1].shape else None
+            if value is not None and value.const_value is not None and value.const_value.shape.numpy() == (width,):
                 return _Site(path, product, readers[0], value)
     return _Site(path, product, product, None)
 

@@ -1,6 +1,6 @@
 """Reads any ONNX file, whoever wrote it, and trusts nothing in it: what it declares is held against what is there.
 
-Nothing is computed and no tensor is made of what a file declares; external data is looked at by its size only.
+Nothing is computed, and no array is larger than the bytes that are there; external data is mapped from its file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
 from octavo.errors import InputError
 
@@ -36,12 +37,16 @@ def read_graph(path: Path) -> ir.Model:
         raise InputError("this is not a readable ONNX model", where=path, got=_first_line(error)) from None
     if not proto.ir_version or not proto.graph.node:
         raise InputError("this is not an ONNX model", where=path, got="no graph with nodes in it")
-    for tensor in _tensors(proto.graph):
-        _check_tensor(tensor, path)
     try:
+        for node_list in (proto.graph, *proto.functions):
+            for tensor in _tensors(node_list):
+                _check_tensor(tensor, path)
         onnx.checker.check_model(str(path))
         model = ir.from_proto(proto)
+        InlinePass()(model)  # local functions are part of the graph
         ir.external_data.set_base_dir(model.graph, path.parent)
+    except InputError:
+        raise
     except Exception as error:  # the checker, onnx_ir and protobuf have their own exceptions for what does not fit
         raise InputError("this ONNX model is not valid", where=path, got=_first_line(error)) from None
     return model
@@ -51,17 +56,16 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 
-def _tensors(graph: Any, depth: int = 0) -> Iterator[Any]:
-    """Every stored tensor of a graph, in nodes' attributes and graphs inside graphs too."""
-    yield from graph.initializer
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every stored tensor of a graph or function, in nodes' attributes and graphs inside graphs too."""
+    yield from getattr(graph, "initializer", ())
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                if depth < 20:
-                    yield from _tensors(inner, depth + 1)
+                yield from _tensors(inner)
 
 
 def _check_tensor(tensor: Any, path: Path) -> None:
@@ -86,7 +90,7 @@ def _check_tensor(tensor: Any, path: Path) -> None:
         found = len(tensor.raw_data)
     else:
         values = len(getattr(tensor, _DATA_FIELDS.get(kind, "int32_data")))
-        packed = 2 if bits == 4 else 1  # two 4-bit numbers in one int32
+        packed = 8 // bits if bits < 8 else 1  # two 4-bit numbers in one int32
         found = expected if values == -(-numbers // packed) * (2 if kind.startswith("COMPLEX") else 1) else values
     if found != expected:
         raise InputError(
@@ -110,4 +114,4 @@ def _external_bytes(stored: dict[str, str], path: Path, name: str) -> int:
         wanted = int(length) if length else size - offset
     except ValueError:
         raise InputError("the place of external data is no number", where=path, got=f"{name!r}") from None
-    return wanted if 0 <= offset <= size - wanted else size - offset
+    return wanted if offset >= 0 and offset + wanted <= size else max(0, size - max(0, offset))
