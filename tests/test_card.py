@@ -55,9 +55,9 @@ def test_what_it_tells(fields, tmp_path):
     ):
         assert told in text
     assert [line for line in card.splitlines() if line.startswith("- ")] == [
-        "- 1 layers int8: one scale per row",
+        "- 1 layer int8: one scale per row",
         "- 2 layers int8: one scale per output channel",
-        "- 1 layers float32: kept by the rule 'classifier'",
+        "- 1 layer float32: kept by the rule 'classifier'",
     ]
 
 
@@ -114,7 +114,7 @@ def test_the_card_of_the_demo_tells_what_its_manifest_tells(demo_int8):
     card = (demo_int8 / CARD).read_text(encoding="utf-8")
     assert front_matter(card) == ["library_name: octavo", "license: cc-by-sa-4.0", "tags: [onnx, dynamic, cpu]"]
     assert f"# korean-nli, dynamic, for {manifest.target}\n" in card
-    counts = [int(count) for count in re.findall(r"^- (\d+) layers (?:int8|float32): ", card, re.MULTILINE)]
+    counts = [int(count) for count in re.findall(r"^- (\d+) layers? (?:int8|float32): ", card, re.MULTILINE)]
     assert sum(counts) == len(manifest.layers)
     assert ("No integer product" in card) != manifest.exact_u8s8
 

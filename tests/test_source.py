@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 
 import octavo
 from octavo.build import _plain_name, quantize
+from octavo.config import _max_length
 from octavo.errors import CheckpointError, InputError
 from octavo.signature import SYNONYMS, TASKS
-from octavo.source import Checkpoint, _max_length, load_model, read_source
+from octavo.source import Checkpoint, load_model, read_source
 
 LABELS = ("entailment", "contradiction", "neutral")
 NAMES = ("함의", "모순", "중립")

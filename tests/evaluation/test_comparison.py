@@ -443,7 +443,7 @@ class TestHandedOn:
             assert set(batch.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
 
     def test_a_note_about_the_cpu_becomes_a_warning(self, contest, demo_int8, monkeypatch):
-        monkeypatch.setattr("octavo.evaluation.comparison.check_cpu", lambda manifest: "slow here")
+        monkeypatch.setattr("octavo.evaluation.entries.check_cpu", lambda manifest: "slow here")
         with pytest.warns(OctavoWarning, match=r"int8: slow here"):
             compare(demo_int8, data=DataFile(PAIRS, limit=2))
 
