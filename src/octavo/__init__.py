@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from octavo.artifact import Artifact, open_artifact, verify
     from octavo.build import quantize
-    from octavo.data import Example, read_examples
+    from octavo.data import DataFile, Example, read_examples
     from octavo.diagnosis import Diagnosis, doctor
     from octavo.errors import (
         ArtifactError,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         OctavoWarning,
         RecipeError,
     )
-    from octavo.evaluation.comparison import Comparison, DataFile, compare
+    from octavo.evaluation.comparison import Comparison, compare
     from octavo.inspection import Inspection, inspect
     from octavo.predictor import Predictor, load, predict
     from octavo.recipe import LayerRule, Recipe
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "octavo.artifact": ("Artifact", "open_artifact", "verify"),
     "octavo.build": ("quantize",),
-    "octavo.data": ("Example", "read_examples"),
+    "octavo.data": ("DataFile", "Example", "read_examples"),
     "octavo.diagnosis": ("Diagnosis", "doctor"),
     "octavo.errors": (
         "ArtifactError",
@@ -48,7 +48,7 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
-    "octavo.evaluation.comparison": ("Comparison", "DataFile", "compare"),
+    "octavo.evaluation.comparison": ("Comparison", "compare"),
     "octavo.inspection": ("Inspection", "inspect"),
     "octavo.predictor": ("Predictor", "load", "predict"),
     "octavo.recipe": ("LayerRule", "Recipe"),

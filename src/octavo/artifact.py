@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from octavo.errors import ArtifactError, HardwareError
 from octavo.hardware import TARGETS, this_cpu
-from octavo.methods import LayerOutcome
+from octavo.methods import LayerOutcome, Overflow
 from octavo.recipe import Recipe
 from octavo.signature import Signature
 from octavo.tokenizer import SIDE_FILES
@@ -83,6 +83,15 @@ class ExportRecord(_Record):
     differences: dict[str, float]
 
 
+class CalibrationRecord(_Record):
+    """The examples that ranges were learnt from: how many, a hash of all of them, and one of each."""
+
+    rows: int
+    tokens: int
+    sha256: str
+    examples: tuple[str, ...]
+
+
 class SelfTest(_Record):
     """Inputs, name -> [rows][length], and what the model answered to them where it was made, [rows][outputs]."""
 
@@ -103,6 +112,8 @@ class Manifest(_Record):
     export: ExportRecord
     passes: tuple[PassRecord, ...]
     layers: tuple[LayerOutcome, ...]
+    calibration: CalibrationRecord | None = None
+    overflow: Overflow | None = None
     host: HostRecord
     self_test: SelfTest
     files: dict[str, FileRecord]

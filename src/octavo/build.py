@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
+from octavo.calibration import read_calibration
 from octavo.card import write_card
 from octavo.config import require_torch
+from octavo.data import DataFile
 from octavo.engines import Session
-from octavo.errors import ExportError, OctavoError, OctavoWarning
-from octavo.hardware import choose_threads, find_target, this_cpu
-from octavo.methods import find_method
+from octavo.errors import ExportError, OctavoError, OctavoWarning, RecipeError
+from octavo.hardware import find_target, this_cpu
+from octavo.methods import Given, find_method
 from octavo.progress import Progress, Silent
 from octavo.recipe import Recipe, kept_as, recipe_from
-from octavo.signature import Signature
+from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
@@ -29,16 +31,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
-LIGHT = 1 << 16  # bytes of an initializer that is copied with the graph
 PASS_TOLERANCE = 1e-5  # of the largest output
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
 
-def quantize(
+def quantize(  # noqa: PLR0913 - each is one thing to say
     checkpoint: str | Path | Checkpoint,
     output: str | Path,
     *,
-    recipe: Recipe | str | Path = "dynamic",
+    recipe: Recipe | str | Path | None = None,
+    calibration: str | Path | DataFile | None = None,
     target: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
@@ -48,7 +50,9 @@ def quantize(
     Args:
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
         output: the folder to write. An interrupted write leaves nothing there.
-        recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`).
+        recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default `static`
+            where there are examples to calibrate on and `dynamic` where there are none.
+        calibration: a file of examples that the method `static` learns ranges from; labels are not read.
         target: the CPU to make it for; `auto` is this one, `any` is safe on all.
         force: replace an artifact that is there.
         progress: hears of every step.
@@ -58,7 +62,7 @@ def quantize(
     """
     say, output = progress or Silent(), Path(output).resolve()
     check_free(output, force=force)
-    chosen, cpu = _as_recipe(recipe), find_target(target)
+    chosen, cpu = _as_recipe(recipe, calibrated=calibration is not None), find_target(target)
     say.start("reading the checkpoint")
     source = read_source(checkpoint)
     find_task(source.signature.task)
@@ -71,10 +75,15 @@ def quantize(
             OctavoWarning,
             stacklevel=2,
         )
+    examples = None
+    if calibration is not None:
+        file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
+        examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
     model = load_model(source)
     graph, exported, passes = _export_checked(model, source.signature, chosen, say)
     say.start(f"method {chosen.method}")
-    applied = find_method(chosen.method)(graph, chosen, cpu)
+    given = Given(cpu, examples.batches if examples else (), say)
+    applied = find_method(chosen.method)(graph, chosen, given)
     say.start("writing the artifact")
     with writing(output, force=force) as aside:
         _save_graph(applied.model, aside / "model.onnx")
@@ -99,6 +108,8 @@ def quantize(
             "export": exported,
             "passes": passes,
             "layers": [asdict(layer) for layer in applied.layers],
+            "calibration": examples.record if examples else None,
+            "overflow": applied.overflow,
             "self_test": _self_test(aside / "model.onnx", source.signature, model.config.vocab_size),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
@@ -106,12 +117,25 @@ def quantize(
     return open_artifact(output)
 
 
-def _as_recipe(recipe: Recipe | str | Path) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return recipe
-    if str(recipe).endswith(".toml"):
-        return Recipe.from_toml(Path(recipe))
-    return recipe_from({"method": str(recipe)})
+def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
+    """The recipe that was asked for, where it and the examples fit each other.
+
+    Raises:
+        RecipeError: examples for a method that learns nothing from them, or a method that needs some and has none.
+    """
+    if recipe is None:
+        recipe = "static" if calibrated else "dynamic"
+    if not isinstance(recipe, Recipe):
+        toml = str(recipe).endswith(".toml")
+        recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
+    if calibrated and recipe.method != "static":
+        raise RecipeError("this method does not calibrate", got=recipe.method, then="leave the examples out, or static")
+    if recipe.method == "static" and not calibrated:
+        raise RecipeError(
+            "static int8 learns ranges from examples, and none were given",
+            then="give some 300 sentences of your own with --calibrate FILE, or take the method dynamic",
+        )
+    return recipe
 
 
 def _export_checked(
@@ -203,21 +227,10 @@ def _shape(rows: int, length: int) -> str:
 
 
 def _open_graph(graph: ir.Model) -> Session:
-    """A session over the graph and its arrays as they are in memory: a file of them would take ten times as long."""
-    import onnx_ir as ir
+    from octavo.engines.onnxruntime import open_graph
 
-    from octavo.engines.onnxruntime import OnnxRuntimeSession
-
-    light, weights = graph.clone(deep_copy=False), {}
-    for name, value in light.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is not None and tensor.nbytes > LIGHT:
-            weights[name] = np.ascontiguousarray(tensor.numpy())
-            value.const_value = ir.ExternalTensor(
-                "memory", 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
-            )
     try:
-        return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(None), weights)
+        return open_graph(graph)
     except OctavoError as error:
         raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
 

@@ -23,7 +23,7 @@ from octavo.artifact import MANIFEST, check_cpu, open_artifact
 from octavo.batching import Encoded, make_batches
 from octavo.engines import Session, find_engine
 from octavo.errors import DataError, InputError, OctavoWarning
-from octavo.signature import Signature
+from octavo.signature import Signature, lower_limit
 from octavo.tasks import Task, find_task
 
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
@@ -160,19 +160,6 @@ def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: i
 
     session = TorchSession(load_model(source), threads)
     return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
-
-
-def lower_limit(signature: Signature, max_length: int | None) -> Signature:
-    """The signature with a lower limit.
-
-    Raises:
-        InputError: the limit is above the model's.
-    """
-    if max_length is None:
-        return signature
-    if not 1 <= max_length <= signature.max_length:
-        raise InputError("max_length can only be lowered", got=max_length, allowed=f"1 to {signature.max_length}")
-    return signature.model_copy(update={"max_length": max_length})
 
 
 def predict(

@@ -15,16 +15,16 @@ import fnmatch
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 
-Method = Literal["float", "dynamic"]
+Method = Literal["float", "dynamic", "static"]
 METHODS: tuple[str, ...] = get_args(Method)
-RESERVED = ("static", "weight-only", "qat")  # names that are taken, for methods that do not exist yet
+RESERVED = ("weight-only", "qat")  # names that are taken, for methods that do not exist yet
 
 
 class LayerRule(BaseModel):
@@ -41,6 +41,10 @@ class Recipe(BaseModel):
     `granularity` says how much of an activation shares one scale when it is quantized: `"tensor"`, all of it.
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes` first, `merge_qkv` is one more of them, off by default.
+
+    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
+    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.quant.smooth`), a number
+    for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +53,10 @@ class Recipe(BaseModel):
     opset: Literal[20, 21, 22, 23] | None = None
     optimize: bool = True
     merge_qkv: bool = False
+    observer: Literal["minmax", "percentile", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
+    bias_correction: bool = True
     layers: tuple[LayerRule, ...] = ()
 
     def to_toml(self) -> str:

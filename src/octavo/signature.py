@@ -60,3 +60,16 @@ def task_name(name: str) -> str:
     if name not in TASKS:
         raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASKS, *SYNONYMS)))
     return name
+
+
+def lower_limit(signature: Signature, max_length: int | None) -> Signature:
+    """The signature with a lower limit.
+
+    Raises:
+        InputError: the limit is above the model's.
+    """
+    if max_length is None:
+        return signature
+    if not 1 <= max_length <= signature.max_length:
+        raise InputError("max_length can only be lowered", got=max_length, allowed=f"1 to {signature.max_length}")
+    return signature.model_copy(update={"max_length": max_length})

@@ -111,7 +111,7 @@ def compare(
 ) -> None:
     """Compare models on your data: size, speed, accuracy, agreement."""
     from octavo.cli.display import Steps, print_cells
-    from octavo.evaluation.comparison import DataFile
+    from octavo.data import DataFile
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import is_onnx
     from octavo.evaluation.profiling import profile as run_profile

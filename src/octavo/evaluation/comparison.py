@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.batching import make_batches
-from octavo.data import Example, better_assignment, read_examples, sample
+from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoWarning
 from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
@@ -25,9 +25,9 @@ from octavo.evaluation.entries import (
     with_distinct_names,
 )
 from octavo.hardware import choose_threads, this_cpu
-from octavo.predictor import UNKNOWN_SHARE, lower_limit, unknown_warning
+from octavo.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
-from octavo.signature import Signature
+from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import find_task
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
@@ -95,22 +95,6 @@ class Comparison:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """Examples, and how they are read.
-
-    `encoding` and `columns` as in `octavo.data.read_examples`; `limit` takes a sample of that many rows, seeded by
-    `seed`; `max_length` cuts inputs at fewer tokens than the model allows.
-    """
-
-    path: str | Path
-    encoding: str = "utf-8"
-    columns: Mapping[str, str] | None = None
-    limit: int | None = None
-    max_length: int | None = None
-    seed: int = 0
-
-
 def compare(
     baseline: str | Path | Checkpoint,
     candidates: Sequence[str | Path | Checkpoint] = (),
@@ -144,8 +128,7 @@ def compare(
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
         require_classes(entry.signature)
-    examples = read_examples(Path(file.path), labels=names, encoding=file.encoding, columns=file.columns)
-    examples = sample(examples, file.limit, file.seed)
+    examples = file.read(names)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from octavo.batching import make_batches
-from octavo.data import read_examples, sample
+from octavo.data import DataFile
 from octavo.engines.onnxruntime import int8_peak, profile_nodes
 from octavo.errors import InputError
-from octavo.evaluation.comparison import DataFile
 from octavo.evaluation.entries import find_entries
 from octavo.hardware import choose_threads
 from octavo.inspection import find_onnx, inspect
-from octavo.predictor import lower_limit
+from octavo.signature import lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import find_task
 
@@ -64,9 +63,8 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
         raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
-    examples = read_examples(Path(file.path), encoding=file.encoding, columns=file.columns)
-    rows = [(one.text, one.text_pair) for one in sample(examples, min(file.limit or ROWS, ROWS), file.seed)]
     task = find_task(signature.task)
+    rows = task.rows(replace(file, limit=min(file.limit or ROWS, ROWS)).read())
     batches = make_batches(
         task.encode(task.make_tokenizer(entry.tokenizer_json, signature), rows, signature), signature
     )

@@ -90,6 +90,42 @@ def find_layers(model: ir.Model) -> tuple[Layer, ...]:
     return tuple(found.values())
 
 
+def find_bias(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """Where the bias of a Linear's call site stands: the node that adds it, and the number of its input.
+
+    The third input of a Gemm, or one side of the Add that alone reads a product. None where there is none.
+    """
+    if node.op_type == "Gemm":
+        return (node, 2) if len(node.inputs) > 2 and _is_vector(node.inputs[2]) else None
+    readers = node.outputs[0].consumers()
+    if len(readers) != 1 or readers[0].op_type != "Add" or node.outputs[0].is_graph_output():
+        return None
+    weight = node.inputs[1]
+    outputs = weight.shape[1] if weight is not None and weight.shape is not None else None
+    for position, value in enumerate(readers[0].inputs):
+        tensor = value.const_value if value is not None else None
+        if tensor is not None and tensor.shape.numpy() == (outputs,):
+            return readers[0], position
+    return None
+
+
+def _is_vector(value: ir.Value | None) -> TypeGuard[ir.Value]:
+    return value is not None and value.const_value is not None and len(value.const_value.shape) == 1
+
+
+def constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """An initializer of that name; a call site that comes second finds the one of the first."""
+    known = model.graph.initializers.get(name)
+    if known is not None and known.const_value is not None and np.array_equal(known.const_value.numpy(), array):
+        return known
+    while name in model.graph.initializers:
+        name += "_"
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
+    value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype  # type: ignore[union-attr]
+    model.graph.register_initializer(value)
+    return value
+
+
 def _as_layer(node: ir.Node) -> Layer | None:
     """The node as a layer with one call site, or None where it is none."""
     path, read = str(node.name).rpartition("/")[0], node.attributes

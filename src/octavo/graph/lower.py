@@ -6,13 +6,12 @@ fuses the nodes of a dynamic Linear (DynamicQuantizeLinear, MatMulInteger, Cast,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from octavo.graph.layers import Layer
+from octavo.graph.layers import Layer, constant
 from octavo.quant.affine import Quantized
 
 ROW_ZERO_POINT = 32  # 32 of 255 codes for what an activation function lets through below zero (-0.17 for Gelu)
@@ -23,8 +22,8 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
 
     `table.codes` int8 [rows, width], `table.scale` float32 [rows, 1].
     """
-    codes = _constant(model, f"{layer.path}.weight_int8", table.codes)
-    scales = _constant(model, f"{layer.path}.weight_scale", table.scale)
+    codes = constant(model, f"{layer.path}.weight_int8", table.codes)
+    scales = constant(model, f"{layer.path}.weight_scale", table.scale)
     for node in layer.nodes:
         ids = node.inputs[1]
         rows = _node("Gather", [codes, ids], f"{node.name}_rows", axis=0)
@@ -40,8 +39,8 @@ def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> No
     `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that
     read the same value (query, key and value).
     """
-    codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
-    scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
     for node in layer.nodes:
         x = node.inputs[0]
         assert x is not None
@@ -57,6 +56,46 @@ def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> No
             scaled = _node("Mul", product, f"{node.name}_product")
             _replace(model, node, [*nodes, scaled], ("Add", [scaled.outputs[0], bias]))
     _drop_if_unread(model, layer.weight)
+
+
+def lower_static_linear(
+    model: ir.Model, layer: Layer, weight: Quantized, ranges: Mapping[str, tuple[np.float32, np.uint8]]
+) -> None:
+    """Quantize the input with a scale and zero point that are known; in place.
+
+    `ranges`: the name of each value that the layer reads -> scale and zero point of its uint8 codes. `weight.codes`
+    int8 [in, out], `weight.scale` float32 [1, out]. QuantizeLinear and DequantizeLinear in front of the input, which
+    all readers of a value share, DequantizeLinear in front of the weight: engines fuse them with the MatMul between.
+    """
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    zeros = constant(model, f"{layer.path}.weight_zero_point", np.zeros(weight.codes.shape[1], np.int8))
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        rounded = _round_once(model, x, *ranges[str(x.name)])
+        real = _node("DequantizeLinear", [codes, scale, zeros], f"{node.name}_weight", axis=1)
+        operands = [rounded, real.outputs[0]]
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if bias is None:
+            _replace(model, node, [real], ("MatMul", operands))
+        else:
+            product = _node("MatMul", operands, f"{node.name}_product")
+            _replace(model, node, [real, product], ("Add", [product.outputs[0], bias]))
+    _drop_if_unread(model, layer.weight)
+
+
+def _round_once(model: ir.Model, x: ir.Value, scale: np.float32, zero_point: np.uint8) -> ir.Value:
+    """`x` through its codes and back, written where that is not done yet."""
+    for node in x.consumers():
+        if node.op_type == "QuantizeLinear":
+            return node.outputs[0].consumers()[0].outputs[0]
+    step = constant(model, f"{x.name}_scale", np.array(scale, np.float32))
+    zero = constant(model, f"{x.name}_zero_point", np.array(zero_point, np.uint8))
+    codes = _node("QuantizeLinear", [x, step, zero], f"{x.name}_codes")
+    real = _node("DequantizeLinear", [codes.outputs[0], step, zero], f"{x.name}_rounded")
+    _insert_behind(model, x, [codes, real])
+    return real.outputs[0]
 
 
 def lower_row_linear(
@@ -75,12 +114,12 @@ def lower_row_linear(
     knows no scale per row, and what it returns has to be multiplied: by S s_w (S the largest s, s_w the weight's
     scales), which ONNX Runtime does while it multiplies, then by s / S for each token.
     """
-    codes = _constant(model, f"{layer.path}.weight_int8", weight.codes)
-    weight_scale = _constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    weight_scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
     width, outputs = weight.codes.shape
-    span = _constant(model, "row_span", np.array(1 / (255 - ROW_ZERO_POINT), np.float32))
-    floor = _constant(model, f"{layer.path}.lowest_scale", np.array(max(-lowest / ROW_ZERO_POINT, 1e-9), np.float32))
-    zero = _constant(model, "row_zero_point", np.array(ROW_ZERO_POINT, np.uint8))
+    span = constant(model, "row_span", np.array(1 / (255 - ROW_ZERO_POINT), np.float32))
+    floor = constant(model, f"{layer.path}.lowest_scale", np.array(max(-lowest / ROW_ZERO_POINT, 1e-9), np.float32))
+    zero = constant(model, "row_zero_point", np.array(ROW_ZERO_POINT, np.uint8))
     for node in layer.nodes:
         x = node.inputs[0]
         assert x is not None
@@ -91,8 +130,8 @@ def lower_row_linear(
             nodes.append(made)  # noqa: B023
             return made.outputs[0]
 
-        flat = add("Reshape", [x, _constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
-        largest = add("ReduceMax", [flat, _constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
+        flat = add("Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
+        largest = add("ReduceMax", [flat, constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
         scale = add("Max", [add("Mul", [largest, span], "span"), floor], "row_scale")
         known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
         rows_of = f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else node.name
@@ -103,7 +142,7 @@ def lower_row_linear(
         quantized = add("QuantizeLinear", [flat, scale, zero_points], "codes", axis=0)
         largest_scale = add("ReduceMax", [scale], "largest_scale", keepdims=0)
         relative = add("Div", [scale, largest_scale], "relative")
-        column = add("Reshape", [relative, _constant(model, "column", np.array([-1, 1], np.int64))], "column")
+        column = add("Reshape", [relative, constant(model, "column", np.array([-1, 1], np.int64))], "column")
         integer = add("MatMulInteger", [quantized, codes, zero], "integer")
         real = add("Cast", [integer], "cast", to=ir.DataType.FLOAT)
         product = add("Mul", [real, add("Mul", [largest_scale, weight_scale], "scale")], "product")
@@ -111,7 +150,7 @@ def lower_row_linear(
         shape = _known(model, f"{rows_of}_shape_{outputs}")
         if shape is None:
             leading = add("Shape", [x], "leading", end=-1)
-            last = _constant(model, f"width_{outputs}", np.array([outputs], np.int64))
+            last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
             shape = add("Concat", [leading, last], "shape", axis=0)
             shape.name = f"{rows_of}_shape_{outputs}"
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
@@ -129,12 +168,17 @@ def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:
     node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}_quantized")
     for value, suffix in zip(node.outputs, ("codes", "scale", "zero_point"), strict=True):
         value.name = f"{x.name}_quantized_{suffix}"
-    producer = x.producer()  # right behind it, for layers that run before the one that asks first
-    if producer is not None:
-        model.graph.insert_after(producer, node)
-    else:
-        model.graph.insert_before(model.graph[0], node)
+    _insert_behind(model, x, [node])
     return node
+
+
+def _insert_behind(model: ir.Model, x: ir.Value, nodes: Sequence[ir.Node]) -> None:
+    """Put nodes right behind what makes `x`, for layers that run before the one that asks first."""
+    producer = x.producer()
+    if producer is not None:
+        model.graph.insert_after(producer, nodes)
+    else:
+        model.graph.insert_before(model.graph[0], nodes)
 
 
 def _known(model: ir.Model, name: str) -> ir.Value | None:
@@ -158,19 +202,6 @@ def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[st
     ir.convenience.replace_all_uses_with(output, final.outputs[0], replace_graph_outputs=True)
     model.graph.remove(old, safe=True)
     final.outputs[0].name = name
-
-
-def _constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
-    """An initializer of that name; a call site that comes second finds the one of the first."""
-    known = model.graph.initializers.get(name)
-    if known is not None and known.const_value is not None and np.array_equal(known.const_value.numpy(), array):
-        return known
-    while name in model.graph.initializers:
-        name += "_"
-    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
-    value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype  # type: ignore[union-attr]
-    model.graph.register_initializer(value)
-    return value
 
 
 def _drop_if_unread(model: ir.Model, value: ir.Value) -> None:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
-from octavo.graph.layers import find_layers, joint_path
+from octavo.graph.layers import constant, find_bias, find_layers, joint_path
 
 
 @dataclass(frozen=True)
@@ -262,23 +262,21 @@ class _Site(NamedTuple):
 
 
 def _site(path: str, product: ir.Node) -> _Site:
-    readers = [reader for reader, _ in product.outputs[0].uses()]
-    if len(readers) == 1 and readers[0].op_type == "Add" and not product.outputs[0].is_graph_output():
-        for value in readers[0].inputs:
-            width = product.inputs[1].shape[1] if product.inputs[1] is not None and product.inputs[1].shape else None
-            if value is not None and value.const_value is not None and value.const_value.shape.numpy() == (width,):
-                return _Site(path, product, readers[0], value)
-    return _Site(path, product, product, None)
+    found = find_bias(product)
+    if found is None:
+        return _Site(path, product, product, None)
+    added, position = found
+    return _Site(path, product, added, added.inputs[position])
 
 
 def _merge(model: ir.Model, sites: list[_Site]) -> None:
     graph, path = model.graph, joint_path([site.path for site in sites])
     weights = [_numbers(site.product.inputs[1]) for site in sites]
-    joint = _constant(graph, f"{path}.weight", np.concatenate(weights, axis=1))
-    widths = _constant(graph, f"{path}.widths", np.array([weight.shape[1] for weight in weights], np.int64))
+    joint = constant(model, f"{path}.weight", np.concatenate(weights, axis=1))
+    widths = constant(model, f"{path}.widths", np.array([weight.shape[1] for weight in weights], np.int64))
     nodes = [ir.node("MatMul", [sites[0].product.inputs[0], joint], name=f"{path}/MatMul")]
     if sites[0].bias is not None:
-        bias = _constant(graph, f"{path}.bias", np.concatenate([_numbers(site.bias) for site in sites]))
+        bias = constant(model, f"{path}.bias", np.concatenate([_numbers(site.bias) for site in sites]))
         nodes.append(ir.node("Add", [nodes[0].outputs[0], bias], name=f"{path}/Add"))
     for node in nodes:
         node.outputs[0].name, node.outputs[0].type = node.name, sites[0].last.outputs[0].type
@@ -293,13 +291,6 @@ def _merge(model: ir.Model, sites: list[_Site]) -> None:
         for value in constants:
             if value is not None and not value.uses():
                 graph.initializers.pop(str(value.name))
-
-
-def _constant(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    value.shape, value.dtype = ir.Shape(array.shape), ir.DataType.from_numpy(array.dtype)
-    graph.register_initializer(value)
-    return value
 
 
 def _numbers(value: ir.Value | None) -> NDArray[np.generic]:

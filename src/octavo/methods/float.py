@@ -5,13 +5,13 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer, find_layers
-from octavo.hardware import Target
-from octavo.methods import Applied, LayerOutcome
+from octavo.graph.layers import find_layers
+from octavo.methods import Applied, Given
+from octavo.methods.outcomes import float_outcome
 from octavo.recipe import Recipe, kept_as
 
 
-def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:  # noqa: ARG001 - as all methods
+def leave_float(model: ir.Model, recipe: Recipe, given: Given) -> Applied:  # noqa: ARG001 - as all methods
     """Account for the layers and change nothing.
 
     Raises:
@@ -22,9 +22,3 @@ def leave_float(model: ir.Model, recipe: Recipe, target: Target) -> Applied:  # 
         if rule.keep != "float":
             raise RecipeError("the method float keeps every layer float", got=f"{rule.match}: {rule.keep}")
     return Applied(model, tuple(float_outcome(layer, "the method is float") for layer in layers))
-
-
-def float_outcome(layer: Layer, reason: str) -> LayerOutcome:
-    """The outcome of a layer that stays as it is."""
-    size = layer.parameters
-    return LayerOutcome(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)

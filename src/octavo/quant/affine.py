@@ -63,11 +63,16 @@ def dynamic_range(x: FloatArray) -> tuple[np.float32, np.uint8]:
 
     A tensor of zeros has scale 0 in the standard's formula, where runtimes disagree; here it has scale 1.
     """
-    low, high = min(np.float32(0), x.min()), max(np.float32(0), x.max())
-    scale = np.float32((high - low) / np.float32(255))
-    if scale == 0:
+    return affine_range(float(x.min()), float(x.max()))
+
+
+def affine_range(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of uint8 codes that span `low` to `high`, widened to hold zero: padding stays exact."""
+    low32, high32 = np.float32(min(0.0, low)), np.float32(max(0.0, high))
+    scale = np.float32((high32 - low32) / np.float32(255))
+    if scale < np.finfo(np.float32).tiny:
         return np.float32(1), np.uint8(0)
-    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+    return scale, np.uint8(np.clip(np.rint(-low32 / scale), 0, 255))
 
 
 def quantize_asymmetric(x: FloatArray, scale: np.float32, zero_point: np.uint8) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from octavo.batching import Encoded
+    from octavo.data import Example
     from octavo.signature import Signature
 
 MODULES = {"text-classification": "octavo.tasks.text_classification"}
@@ -21,6 +22,9 @@ MODULES = {"text-classification": "octavo.tasks.text_classification"}
 
 class Task(Protocol):
     """What the module of a task offers."""
+
+    def rows(self, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
+        """What the model reads of each example; one example may be several rows."""
 
     def parse_row(self, row: Any) -> tuple[str, str | None]:
         """What a user gave for one row, as texts."""

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from octavo.batching import Encoded
+from octavo.data import Example
 from octavo.errors import DataError, InputError
 from octavo.signature import Signature
 
 Row = tuple[str, str | None]
+
+
+def rows(examples: Sequence[Example]) -> list[Row]:
+    """One row for each example: its text, or its pair."""
+    return [(example.text, example.text_pair) for example in examples]
 
 
 def parse_row(row: Any) -> Row:

@@ -1,0 +1,56 @@
+"""The user's examples as a method calibrates on them: read, encoded, batched, and remembered by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from octavo.artifact import CalibrationRecord
+from octavo.batching import make_batches
+from octavo.data import DataFile, Example
+from octavo.errors import OctavoWarning
+from octavo.methods import Inputs
+from octavo.signature import Signature
+from octavo.tasks import find_task
+
+ENOUGH = 300  # examples: more change the ranges, and the answers, very little
+FEW = 100
+TOKEN_BUDGET = 1024  # of a batch: what the layers read is held for one batch at a time
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Examples as inputs of the model, and what the artifact remembers of them."""
+
+    batches: tuple[Inputs, ...]
+    record: CalibrationRecord
+
+
+def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) -> Calibration:
+    """Read at most `file.limit` examples (`ENOUGH` where that is None), labels left out, and encode them.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+    """
+    examples = replace(file, limit=file.limit or ENOUGH).read()
+    if len(examples) < FEW:
+        warnings.warn(
+            f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
+            f"{ENOUGH} would do",
+            OctavoWarning,
+            stacklevel=3,
+        )
+    task = find_task(signature.task)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples), signature)
+    batches = tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
+    hashes = example_hashes(examples)
+    digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    tokens = sum(len(row.ids) for row in encoded)
+    return Calibration(batches, CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes))
+
+
+def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to know a row again."""
+    return tuple(hashlib.sha256(f"{one.text}\0{one.text_pair or ''}".encode()).hexdigest()[:16] for one in examples)

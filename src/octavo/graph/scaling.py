@@ -1,0 +1,154 @@
+"""Divides what layers read by a factor per channel and multiplies their weights by it: the function stays the same.
+
+    x W = (x / s) (s W)
+
+The division goes into the layer that makes x where that is exact (`find_maker`), and is a Mul of its own elsewhere.
+What factor is a good one is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.graph.layers import Layer, constant, find_bias
+from octavo.quant.affine import FloatArray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Linears that have to be scaled together: they read the same values, or one weight at several places.
+
+    `inputs` are the values that they read, [..., in].
+    """
+
+    layers: tuple[Layer, ...]
+    inputs: tuple[ir.Value, ...]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Where the channels of a value are made: constants [..., channels], which can be divided in their last axis."""
+
+    constants: tuple[ir.Value, ...]
+
+
+def find_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
+    """The Linears among the layers, in groups, in the order of the graph."""
+    groups: list[tuple[list[Layer], dict[str, ir.Value]]] = []
+    for layer in layers:
+        if layer.kind != "linear":
+            continue
+        inputs = {str(node.inputs[0].name): node.inputs[0] for node in layer.nodes if node.inputs[0] is not None}
+        joined: tuple[list[Layer], dict[str, ir.Value]] = ([layer], inputs)
+        apart = []
+        for members, values in groups:
+            if values.keys() & inputs.keys() or any(member.weight is layer.weight for member in members):
+                joined = ([*members, *joined[0]], values | joined[1])
+            else:
+                apart.append((members, values))
+        groups = [*apart, joined]
+    return tuple(Group(tuple(members), tuple(values.values())) for members, values in groups)
+
+
+def find_maker(group: Group) -> Maker | None:
+    """The constants to divide, where nothing but the group reads what they make; None where a Mul is needed.
+
+    Two places are exact. The output of an attention, [batch, length, heads x width]: it is a weighted sum of the rows
+    of its value, so a factor per channel can go into the value projection. And a LayerNormalization that only the group
+    reads (its scale and bias); in BERT it also feeds the residual sum, and is none.
+    """
+    if len(group.inputs) != 1:
+        return None
+    value = group.inputs[0]
+    ours = {id(node) for layer in group.layers for node in layer.nodes}
+    producer = value.producer()
+    if producer is None or value.is_graph_output() or any(id(node) not in ours for node in value.consumers()):
+        return None
+    if producer.op_type == "LayerNormalization":
+        return _if_read_once(list(producer.inputs[1:]))
+    if producer.op_type != "Attention" or "q_num_heads" not in producer.attributes:
+        return None  # with heads apart, [batch, heads, length, width], the channels are split over two axes
+    heads = producer.attributes.get_int("q_num_heads"), producer.attributes.get_int("kv_num_heads")
+    if heads[0] != heads[1] or len(producer.inputs) < 3 or producer.inputs[2] is None:
+        return None
+    return _projection(producer.inputs[2])
+
+
+def _projection(value: ir.Value) -> Maker | None:
+    """The weight and bias of the Linear whose output is `value`, and is read once."""
+    node = value.producer()
+    if node is None or len(value.consumers()) != 1 or value.is_graph_output():
+        return None
+    bias: list[ir.Value | None] = []
+    if node.op_type == "Add":
+        bias = [side for side in node.inputs if side is not None and side.const_value is not None]
+        product = next((side.producer() for side in node.inputs if side is not None and side.producer()), None)
+        if len(bias) != 1 or product is None or len(product.outputs[0].consumers()) != 1:
+            return None
+        node = product
+    if node.op_type != "MatMul" or node.inputs[1] is None or node.inputs[1].const_value is None:
+        return None
+    return _if_read_once([node.inputs[1], *bias])
+
+
+def _if_read_once(constants: Sequence[ir.Value | None]) -> Maker | None:
+    found = tuple(value for value in constants if value is not None)
+    once = all(value.const_value is not None and len(value.uses()) == 1 for value in found)
+    return Maker(found) if once else None
+
+
+def scale_group(model: ir.Model, group: Group, factor: FloatArray) -> bool:
+    """Divide the group's inputs by `factor` [in] and multiply its weights by it; in place.
+
+    Returns whether the division cost nothing. The layers and groups that were found before are out of date.
+    """
+    for weight, transposed in {layer.weight: layer.transposed for layer in group.layers}.items():
+        assert weight.const_value is not None
+        rows = factor if transposed else factor[:, None]
+        _set(weight, weight.const_value.numpy() * rows)
+    maker = find_maker(group)
+    if maker is not None:
+        for value in maker.constants:
+            assert value.const_value is not None
+            _set(value, value.const_value.numpy() / factor)
+        return True
+    ours = {id(node) for layer in group.layers for node in layer.nodes}
+    for value in group.inputs:
+        inverse = constant(model, f"{group.layers[0].path}.smoothing", (1 / factor).astype(np.float32))
+        divide = ir.node("Mul", [value, inverse], name=f"{value.name}_smoothed")
+        divide.outputs[0].name, divide.outputs[0].shape = divide.name, value.shape
+        divide.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        first = next(node for node in model.graph if id(node) in ours and node.inputs[0] is value)
+        model.graph.insert_before(first, divide)
+        for node in value.consumers():
+            if id(node) in ours and node.inputs[0] is value:
+                node.replace_input_with(0, divide.outputs[0])
+    return False
+
+
+def correct_bias(model: ir.Model, layer: Layer, correction: FloatArray) -> bool:
+    """Add to the layer's bias [out], where it has one at every call site; in place. Returns whether it had."""
+    found = [find_bias(node) for node in layer.nodes]
+    sites = [site for site in found if site is not None]
+    if len(sites) != len(found):
+        return False
+    for node, position in sites:
+        old = node.inputs[position]
+        assert old is not None
+        assert old.const_value is not None
+        new = constant(model, f"{layer.path}.bias_corrected", old.const_value.numpy() + correction)
+        node.replace_input_with(position, new)
+        if not old.uses():
+            model.graph.initializers.pop(str(old.name))
+    return True
+
+
+def _set(value: ir.Value, array: NDArray[np.floating[Any]]) -> None:
+    """Give a constant other numbers; the tensor that it had, which other graphs may hold, is left as it is."""
+    value.const_value = ir.tensor(np.ascontiguousarray(array, np.float32), name=value.name)

@@ -1,0 +1,84 @@
+"""What methods that quantize have in common: which layers stay float and why, int8 rows, the record of a layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from octavo.errors import RecipeError
+from octavo.graph.layers import Layer
+from octavo.graph.lower import lower_embedding
+from octavo.hardware import Target
+from octavo.methods import LayerOutcome
+from octavo.quant.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
+from octavo.recipe import LayerRule
+
+FEW_ROWS = 8
+
+
+def weight_levels(target: Target) -> int:
+    """The largest weight code: within 7 bits where products of 8-bit ones could saturate."""
+    return INT7_LEVELS if target.saturates else INT8_LEVELS
+
+
+def reason_for_float(layer: Layer, rule: LayerRule | None) -> str | None:
+    """Why a layer stays float; None where it is to become int8.
+
+    A table of a few rows stays float unless a rule asks for it. Every token reads one of the two rows of BERT's token
+    types, so their rounding errors do not average out as those of words do: 2 KiB of int8 were half of the whole loss
+    on film reviews.
+    """
+    if rule is not None and rule.keep == "float":
+        return f"kept by the rule {rule.match!r}"
+    if not np.isfinite(layer.matrix()).all():
+        return "its weight has values that are not finite"
+    if layer.kind == "embedding" and len(layer.matrix()) <= FEW_ROWS and rule is None:
+        return "so few rows that int8 shifts all tokens alike and saves nothing"
+    return None
+
+
+def lower_rows(model: ir.Model, layer: Layer) -> LayerOutcome:
+    """Make an embedding table int8, one scale per row; in place."""
+    table = quantize_symmetric(layer.matrix(), axis=1)
+    lower_embedding(model, layer, table)
+    return int8_outcome(layer, table, "one scale per row", INT8_LEVELS)
+
+
+def float_outcome(layer: Layer, reason: str) -> LayerOutcome:
+    """The outcome of a layer that stays as it is."""
+    size = layer.parameters
+    return LayerOutcome(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)
+
+
+def int8_outcome(
+    layer: Layer,
+    weight: Quantized,
+    reason: str,
+    levels: int,
+    activation: str | None = None,
+    smoothing: float | None = None,
+) -> LayerOutcome:
+    """The outcome of a layer whose weight was quantized; the weight that the layer has now is the reference."""
+    return LayerOutcome(
+        path=layer.path,
+        kind=layer.kind,
+        part=layer.part,
+        dtype="int8",
+        reason=reason,
+        parameters=layer.parameters,
+        bytes=weight.codes.nbytes + weight.scale.nbytes,
+        weight_bits=8 if levels > INT7_LEVELS else 7,
+        activation=activation,
+        smoothing=smoothing,
+        error_db=round(error_db(layer.matrix(), weight.dequantize()), 2),
+    )
+
+
+def require_int8(outcomes: list[LayerOutcome]) -> None:
+    """See that something was quantized.
+
+    Raises:
+        RecipeError: nothing was.
+    """
+    if not any(outcome.dtype == "int8" for outcome in outcomes):
+        raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")

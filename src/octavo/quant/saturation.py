@@ -1,0 +1,51 @@
+"""What an x86 CPU without VNNI makes of u8 x s8 products, in numpy: how often a model's own numbers would overflow.
+
+`vpmaddubsw` multiplies unsigned with signed bytes and adds neighbouring pairs in 16 bits, saturating (Intel's Software
+Developer's Manual, volume 2, PMADDUBSW); only then the sums are widened to 32 bits:
+
+    pair = clip(u_0 s_0 + u_1 s_1, -32768, 32767)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOW, HIGH = -32768, 32767
+
+
+def saturating_product(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
+    """The product of codes [n, in] and [in, out] with pairs added in 16 bits, and how many of the pairs saturated.
+
+    Rows 2k and 2k + 1 of the weight are a pair, as ONNX Runtime's and oneDNN's kernels pack them; an odd last one is
+    paired with a zero. The number of pairs is n x ceil(in / 2) x out.
+    """
+    total = np.zeros((len(x), weight.shape[1]), np.int32)
+    saturated = 0
+    for left, right in zip(_pairs(x.T.astype(np.int32)), _pairs(weight.astype(np.int32)), strict=True):
+        pair = left[0][:, None] * right[0] + left[1][:, None] * right[1]
+        clipped = np.clip(pair, LOW, HIGH)
+        saturated += int(np.count_nonzero(clipped != pair))
+        total += clipped
+    return total, saturated
+
+
+def count_saturated(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> int:
+    """How many of the pairs of that product saturate, without making it: only where two weights are large enough to.
+
+    A pair can leave 16 bits only if 255 times its positive or its negative weights does.
+    """
+    left, right = _pairs(x.T.astype(np.int32)), _pairs(weight.astype(np.int32))
+    most = 255 * np.maximum(np.maximum(right, 0).sum(axis=1), -np.minimum(right, 0).sum(axis=1))
+    saturated = 0
+    for k in np.flatnonzero((most > HIGH).any(axis=1)):
+        columns = right[k][:, most[k] > HIGH]
+        pair = left[k, 0, :, None] * columns[0] + left[k, 1, :, None] * columns[1]
+        saturated += int(np.count_nonzero((pair > HIGH) | (pair < LOW)))
+    return saturated
+
+
+def _pairs(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Codes [in, n] as [ceil(in / 2), 2, n]; an odd last row is paired with zeros."""
+    even = np.pad(codes, ((0, len(codes) % 2), (0, 0)))
+    return even.reshape(-1, 2, codes.shape[1])
