@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from octavo.methods import Overflow
+
 _CARD = """---
 library_name: octavo
 {licence}tags: [onnx, {method}, cpu]
@@ -41,6 +43,8 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:
         safety = "No integer product of it can saturate on any CPU."
+        if fields["overflow"]:
+            safety += f" {overflow_note(fields['overflow'])}."
     return _CARD.format(
         licence=_licence(source_folder),
         name=fields["source"]["name"],
@@ -55,6 +59,14 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         outputs=", ".join(f"`{name}`" for name in signature.output_names),
         pad=signature.pad_token_id,
         max_length=signature.max_length,
+    )
+
+
+def overflow_note(overflow: Overflow) -> str:
+    """What 8-bit weights would do on a CPU without VNNI, and what these do, in a sentence without its full stop."""
+    return (
+        f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow 16
+        " f"bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
     )
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from octavo.engines import choose_engine
 from octavo.hardware import this_cpu
 
 # what matters for int8 and bf16 -> the flags of the Linux kernel, any of which stands for it
@@ -97,10 +98,12 @@ def _choices(packages: dict[str, str | None]) -> dict[str, str]:
     bits = (
         "7-bit weights: products of 8-bit ones saturate here" if cpu.saturates else "8-bit weights: they are exact here"
     )
+    dynamic, static = choose_engine("dynamic"), choose_engine("static")
     ready = all(packages[name] for name in ("torch", "transformers", "onnxscript"))
     return {
         f"target {cpu.kind}": bits,
-        "engine onnxruntime": "the engine for artifacts; torch runs checkpoints",
+        f"engine {dynamic[0]} for dynamic int8 and float": dynamic[1],
+        f"engine {static[0]} for static int8": static[1],
         f"threads {cpu.cores}": "the cores that this process may use (affinity and control group)",
         "quantize": "ready" if ready else "needs pip install 'octavo[convert]'; artifacts run without it",
     }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from octavo.artifact import MANIFEST, check_cpu, open_artifact
 from octavo.batching import Encoded, make_batches
-from octavo.engines import Session, find_engine
+from octavo.engines import Session, find_engine, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.signature import Signature, lower_limit
 from octavo.tasks import Task, find_task
@@ -93,7 +93,7 @@ class Predictor:
     def run(self, encoded: list[Encoded]) -> NDArray[np.float32]:
         """The model's outputs [rows, ...] for encoded rows, run in length-sorted batches, in the order given."""
         batches = make_batches(encoded, self.signature)
-        parts = [self.session.run(batch.inputs) for batch in batches]
+        parts = run_batches(self.session, [batch.inputs for batch in batches])
         found = np.empty((len(encoded), *parts[0].shape[1:]), np.float32)
         for batch, part in zip(batches, parts, strict=True):
             found[list(batch.rows)] = part
@@ -127,7 +127,7 @@ def load(
 
     Args:
         path: the folder.
-        engine: for artifacts: `auto` or `onnxruntime`.
+        engine: for artifacts: `auto`, `onnxruntime`, `openvino`, `openvino:throughput`, `openvino:bf16`.
         threads: threads of one run; by default as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
 
@@ -143,7 +143,7 @@ def load(
     note = check_cpu(artifact.manifest)
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
-    session = find_engine(engine)(artifact.model_file, threads)
+    session = find_engine(artifact.engine(engine))(artifact.model_file, threads)
     return Predictor(session, artifact.tokenizer_json, lower_limit(artifact.manifest.signature, max_length))
 
 

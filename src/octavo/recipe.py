@@ -45,6 +45,8 @@ class Recipe(BaseModel):
     For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
     range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.quant.smooth`), a number
     for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
+
+    For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +59,7 @@ class Recipe(BaseModel):
     percentile: float = Field(default=99.99, gt=50, le=100)
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
+    storage: Literal["float32", "float16"] = "float32"
     layers: tuple[LayerRule, ...] = ()
 
     def to_toml(self) -> str:

@@ -40,8 +40,13 @@ def _main() -> None:
 def quantize(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    method: Annotated[str | None, typer.Option(help="float or dynamic (the default).")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
+    method: Annotated[str | None, typer.Option(help="float, dynamic or static; default: static with --calibrate, else
+    dynamic.")] = None, recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
+    ] = None,
+    calibrate_rows: Annotated[int | None, typer.Option(min=1, help="How many of them; a seeded sample.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")] = False,
     target: Annotated[
         str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
     ] = "auto",
@@ -50,18 +55,24 @@ def quantize(
     labels: Labels = None,
     opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
     no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Make an artifact of a checkpoint."""
     from octavo.build import quantize as run_quantize
     from octavo.cli.display import Steps, print_cells
+    from octavo.data import DataFile
     from octavo.recipe import Recipe, recipe_from
     from octavo.reporting.tables import part_cells, quantization_notes
     from octavo.source import Checkpoint
 
     if method is not None and recipe is not None:
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
-    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or "dynamic"})
+    default = "float" if half else "static" if calibrate is not None else "dynamic"
+    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or default})
+    if half:
+        chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
     if opset is not None:
         chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
     if no_optimize:
@@ -71,13 +82,17 @@ def quantize(
             Checkpoint(checkpoint, task, tokenizer, _names(labels)),
             output,
             recipe=chosen,
+            calibration=DataFile(calibrate, encoding, _mapping(columns), calibrate_rows) if calibrate else None,
             target=target,
             force=force,
             progress=steps,
         )
     print_cells(part_cells(artifact.manifest.layers))
-    for note in quantization_notes(artifact.manifest, artifact.bytes):
+    for note in quantization_notes(artifact):
         typer.echo(note)
+    if method is None and recipe is None and not half:
+        why = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
+        typer.echo(f"method {chosen.method} was chosen: {why}")
     typer.echo(f"written to {output}")
 
 

@@ -26,6 +26,7 @@ class OnnxRuntimeSession:
     """A session of ONNX Runtime; `run` may be called from several threads."""
 
     name = "onnxruntime"
+    streams = 1
 
     def __init__(
         self, model: Path | bytes, threads: int, weights: Mapping[str, NDArray[np.generic]] | None = None
@@ -139,6 +140,6 @@ def int8_peak(threads: int | None = None) -> float:
     return 2.0 * rows * inner * outputs / min(seconds)
 
 
-def open_session(model: Path | bytes, threads: int | None = None) -> OnnxRuntimeSession:
+def open_session(model: Path, threads: int | None = None) -> OnnxRuntimeSession:
     """A session with `threads` threads, by default as many as this process may use cores."""
     return OnnxRuntimeSession(model, choose_threads(threads))

@@ -16,6 +16,7 @@ class TorchSession:
     """A torch model. torch's threads are the process's: the last session that was opened sets them."""
 
     name = "torch"
+    streams = 1
 
     def __init__(self, model: Any, threads: int | None = None) -> None:
         """Take a model in evaluation mode."""

@@ -44,7 +44,8 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         if note:
             warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
         made = []
-        for engine in dict.fromkeys(_named(name) for name in engines):
+        for engine in dict.fromkeys(artifact.engine(name) for name in engines):
+            find_engine(engine)
             signature = artifact.manifest.signature
             if len(asked.labels) == len(signature.labels):
                 signature = signature.model_copy(update={"labels": asked.labels})

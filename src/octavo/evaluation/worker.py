@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from octavo.engines import Session
+from octavo.engines import Session, run_batches
 
 
 def open_contender(spec: dict[str, Any]) -> Session:
@@ -53,22 +53,31 @@ def main() -> None:
 
 
 def _serve(session: Session, stored: Any, names: list[str], request: dict[str, Any]) -> dict[str, Any]:
-    single = "single" in request
-    seconds, outputs = [], {}
-    for chosen in request["single" if single else "run"]:
-        index = chosen[0] if single else chosen
-        inputs = {name: stored[f"{name}/{index}"] for name in names}
-        if single:
-            row = chosen[1]
-            length = int(inputs["attention_mask"][row].sum())
-            inputs = {name: array[row : row + 1, :length] for name, array in inputs.items()}
+    if "single" in request:
+        chosen = [(str(index), _alone(stored, names, index, row)) for index, row in request["single"]]
+    else:
+        chosen = [(str(index), {name: stored[f"{name}/{index}"] for name in names}) for index in request["run"]]
+    inputs = [batch for _, batch in chosen]
+    if session.streams > 1 and "run" in request:  # several at once: only their sum can be told
         start = time.perf_counter()
-        found = session.run(inputs)
-        seconds.append(time.perf_counter() - start)
-        outputs[str(index)] = found
+        outputs = run_batches(session, inputs)
+        seconds = [(time.perf_counter() - start) / len(inputs)] * len(inputs)
+    else:
+        seconds, outputs = [], []
+        for batch in inputs:
+            start = time.perf_counter()
+            outputs.append(session.run(batch))
+            seconds.append(time.perf_counter() - start)
     if request.get("keep"):
-        np.savez(request["keep"], **outputs)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
+        kept = dict(zip([index for index, _ in chosen], outputs, strict=True))
+        np.savez(request["keep"], **kept)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
     return {"seconds": seconds}
+
+
+def _alone(stored: Any, names: list[str], index: int, row: int) -> dict[str, Any]:
+    """One row of a batch, without its padding."""
+    length = int(stored[f"attention_mask/{index}"][row].sum())
+    return {name: stored[f"{name}/{index}"][row : row + 1, :length] for name in names}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,18 @@ from octavo.quant.affine import Quantized
 ROW_ZERO_POINT = 32  # 32 of 255 codes for what an activation function lets through below zero (-0.17 for Gelu)
 
 
+def lower_half(model: ir.Model, layer: Layer) -> None:
+    """Store the weight in 16 bits and read it through a Cast, which engines compute once when they load; in place."""
+    value = layer.weight
+    assert value.const_value is not None
+    half = constant(model, f"{value.name}_float16", value.const_value.numpy().astype(np.float16))
+    real = _node("Cast", [half], f"{value.name}_cast", to=ir.DataType.FLOAT)
+    real.outputs[0].shape, real.outputs[0].type = value.shape, ir.TensorType(ir.DataType.FLOAT)
+    model.graph.insert_before(model.graph[0], real)
+    ir.convenience.replace_all_uses_with(value, real.outputs[0])
+    _drop_if_unread(model, value)
+
+
 def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
     """Read int8 rows and give them their scale: `Cast(Gather(codes, ids)) * Gather(scales, ids)`; in place.
 

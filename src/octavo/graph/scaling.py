@@ -31,11 +31,7 @@ class Group:
     inputs: tuple[ir.Value, ...]
 
 
-@dataclass(frozen=True)
-class Maker:
-    """Where the channels of a value are made: constants [..., channels], which can be divided in their last axis."""
-
-    constants: tuple[ir.Value, ...]
+Maker = tuple[tuple[ir.Node, int], ...]  # inputs of nodes: constants [..., channels] that make a value's channels
 
 
 def find_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
@@ -56,6 +52,12 @@ def find_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     return tuple(Group(tuple(members), tuple(values.values())) for members, values in groups)
 
 
+def separable(group: Group) -> bool:
+    """Whether nothing but the group reads its weights: the table of a tied embedding must not be scaled."""
+    ours = {id(node) for layer in group.layers for node in layer.nodes}
+    return all(id(node) in ours for layer in group.layers for node in layer.weight.consumers())
+
+
 def find_maker(group: Group) -> Maker | None:
     """The constants to divide, where nothing but the group reads what they make; None where a Mul is needed.
 
@@ -71,36 +73,35 @@ def find_maker(group: Group) -> Maker | None:
     if producer is None or value.is_graph_output() or any(id(node) not in ours for node in value.consumers()):
         return None
     if producer.op_type == "LayerNormalization":
-        return _if_read_once(list(producer.inputs[1:]))
+        sites = tuple((producer, index) for index in range(1, len(producer.inputs)))
+        return sites if all(_constant_of(*site) is not None for site in sites) else None
     if producer.op_type != "Attention" or "q_num_heads" not in producer.attributes:
         return None  # with heads apart, [batch, heads, length, width], the channels are split over two axes
     heads = producer.attributes.get_int("q_num_heads"), producer.attributes.get_int("kv_num_heads")
-    if heads[0] != heads[1] or len(producer.inputs) < 3 or producer.inputs[2] is None:
+    projected = producer.inputs[2] if len(producer.inputs) > 2 else None
+    if heads[0] != heads[1] or projected is None or len(projected.consumers()) != 1 or projected.is_graph_output():
         return None
-    return _projection(producer.inputs[2])
+    return _projection(projected.producer())
 
 
-def _projection(value: ir.Value) -> Maker | None:
-    """The weight and bias of the Linear whose output is `value`, and is read once."""
-    node = value.producer()
-    if node is None or len(value.consumers()) != 1 or value.is_graph_output():
-        return None
-    bias: list[ir.Value | None] = []
-    if node.op_type == "Add":
-        bias = [side for side in node.inputs if side is not None and side.const_value is not None]
+def _projection(node: ir.Node | None) -> Maker | None:
+    """The weight and bias of the Linear that ends in `node`; None where other nodes read its weight."""
+    bias: Maker = ()
+    if node is not None and node.op_type == "Add":
         product = next((side.producer() for side in node.inputs if side is not None and side.producer()), None)
-        if len(bias) != 1 or product is None or len(product.outputs[0].consumers()) != 1:
+        found = find_bias(product) if product is not None and product.op_type == "MatMul" else None
+        if found is None:
             return None
-        node = product
-    if node.op_type != "MatMul" or node.inputs[1] is None or node.inputs[1].const_value is None:
+        node, bias = product, (found,)
+    if node is None or node.op_type != "MatMul":
         return None
-    return _if_read_once([node.inputs[1], *bias])
+    weight = _constant_of(node, 1)
+    return ((node, 1), *bias) if weight is not None and len(weight.uses()) == 1 else None
 
 
-def _if_read_once(constants: Sequence[ir.Value | None]) -> Maker | None:
-    found = tuple(value for value in constants if value is not None)
-    once = all(value.const_value is not None and len(value.uses()) == 1 for value in found)
-    return Maker(found) if once else None
+def _constant_of(node: ir.Node, position: int) -> ir.Value | None:
+    value = node.inputs[position]
+    return value if value is not None and value.const_value is not None else None
 
 
 def scale_group(model: ir.Model, group: Group, factor: FloatArray) -> bool:
@@ -114,9 +115,8 @@ def scale_group(model: ir.Model, group: Group, factor: FloatArray) -> bool:
         _set(weight, weight.const_value.numpy() * rows)
     maker = find_maker(group)
     if maker is not None:
-        for value in maker.constants:
-            assert value.const_value is not None
-            _set(value, value.const_value.numpy() / factor)
+        for node, position in maker:
+            _divide(model, node, position, factor)
         return True
     ours = {id(node) for layer in group.layers for node in layer.nodes}
     for value in group.inputs:
@@ -147,6 +147,18 @@ def correct_bias(model: ir.Model, layer: Layer, correction: FloatArray) -> bool:
         if not old.uses():
             model.graph.initializers.pop(str(old.name))
     return True
+
+
+def _divide(model: ir.Model, node: ir.Node, position: int, factor: FloatArray) -> None:
+    """Divide a constant in its last axis; a vector that other nodes read too is copied for this one."""
+    old = node.inputs[position]
+    assert old is not None
+    assert old.const_value is not None
+    if len(old.uses()) == 1:
+        _set(old, old.const_value.numpy() / factor)
+        return
+    new = constant(model, f"{node.name}_smoothed_{position}", (old.const_value.numpy() / factor).astype(np.float32))
+    node.replace_input_with(position, new)
 
 
 def _set(value: ir.Value, array: NDArray[np.floating[Any]]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from octavo.errors import DataError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lower import lower_static_linear
-from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group
+from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
 from octavo.methods import Applied, Given, Overflow
 from octavo.methods.calibrate import see_channels, see_histograms
 from octavo.methods.outcomes import (
@@ -116,6 +116,8 @@ def _smooth(
     """Smooth the groups as the recipe says, in place; returns what layers read then, and each layer's strength."""
     found, strengths = dict(seen), {}
     for group in groups:
+        if not separable(group):
+            continue
         before = [seen[str(value.name)] for value in group.inputs]
         low, high = np.min([x.low for x in before], axis=0), np.max([x.high for x in before], axis=0)
         weights = [layer.matrix() for layer in group.layers]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from octavo.artifact import Manifest
+from octavo.artifact import Artifact
+from octavo.card import overflow_note
+from octavo.engines import choose_engine
 from octavo.evaluation.comparison import Comparison
 from octavo.evaluation.profiling import PARTS, Profile
 from octavo.methods import LayerOutcome
@@ -97,14 +99,21 @@ def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
     return cells
 
 
-def quantization_notes(manifest: Manifest, size: int) -> list[str]:
+def quantization_notes(artifact: Artifact) -> list[str]:
     """What became of the checkpoint, in sentences."""
-    floats = [layer for layer in manifest.layers if layer.dtype == "float32"]
+    manifest, size = artifact.manifest, artifact.bytes
+    engine, why = choose_engine(manifest.recipe.method, half=manifest.recipe.storage == "float16")
+    floats = [layer for layer in manifest.layers if layer.dtype != "int8"]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [
         f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
         f"method {manifest.recipe.method}, target {manifest.target}, opset {manifest.export.opset}",
+        f"engine here: {engine} ({why})",
     ]
+    if manifest.calibration:
+        notes.append(f"calibrated on {manifest.calibration.rows:,} examples, {manifest.calibration.tokens:,} tokens")
+    if manifest.overflow:
+        notes.append(overflow_note(manifest.overflow))
     if manifest.export.note:
         notes.append(manifest.export.note)
     reasons: dict[str, list[str]] = defaultdict(list)
@@ -112,7 +121,7 @@ def quantization_notes(manifest: Manifest, size: int) -> list[str]:
         reasons[layer.reason].append(layer.path)
     for reason, paths in reasons.items():
         shown = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
-        notes.append(f"{len(paths)} of {len(manifest.layers)} layers stayed float, {reason}: {shown}")
+        notes.append(f"{len(paths)} of {len(manifest.layers)} layers float, {reason}: {shown}")
     if not floats:
         notes.append(f"all {len(manifest.layers)} layers are int8; biases and normalizations stay float")
     return notes

@@ -1,0 +1,77 @@
+"""Runs an ONNX model in OpenVINO, on the CPU: the same file that ONNX Runtime runs.
+
+Compiled models are kept in a cache folder, so that the second start of a model is fast. The precision is always said:
+left to itself OpenVINO computes float models in bf16 where the CPU has it, and nobody hears of it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from octavo.errors import ArtifactError, OctavoError
+from octavo.hardware import choose_threads
+
+Precision = Literal["f32", "bf16"]
+
+
+class OpenVinoSession:
+    """A compiled model; `run` may be called from several threads, up to `streams` of which are served at once."""
+
+    name = "openvino"
+
+    def __init__(self, model: Path, threads: int, streams: int = 1, precision: Precision = "f32") -> None:
+        """Compile the model, or take it from the cache.
+
+        `threads` are those of all streams together; one stream is the latency mode, several are the throughput mode.
+        `precision` is what float parts compute in.
+        """
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+            "CACHE_DIR": str(cache_folder()),
+        }
+        try:
+            self._model = core.compile_model(str(model), "CPU", settings)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason) from None
+        self.threads, self.streams = threads, streams
+        names = [name for output in self._model.outputs for name in output.get_names()]
+        self._output = self._model.output("logits" if "logits" in names else 0)
+
+    def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Run one batch: name -> int64 [batch, length]. Returns `logits`, or the first output."""
+        try:
+            request = self._model.create_infer_request()
+            return np.array(request.infer(inputs)[self._output])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise OctavoError("OpenVINO could not run the model", got=reason) from None
+
+
+def cache_folder() -> Path:
+    """Where compiled models are kept: `OCTAVO_CACHE`, else `octavo` in the user's cache folder (XDG_CACHE_HOME)."""
+    home = os.environ.get("OCTAVO_CACHE")
+    if home:
+        return Path(home) / "openvino"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "octavo" / "openvino"
+
+
+def open_session(
+    model: Path, threads: int | None = None, *, throughput: bool = False, precision: Precision = "f32"
+) -> OpenVinoSession:
+    """A session with `threads` threads, by default as many as this process may use cores.
+
+    `throughput`: one stream for each thread, so that as many batches run at once; else each batch gets all threads.
+    """
+    threads = choose_threads(threads)
+    return OpenVinoSession(Path(model), threads, threads if throughput else 1, precision)
