@@ -65,8 +65,8 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
 def overflow_note(overflow: Overflow) -> str:
     """What 8-bit weights would do on a CPU without VNNI, and what these do, in a sentence without its full stop."""
     return (
-        f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow 16
-        " f"bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+        f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
+        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
     )
 
 

@@ -40,8 +40,10 @@ def _main() -> None:
 def quantize(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    method: Annotated[str | None, typer.Option(help="float, dynamic or static; default: static with --calibrate, else
-    dynamic.")] = None, recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="float, dynamic or static; default: static with --calibrate, else dynamic.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
     ] = None,
