@@ -19,7 +19,7 @@ LEVELS = (  # a room may import from its own level and from those before it
     {"graph", "tasks"},
     {"engines"},
     {"methods", "artifact"},
-    {"card", "build", "predictor", "inspection", "diagnosis"},
+    {"card", "calibration", "build", "predictor", "inspection", "diagnosis"},
     {"evaluation"},
     {"tuning"},
     {"reporting"},

@@ -46,6 +46,11 @@ def test_toml_holds_every_setting():
         "granularity": "tensor",
         "optimize": True,
         "merge_qkv": False,
+        "observer": "minmax",
+        "percentile": 99.99,
+        "smoothing": "auto",
+        "bias_correction": True,
+        "storage": "float32",
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -70,7 +75,9 @@ def test_unknown_key_proposes_the_closest():
         recipe_from({"metod": "float"}, where="a.toml")
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
-        "allowed: method, granularity, opset, optimize, merge_qkv, layers (did you mean 'method'?)"
+        "allowed: method, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
+        "bias_correction, storage, "
+        "layers (did you mean 'method'?)"
     )
 
 

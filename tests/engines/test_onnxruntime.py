@@ -124,14 +124,13 @@ def test_inputs_that_do_not_fit(demo_float, change):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["auto", "onnxruntime"])
-def test_the_engine_is_found(name):
-    assert find_engine(name) is open_session
+def test_the_engine_is_found():
+    assert find_engine("onnxruntime").func is open_session
 
 
 def test_an_unknown_engine_is_answered_with_the_nearest(demo_float):
-    expected = r"unknown engine; got: onxruntime; allowed: auto, onnxruntime \(did you mean 'onnxruntime'\?\)"
+    expected = r"unknown engine; got: onxruntime; allowed: auto, onnxruntime, openvino \(did you mean 'onnxruntime'\?\)"
     with pytest.raises(InputError, match=expected):
         find_engine("onxruntime")
-    with pytest.raises(InputError, match=r"unknown engine; got: openvino; allowed: auto, onnxruntime$"):
-        octavo.load(demo_float, engine="openvino")
+    with pytest.raises(InputError, match="unknown engine; got: tensorrt; allowed: auto, onnxruntime, openvino"):
+        octavo.load(demo_float, engine="tensorrt")

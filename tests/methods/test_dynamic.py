@@ -7,7 +7,7 @@ import pytest
 from octavo.errors import RecipeError
 from octavo.graph.lower import ROW_ZERO_POINT
 from octavo.hardware import TARGETS
-from octavo.methods import find_method
+from octavo.methods import Given, find_method
 from octavo.methods.dynamic import quantize_dynamic
 from octavo.recipe import LayerRule, Recipe
 
@@ -69,7 +69,7 @@ def recipe(*rules):
 
 
 def apply(model, *rules, target="avx512_vnni"):
-    return quantize_dynamic(model, recipe(*rules), TARGETS[target])
+    return quantize_dynamic(model, recipe(*rules), Given(TARGETS[target]))
 
 
 def run(model):

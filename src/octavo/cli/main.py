@@ -90,7 +90,7 @@ def quantize(
             progress=steps,
         )
     print_cells(part_cells(artifact.manifest.layers))
-    for note in quantization_notes(artifact):
+    for note in quantization_notes(artifact.manifest, artifact.bytes):
         typer.echo(note)
     if method is None and recipe is None and not half:
         why = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.batching import make_batches
+from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoWarning
 from octavo.evaluation.contest import Timing, run_contest
@@ -129,6 +130,7 @@ def compare(
     for entry in entries:
         require_classes(entry.signature)
     examples = file.read(names)
+    _warn_of_calibrated(entries, examples)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
 
 
@@ -168,6 +170,19 @@ def compare_entries(
         cpu_kind=cpu.kind,
         rows=_rows(entries, timings, examples, signature.labels),
     )
+
+
+def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:
+    """Say where rows to be scored are rows that ranges were learnt from."""
+    hashes = example_hashes(examples)
+    for entry in entries:
+        seen = sum(one in entry.calibrated for one in hashes)
+        if seen:
+            warnings.warn(
+                f"{entry.name}: {seen:,} of {len(hashes):,} rows were calibrated on, so its figures may flatter it",
+                OctavoWarning,
+                stacklevel=4,
+            )
 
 
 def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:

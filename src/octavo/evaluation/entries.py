@@ -24,7 +24,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclass(frozen=True)
 class Entry:
-    """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run."""
+    """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run.
+
+    `calibrated` are the hashes of the examples that its ranges were learnt from.
+    """
 
     name: str
     method: str
@@ -32,6 +35,7 @@ class Entry:
     signature: Signature
     tokenizer_json: str
     contender: Contender
+    calibrated: frozenset[str] = frozenset()
 
 
 def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
@@ -43,7 +47,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         note = check_cpu(artifact.manifest)
         if note:
             warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
-        made = []
+        made, record = [], artifact.manifest.calibration
         for engine in dict.fromkeys(artifact.engine(name) for name in engines):
             find_engine(engine)
             signature = artifact.manifest.signature
@@ -63,6 +67,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
                     signature,
                     artifact.tokenizer_json,
                     contender,
+                    frozenset(record.examples) if record else frozenset(),
                 )
             )
         return made

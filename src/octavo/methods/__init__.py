@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 METHODS = {
-    "float": "octavo.methods.float:leave_float",
+    "float": "octavo.methods.unquantized:leave_float",
     "dynamic": "octavo.methods.dynamic:quantize_dynamic",
     "static": "octavo.methods.static:quantize_static",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from octavo.artifact import Artifact
+from octavo.artifact import Manifest
 from octavo.card import overflow_note
 from octavo.engines import choose_engine
 from octavo.evaluation.comparison import Comparison
@@ -99,9 +99,8 @@ def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
     return cells
 
 
-def quantization_notes(artifact: Artifact) -> list[str]:
+def quantization_notes(manifest: Manifest, size: int) -> list[str]:
     """What became of the checkpoint, in sentences."""
-    manifest, size = artifact.manifest, artifact.bytes
     engine, why = choose_engine(manifest.recipe.method, half=manifest.recipe.storage == "float16")
     floats = [layer for layer in manifest.layers if layer.dtype != "int8"]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
@@ -121,7 +120,7 @@ def quantization_notes(artifact: Artifact) -> list[str]:
         reasons[layer.reason].append(layer.path)
     for reason, paths in reasons.items():
         shown = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
-        notes.append(f"{len(paths)} of {len(manifest.layers)} layers float, {reason}: {shown}")
+        notes.append(f"{len(paths)} of {len(manifest.layers)} layers stayed float, {reason}: {shown}")
     if not floats:
         notes.append(f"all {len(manifest.layers)} layers are int8; biases and normalizations stay float")
     return notes

@@ -1,7 +1,8 @@
 """`float`: the graph as it was exported. The baseline takes the same road as every candidate.
 
 With `storage = "float16"` weights stand in the file in 16 bits, and are 32-bit (or bf16) numbers again when an engine
-has loaded them: half of the size at a loss of 2^-11 of each number.
+has loaded them: half of the size at a loss of 2^-11 of each number. (The file
+is not called `float.py`: a module of that name would stand for the type in the annotations of this package.)
 """
 
 from __future__ import annotations

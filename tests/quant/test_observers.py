@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from octavo.quant.affine import affine_range, quantize_asymmetric
+from octavo.quant.observers import BINS, Channels, Histogram, mse_range, percentile_range
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(0.3, 1.0, (5000, 6)).astype(np.float32)
+
+
+def parts(array):
+    return np.split(array, [1, 40, 41, 900, 3000])
+
+
+def test_channels_are_those_of_the_whole(x):
+    seen = Channels(keep=100)
+    for part in parts(x):
+        seen.update(part)
+    np.testing.assert_array_equal(seen.low, x.min(axis=0))
+    np.testing.assert_array_equal(seen.high, x.max(axis=0))
+    np.testing.assert_allclose(seen.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    assert seen.count == len(x)
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 199, 200, 201, 777, 5000])
+def test_the_sample_is_even_and_bounded(count):
+    rows = np.arange(count, dtype=np.float32)[:, None]
+    seen = Channels(keep=100)
+    for part in np.array_split(rows, min(count, 7)):
+        seen.update(part)
+    found = seen.rows[:, 0]
+    assert min(count, 100) <= len(found) < 200
+    steps = set(np.diff(found).tolist())
+    assert found[0] == 0
+    assert len(steps) <= 1, "every so-manieth row"
+
+
+def test_histogram_in_parts_is_numpys(x):
+    low, high = float(x.min()), float(x.max())
+    seen = Histogram(low, high)
+    for part in parts(x):
+        seen.update(part)
+    np.testing.assert_array_equal(seen.counts, np.histogram(x, BINS, (low, high))[0])
+
+
+@pytest.mark.parametrize("percentile", [90.0, 99.0])
+def test_percentiles_are_numpys_to_a_bin(x, percentile):
+    seen = Histogram(float(x.min()), float(x.max()))
+    seen.update(x)
+    half = (100 - percentile) / 2
+    np.testing.assert_allclose(percentile_range(seen, percentile), np.percentile(x, [half, 100 - half]), atol=0.03)
+
+
+def test_the_hundredth_percentile_is_the_extremes(x):
+    seen = Histogram(float(x.min()), float(x.max()))
+    seen.update(x)
+    np.testing.assert_allclose(percentile_range(seen, 100), (seen.low, seen.high))
+
+
+def error(x, span):
+    scale, zero = affine_range(*span)
+    back = (quantize_asymmetric(x, scale, zero).astype(np.float64) - zero) * scale
+    return float(np.mean((x - back) ** 2))
+
+
+def test_the_range_of_the_smallest_error_beats_the_extremes_where_there_is_an_outlier(x):
+    x[0, 0] = 60
+    seen = Histogram(float(x.min()), 60.0)
+    seen.update(x)
+    low, high = mse_range(seen)
+    assert high < 60
+    assert error(x, (low, high)) <= error(x, (float(x.min()), 60.0))
+
+
+def test_a_tensor_of_one_number_has_a_range():
+    seen = Histogram(0.0, 0.0)
+    seen.update(np.zeros(9, np.float32))
+    assert seen.counts.sum() == 9
+    assert mse_range(seen) == (0.0, 0.0)

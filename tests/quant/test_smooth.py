@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from octavo.quant.affine import INT8_LEVELS, quantize_symmetric
+from octavo.quant.smooth import LARGEST, bias_correction, choose_factor, output_error, smoothing_factor
+
+
+@pytest.fixture
+def outliers():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(0, 1, (400, 32)).astype(np.float32)
+    rows[:, 3] *= 40
+    return rows, [rng.normal(0, 0.1, (32, 24)).astype(np.float32), rng.normal(0, 0.1, (32, 8)).astype(np.float32)]
+
+
+def extremes(rows):
+    return rows.min(axis=0), rows.max(axis=0)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 0.7, 1.0])
+def test_the_factor_is_that_of_the_paper_up_to_a_constant(outliers, strength):
+    rows, weights = outliers
+    largest = np.abs(rows).max(axis=0)
+    expected = largest**strength / np.abs(np.hstack(weights)).max(axis=1) ** (1 - strength)
+    found = smoothing_factor(largest, weights, strength)
+    np.testing.assert_allclose(found / found[0], expected / expected[0], rtol=1e-5)
+    assert np.exp(np.log(found).mean()) == pytest.approx(1, rel=1e-5)
+
+
+def test_a_channel_that_is_never_used_does_not_run_away(outliers):
+    rows, weights = outliers
+    rows[:, 5] = 0
+    found = smoothing_factor(np.abs(rows).max(axis=0), weights, 0.8)
+    assert np.isfinite(found).all()
+    assert found.min() >= np.float32(1 / LARGEST)
+
+
+def test_a_huge_channel_is_smoothed_and_the_error_falls(outliers):
+    rows, weights = outliers
+    low, high = extremes(rows)
+    strength, factor = choose_factor(rows, (low, high), weights, INT8_LEVELS, free=False)
+    assert 0 < strength < 1
+    before = output_error(rows, (low.min(), high.max()), weights, INT8_LEVELS)
+    span = ((low / factor).min(), (high / factor).max())
+    after = output_error(rows / factor, span, [weight * factor[:, None] for weight in weights], INT8_LEVELS)
+    assert after < 0.5 * before
+
+
+def test_none_is_chosen_where_no_factor_pays():
+    rng = np.random.default_rng(2)
+    rows = rng.uniform(-1, 1, (500, 16)).astype(np.float32)
+    weights = [np.sign(rng.normal(0, 1, (16, 8))).astype(np.float32)]
+    assert choose_factor(rows, extremes(rows), weights, INT8_LEVELS, free=False) is None
+
+
+def test_the_corrected_bias_keeps_the_mean_output():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(2, 1, (1000, 16)).astype(np.float32)
+    weight = rng.normal(0, 1, (16, 5)).astype(np.float32)
+    rounded = quantize_symmetric(weight, axis=0, levels=7).dequantize()
+    correction = bias_correction(rows.mean(axis=0, dtype=np.float64), weight, rounded)
+    np.testing.assert_allclose((rows @ rounded + correction).mean(axis=0), (rows @ weight).mean(axis=0), atol=1e-4)
+    assert np.abs((rows @ rounded - rows @ weight).mean(axis=0)).max() > 0.01
