@@ -43,7 +43,7 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:
         safety = "No integer product of it can saturate on any CPU."
-        if fields["overflow"]:
+        if fields.get("overflow"):
             safety += f" {overflow_note(fields['overflow'])}."
     return _CARD.format(
         licence=_licence(source_folder),
