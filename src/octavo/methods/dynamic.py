@@ -8,21 +8,16 @@ leaves the rest with a few codes, and it was half of the whole loss; so these ge
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx_ir as ir
 
-from octavo.graph.layers import Layer, find_layers
+from octavo.graph.layers import Layer
 from octavo.graph.lower import lower_dynamic_linear, lower_row_linear
 from octavo.methods import Applied, Given, LayerOutcome
-from octavo.methods.outcomes import (
-    float_outcome,
-    int8_outcome,
-    lower_rows,
-    reason_for_float,
-    require_int8,
-    weight_levels,
-)
-from octavo.quant.affine import INT7_LEVELS, quantize_symmetric
-from octavo.recipe import Recipe, kept_as
+from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
+from octavo.quant.affine import quantize_symmetric
+from octavo.recipe import Recipe
 
 LOWEST = {"Gelu": -0.17, "Relu": 0.0}  # the smallest value of an activation function: Gelu(-0.7518) = -0.16997
 
@@ -37,24 +32,11 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
-    layers = find_layers(model)
-    rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
     levels = weight_levels(given.target)
-    outcomes = []
-    for layer in layers:
-        reason = reason_for_float(layer, rules.get(layer.paths[0]))
-        if reason is not None:
-            outcomes.append(float_outcome(layer, reason))
-        elif layer.kind == "embedding":
-            outcomes.append(lower_rows(model, layer))
-        else:
-            outcomes.append(_lower_linear(model, layer, levels))
-    require_int8(outcomes)
-    multiplies = any(outcome.activation for outcome in outcomes)
-    return Applied(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS)
+    return lower_layers(model, decide(model, recipe), partial(_lower_linear, model, levels), levels)
 
 
-def _lower_linear(model: ir.Model, layer: Layer, levels: int) -> LayerOutcome:
+def _lower_linear(model: ir.Model, levels: int, layer: Layer) -> LayerOutcome:
     weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
     lowest = [_lowest_input(node) for node in layer.nodes]
     if None in lowest:

@@ -1,17 +1,19 @@
-"""What methods that quantize have in common: which layers stay float and why, int8 rows, the record of a layer."""
+"""What becomes of each layer, in all methods: which stay float and why, int8 rows of embeddings, and the records."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer
+from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lower import lower_embedding
 from octavo.hardware import Target
-from octavo.methods import LayerOutcome
+from octavo.methods import Applied, LayerOutcome, Overflow
 from octavo.quant.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
-from octavo.recipe import LayerRule
+from octavo.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
 
@@ -74,11 +76,36 @@ def int8_outcome(
     )
 
 
-def require_int8(outcomes: list[LayerOutcome]) -> None:
-    """See that something was quantized.
+def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
+    """Every layer, and why it stays float; None for those that are to become int8.
 
     Raises:
-        RecipeError: nothing was.
+        RecipeError: a layer rule matches nothing.
     """
+    layers = find_layers(model)
+    rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
+    return [(layer, reason_for_float(layer, rules.get(layer.paths[0]))) for layer in layers]
+
+
+def lower_layers(
+    model: ir.Model,
+    decided: Sequence[tuple[Layer, str | None]],
+    lower_linear: Callable[[Layer], LayerOutcome],
+    levels: int,
+    overflow: Overflow | None = None,
+) -> Applied:
+    """Make int8 what was decided to be; in place. `lower_linear` is what tells one method from another.
+
+    Raises:
+        RecipeError: no layer is left to quantize.
+    """
+    outcomes = []
+    for layer, reason in decided:
+        if reason is not None:
+            outcomes.append(float_outcome(layer, reason))
+        else:
+            outcomes.append(lower_rows(model, layer) if layer.kind == "embedding" else lower_linear(layer))
     if not any(outcome.dtype == "int8" for outcome in outcomes):
         raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
+    multiplies = any(outcome.activation for outcome in outcomes)
+    return Applied(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS, overflow=overflow)

@@ -16,19 +16,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from octavo.errors import DataError
-from octavo.graph.layers import Layer, find_layers
+from octavo.graph.layers import Layer
 from octavo.graph.lower import lower_static_linear
 from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
-from octavo.methods import Applied, Given, Overflow
+from octavo.methods import Applied, Given, LayerOutcome, Overflow
 from octavo.methods.calibrate import see_channels, see_histograms
-from octavo.methods.outcomes import (
-    float_outcome,
-    int8_outcome,
-    lower_rows,
-    reason_for_float,
-    require_int8,
-    weight_levels,
-)
+from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
 from octavo.quant.affine import (
     INT7_LEVELS,
     INT8_LEVELS,
@@ -40,7 +33,7 @@ from octavo.quant.affine import (
 from octavo.quant.observers import Range, mse_range, percentile_range
 from octavo.quant.saturation import count_saturated
 from octavo.quant.smooth import bias_correction, choose_factor, output_error, smoothing_factor
-from octavo.recipe import Recipe, kept_as
+from octavo.recipe import Recipe
 
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
 
@@ -77,11 +70,9 @@ def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
     if not given.calibration:
         raise DataError("static int8 learns ranges from examples, and none were given", then="--calibrate FILE")
     model = model.clone(deep_copy=False)
-    layers = find_layers(model)
-    rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
-    kept = {layer.path: reason_for_float(layer, rules.get(layer.paths[0])) for layer in layers}
     levels = weight_levels(given.target)
-    groups = find_groups([layer for layer in layers if kept[layer.path] is None])
+    decided = decide(model, recipe)
+    groups = find_groups([layer for layer, reason in decided if reason is None])
     names = [str(value.name) for group in groups for value in group.inputs]
     seen = {
         name: Input(found.low, found.high, found.mean, found.rows)
@@ -90,24 +81,18 @@ def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
     seen, strengths = _smooth(model, groups, seen, recipe, levels)
     spans = _spans(model, groups, seen, recipe, given)
     overflow = _overflow(groups, seen, spans) if given.target.saturates else None
-    outcomes = []
-    for layer in layers:
-        reason = kept[layer.path]
-        if reason is not None:
-            outcomes.append(float_outcome(layer, reason))
-        elif layer.kind == "embedding":
-            outcomes.append(lower_rows(model, layer))
-        else:
-            weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
-            strength = strengths.get(layer.path)
-            outcomes.append(int8_outcome(layer, weight, "one scale per output channel", levels, "static", strength))
-            if recipe.bias_correction:
-                mean = np.mean([seen[name].mean for name in names_read(layer)], axis=0)
-                correct_bias(model, layer, bias_correction(mean, layer.matrix(), weight.dequantize()))
-            lower_static_linear(model, layer, weight, {name: affine_range(*spans[name]) for name in names_read(layer)})
-    require_int8(outcomes)
-    multiplies = any(outcome.activation for outcome in outcomes)
-    return Applied(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS, overflow=overflow)
+
+    def lower_linear(layer: Layer) -> LayerOutcome:
+        weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
+        strength = strengths.get(layer.path)
+        outcome = int8_outcome(layer, weight, "one scale per output channel", levels, "static", strength)
+        if recipe.bias_correction:
+            mean = np.mean([seen[name].mean for name in names_read(layer)], axis=0)
+            correct_bias(model, layer, bias_correction(mean, layer.matrix(), weight.dequantize()))
+        lower_static_linear(model, layer, weight, {name: affine_range(*spans[name]) for name in names_read(layer)})
+        return outcome
+
+    return lower_layers(model, decided, lower_linear, levels, overflow)
 
 
 def _smooth(
