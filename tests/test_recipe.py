@@ -208,3 +208,15 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
     assert "did you mean 'classifier'?" in first
     assert "got: zzz" in second
     assert "did you mean" not in second
+
+
+@pytest.mark.parametrize(
+    ("setting", "owner"),
+    [({"smoothing": 0.7}, "static"), ({"bias_correction": False}, "static"), ({"storage": "float16"}, "float")],
+)
+def test_a_setting_of_another_method_is_refused(setting, owner):
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"method": "dynamic"} | setting, where="a.toml")
+    name = next(iter(setting))
+    assert str(caught.value) == f"{name} is a setting of the method {owner}, and this is dynamic in a.toml"
+    assert recipe_from({"method": owner} | setting)

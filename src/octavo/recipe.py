@@ -15,15 +15,22 @@ import fnmatch
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 
 Method = Literal["float", "dynamic", "static"]
 METHODS: tuple[str, ...] = get_args(Method)
+BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
+    "observer": "static",
+    "percentile": "static",
+    "smoothing": "static",
+    "bias_correction": "static",
+    "storage": "float",
+}
 RESERVED = ("weight-only", "qat")  # names that are taken, for methods that do not exist yet
 
 
@@ -62,6 +69,13 @@ class Recipe(BaseModel):
     storage: Literal["float32", "float16"] = "float32"
     layers: tuple[LayerRule, ...] = ()
 
+    @model_validator(mode="after")
+    def _settings_belong_to_the_method(self) -> Self:
+        for name, method in BELONGS.items():
+            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        return self
+
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
@@ -98,6 +112,8 @@ def recipe_from(table: dict[str, Any], where: object = "the recipe") -> Recipe:
 def _problem(detail: Any, where: object) -> OctavoError:
     """One finding of pydantic, told as Octavo tells problems."""
     place, got = ".".join(str(part) for part in detail["loc"]), detail["input"]
+    if not place and detail["type"] == "value_error":  # a check of the whole recipe
+        return RecipeError(str(detail["ctx"]["error"]), where=where)
     if detail["type"] == "extra_forbidden":
         known = LayerRule.model_fields if len(detail["loc"]) > 1 else Recipe.model_fields
         return RecipeError("unknown key", where=where, got=place, allowed=did_you_mean(str(detail["loc"][-1]), known))

@@ -71,6 +71,8 @@ def quantize(
 
     if method is not None and recipe is not None:
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
+    if calibrate is None and calibrate_rows is not None:
+        raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     default = "float" if half else "static" if calibrate is not None else "dynamic"
     chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or default})
     if half:

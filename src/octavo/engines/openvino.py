@@ -6,6 +6,7 @@ left to itself OpenVINO computes float models in bf16 where the CPU has it, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -32,13 +33,16 @@ class OpenVinoSession:
         `precision` is what float parts compute in.
         """
         core = openvino.Core()
-        settings = {
+        settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision,
-            "CACHE_DIR": str(cache_folder()),
         }
+        folder = cache_folder()
+        with contextlib.suppress(OSError):  # a home that may not be written: every start compiles
+            folder.mkdir(parents=True, exist_ok=True)
+            settings["CACHE_DIR"] = str(folder)
         try:
             self._model = core.compile_model(str(model), "CPU", settings)
         except RuntimeError as error:
