@@ -98,7 +98,7 @@ def entries_for(checkpoint: Path, folder: Path) -> list[Entry]:
         name = f"stock, reduce_range={reduce_range}"
         where = stock(reference.model_file, folder / name, reduce_range=reduce_range)
         signature = reference.manifest.signature
-        contender = Contender(where, "onnxruntime", signature.input_names, signature.task)
+        contender = Contender(where, "onnxruntime", signature, where)
         size = (where / "model.onnx").stat().st_size + beside
         entries.append(Entry(name, "dynamic", size, signature, reference.tokenizer_json, contender))
     return entries
@@ -166,11 +166,8 @@ def base() -> dict:
         ):
             paths[title] = stock(folder / graph / "model.onnx", folder / title, reduce_range=reduce_range)
         signature = open_artifact(folder / "octavo float").manifest.signature
-        contenders = {"torch fp32": Contender(checkpoint, "torch", signature.input_names, signature.task)}
-        contenders |= {
-            title: Contender(path, "onnxruntime", signature.input_names, signature.task)
-            for title, path in paths.items()
-        }
+        contenders = {"torch fp32": Contender(checkpoint, "torch", signature, checkpoint)}
+        contenders |= {title: Contender(path, "onnxruntime", signature, path) for title, path in paths.items()}
         sizes = {"torch fp32": find_entries(checkpoint)[0].bytes}
         sizes |= {title: (path / "model.onnx").stat().st_size for title, path in paths.items()}
         return {"rows": at_shapes(contenders, 119547), "bytes": sizes}
@@ -192,10 +189,7 @@ def weights(shared: Path | None) -> dict:
             reference = open_artifact(place / "float")
             signature = reference.manifest.signature
             paths = {title: place / title for title in ("float", "7-bit", "8-bit", "u8")}
-            contenders = {
-                title: Contender(path, "onnxruntime", signature.input_names, signature.task)
-                for title, path in paths.items()
-            }
+            contenders = {title: Contender(path, "onnxruntime", signature, path) for title, path in paths.items()}
             if label == "base":
                 result["base"] = at_shapes(contenders, 119547)
             elif shared is not None:

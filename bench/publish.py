@@ -67,10 +67,10 @@ def compared(result: dict, words: dict) -> str:
                 f"{row['seconds']:.2f}",
                 f"{row['speedup']:.2f}x",
                 f"{row['latency_ms']['p50']:.1f}",
-                f"{100 * row['quality']['value']:.2f}",
+                f"{100 * row['quality']['accuracy']:.2f}",
                 f"{100 * row['difference']:+.2f}",
-                f"{100 * row['agreement']:.2f} %",
-                f"{1e5 * row['kl']:.1f}",
+                f"{100 * row['fidelity']['agreement']:.2f} %",
+                f"{1e5 * row['fidelity']['kl']:.1f}",
             ]
         )
     machine = result["machine"]
@@ -97,7 +97,7 @@ def first(result: dict, words: dict) -> str:
 
 def weights(result: dict, words: dict) -> str:
     ms = {(row["name"], row["shape"]): row["ms"] for row in result["base"]}
-    scores = {row["name"]: row for row in result.get("kornli", {"rows": []})["rows"]}
+    scores = {row["name"]: row["fidelity"] for row in result.get("kornli", {"rows": []})["rows"]}
     cells = [words["weights"]]
     for name in dict.fromkeys(row["name"] for row in result["base"]):
         score = scores.get(name)

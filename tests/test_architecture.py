@@ -15,7 +15,7 @@ FILES = {
 }
 LEVELS = (  # a room may import from its own level and from those before it
     {"errors", "hardware", "recipe", "progress", "signature"},
-    {"quant", "rows", "data", "batching", "tokenizer", "weights", "config", "source"},
+    {"quant", "rows", "data", "batching", "tokenizer", "weights", "pooling", "config", "source"},
     {"graph", "tasks"},
     {"engines"},
     {"methods", "artifact"},

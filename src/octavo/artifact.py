@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from octavo.engines import choose_engine
+from octavo.engines.pooled import pooled
 from octavo.errors import ArtifactError, HardwareError
 from octavo.hardware import TARGETS, this_cpu
 from octavo.methods import LayerOutcome, Overflow
@@ -193,7 +194,8 @@ def verify(artifact: Artifact) -> None:
     test = artifact.manifest.self_test
     inputs = {name: np.array(rows, np.int64) for name, rows in test.inputs.items()}
     expected = np.array(test.outputs, np.float32)
-    difference = float(np.max(np.abs(find_engine("onnxruntime")(artifact.model_file).run(inputs) - expected)))
+    session = pooled(find_engine("onnxruntime")(artifact.model_file), artifact.manifest.signature, artifact.folder)
+    difference = float(np.max(np.abs(session.run(inputs) - expected)))
     allowed = SELF_TEST_TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
     if not difference <= allowed:
         raise ArtifactError(
@@ -274,7 +276,7 @@ def check_free(folder: Path, *, force: bool) -> None:
         return
     if not (folder / MANIFEST).is_file():
         raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
-    strange = {path.name for path in folder.iterdir()} - {*_names_in(folder), MANIFEST, CARD}
+    strange = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {*_names_in(folder), MANIFEST, CARD}
     if strange:
         raise ArtifactError(
             "the output holds files that are not the artifact's", got=f"{folder}: {', '.join(sorted(strange)[:4])}"
@@ -294,15 +296,21 @@ def _names_in(folder: Path) -> set[str]:
 def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:
     """Write `octavo.json` over all files that are in the folder, then the card, which is outside the hashes."""
     files = {
-        path.name: FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())
+        path.relative_to(folder).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in files_of(folder)
     }
     manifest = Manifest(octavo=SCHEMA, files=files, **fields)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
-    for path in folder.iterdir():
+    for path in files_of(folder):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     return manifest
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every file in a folder and in those below, and every link, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 def sha256_of(*files: Path) -> str:

@@ -18,6 +18,7 @@ from octavo.card import write_card
 from octavo.config import require_torch
 from octavo.data import DataFile
 from octavo.engines import Session
+from octavo.engines.pooled import pooled
 from octavo.errors import ExportError, OctavoError, OctavoWarning, RecipeError
 from octavo.hardware import find_target, this_cpu
 from octavo.methods import Given, find_method
@@ -91,7 +92,8 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             json.dumps(source.config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
         (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
-        for name, content in source.tokenizer.side_files.items():
+        for name, content in (source.tokenizer.side_files | source.pooling_files).items():
+            (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
         fields: dict[str, Any] = {
             "version": version("octavo"),
@@ -110,7 +112,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             "layers": [asdict(layer) for layer in applied.layers],
             "calibration": examples.record if examples else None,
             "overflow": applied.overflow,
-            "self_test": _self_test(aside / "model.onnx", source.signature, model.config.vocab_size),
+            "self_test": _self_test(aside, source.signature, model.config.vocab_size),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
@@ -275,7 +277,7 @@ def _check_padding(
     """
     length = int(inputs["attention_mask"][-1].sum())
     alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
-    difference = float(np.max(np.abs(alone[0] - found[-1])))
+    difference = float(np.max(np.abs(alone[0] - found[-1][: len(alone[0])])))  # of token vectors, the real tokens'
     if not difference <= allowed:
         raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
 
@@ -303,8 +305,8 @@ def _save_graph(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
 
 
-def _self_test(model: Path, signature: Signature, vocabulary: int) -> dict[str, Any]:
-    """Load the file that was written and run it, so that nothing is handed over that does not run.
+def _self_test(folder: Path, signature: Signature, vocabulary: int) -> dict[str, Any]:
+    """Load the files that were written and run them, so that nothing is handed over that does not run.
 
     Raises:
         ExportError: it answers with values that are not finite.
@@ -312,7 +314,7 @@ def _self_test(model: Path, signature: Signature, vocabulary: int) -> dict[str, 
     from octavo.engines.onnxruntime import open_session
 
     inputs = probe(signature, 2, min(8, signature.max_length), vocabulary)
-    found = open_session(model).run(inputs)
+    found = pooled(open_session(folder / "model.onnx"), signature, folder).run(inputs)
     if not np.isfinite(found).all():
         raise ExportError("the quantized model answers with values that are not finite")
     return {"inputs": {name: array.tolist() for name, array in inputs.items()}, "outputs": found.tolist()}

@@ -43,7 +43,7 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
             stacklevel=3,
         )
     task = find_task(signature.task)
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples), signature)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples, signature), signature)
     batches = tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
     hashes = example_hashes(examples)
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from octavo.errors import CheckpointError, MissingExtraError
+from octavo.pooling import read_pooling
 from octavo.signature import Signature
 from octavo.tokenizer import TokenizerParts
 
@@ -103,6 +104,8 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
     Raises:
         CheckpointError: they tell none.
     """
+    if (folder / "modules.json").exists():  # of sentence-transformers
+        return "feature-extraction"
     names = architectures(config)
     for name in names:
         for ending, task in ARCHITECTURES.items():
@@ -154,18 +157,21 @@ def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
     """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
+    embeds = task == "feature-extraction"
+    width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
         task=task,
         input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
-        output_names=("logits",),
+        output_names=("last_hidden_state" if embeds else "logits",),
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
         pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
         unk_token_id=parts.unk_token_id,
         truncation_side=parts.truncation_side,
-        labels=labels,
-        problem_type=config.get("problem_type"),
+        labels=() if embeds else labels,
+        problem_type=None if embeds else config.get("problem_type"),
+        pooling=read_pooling(folder, int(width)) if embeds else None,
     )
 
 

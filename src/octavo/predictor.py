@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from octavo.artifact import MANIFEST, check_cpu, open_artifact
 from octavo.batching import Encoded, make_batches
 from octavo.engines import Session, find_engine, run_batches
+from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.signature import Signature, lower_limit
 from octavo.tasks import Task, find_task
@@ -46,7 +47,8 @@ class Predictor:
 
     `predictor("text")` gives a list with one prediction, a pair (a tuple, or a mapping with `text` and `text_pair`) one
     prediction, a list of these a list, any other iterable an iterator that holds `WINDOW` rows at a time: the shapes of
-    Hugging Face's pipelines.
+    Hugging Face's pipelines. Sentence embeddings come as sentence-transformers gives them: a text is an array
+    [dimension], a list of texts an array [texts, dimension].
     """
 
     def __init__(self, session: Session, tokenizer_json: str, signature: Signature) -> None:
@@ -59,30 +61,35 @@ class Predictor:
         self._lock = threading.Lock()
         self._warned = False
 
-    def __call__(self, inputs: Any) -> Any:
-        """Predict; see the class for what comes back.
+    def __call__(self, inputs: Any, *, prompt: str | None = None) -> Any:
+        """Predict; see the class for what comes back. `prompt` names one of a sentence embedder's prompts.
 
         Raises:
             DataError: an input is neither a text nor a pair; the message names its position.
+            InputError: there is no such prompt.
         """
         if isinstance(inputs, str):
-            return list(self.stream([inputs]))
+            return self._task.gather(list(self.stream([inputs], prompt=prompt)), self.signature, single=True)
         if isinstance(inputs, (tuple, Mapping)):
-            return next(self.stream([inputs]))
+            return next(self.stream([inputs], prompt=prompt))
         if isinstance(inputs, list):
-            return list(self.stream(inputs))
+            return self._task.gather(list(self.stream(inputs, prompt=prompt)), self.signature)
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
-            return self.stream(inputs)
+            return self.stream(inputs, prompt=prompt)
         return self._task.parse_row(inputs)  # raises, with what is allowed
 
-    def stream(self, rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, rows: Iterable[Any], *, prompt: str | None = None) -> Iterator[Any]:
         """Predictions in the order of the rows."""
+        return self._stream(rows, self.signature.prompt(prompt))
+
+    def _stream(self, rows: Iterable[Any], prefix: str) -> Iterator[Any]:
         source, position = iter(rows), 0
         while window := list(islice(source, WINDOW)):
             parsed = []
             for offset, row in enumerate(window):
                 try:
-                    parsed.append(self._task.parse_row(row))
+                    text, pair = self._task.parse_row(row)
+                    parsed.append((prefix + text, pair))
                 except DataError as error:
                     raise DataError(f"row {position + offset}: {error}") from None
             encoded = self._task.encode(self._tokenizer, parsed, self.signature)
@@ -143,8 +150,9 @@ def load(
     note = check_cpu(artifact.manifest)
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
+    signature = lower_limit(artifact.manifest.signature, max_length)
     session = find_engine(artifact.engine(engine))(artifact.model_file, threads)
-    return Predictor(session, artifact.tokenizer_json, lower_limit(artifact.manifest.signature, max_length))
+    return Predictor(pooled(session, signature, path), artifact.tokenizer_json, signature)
 
 
 def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
@@ -158,11 +166,11 @@ def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: i
     require_torch()
     from octavo.engines.torch import TorchSession
 
-    session = TorchSession(load_model(source), threads)
+    session = pooled(TorchSession(load_model(source), threads), source.signature, source.folder)
     return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
 
 
-def predict(
+def predict(  # noqa: PLR0913 - each is one thing to say
     artifact: str | Path,
     source: str | Path = "-",
     output: str | Path | None = None,
@@ -170,6 +178,7 @@ def predict(
     engine: str = "auto",
     threads: int | None = None,
     max_length: int | None = None,
+    prompt: str | None = None,
 ) -> Counts:
     """Predict a JSONL file of any length, one object with `text` (and `text_pair`) a line; other keys are ignored.
 
@@ -180,14 +189,15 @@ def predict(
         engine: see `load`.
         threads: see `load`.
         max_length: see `load`.
+        prompt: the name of a sentence embedder's prompt.
 
     Raises:
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
         predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
-        for prediction in predictor.stream(_rows(lines, source)):
-            stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+        for prediction in predictor.stream(_rows(lines, source), prompt=prompt):
+            stream.write(json.dumps(find_task(predictor.signature.task).to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 
 

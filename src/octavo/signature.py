@@ -29,13 +29,40 @@ SYNONYMS = {
 }
 
 
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+
+
+class Step(BaseModel):
+    """What is done to a pooled vector: `dense`, with weights in `folder` and torch's activation, or `normalize`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dense", "normalize"]
+    folder: str = ""
+    activation: Literal["Identity", "Tanh", "ReLU", "Sigmoid"] = "Identity"
+
+
+class Pooling(BaseModel):
+    """How token vectors become one vector: `modes`, their results side by side, then `steps` in order.
+
+    `dimension` is the vector's; `prompts` are names and what they put before a text, `default_prompt` is the name of
+    the one in force where none is asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    modes: tuple[PoolingMode, ...]
+    dimension: int
+    steps: tuple[Step, ...] = ()
+    prompts: dict[str, str] = {}
+    default_prompt: str | None = None
+
+
 class Signature(BaseModel):
     """How a model is asked and how it answers.
 
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
     `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it says nothing;
-    `truncation_side` is the end of a text that is cut.
+    `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +75,22 @@ class Signature(BaseModel):
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
     truncation_side: Literal["left", "right"] = "right"
+    pooling: Pooling | None = None
+
+    def prompt(self, name: str | None = None) -> str:
+        """What goes before every text: the prompt of that name, or the default one, which may be empty.
+
+        Raises:
+            InputError: the model has no such prompt.
+        """
+        prompts = self.pooling.prompts if self.pooling else {}
+        name = name if name is not None or self.pooling is None else self.pooling.default_prompt
+        if name is None:
+            return ""
+        if name not in prompts:
+            allowed = did_you_mean(name, tuple(prompts)) if prompts else "none: the model has no prompts"
+            raise InputError("no such prompt", got=name, allowed=allowed)
+        return prompts[name]
 
 
 def task_name(name: str) -> str:

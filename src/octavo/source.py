@@ -23,11 +23,12 @@ from octavo.config import (
     task_of,
 )
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
+from octavo.pooling import pooling_files
 from octavo.signature import Signature, task_name
 from octavo.tokenizer import TokenizerParts, find_tokenizer, has_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
-_HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "1_Pooling/*.json"]
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/model.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force."""
+    """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force.
+
+    `pooling_files` are those of a sentence-transformers folder that say how token vectors become one.
+    """
 
     asked: Checkpoint
     folder: Path
@@ -55,6 +59,7 @@ class Source:
     signature: Signature
     tokenizer: TokenizerParts
     weights: Weights
+    pooling_files: dict[str, bytes]
     bytes: int
 
 
@@ -81,12 +86,16 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
             parts = read_tokenizer(place)
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            names = label_names(filled, asked.labels, folder)
-            config = config | {
-                "id2label": {str(index): name for index, name in enumerate(names)},
-                "label2id": {name: index for index, name in enumerate(names)},
-            }
             found_task = task_name(asked.task) if asked.task else task_of(filled, folder)
+            names: tuple[str, ...] = ()
+            if found_task != "feature-extraction":
+                names = label_names(filled, asked.labels, folder)
+                config = config | {
+                    "id2label": {str(index): name for index, name in enumerate(names)},
+                    "label2id": {name: index for index, name in enumerate(names)},
+                }
+            elif asked.labels:
+                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
             if parts is not None:
                 signature = make_signature(folder, filled, parts, found_task, names)
     raise_together(problems)
@@ -94,8 +103,10 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
     assert weights is not None
     assert parts is not None
     assert signature is not None
+    beside = pooling_files(folder, signature.pooling) if signature.pooling else {}
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
-    return Source(asked, folder, config, signature, parts, weights, size)
+    size += sum(map(len, beside.values()))
+    return Source(asked, folder, config, signature, parts, weights, beside, size)
 
 
 def load_model(source: Source) -> Any:
@@ -107,7 +118,10 @@ def load_model(source: Source) -> Any:
         MissingExtraError: torch or transformers is not installed.
     """
     torch, transformers = require_torch()
-    loaders = {"text-classification": transformers.AutoModelForSequenceClassification}
+    loaders = {
+        "text-classification": transformers.AutoModelForSequenceClassification,
+        "feature-extraction": transformers.AutoModel,
+    }
     loader = loaders[source.signature.task]
     with silent_transformers(transformers):
         try:
@@ -129,13 +143,17 @@ def load_model(source: Source) -> Any:
                 "transformers cannot load this checkpoint", where=source.folder, got=reason, then=then
             ) from None
     problems: list[OctavoError] = []
-    missing = sorted(info["missing_keys"])
+    missing = set(info["missing_keys"])
+    if source.signature.task == "feature-extraction" and getattr(model, "pooler", None) is not None:
+        # What BERT's pooler makes of [CLS] is no part of the answer, and many checkpoints were saved without it.
+        missing = {name for name in missing if not name.startswith("pooler.")}
+        model.pooler = None
     if missing:
         problems.append(
             CheckpointError(
                 f"{len(missing)} weights of {type(model).__name__} are missing from the checkpoint",
                 where=source.folder,
-                got=", ".join(missing[:4]) + (", ..." if len(missing) > 4 else ""),
+                got=", ".join(sorted(missing)[:4]) + (", ..." if len(missing) > 4 else ""),
                 then="give the fine-tuned checkpoint: Octavo never makes up a head",
             )
         )
@@ -185,8 +203,8 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
     config = fill_config(home, read_config(home)) if home else {}
     if not config:
         config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
-    names = label_names(config, asked.labels, file)
-    if classes is not None and len(names) != classes:
+    names = label_names(config, asked.labels, file) if task != "feature-extraction" else ()
+    if names and classes is not None and len(names) != classes:
         raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
     size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)
     return make_signature(home or place, config, parts, task, names), parts, size

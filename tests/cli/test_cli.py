@@ -284,7 +284,7 @@ class TestCompare:
             ("float", "float"),
             ("int8", "dynamic"),
         ]
-        assert found["rows"][1]["agreement"] == 1.0
+        assert found["rows"][1]["fidelity"]["agreement"] == 1.0
         assert "predicting ...\n" in err
 
     def test_a_table_is_for_people(self, demo_float, demo_int8):

@@ -84,9 +84,8 @@ def contest(monkeypatch):
             self.contenders, self.batches, self.threads = contenders, batches, threads
             rows = sum(len(batch.rows) for batch in batches)
             single = np.linspace(0.001, 0.003, 101)
-            return [
-                Timing(self.outputs(rows, index), 2.0 / (index + 1), 3, single, 0.5) for index in range(len(contenders))
-            ]
+            found = [self.outputs(rows, index) for index in range(len(contenders))]
+            return [Timing(one, one[:1], one[:1], 2.0 / (index + 1), 3, single, 0.5) for index, one in enumerate(found)]
 
     made = Contest()
     monkeypatch.setattr("octavo.evaluation.comparison.run_contest", made.run)
@@ -117,16 +116,16 @@ class TestOfTheDemo:
         found = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
         assert (found["task"], found["n"], len(found["rows"])) == ("text-classification", LIMIT, 3)
         for row in found["rows"]:
-            fields = {"name", "method", "engine", "bytes", "seconds", "speedup", "quality", "agreement"}
+            fields = {"name", "method", "engine", "bytes", "seconds", "speedup", "quality", "fidelity"}
             assert fields <= set(row)
-            assert set(row["quality"]) == {"name", "value"}
-            assert row["quality"]["name"] == "accuracy"
-            for score in (row["quality"]["value"], row["agreement"], row["macro_f1"]):
+            assert list(row["quality"]) == ["accuracy", "macro_f1"]
+            for score in (*row["quality"].values(), row["fidelity"]["agreement"]):
                 assert 0 <= score <= 1
             assert row["seconds"] > 0
             assert row["load_seconds"] > 0
             assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
-            assert row["kl"] >= 0
+            assert row["fidelity"]["kl"] >= 0
+            assert 0 <= row["batch_effect"] < 0.2
         assert [(row["name"], row["method"], row["engine"]) for row in found["rows"]] == [
             ("korean-nli", "float", "torch"),
             ("float", "float", "onnxruntime"),
@@ -139,31 +138,33 @@ class TestOfTheDemo:
 
     def test_what_is_relative_is_so_to_the_baseline(self, comparison):
         first = comparison.rows[0]
-        assert (first.speedup, first.smaller, first.difference, first.agreement, first.kl) == (1, 1, 0, 1, 0)
+        assert (first.speedup, first.smaller, first.difference) == (1, 1, 0)
+        assert first.fidelity == {"agreement": 1, "kl": 0}
         for row in comparison.rows:
             assert row.speedup == pytest.approx(first.seconds / row.seconds)
             assert row.smaller == pytest.approx(first.bytes / row.bytes)
-            assert row.difference == pytest.approx(row.quality.value - first.quality.value)
+            assert row.difference == pytest.approx(row.quality["accuracy"] - first.quality["accuracy"])
             assert row.rows_per_second == pytest.approx(LIMIT / row.seconds)
 
     def test_the_float_artifact_is_the_checkpoint(self, comparison):
         checkpoint, float32, _ = comparison.rows
-        assert float32.agreement == 1.0
-        assert 0 <= float32.kl < 1e-6
+        assert float32.fidelity["agreement"] == 1.0
+        assert 0 <= float32.fidelity["kl"] < 1e-6
         assert float32.quality == checkpoint.quality
-        assert float32.macro_f1 == checkpoint.macro_f1
 
     def test_int8_is_close(self, comparison):
         int8 = comparison.rows[2]
-        assert int8.agreement >= 0.9
-        assert 1e-7 < int8.kl < 1e-2
+        assert int8.fidelity["agreement"] >= 0.9
+        assert 1e-7 < int8.fidelity["kl"] < 1e-2
         assert int8.smaller > 3.5
 
     def test_accuracy_is_that_of_transformers(self, comparison, logits):
         gold = np.array([label for _, label in logits])
         predicted = np.array([row.argmax() for row, _ in logits])
-        assert comparison.rows[0].quality.value == pytest.approx(np.mean(gold == predicted), abs=1e-12)
-        assert comparison.rows[0].macro_f1 == pytest.approx(f1_score(gold, predicted, average="macro"), abs=1e-12)
+        assert comparison.rows[0].quality["accuracy"] == pytest.approx(np.mean(gold == predicted), abs=1e-12)
+        assert comparison.rows[0].quality["macro_f1"] == pytest.approx(
+            f1_score(gold, predicted, average="macro"), abs=1e-12
+        )
 
     def test_int8_is_scored_by_its_own_predictions(self, comparison, demo_int8, logits):
         examples = sample(read_examples(PAIRS, labels=LABELS), LIMIT)
@@ -177,10 +178,10 @@ class TestOfTheDemo:
         gold = np.array([row.label for row in examples])
         assert gold.tolist() == [label for _, label in logits]
         int8 = comparison.rows[2]
-        assert int8.quality.value == pytest.approx(np.mean(outputs.argmax(1) == gold), abs=1e-12)
-        assert int8.agreement == pytest.approx(np.mean(outputs.argmax(1) == reference.argmax(1)), abs=1e-12)
+        assert int8.quality["accuracy"] == pytest.approx(np.mean(outputs.argmax(1) == gold), abs=1e-12)
+        assert int8.fidelity["agreement"] == pytest.approx(np.mean(outputs.argmax(1) == reference.argmax(1)), abs=1e-12)
         p, q = (softmax(values.astype(np.float64), axis=1) for values in (reference, outputs))
-        assert int8.kl == pytest.approx(float(np.mean(entropy(p, q, axis=1))), rel=1e-3)
+        assert int8.fidelity["kl"] == pytest.approx(float(np.mean(entropy(p, q, axis=1))), rel=1e-3)
 
     def test_what_holds_for_all(self, comparison):
         tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO)
@@ -208,29 +209,28 @@ class TestData:
         data = write_tsv(tmp_path / "texts.tsv", [("text", "text_pair"), *rows])
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[np.where(np.arange(rows) < 3 * index, 1, 0)]
         found = compare(demo_float, [demo_float], data=data)
-        assert [row.quality for row in found.rows] == [None, None]
-        assert [row.macro_f1 for row in found.rows] == [None, None]
+        assert [row.quality for row in found.rows] == [{}, {}]
         assert [row.difference for row in found.rows] == [None, None]
-        assert [row.agreement for row in found.rows] == [1.0, 27 / 30]
-        assert json.loads(json.dumps(found.to_dict()))["rows"][1]["quality"] is None
+        assert [row.fidelity["agreement"] for row in found.rows] == [1.0, 27 / 30]
+        assert json.loads(json.dumps(found.to_dict()))["rows"][1]["quality"] == {}
 
     def test_rows_without_a_label_are_left_out_with_a_warning(self, contest, demo_float, tmp_path):
         rows = [("text", "label"), ("눈이 왔다", "entailment"), ("비가 왔다", "-"), ("바람이 불었다", "neutral")]
         with pytest.warns(OctavoWarning, match=r"1 of 3 rows of .* are left out"):
             found = compare(demo_float, data=write_tsv(tmp_path / "data.tsv", rows))
         assert found.n == 2
-        assert found.rows[0].quality.value == 0.5
+        assert found.rows[0].quality["accuracy"] == 0.5
 
     def test_scores_by_hand(self, contest, demo_float, tmp_path):
         rows = [("text", "label"), *((f"{number} 번째 눈", LABELS[number % 3]) for number in range(6))]
         answers = [[0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[answers[index]]
         found = compare(demo_float, [demo_float, demo_float], data=write_tsv(tmp_path / "data.tsv", rows))
-        assert [row.quality.value for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
+        assert [row.quality["accuracy"] for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
         assert [row.difference for row in found.rows] == pytest.approx([0, -2 / 6, -4 / 6])
-        assert [row.agreement for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
+        assert [row.fidelity["agreement"] for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
         # of the second row: 0 has tp 2, fp 2; 1 and 2 have tp 1, fn 1 each
-        assert found.rows[1].macro_f1 == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
+        assert found.rows[1].quality["macro_f1"] == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
         assert [row.speedup for row in found.rows] == pytest.approx([1, 2, 3])
         assert [row.rows_per_second for row in found.rows] == pytest.approx([3, 6, 9])
         assert found.rows[0].latency_ms.p50 == pytest.approx(2)
@@ -260,7 +260,7 @@ class TestData:
         data.write_bytes("문장\t답\n눈이 왔다\tneutral\n".encode("cp949"))
         columns = {"text": "문장", "label": "답"}
         found = compare(demo_float, data=DataFile(data, encoding="cp949", columns=columns))
-        assert (found.n, found.rows[0].quality.value) == (1, 0.0)
+        assert (found.n, found.rows[0].quality["accuracy"]) == (1, 0.0)
 
     def test_an_unknown_label_is_a_data_error(self, demo_float, tmp_path):
         data = write_tsv(tmp_path / "data.tsv", [("text", "label"), ("눈", "positive")])
@@ -288,12 +288,12 @@ class TestLabels:
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + 1) % 3]
         with pytest.warns(OctavoWarning, match="the labels look permuted: accuracy is 0.0000 as given and 1.0000"):
             found = compare(demo_float, data=data)
-        assert found.rows[0].quality.value == 0
+        assert found.rows[0].quality["accuracy"] == 0
 
     def test_the_right_order_is_not_warned_of(self, contest, demo_float, data):
         gold = np.array([number * number % 3 for number in range(200)])
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
-        assert compare(demo_float, data=data).rows[0].quality.value == 1
+        assert compare(demo_float, data=data).rows[0].quality["accuracy"] == 1
 
     def test_a_checkpoint_with_labels_in_another_order(self, contest, data):
         gold = np.array([number * number % 3 for number in range(200)])
@@ -305,7 +305,7 @@ class TestLabels:
     def test_only_the_baseline_is_looked_at(self, contest, demo_float, data):
         gold = np.array([number * number % 3 for number in range(200)])
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + index) % 3]
-        assert [row.quality.value for row in compare(demo_float, [demo_float], data=data).rows] == [1, 0]
+        assert [row.quality["accuracy"] for row in compare(demo_float, [demo_float], data=data).rows] == [1, 0]
 
     @pytest.mark.parametrize(
         "labels",
@@ -330,7 +330,7 @@ class TestLabels:
         order = (nameless, demo_float) if nameless_first else (demo_float, nameless)
         found = compare(order[0], [order[1]], data=DataFile(PAIRS, limit=LIMIT))
         gold = [row.label for row in sample(read_examples(PAIRS, labels=LABELS), LIMIT)]
-        assert [row.quality.value for row in found.rows] == [gold.count(0) / LIMIT] * 2
+        assert [row.quality["accuracy"] for row in found.rows] == [gold.count(0) / LIMIT] * 2
 
 
 class TestRefused:
@@ -417,8 +417,8 @@ class TestHandedOn:
         try:
             for entry, threads in ((entries[0], 1), (entries[0], 2), (entries[1], 1), (entries[1], 2)):
                 contender = entry.contender
-                spec = {"path": str(contender.path), "engine": contender.engine, "task": contender.task}
-                session = worker.open_contender(spec | {"tokenizer": None, "threads": threads})
+                spec = {"path": str(contender.path), "engine": contender.engine, "home": str(contender.home)}
+                session = worker.open_contender(spec | {"tokenizer": None, "threads": threads}, contender.signature)
                 assert (session.name, session.threads) == (contender.engine, threads)
                 if contender.engine == "torch":
                     assert torch.get_num_threads() == threads
@@ -435,7 +435,7 @@ class TestHandedOn:
     def test_all_models_read_the_same_batches(self, contest, demo_float, changed):
         lacking = changed(input_names=["input_ids", "attention_mask"])
         compare(lacking, [demo_float], data=DataFile(PAIRS, limit=30))
-        assert [contender.input_names for contender in contest.contenders] == [
+        assert [contender.signature.input_names for contender in contest.contenders] == [
             ("input_ids", "attention_mask"),
             ("input_ids", "attention_mask", "token_type_ids"),
         ]

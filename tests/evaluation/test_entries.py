@@ -52,13 +52,13 @@ def test_a_stock_model_and_ours_stand_in_one_table(production, demo_int8, warned
         ("model_quantized", "dynamic", "onnxruntime"),
         (demo_int8.name, "dynamic", "onnxruntime"),
     ]
-    assert all(row.agreement >= 0.9 for row in found.rows)
+    assert all(row.fidelity["agreement"] >= 0.9 for row in found.rows)
     assert all(0.24 < row.bytes / found.rows[0].bytes < 0.3 for row in found.rows[1:])
 
 
 def test_a_file_answers_as_the_artifact_that_it_was_copied_from(production, demo_float):
     found = octavo.compare(demo_float, [production / "onnx" / "model.onnx"], data=octavo.DataFile(PAIRS, limit=30))
-    assert (found.rows[1].agreement, found.rows[1].kl) == (1.0, 0.0)
+    assert (found.rows[1].fidelity["agreement"], found.rows[1].fidelity["kl"]) == (1.0, 0.0)
     assert found.rows[1].name == production.name
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from octavo.artifact import open_artifact
-from octavo.evaluation.comparison import ComparedRow, Comparison, Latency, Quality
+from octavo.evaluation.comparison import ComparedRow, Comparison, Latency
 from octavo.methods import LayerOutcome
 from octavo.reporting.tables import (
     comparison_cells,
@@ -26,11 +26,10 @@ BASELINE = ComparedRow(
     rounds=5,
     load_seconds=3.214,
     latency_ms=Latency(p50=41.26, p95=55.04),
-    quality=Quality("accuracy", 0.51234),
-    macro_f1=0.49876,
+    quality={"accuracy": 0.51234, "macro_f1": 0.49876},
     difference=0.0,
-    agreement=1.0,
-    kl=0.0,
+    fidelity={"agreement": 1.0, "kl": 0.0},
+    batch_effect=1.2e-7,
 )
 CANDIDATE = ComparedRow(
     name="모델",
@@ -44,15 +43,15 @@ CANDIDATE = ComparedRow(
     rounds=4,
     load_seconds=0.126,
     latency_ms=Latency(p50=9.95, p95=12.3),
-    quality=Quality("accuracy", 0.50),
-    macro_f1=0.4999,
+    quality={"accuracy": 0.50, "macro_f1": 0.4999},
     difference=0.50 - 0.51234,
-    agreement=0.98765,
-    kl=0.000123,
+    fidelity={"agreement": 0.98765, "kl": 0.000123},
+    batch_effect=0.0234,
 )
 COMPARISON = Comparison(
     task="text-classification",
     n=1340,
+    texts=1340,
     truncated=0,
     tokens=45_678,
     tokenize_seconds=0.256,
@@ -63,7 +62,7 @@ COMPARISON = Comparison(
 )
 UNSCORED = dataclasses.replace(
     COMPARISON,
-    rows=tuple(dataclasses.replace(row, quality=None, macro_f1=None, difference=None) for row in (BASELINE, CANDIDATE)),
+    rows=tuple(dataclasses.replace(row, quality={}, difference=None) for row in (BASELINE, CANDIDATE)),
 )
 
 
@@ -88,6 +87,7 @@ def test_a_comparison_is_told_in_its_units():
         "macro-F1": ["49.88", "49.99"],
         "agreement": ["100.00%", "98.77%"],
         "KL x 1e5": ["0.0", "12.3"],
+        "batch effect": ["1e-07", "0.02"],
         "load, s": ["3.21", "0.13"],
     }
 

@@ -214,11 +214,12 @@ def predict(
     engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
     threads: Threads = None,
     max_length: MaxLength = None,
+    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
 ) -> None:
     """Predict JSONL, one object a line, in order."""
     from octavo.predictor import predict as run_predict
 
-    counts = run_predict(artifact, source, output, engine=engine, threads=threads, max_length=max_length)
+    counts = run_predict(artifact, source, output, engine=engine, threads=threads, max_length=max_length, prompt=prompt)
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
     typer.echo(f"{counts.rows} rows{cut}", err=True)
 

@@ -22,6 +22,7 @@ from octavo.evaluation.entries import (
     common_labels,
     find_entries,
     require_classes,
+    require_one_task,
     require_same_tokens,
     with_distinct_names,
 )
@@ -31,15 +32,6 @@ from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import find_task
-from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A score against labels, between 0 and 1."""
-
-    name: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,12 @@ class ComparedRow:
     """One model in the table.
 
     `bytes` is what inference needs; `seconds` for all rows, loading and tokenizing apart; `speedup` and `smaller`
-    against the baseline; `difference` of quality, is None without labels; `agreement` is the share
-    of rows with the baseline's label, `kl` the mean Kullback-Leibler divergence from the baseline in nats.
+    against the baseline. `quality` are scores against labels, the one to decide by first, and `difference` is that
+    one's: empty and None without labels. `fidelity` says how near its outputs are to the baseline's: for classifiers
+    the share of rows with the baseline's label (`agreement`) and the mean Kullback-Leibler divergence from it in nats
+    (`kl`), for embeddings the cosine to the baseline's vector (mean, 1st percentile, smallest) and how many of the ten
+    nearest neighbours are kept. `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs
+    in a batch with longer ones instead of alone.
     """
 
     name: str
@@ -70,19 +66,22 @@ class ComparedRow:
     rounds: int
     load_seconds: float
     latency_ms: Latency
-    quality: Quality | None
-    macro_f1: float | None
+    quality: dict[str, float]
     difference: float | None
-    agreement: float
-    kl: float
+    fidelity: dict[str, float]
+    batch_effect: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison; the baseline is the first row."""
+    """A finished comparison; the baseline is the first row.
+
+    `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
+    """
 
     task: str
     n: int
+    texts: int
     truncated: int
     tokens: int
     tokenize_seconds: float
@@ -123,13 +122,14 @@ def compare(
     file = data if isinstance(data, DataFile) else DataFile(data)
     entries = [entry for path in (baseline, *candidates) for entry in find_entries(path, engines)]
     entries = with_distinct_names(entries)
+    require_one_task(entries)
     names = common_labels(entries)
     shortest = min(entry.signature.max_length for entry in entries)
     signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
         require_classes(entry.signature)
-    examples = file.read(names)
+    examples = file.read(names, scored=find_task(signature.task).SCORED)
     _warn_of_calibrated(entries, examples)
     return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
 
@@ -144,8 +144,8 @@ def compare_entries(
     progress: Progress | None = None,
 ) -> Comparison:
     """Run all entries on the examples, encoded once by the first one's tokenizer under `signature`; see `compare`."""
-    rows = [(example.text, example.text_pair) for example in examples]
     module = find_task(signature.task)
+    rows = module.rows(examples, signature)
     start = time.perf_counter()
     encoded = module.encode(module.make_tokenizer(entries[0].tokenizer_json, signature), rows, signature)
     tokenize_seconds = time.perf_counter() - start
@@ -162,13 +162,14 @@ def compare_entries(
     return Comparison(
         task=signature.task,
         n=len(examples),
+        texts=len(rows),
         truncated=sum(row.truncated for row in encoded),
         tokens=tokens,
         tokenize_seconds=tokenize_seconds,
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(entries, timings, examples, signature.labels),
+        rows=_rows(entries, timings, examples, signature),
     )
 
 
@@ -192,18 +193,16 @@ def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:
 
 
 def _rows(
-    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], labels: tuple[str, ...]
+    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], signature: Signature
 ) -> tuple[ComparedRow, ...]:
-    labelled = np.array([index for index, example in enumerate(examples) if example.label is not None], np.int64)
-    gold = np.array([example.label for example in examples if example.label is not None], np.int64)
-    predicted = [np.asarray(timing.outputs.argmax(axis=1), np.int64) for timing in timings]
-    if len(gold):
-        advice = better_assignment(predicted[0][labelled], gold, labels)
-        if advice:
-            warnings.warn(advice, OctavoWarning, stacklevel=3)
-    scores = [accuracy(gold, found[labelled]) if len(gold) else None for found in predicted]
+    module = find_task(signature.task)
+    texts = module.rows(examples, signature)
+    if signature.labels:
+        _warn_of_permuted(timings[0].outputs, examples, signature.labels)
+    scores = [module.quality(timing.outputs, examples) for timing in timings]
     rows = []
-    for entry, timing, found, score in zip(entries, timings, predicted, scores, strict=True):
+    for entry, timing, score in zip(entries, timings, scores, strict=True):
+        headline = next(iter(score), None)
         rows.append(
             ComparedRow(
                 name=entry.name,
@@ -213,18 +212,25 @@ def _rows(
                 smaller=entries[0].bytes / entry.bytes,
                 seconds=timing.seconds,
                 speedup=timings[0].seconds / timing.seconds,
-                rows_per_second=len(examples) / timing.seconds,
+                rows_per_second=len(texts) / timing.seconds,
                 rounds=timing.rounds,
                 load_seconds=timing.load_seconds,
                 latency_ms=_latency(timing.single),
-                quality=None if score is None else Quality("accuracy", score),
-                macro_f1=macro_f1(gold, found[labelled]) if len(gold) else None,
-                difference=None if score is None or scores[0] is None else score - scores[0],
-                agreement=float(np.mean(found == predicted[0])),
-                kl=mean_kl(timings[0].outputs, timing.outputs),
+                quality=score,
+                difference=None if headline is None else score[headline] - scores[0][headline],
+                fidelity=module.fidelity(timings[0].outputs, timing.outputs, texts, signature),
+                batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
             )
         )
     return tuple(rows)
+
+
+def _warn_of_permuted(outputs: NDArray[np.float32], examples: Sequence[Example], labels: tuple[str, ...]) -> None:
+    labelled = [index for index, example in enumerate(examples) if example.label is not None]
+    gold = np.array([examples[index].label for index in labelled], np.int64)
+    advice = better_assignment(outputs.argmax(axis=1)[labelled], gold, labels) if labelled else None
+    if advice:
+        warnings.warn(advice, OctavoWarning, stacklevel=4)
 
 
 def _latency(seconds: NDArray[np.float64]) -> Latency:

@@ -21,25 +21,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.batching import Batch
+from octavo.batching import Batch, IntArray
 from octavo.errors import InputError, OctavoError
 from octavo.progress import Progress
+from octavo.signature import Signature
 
 TURNS = 8  # parts that the data is cut into, so that slow minutes of the machine fall on every contender
 MAX_ROUNDS = 5
 ROUNDS_SECONDS = 60.0  # what the repeated rounds may take, all contenders together
 SINGLE_ROWS = 100
+INVARIANCE_ROWS = 64
+COMPANY = 7  # rows, of the longest, that a sampled one runs with
 REST = 0.05  # seconds between two turns, for threads of the last one to fall asleep
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of a comparison: where its model is, and how it is run."""
+    """One row of a comparison: where its model is, and how it is run; `home` holds what pooling needs beside it."""
 
     path: Path
     engine: str
-    input_names: tuple[str, ...]
-    task: str
+    signature: Signature
+    home: Path
     tokenizer: str | Path | None = None
 
 
@@ -49,10 +52,13 @@ class Timing:
 
     `outputs` [rows, ...] in the order of the data; `seconds` for all rows: the sum, over the parts of the data, of the
     median over the rounds; `rounds` how many there were; `single` seconds of one row alone, one value per sampled row;
-    `load_seconds` from starting the process to a loaded model.
+    `load_seconds` from starting the process to a loaded model; `alone` and `among` [sampled rows, ...] the outputs of
+    rows that ran by themselves, and the same rows' in a batch with the longest ones.
     """
 
     outputs: NDArray[np.float32]
+    alone: NDArray[np.float32]
+    among: NDArray[np.float32]
     seconds: float
     rounds: int
     single: NDArray[np.float64]
@@ -116,7 +122,9 @@ def run_contest(
     parts = [list(range(turn, len(batches), TURNS)) for turn in range(min(TURNS, len(batches)))]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         stored = Path(folder) / "batches.npz"
-        arrays = {f"{name}/{i}": array for i, batch in enumerate(batches) for name, array in batch.inputs.items()}
+        alone, among = _invariance_inputs(batches, contenders[0].signature, random.Random(seed))  # noqa: S311
+        inputs = [*(batch.inputs for batch in batches), *alone, *among]
+        arrays = {f"{name}/{number}": array for number, one in enumerate(inputs) for name, array in one.items()}
         np.savez(stored, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
         processes: list[_Process] = []
         progress.start("loading", len(contenders))
@@ -124,8 +132,8 @@ def run_contest(
             spec = {
                 "path": str(contender.path),
                 "engine": contender.engine,
-                "inputs": contender.input_names,
-                "task": contender.task,
+                "signature": contender.signature.model_dump(mode="json"),
+                "home": str(contender.home),
                 "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
                 "threads": threads,
                 "batches": str(stored),
@@ -140,6 +148,7 @@ def run_contest(
         seconds = _first_round(processes, parts, outputs, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
         singles = _single_rows(processes, batches, random.Random(seed), progress)  # noqa: S311
+        further = [_kept(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
     rows = sum(len(batch.rows) for batch in batches)
     return [
         Timing(
@@ -148,9 +157,39 @@ def run_contest(
             rounds=len(seconds[index][0]),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
+            alone=np.concatenate([found[:1] for found in further[index][: len(alone)]]),
+            among=np.concatenate([found[:1] for found in further[index][len(alone) :]]),
         )
         for index, process in enumerate(processes)
     ]
+
+
+def _kept(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[float, list[NDArray[np.float32]]]:
+    """Run batches by their numbers; returns the seconds of all together, and the outputs of each."""
+    file = folder / "outputs.npz"
+    answer = process.ask({"run": list(numbers), "keep": str(file)})
+    with np.load(file, allow_pickle=False) as stored:
+        return sum(answer["seconds"]), [stored[str(number)] for number in numbers]
+
+
+def _invariance_inputs(
+    batches: Sequence[Batch], signature: Signature, chance: random.Random
+) -> tuple[list[dict[str, IntArray]], list[dict[str, IntArray]]]:
+    """Inputs of sampled rows, each alone, and each as the first of a batch with the longest rows of the data."""
+    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
+    alone, among = [], []
+    for index, row in chance.sample(rows, min(INVARIANCE_ROWS, len(rows))):
+        length = int(batches[index].inputs["attention_mask"][row].sum())
+        one = {name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()}
+        company = {name: array[-COMPANY:] for name, array in batches[-1].inputs.items()}
+        for name, array in one.items():
+            padding = signature.pad_token_id if name == "input_ids" else 0
+            width = company[name].shape[1]
+            padded = np.pad(array, ((0, 0), (0, width - length)), constant_values=padding)
+            company[name] = np.concatenate([padded, company[name]])
+        alone.append(one)
+        among.append(company)
+    return alone, among
 
 
 def _first_round(
@@ -163,13 +202,11 @@ def _first_round(
     """Run all parts once; returns [contender][part] -> one measurement each, and fills `outputs`."""
     seconds: list[list[list[float]]] = [[] for _ in processes]
     progress.start("predicting", len(parts) * len(processes))
-    kept = folder / "outputs.npz"
     for part in parts:
         for index, process in enumerate(processes):
-            answer = process.ask({"run": part, "keep": str(kept)})
-            seconds[index].append([sum(answer["seconds"])])
-            with np.load(kept, allow_pickle=False) as stored:
-                outputs[index].update({int(name): stored[name] for name in stored.files})
+            spent, found = _kept(process, part, folder)
+            seconds[index].append([spent])
+            outputs[index].update(zip(part, found, strict=True))
             progress.advance()
             time.sleep(REST)
     return seconds

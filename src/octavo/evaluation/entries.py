@@ -14,6 +14,7 @@ from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender
 from octavo.hardware import this_cpu
 from octavo.inspection import find_onnx, has_onnx, inspect, main_output
+from octavo.pooling import MODULES as POOLING
 from octavo.signature import Signature, task_name
 from octavo.source import Checkpoint, read_beside, read_source
 from octavo.tasks import MODULES, find_task
@@ -58,7 +59,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
                 raise InputError(
                     "--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels)
                 )
-            contender = Contender(path, engine, signature.input_names, signature.task)
+            contender = Contender(path, engine, signature, path)
             made.append(
                 Entry(
                     path.resolve().name,
@@ -75,7 +76,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         return [_onnx_entry(asked, path, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
     source = read_source(asked)
     require_torch()
-    contender = Contender(source.folder, "torch", source.signature.input_names, source.signature.task, asked.tokenizer)
+    contender = Contender(source.folder, "torch", source.signature, source.folder, asked.tokenizer)
     name = source.folder.resolve().name if path.exists() else str(path)
     return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender)]
 
@@ -119,16 +120,19 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
             OctavoWarning,
             stacklevel=4,
         )
-    output = main_output(found.outputs)
-    if len(output.shape) != 2:
+    output, embeds = main_output(found.outputs), task == "feature-extraction"
+    if len(output.shape) != 2 and not (embeds and len(output.shape) == 3):
         shape = f"{output.name} [{', '.join(map(str, output.shape))}]"
-        raise InputError("the output has no row of classes", where=file, got=shape, allowed="logits [batch, classes]")
-    classes = output.shape[1]
+        what = "the output is neither tokens' vectors nor texts'" if embeds else "the output has no row of classes"
+        allowed = "[batch, length, width] or [batch, dimension]" if embeds else "logits [batch, classes]"
+        raise InputError(what, where=file, got=shape, allowed=allowed)
+    classes = None if embeds else output.shape[1]
     signature, parts, bytes_beside = read_beside(asked, file, task, classes if isinstance(classes, int) else None)
     signature = signature.model_copy(update={"input_names": tuple(names), "output_names": (output.name,)})
     folder = file.resolve().parent
     name = file.stem if file.stem != "model" else (folder.parent if folder.name == "onnx" else folder).name
-    contender = Contender(file, engine, signature.input_names, task)
+    above = folder.name == "onnx" and not (folder / POOLING).exists()
+    contender = Contender(file, engine, signature, folder.parent if above else folder)
     return Entry(name, found.method, found.bytes + bytes_beside, signature, parts.json, contender)
 
 
@@ -140,6 +144,29 @@ def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
     return [
         replace(entry, name=str(entry.contender.path)) if len(paths[entry.name]) > 1 else entry for entry in entries
     ]
+
+
+def require_one_task(entries: Sequence[Entry]) -> None:
+    """See that all models are for one task, and give answers of one kind.
+
+    Raises:
+        InputError: they are not.
+    """
+    first = entries[0].signature
+    for entry in entries[1:]:
+        if entry.signature.task != first.task:
+            raise InputError(
+                "the models are not for one task",
+                got=f"{entry.name}: {entry.signature.task}",
+                allowed=f"{entries[0].name}: {first.task}",
+            )
+        if entry.signature.pooling != first.pooling:
+            raise InputError(
+                "the models do not pool alike",
+                got=f"{entry.name}: {entry.signature.pooling!r}",
+                allowed=f"{entries[0].name}: {first.pooling!r}",
+                then="put modules.json and the folders that it names beside both",
+            )
 
 
 def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -163,11 +190,13 @@ def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def require_classes(signature: Signature) -> None:
-    """See that a model chooses one of several labels.
+    """See that a model that classifies chooses one of several labels.
 
     Raises:
         InputError: it has one output, or several labels at once.
     """
+    if signature.task != "text-classification":
+        return
     several = signature.problem_type == "multi_label_classification"
     if len(signature.labels) < 2 or several or signature.problem_type == "regression":
         raise InputError(

@@ -11,28 +11,29 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from octavo.engines import Session, run_batches
+from octavo.engines import Session, find_engine, run_batches
+from octavo.engines.pooled import pooled
+from octavo.signature import Signature
 
 
-def open_contender(spec: dict[str, Any]) -> Session:
+def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
     """The session of a contender: an artifact's model file in an engine, or a checkpoint in torch."""
     if spec["engine"] == "torch":
         from octavo.source import Checkpoint, load_model, read_source
 
-        model = load_model(read_source(Checkpoint(spec["path"], spec["task"], spec["tokenizer"])))
+        model = load_model(read_source(Checkpoint(spec["path"], signature.task, spec["tokenizer"])))
         from octavo.engines.torch import TorchSession
 
-        return TorchSession(model, spec["threads"])
-    from octavo.engines import find_engine
-
+        return pooled(TorchSession(model, spec["threads"]), signature, Path(spec["home"]))
     path = Path(spec["path"])
-    session: Session = find_engine(spec["engine"])(path if path.is_file() else path / "model.onnx", spec["threads"])
-    return session
+    file = path if path.is_file() else path / "model.onnx"
+    return pooled(find_engine(spec["engine"])(file, spec["threads"]), signature, Path(spec["home"]))
 
 
 def main() -> None:
@@ -43,16 +44,21 @@ def main() -> None:
     from octavo.errors import OctavoError
 
     try:
-        session = open_contender(spec)
+        signature = Signature.model_validate(spec["signature"])
+        session = open_contender(spec, signature)
         with np.load(spec["batches"], allow_pickle=False) as stored:  # read batch by batch: it may be large
             print(json.dumps({"ready": True}), file=answers, flush=True)
             for line in sys.stdin:
-                print(json.dumps(_serve(session, stored, spec["inputs"], json.loads(line))), file=answers, flush=True)
+                print(
+                    json.dumps(_serve(session, stored, signature.input_names, json.loads(line))),
+                    file=answers,
+                    flush=True,
+                )
     except OctavoError as error:
         print(json.dumps({"error": str(error), "exit_code": error.exit_code}), file=answers, flush=True)
 
 
-def _serve(session: Session, stored: Any, names: list[str], request: dict[str, Any]) -> dict[str, Any]:
+def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[str, Any]) -> dict[str, Any]:
     if "single" in request:
         chosen = [(str(index), _alone(stored, names, index, row)) for index, row in request["single"]]
     else:
@@ -74,7 +80,7 @@ def _serve(session: Session, stored: Any, names: list[str], request: dict[str, A
     return {"seconds": seconds}
 
 
-def _alone(stored: Any, names: list[str], index: int, row: int) -> dict[str, Any]:
+def _alone(stored: Any, names: Sequence[str], index: int, row: int) -> dict[str, Any]:
     """One row of a batch, without its padding."""
     length = int(stored[f"attention_mask/{index}"][row].sum())
     return {name: stored[f"{name}/{index}"][row : row + 1, :length] for name in names}

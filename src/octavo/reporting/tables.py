@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from octavo.artifact import Manifest
 from octavo.card import overflow_note
@@ -16,27 +16,49 @@ MIB = 2**20
 Cells = list[list[str]]  # the first row is the header
 
 
+# What a task measures -> how its column is headed and written; scores in percent, differences in points.
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
+    "macro_f1": ("macro-F1", lambda value: f"{100 * value:.2f}"),
+    "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
+    "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
+    "agreement": ("agreement", lambda value: f"{100 * value:.2f}%"),
+    "kl": ("KL x 1e5", lambda value: f"{1e5 * value:.1f}"),
+    "cosine_mean": ("cosine", lambda value: f"{value:.4f}"),
+    "cosine_p1": ("1st percentile", lambda value: f"{value:.4f}"),
+    "cosine_min": ("smallest", lambda value: f"{value:.4f}"),
+    "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
+}
+
+
 def comparison_cells(comparison: Comparison) -> Cells:
     """One row per model; scores in percent, differences in points."""
-    scored = comparison.rows[0].quality is not None
+    first = comparison.rows[0]
+    scores = [COLUMNS[name][0] for name in first.quality]
     header = ["model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95"]
-    if scored:
-        header += ["accuracy", "points", "macro-F1"]
-    cells = [[*header, "agreement", "KL x 1e5", "load, s"]]
+    header += [*scores[:1], *(["points"] if scores else []), *scores[1:]]
+    cells = [[*header, *(COLUMNS[name][0] for name in first.fidelity), "batch effect", "load, s"]]
     for row in comparison.rows:
-        values = [
-            f"{row.name} ({row.method})",
-            row.engine,
-            f"{row.bytes / MIB:.1f}",
-            f"{row.smaller:.2f}x",
-            f"{row.seconds:.2f}",
-            f"{row.rows_per_second:,.0f}",
-            f"{row.speedup:.2f}x",
-            f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
-        ]
-        if row.quality is not None and row.difference is not None and row.macro_f1 is not None:
-            values += [f"{100 * row.quality.value:.2f}", f"{100 * row.difference:+.2f}", f"{100 * row.macro_f1:.2f}"]
-        cells.append([*values, f"{100 * row.agreement:.2f}%", f"{1e5 * row.kl:.1f}", f"{row.load_seconds:.2f}"])
+        scores = [COLUMNS[name][1](value) for name, value in row.quality.items()]
+        points = [f"{100 * row.difference:+.2f}"] if row.difference is not None else []
+        cells.append(
+            [
+                f"{row.name} ({row.method})",
+                row.engine,
+                f"{row.bytes / MIB:.1f}",
+                f"{row.smaller:.2f}x",
+                f"{row.seconds:.2f}",
+                f"{row.rows_per_second:,.0f}",
+                f"{row.speedup:.2f}x",
+                f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
+                *scores[:1],
+                *points,
+                *scores[1:],
+                *(COLUMNS[name][1](value) for name, value in row.fidelity.items()),
+                f"{row.batch_effect:.1g}",
+                f"{row.load_seconds:.2f}",
+            ]
+        )
     return cells
 
 
@@ -67,11 +89,12 @@ def profile_notes(profiles: Sequence[Profile]) -> list[str]:
 def comparison_notes(comparison: Comparison) -> list[str]:
     """What holds for the whole table."""
     cut = f", {comparison.truncated:,} of them cut at the limit" if comparison.truncated else ""
+    read = f", {comparison.texts:,} texts" if comparison.texts != comparison.n else ""
     rounds = min(row.rounds for row in comparison.rows)
     machine = f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind})"
     tokenized = f"tokenizing took {comparison.tokenize_seconds:.2f} s"
     return [
-        f"{comparison.n:,} rows, {comparison.tokens:,} tokens{cut}; {tokenized}",
+        f"{comparison.n:,} rows{read}, {comparison.tokens:,} tokens{cut}; {tokenized}",
         f"{machine}; identical batches, interleaved, median of {rounds} rounds",
     ]
 

@@ -10,6 +10,7 @@ from octavo.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
@@ -17,28 +18,49 @@ if TYPE_CHECKING:
     from octavo.data import Example
     from octavo.signature import Signature
 
-MODULES = {"text-classification": "octavo.tasks.text_classification"}
+MODULES = {
+    "text-classification": "octavo.tasks.text_classification",
+    "feature-extraction": "octavo.tasks.feature_extraction",
+}
+Row = tuple[str, str | None]
 
 
 class Task(Protocol):
-    """What the module of a task offers."""
+    """What the module of a task offers; `SCORED`: whether its examples have a number and not a label."""
 
-    def rows(self, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
+    SCORED: bool
+
+    def rows(self, examples: Sequence[Example], signature: Signature) -> list[Row]:
         """What the model reads of each example; one example may be several rows."""
 
-    def parse_row(self, row: Any) -> tuple[str, str | None]:
+    def parse_row(self, row: Any) -> Row:
         """What a user gave for one row, as texts."""
 
     def make_tokenizer(self, tokenizer_json: str, signature: Signature) -> Tokenizer:
         """A tokenizer that cuts at the signature's limit."""
 
-    def encode(
-        self, tokenizer: Tokenizer, rows: Sequence[tuple[str, str | None]], signature: Signature
-    ) -> list[Encoded]:
+    def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
         """Rows of texts as token ids."""
 
-    def decode(self, outputs: NDArray[Any], signature: Signature) -> list[dict[str, Any]]:
+    def decode(self, outputs: NDArray[Any], signature: Signature) -> Sequence[Any]:
         """The model's outputs as predictions."""
+
+    def gather(self, predictions: list[Any], signature: Signature, *, single: bool = False) -> Any:
+        """Predictions as one answer; `single`: to a text that was given alone."""
+
+    def to_json(self, prediction: Any) -> dict[str, Any]:
+        """A prediction as JSON takes it."""
+
+    def quality(self, outputs: NDArray[Any], examples: Sequence[Example]) -> dict[str, float]:
+        """Scores of the outputs [rows, ...], the one to decide by first; none where the examples tell nothing."""
+
+    def fidelity(
+        self, reference: NDArray[Any], outputs: NDArray[Any], rows: Sequence[Row], signature: Signature
+    ) -> dict[str, float]:
+        """How near outputs are to those of the baseline, labels unseen."""
+
+    def distances(self, first: NDArray[Any], second: NDArray[Any], signature: Signature) -> NDArray[np.float64]:
+        """How far each row's answer lies from that of another run, 0 where it is the same."""
 
 
 def find_task(name: str) -> Task:

@@ -1,4 +1,4 @@
-"""Scores of predictions against labels, between 0 and 1."""
+"""Scores of predictions against labels, and of outputs against those of another model."""
 
 from __future__ import annotations
 
@@ -37,3 +37,43 @@ def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> f
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float64)
+
+
+def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The cosine of each row's two vectors, [rows, dimension] each, in float64; 0 where one has no length."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1) / np.where(lengths == 0, 1, lengths), np.float64)
+
+
+def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Pearson's correlation; 0 where one of the two does not vary."""
+    a, b = x - x.mean(), y - y.mean()
+    spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / spread) if spread else 0.0
+
+
+def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Spearman's correlation: Pearson's of the ranks, where equal values share the mean of their ranks."""
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, which, counts = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[which], np.float64)
+
+
+def neighbour_recall(reference: NDArray[np.float32], vectors: NDArray[np.float32], k: int) -> float:
+    """The share of each row's `k` nearest other rows, by cosine, that are still among its `k` nearest; the mean."""
+    first, second = _neighbours(reference, k), _neighbours(vectors, k)
+    return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(first, second, strict=True)]))
+
+
+def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(lengths == 0, 1, lengths)
+    near = units @ units.T
+    np.fill_diagonal(near, -np.inf)
+    found: list[list[int]] = np.argpartition(-near, k - 1, axis=1)[:, :k].tolist()
+    return found

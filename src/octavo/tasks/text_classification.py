@@ -2,90 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from octavo.batching import Encoded
 from octavo.data import Example
-from octavo.errors import DataError, InputError
 from octavo.signature import Signature
+from octavo.tasks import Row
+from octavo.tasks.encoding import encode, make_tokenizer, parse_row
+from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
 
-Row = tuple[str, str | None]
+__all__ = ["encode", "make_tokenizer", "parse_row"]
+
+SCORED = False
 
 
-def rows(examples: Sequence[Example]) -> list[Row]:
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
     """One row for each example: its text, or its pair."""
     return [(example.text, example.text_pair) for example in examples]
-
-
-def parse_row(row: Any) -> Row:
-    """A text, or a pair: a string, a tuple `(a, b)`, or a mapping with `text` and perhaps `text_pair`.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    first, second = row, None
-    if isinstance(row, tuple) and len(row) == 2:
-        first, second = row
-    elif isinstance(row, Mapping) and "text" in row and set(row) <= {"text", "text_pair"}:
-        first, second = row["text"], row.get("text_pair")
-    for text in (first, second):
-        if isinstance(text, str) and not _is_unicode(text):
-            raise DataError("a text has half a surrogate pair", got=ascii(text)[:80])
-    if not isinstance(first, str) or not (second is None or isinstance(second, str)):
-        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
-        raise DataError(
-            "a row is a text or a pair",
-            got=got,
-            allowed='a string, a tuple (a, b), or {"text": a, "text_pair": b}',
-        )
-    return first, second
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be encoded: JSON can carry halves of surrogate pairs, which no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
-    """The tokenizer with truncation at `signature.max_length`, from the longer text first as Hugging Face does it.
-
-    Raises:
-        InputError: the limit leaves no room for text beside the special tokens.
-    """
-    try:
-        tokenizer = Tokenizer.from_str(tokenizer_json)
-    except Exception as error:  # tokenizers raises a plain Exception
-        raise InputError("tokenizer.json cannot be read", got=error) from None
-    special = tokenizer.num_special_tokens_to_add(is_pair=True)
-    if signature.max_length <= special:
-        raise InputError("max_length leaves no room for text", got=signature.max_length, allowed=f"above {special}")
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(signature.max_length, strategy="longest_first", direction=signature.truncation_side)
-    return tokenizer
-
-
-def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
-    """Token ids of each row, cut at the tokenizer's limit."""
-    unknown = signature.unk_token_id
-    encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
-    return [
-        Encoded(
-            ids=encoding.ids,
-            type_ids=encoding.type_ids,
-            truncated=bool(encoding.overflowing),
-            unknown=0 if unknown is None else encoding.ids.count(unknown),
-        )
-        for encoding in encodings
-    ]
 
 
 def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
@@ -114,3 +50,39 @@ def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str,
 def predicted_labels(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
     """The label id of each row of logits [rows, labels]."""
     return np.asarray(outputs.argmax(axis=1), np.int64)
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of predictions, as Hugging Face's pipelines give it for one text too."""
+    return predictions
+
+
+def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction itself."""
+    return prediction
+
+
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """Accuracy and macro-F1 over the examples that have a label."""
+    labelled = [index for index, example in enumerate(examples) if example.label is not None]
+    if not labelled:
+        return {}
+    gold = np.array([examples[index].label for index in labelled], np.int64)
+    predicted = predicted_labels(outputs)[labelled]
+    return {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(gold, predicted)}
+
+
+def fidelity(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    rows: Sequence[Row],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, float]:
+    """The share of rows with the baseline's label, and the mean divergence from it (see `metrics.mean_kl`)."""
+    same = predicted_labels(reference) == predicted_labels(outputs)
+    return {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+
+
+def distances(first: NDArray[np.float32], second: NDArray[np.float32], signature: Signature) -> NDArray[np.float64]:
+    """The largest difference of a score in each row."""
+    return np.asarray(np.abs(scores(first, signature) - scores(second, signature)).max(axis=1), np.float64)

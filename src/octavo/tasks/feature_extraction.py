@@ -1,0 +1,100 @@
+"""feature-extraction: a text in, its sentence embedding out; pairs with a score measure it (STS)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.data import Example
+from octavo.errors import DataError
+from octavo.signature import Signature
+from octavo.tasks import Row, encoding
+from octavo.tasks.encoding import encode, make_tokenizer
+from octavo.tasks.metrics import cosine, neighbour_recall, pearson, spearman
+
+__all__ = ["encode", "make_tokenizer"]
+
+SCORED = True
+NEIGHBOURS = 10
+MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:
+    """Each text is a row of its own: the first texts of all examples, then the second ones of those that have one."""
+    prompt = signature.prompt()
+    seconds = [example.text_pair for example in examples if example.text_pair is not None]
+    return [(prompt + text, None) for text in [*(example.text for example in examples), *seconds]]
+
+
+def parse_row(row: Any) -> Row:
+    """A text, alone or in a mapping with `text`.
+
+    Raises:
+        DataError: it is not, or is a pair.
+    """
+    text, pair = encoding.parse_row(row)
+    if pair is not None:
+        raise DataError("an embedding is of one text, and this is a pair", got=f"{row!r:.80}")
+    return text, None
+
+
+def decode(outputs: NDArray[np.float32], signature: Signature) -> list[NDArray[np.float32]]:  # noqa: ARG001
+    """The vectors, one by one."""
+    return list(outputs)
+
+
+def gather(
+    predictions: list[NDArray[np.float32]], signature: Signature, *, single: bool = False
+) -> NDArray[np.float32]:
+    """An array [texts, dimension], or [dimension] for a single text."""
+    assert signature.pooling is not None
+    if single:
+        return predictions[0]
+    return np.stack(predictions) if predictions else np.empty((0, signature.pooling.dimension), np.float32)
+
+
+def to_json(prediction: NDArray[np.float32]) -> dict[str, Any]:
+    """`{"embedding": [...]}`, with the nine digits that a float32 has."""
+    return {"embedding": [float(f"{value:.9g}") for value in prediction.tolist()]}
+
+
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """Spearman's and Pearson's correlation of the pairs' cosine with their scores, over one file: scales differ."""
+    if not all(example.text_pair is not None and example.score is not None for example in examples):
+        return {}
+    gold = np.array([example.score for example in examples], np.float64)
+    if len(set(gold.tolist())) < 2:
+        return {}
+    similar = cosine(outputs[: len(examples)], outputs[len(examples) :])
+    return {"spearman": spearman(gold, similar), "pearson": pearson(gold, similar)}
+
+
+def fidelity(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    rows: Sequence[Row],
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, float]:
+    """Cosine of each text's vector to the baseline's, and how many of its nearest neighbours it keeps."""
+    near = cosine(reference, outputs)
+    found = {
+        "cosine_mean": float(near.mean()),
+        "cosine_p1": float(np.percentile(near, 1)),
+        "cosine_min": float(near.min()),
+    }
+    distinct = list({row: index for index, row in reversed(list(enumerate(rows)))}.values())[::-1][:MOST_TEXTS]
+    if len(distinct) > NEIGHBOURS:
+        found["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
+    return found
+
+
+def distances(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001
+) -> NDArray[np.float64]:
+    """1 - cosine of each row."""
+    return 1 - cosine(first, second)
