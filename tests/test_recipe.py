@@ -43,7 +43,7 @@ def test_toml_holds_every_setting():
     recipe = Recipe(method="float", opset=21, layers=(LayerRule(match="a", keep="int8"),))
     assert tomllib.loads(recipe.to_toml()) == {
         "method": "float",
-        "granularity": "tensor",
+        "granularity": "token",
         "optimize": True,
         "merge_qkv": False,
         "observer": "minmax",
@@ -111,7 +111,7 @@ def test_method_that_is_not_a_name(value):
     ("table", "message"),
     [
         ({"layers": [{"match": "a", "keep": "int4"}]}, r"layers\.0\.keep .*got: int4; allowed: 'float' or 'int8'"),
-        ({"granularity": "row"}, r"granularity .*got: row; allowed: 'tensor'"),
+        ({"granularity": "row"}, r"granularity .*got: row; allowed: 'token' or 'tensor'"),
         ({"opset": 19}, r"opset .*got: 19; allowed: 20, 21, 22 or 23"),
         ({"layers": [{"match": "a"}]}, r"layers\.0\.keep: Field required"),
         ({"layers": "a"}, r"layers: .*got: a$"),

@@ -45,7 +45,9 @@ class LayerRule(BaseModel):
 class Recipe(BaseModel):
     """A method, its settings, and rules for single layers.
 
-    `granularity` says how much of an activation shares one scale when it is quantized: `"tensor"`, all of it.
+    For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
+    `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch.
+
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes` first, `merge_qkv` is one more of them, off by default.
 
@@ -58,7 +60,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: Method = "dynamic"
-    granularity: Literal["tensor"] = "tensor"
+    granularity: Literal["token", "tensor"] = "token"
     opset: Literal[20, 21, 22, 23] | None = None
     optimize: bool = True
     merge_qkv: bool = False

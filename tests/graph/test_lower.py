@@ -259,6 +259,73 @@ def test_layers_that_read_the_same_input_share_its_quantization(graph, run):
         np.testing.assert_allclose(y, by_tensor(x, weight, bias), rtol=1e-5, atol=1e-5)
 
 
+def lower_by_token(model, layer):
+    """Lower a Linear whose input has both signs, one scale per token."""
+    weight = quantize(layer)
+    lower_row_linear(model, layer, weight)
+    return weight
+
+
+def by_token(x, weight, bias=0.0):
+    """The formula for inputs of both signs, in float64."""
+    x = x.astype(np.float64)
+    scale = np.maximum(np.abs(x).max(axis=-1, keepdims=True) / 127, 1e-9)
+    codes = np.clip(np.rint(x / scale) + 128, 0, 255).astype(np.int64) - 128
+    return (codes @ weight.codes.astype(np.int64)) * scale * weight.scale.astype(np.float64) + bias
+
+
+@pytest.mark.parametrize(
+    ("operator", "transposed", "shape"),
+    [("MatMul", False, (5, 16)), ("MatMul", False, (2, 5, 16)), ("Gemm", False, (5, 16)), ("Gemm", True, (5, 16))],
+)
+def test_inputs_of_both_signs_get_one_scale_per_token(graph, run, shape, operator, transposed):
+    model, bias = one_linear(graph, shape, operator=operator, transposed=transposed)
+    (layer,) = find_layers(model)
+    weight = lower_by_token(model, layer)
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    x = random(*shape) * np.logspace(-3, 2, shape[-2], dtype=np.float32)[:, None]  # tokens of very different sizes
+    x[..., 0, :] = 0
+    x[..., 1, :] = -np.abs(x[..., 1, :])
+    expected = by_token(x, weight, bias)
+    size = np.abs(expected).max(axis=-1, keepdims=True)
+    np.testing.assert_allclose(run(model, x=x)[0] / size, expected / size, atol=1e-4)
+
+
+def test_a_token_gets_the_same_bits_whatever_stands_beside_it(graph, run):
+    model, _ = one_linear(graph, (2, 5, 16))
+    (layer,) = find_layers(model)
+    lower_by_token(model, layer)
+    x = random(2, 5, 16)
+    large = np.concatenate([x, 1000 * random(3, 5, 16, seed=7)])
+    np.testing.assert_array_equal(run(model, x=large)[0][:2], run(model, x=x)[0])
+
+
+def test_layers_that_read_one_value_share_its_codes(graph, run):
+    x = graph.input("x", ["batch", "length", 16])
+    outputs = {name: linear(graph, name, x, 16, 4, seed=index) for index, name in enumerate("qkv")}
+    model = graph.model(**{f"{name}_out": (value, [None, None, 4]) for name, (value, _) in outputs.items()})
+    weights = [lower_by_token(model, layer) for layer in reversed(find_layers(model))][::-1]
+    assert [operators(model).count(name) for name in ("QuantizeLinear", "ReduceMax", "Expand")] == [1, 2, 1]
+    model.graph.sort()
+    x = random(2, 5, 16)
+    for y, weight, (_, bias) in zip(run(model, x=x), weights, outputs.values(), strict=True):
+        np.testing.assert_allclose(y, by_token(x, weight, bias), rtol=1e-4, atol=1e-4)
+
+
+def test_one_value_may_be_read_with_and_without_a_bound(graph, run):
+    hidden = graph.node("/Gelu", graph.input("x", [None, 16]))
+    outputs = {name: linear(graph, name, hidden, 16, 4, seed=index) for index, name in enumerate("ab")}
+    model = graph.model(**{f"{name}_out": (value, [None, 4]) for name, (value, _) in outputs.items()})
+    first, second = find_layers(model)
+    weights = lower(model, first, GELU_LOWEST), lower_by_token(model, second)
+    x = random(5, 16)
+    found = run(model, x=x)
+    np.testing.assert_allclose(
+        found[0], by_row(gelu(x), weights[0], GELU_LOWEST, outputs["a"][1]), rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(found[1], by_token(gelu(x), weights[1], outputs["b"][1]), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("lowest", [None, 0.0], ids=["dynamic", "row"])
 @pytest.mark.parametrize("one_value", [True, False])
 def test_equal_weights_of_two_paths_survive(graph, run, one_value, lowest):

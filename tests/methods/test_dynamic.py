@@ -68,8 +68,9 @@ def recipe(*rules):
     return Recipe(layers=tuple(LayerRule(match=match, keep=keep) for match, keep in rules))
 
 
-def apply(model, *rules, target="avx512_vnni"):
-    return quantize_dynamic(model, recipe(*rules), Given(TARGETS[target]))
+def apply(model, *rules, target="avx512_vnni", granularity="token"):
+    chosen = recipe(*rules).model_copy(update={"granularity": granularity})
+    return quantize_dynamic(model, chosen, Given(TARGETS[target]))
 
 
 def run(model):
@@ -130,8 +131,16 @@ def test_outcomes_tell_the_error_of_the_weight_that_the_graph_holds(model):
         assert outcome.error_db == pytest.approx(10 * np.log10((exact**2).sum() / (noise**2).sum()), abs=0.006)
 
 
-def test_layers_after_an_activation_function_get_one_scale_per_token(model):
+def test_every_layer_gets_one_scale_per_token(model):
     applied = apply(model)
+    assert {outcome.activation for outcome in applied.layers if outcome.kind == "linear"} == {"token"}
+    operators = [node.op_type for node in applied.model.graph]
+    assert operators.count("DynamicQuantizeLinear") == 0
+    assert operators.count("QuantizeLinear") == 5
+
+
+def test_one_scale_per_tensor_is_for_layers_that_are_not_behind_an_activation_function(model):
+    applied = apply(model, granularity="tensor")
     assert {outcome.path: outcome.activation for outcome in applied.layers} == {
         "embeddings.word": None,
         "layer.0.attention.query": "tensor",
@@ -156,7 +165,7 @@ SHARED = {"word": (20, WIDTH), "shared": (WIDTH, WIDTH)}
     ],
 )
 def test_a_layer_with_one_call_site_elsewhere_gets_one_scale_per_tensor(sites):
-    applied = apply(model_of(sites, SHARED))
+    applied = apply(model_of(sites, SHARED), granularity="tensor")
     assert {outcome.path: outcome.activation for outcome in applied.layers} == {"word": None, "shared": "tensor"}
 
 
@@ -166,7 +175,8 @@ def test_a_layer_after_two_activation_functions_has_room_for_the_lower_one(order
     sites = ["word/Gather", f"act/{first}", "shared/MatMul", f"act/{second}", "shared/MatMul_2"]
     applied = apply(model_of(sites, SHARED))
     assert applied.layers[1].activation == "token"
-    assert initializer(applied, "shared.lowest_scale").item() == pytest.approx(0.17 / ROW_ZERO_POINT)
+    floors = [name for name in applied.model.graph.initializers if name.startswith("row_floor_")]
+    assert [initializer(applied, name).item() for name in floors] == pytest.approx([0.17 / ROW_ZERO_POINT])
 
 
 def test_the_quantized_graph_computes_about_the_same(model):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from octavo.graph.layers import Layer, constant
 from octavo.quant.affine import Quantized
@@ -110,66 +111,113 @@ def _round_once(model: ir.Model, x: ir.Value, scale: np.float32, zero_point: np.
     return real.outputs[0]
 
 
-def lower_row_linear(
-    model: ir.Model,
-    layer: Layer,
-    weight: Quantized,
-    lowest: float,
-) -> None:
-    """Multiply in integers, with one scale per token for an input that is bounded below by `lowest`; in place.
+def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: float | None = None) -> None:
+    """Multiply in integers, with one scale per token; in place.
 
-    With m the largest number of a token and z = `ROW_ZERO_POINT`, the token's scale is
+    An input of both signs (`lowest` None) has the zero point z = 128, one that is bounded below, as what comes out of
+    Gelu, z = `ROW_ZERO_POINT`. With m the largest number of a token, or the largest magnitude where z is 128,
 
-        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
+        s = m / 127        or        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
 
-    so that both m and `lowest` are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger
-    knows no scale per row, and what it returns has to be multiplied: by S s_w (S the largest s, s_w the weight's
-    scales), which ONNX Runtime does while it multiplies, then by s / S for each token.
+    so that both ends are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows no scale
+    per row, and what it returns has to be multiplied: by the weight's scales, which ONNX Runtime does while it
+    multiplies, then by s for each token. All layers that read one value share its codes.
     """
     codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
     weight_scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
     width, outputs = weight.codes.shape
-    span = constant(model, "row_span", np.array(1 / (255 - ROW_ZERO_POINT), np.float32))
-    floor = constant(model, f"{layer.path}.lowest_scale", np.array(max(-lowest / ROW_ZERO_POINT, 1e-9), np.float32))
-    zero = constant(model, "row_zero_point", np.array(ROW_ZERO_POINT, np.uint8))
+    zero = constant(model, *_row_zero_point(lowest))
     for node in layer.nodes:
         x = node.inputs[0]
         assert x is not None
+        quantized, scales = _quantize_rows_once(model, x, width, lowest)
         nodes: list[ir.Node] = []
-
-        def add(operator: str, inputs: Sequence[ir.Value | None], suffix: str, **attributes: int) -> ir.Value:
-            made = _node(operator, inputs, f"{node.name}_{suffix}", **attributes)  # noqa: B023 - called in this turn
-            nodes.append(made)  # noqa: B023
-            return made.outputs[0]
-
-        flat = add("Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], "rows")
-        largest = add("ReduceMax", [flat, constant(model, "axis_1", np.array([1], np.int64))], "largest", keepdims=0)
-        scale = add("Max", [add("Mul", [largest, span], "span"), floor], "row_scale")
-        known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
-        rows_of = f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else node.name
-        zero_points = _known(model, f"{rows_of}_zero_points")
-        if zero_points is None:
-            zero_points = add("Expand", [zero, add("Shape", [scale], "count")], "zero_points")
-            zero_points.name = f"{rows_of}_zero_points"
-        quantized = add("QuantizeLinear", [flat, scale, zero_points], "codes", axis=0)
-        largest_scale = add("ReduceMax", [scale], "largest_scale", keepdims=0)
-        relative = add("Div", [scale, largest_scale], "relative")
-        column = add("Reshape", [relative, constant(model, "column", np.array([-1, 1], np.int64))], "column")
-        integer = add("MatMulInteger", [quantized, codes, zero], "integer")
-        real = add("Cast", [integer], "cast", to=ir.DataType.FLOAT)
-        product = add("Mul", [real, add("Mul", [largest_scale, weight_scale], "scale")], "product")
-        rows = add("Mul", [product, column], "scaled")
-        shape = _known(model, f"{rows_of}_shape_{outputs}")
-        if shape is None:
-            leading = add("Shape", [x], "leading", end=-1)
-            last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
-            shape = add("Concat", [leading, last], "shape", axis=0)
-            shape.name = f"{rows_of}_shape_{outputs}"
+        integer = _add(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
+        real = _add(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        joint = _add(nodes, "Mul", [_one(model, scales), weight_scale], f"{node.name}_scale")
+        product = _add(nodes, "Mul", [real, joint], f"{node.name}_product")
+        rows = _add(nodes, "Mul", [product, scales], f"{node.name}_scaled")
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
         if bias is not None:
-            rows = add("Add", [rows, bias], "biased")
+            rows = _add(nodes, "Add", [rows, bias], f"{node.name}_biased")
+        shape_of = f"{_rows_of(x)}_shape_{outputs}"
+        shape = _known(model, shape_of)
+        if shape is None:
+            leading = _add(nodes, "Shape", [x], f"{node.name}_leading", end=-1)
+            last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
+            shape = _add(nodes, "Concat", [leading, last], shape_of, axis=0)
         _replace(model, node, nodes, ("Reshape", [rows, shape]))
     _drop_if_unread(model, layer.weight)
+
+
+def _one(model: ir.Model, scales: ir.Value) -> ir.Value:
+    """A 1 that is computed: s / s of the largest scale of the first layer, once for the whole graph.
+
+    ONNX Runtime multiplies by weight scales within the product only where a factor of them is computed; a constant is
+    folded into them and the product is not fused (7 % slower for BERT-base). A factor that is not exactly 1, such as
+    the largest scale of a batch, would move last bits with the batch, and these the next layer's codes.
+    """
+    found = _known(model, "one")
+    if found is not None:
+        return found
+    nodes: list[ir.Node] = []
+    largest = _add(nodes, "ReduceMax", [scales], "largest_row_scale", keepdims=0)
+    one = _add(nodes, "Div", [largest, largest], "one")
+    _insert_behind(model, scales, nodes)
+    return one
+
+
+def _quantize_rows_once(model: ir.Model, x: ir.Value, width: int, lowest: float | None) -> tuple[ir.Value, ir.Value]:
+    """Codes [tokens, in] of `x`, and each token's scale [tokens, 1]."""
+    zero_name, zero_point = _row_zero_point(lowest)
+    stem = f"{x.name}_row{zero_point}"
+    names = f"{stem}_codes", f"{stem}_scales"
+    found = _known(model, names[0]), _known(model, names[1])
+    if found[0] is not None and found[1] is not None:
+        return found[0], found[1]
+    nodes: list[ir.Node] = []
+    axis = constant(model, "axis_1", np.array([1], np.int64))
+    flat = _add(nodes, "Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], stem)
+    top = _add(nodes, "ReduceMax", [flat, axis], f"{stem}_top", keepdims=0)
+    span, floor = 255 - ROW_ZERO_POINT, 1e-9
+    if lowest is None:
+        bottom = _add(nodes, "ReduceMin", [flat, axis], f"{stem}_bottom", keepdims=0)
+        depth = _add(nodes, "Neg", [bottom], f"{stem}_depth")
+        top = _add(nodes, "Max", [top, depth], f"{stem}_magnitude")
+        span = 127
+    else:
+        floor = max(-lowest / ROW_ZERO_POINT, floor)
+    inverse = constant(model, f"row_span_{span}", np.array(1 / span, np.float32))
+    bound = constant(model, f"row_floor_{floor:.6g}", np.array(floor, np.float32))
+    scale = _add(nodes, "Max", [_add(nodes, "Mul", [top, inverse], f"{stem}_step"), bound], f"{stem}_scale")
+    zeros_name = f"{_rows_of(x)}_{zero_name}s"
+    zeros = _known(model, zeros_name)
+    if zeros is None:
+        count = _add(nodes, "Shape", [scale], f"{stem}_count")
+        zeros = _add(nodes, "Expand", [constant(model, zero_name, zero_point), count], zeros_name)
+    codes = _add(nodes, "QuantizeLinear", [flat, scale, zeros], names[0], axis=0)
+    column = _add(nodes, "Reshape", [scale, constant(model, "column", np.array([-1, 1], np.int64))], names[1])
+    _insert_behind(model, x, nodes)
+    return codes, column
+
+
+def _row_zero_point(lowest: float | None) -> tuple[str, NDArray[np.uint8]]:
+    zero = 128 if lowest is None else ROW_ZERO_POINT
+    return f"row_zero_point_{zero}", np.array(zero, np.uint8)
+
+
+def _rows_of(x: ir.Value) -> str:
+    """A name for the leading dimensions of `x`, the same for values that have the same ones."""
+    known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
+    return f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else str(x.name)
+
+
+def _add(
+    nodes: list[ir.Node], operator: str, inputs: Sequence[ir.Value | None], name: str, **attributes: int
+) -> ir.Value:
+    """Append a node with one output; returns the output."""
+    nodes.append(_node(operator, inputs, name, **attributes))
+    return nodes[-1].outputs[0]
 
 
 def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:

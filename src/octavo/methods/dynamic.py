@@ -1,9 +1,10 @@
 """`dynamic`: int8 weights, activations quantized as they come; needs no data.
 
 Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row. Activations: one scale per
-tensor and asymmetric, except where they come straight out of an activation function. There a few tokens are many times
-larger than the rest (in the models that were measured up to seven times the median token), one scale for all of them
-leaves the rest with a few codes, and it was half of the whole loss; so these get one scale per token.
+token, so that no text's answer depends on what else is in its batch. The recipe's `granularity = "tensor"` is the fast
+way: one scale and zero point for all that a layer reads, except where that comes straight out of an activation
+function. There a few tokens are many times larger than the rest (in the models that were measured up to seven times the
+median token), one scale for all of them leaves the rest with a few codes, and it was half of the whole loss.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
     """
     model = model.clone(deep_copy=False)
     levels = weight_levels(given.target)
-    return lower_layers(model, decide(model, recipe), partial(_lower_linear, model, levels), levels)
+    return lower_layers(model, decide(model, recipe), partial(_lower_linear, model, levels, recipe.granularity), levels)
 
 
-def _lower_linear(model: ir.Model, levels: int, layer: Layer) -> LayerOutcome:
+def _lower_linear(model: ir.Model, levels: int, granularity: str, layer: Layer) -> LayerOutcome:
     weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
-    lowest = [_lowest_input(node) for node in layer.nodes]
-    if None in lowest:
+    bounds = [_lowest_input(node) for node in layer.nodes]
+    lowest = None if None in bounds else min(bound for bound in bounds if bound is not None)
+    if granularity == "tensor" and lowest is None:
         lower_dynamic_linear(model, layer, weight)
         return int8_outcome(layer, weight, "one scale per output channel", levels, "tensor")
-    lower_row_linear(model, layer, weight, min(bound for bound in lowest if bound is not None))
+    lower_row_linear(model, layer, weight, lowest)
     return int8_outcome(layer, weight, "one scale per output channel", levels, "token")
 
 
