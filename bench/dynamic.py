@@ -34,6 +34,7 @@ from publish import publish
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "korean-nli"
 THREADS = min(2, usable_cores())
+PER_TENSOR = Recipe(granularity="tensor")
 EXPORTED = Recipe(method="float", optimize=False)  # what the exporter gives: the stock tool's users have no more
 
 
@@ -82,15 +83,17 @@ def unsigned(model: ir.Model) -> ir.Model:
 
 
 def entries_for(checkpoint: Path, folder: Path) -> list[Entry]:
-    """torch, our float and int8, and the stock tool's int8 with reduce_range off and on."""
+    """torch, our float and int8 (one scale per token and per tensor), the stock tool's with reduce_range off and on."""
     made, plain = folder / "float", folder / "plain"
     octavo.quantize(checkpoint, made, recipe="float", progress=Steps())
     octavo.quantize(checkpoint, plain, recipe=EXPORTED, progress=Steps())
     octavo.quantize(checkpoint, folder / "int8", progress=Steps())
+    octavo.quantize(checkpoint, folder / "int8, one scale per tensor", recipe=PER_TENSOR, progress=Steps())
     entries = [
         *find_entries(checkpoint),
         *find_entries(made),
         *find_entries(folder / "int8"),
+        *find_entries(folder / "int8, one scale per tensor"),
     ]
     reference = open_artifact(plain)
     beside = reference.bytes - reference.manifest.files["model.onnx"].bytes
@@ -155,6 +158,7 @@ def base() -> dict:
             "octavo float, q/k/v merged": Recipe(method="float", merge_qkv=True),
             "octavo int8": Recipe(),
             "octavo int8, q/k/v merged": Recipe(merge_qkv=True),
+            "octavo int8, one scale per tensor": PER_TENSOR,
         }
         for title, recipe in recipes.items():
             octavo.quantize(checkpoint, folder / title, recipe=recipe, progress=Steps())

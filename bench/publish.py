@@ -18,10 +18,23 @@ DOCUMENTS = (
     "docs/from-the-old-guide.ko.md",
 )
 ENGLISH = {
-    "model": ["", "size, MiB", "smaller", "seconds", "faster", "1 row, ms", "accuracy", "points", "agreement", "KL"],
+    "model": [
+        "",
+        "size, MiB",
+        "smaller",
+        "seconds",
+        "faster",
+        "1 row, ms",
+        "accuracy",
+        "points",
+        "agreement",
+        "KL",
+        "batch effect",
+    ],
     "torch": "torch fp32",
     "float": "Octavo float",
     "int8": "**Octavo int8**",
+    "tensor": "Octavo int8, one scale per tensor",
     "stock": "stock ONNX Runtime int8",
     "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
     "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
@@ -33,10 +46,23 @@ ENGLISH = {
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
 KOREAN = ENGLISH | {
-    "model": ["", "크기, MiB", "작아짐", "초", "빨라짐", "한 행, ms", "정확도", "차이(점)", "일치율", "KL"],
+    "model": [
+        "",
+        "크기, MiB",
+        "작아짐",
+        "초",
+        "빨라짐",
+        "한 행, ms",
+        "정확도",
+        "차이(점)",
+        "일치율",
+        "KL",
+        "배치 영향",
+    ],
     "torch": "torch fp32",
     "float": "Octavo float",
     "int8": "**Octavo int8**",
+    "tensor": "Octavo int8, 텐서마다 스케일 하나",
     "stock": "ONNX Runtime 기본 int8",
     "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
     "first": ["", "첫 답까지, 초"],
@@ -58,6 +84,7 @@ def compared(result: dict, words: dict) -> str:
     for row in result["rows"]:
         stock = row["name"].partition(", ")
         name = f"{words['stock']}, {stock[2]}" if stock[0] == "stock" else None
+        name = name or (words["tensor"] if row["name"].endswith("per tensor") else None)
         name = name or words["torch" if row["engine"] == "torch" else "float" if row["method"] == "float" else "int8"]
         cells.append(
             [
@@ -71,6 +98,7 @@ def compared(result: dict, words: dict) -> str:
                 f"{100 * row['difference']:+.2f}",
                 f"{100 * row['fidelity']['agreement']:.2f} %",
                 f"{1e5 * row['fidelity']['kl']:.1f}",
+                f"{row['batch_effect']:.1g}",
             ]
         )
     machine = result["machine"]

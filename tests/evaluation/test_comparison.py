@@ -85,7 +85,10 @@ def contest(monkeypatch):
             rows = sum(len(batch.rows) for batch in batches)
             single = np.linspace(0.001, 0.003, 101)
             found = [self.outputs(rows, index) for index in range(len(contenders))]
-            return [Timing(one, one[:1], one[:1], 2.0 / (index + 1), 3, single, 0.5) for index, one in enumerate(found)]
+            return [
+                Timing(one, one[:1], one[:1], 2.0 / (index + 1), np.ones(3), single, 0.5)
+                for index, one in enumerate(found)
+            ]
 
     made = Contest()
     monkeypatch.setattr("octavo.evaluation.comparison.run_contest", made.run)

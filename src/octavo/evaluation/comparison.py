@@ -213,7 +213,7 @@ def _rows(
                 seconds=timing.seconds,
                 speedup=timings[0].seconds / timing.seconds,
                 rows_per_second=len(texts) / timing.seconds,
-                rounds=timing.rounds,
+                rounds=len(timing.rounds),
                 load_seconds=timing.load_seconds,
                 latency_ms=_latency(timing.single),
                 quality=score,

