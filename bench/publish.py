@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -43,6 +44,8 @@ ENGLISH = {
     "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
     "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
     "machine": "{threads} threads, {cpu} ({kind}).",
+    "engines": "BERT-base",
+    "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
 KOREAN = ENGLISH | {
@@ -98,7 +101,7 @@ def compared(result: dict, words: dict) -> str:
                 f"{100 * row['difference']:+.2f}",
                 f"{100 * row['fidelity']['agreement']:.2f} %",
                 f"{1e5 * row['fidelity']['kl']:.1f}",
-                f"{row['batch_effect']:.1g}",
+                f"{row['batch_effect']:.1g}" if "batch_effect" in row else "",
             ]
         )
     machine = result["machine"]
@@ -162,6 +165,41 @@ def oldguide(result: dict, words: dict) -> str:
     return "\n\n".join([*lines, note])
 
 
+def engines(result: dict, words: dict) -> str:
+    """BERT-base in every engine: milliseconds, with the range of the rounds, against torch in the same run."""
+    shapes = list(dict.fromkeys(row["shape"] for row in result["rows"]))
+    rounds = {(row["name"], row["shape"]): row["rounds"] for row in result["rows"]}
+    cells = [[words["engines"], *(f"{shape}, ms" for shape in shapes), "x torch fp32, " + shapes[-1]]]
+    for name in dict.fromkeys(row["name"] for row in result["rows"]):
+        spread = [f"{median(rounds[name, shape]):.1f}" for shape in shapes]
+        ratios = [a / b for a, b in zip(rounds["torch fp32", shapes[-1]], rounds[name, shapes[-1]], strict=True)]
+        cells.append([name, *spread, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"])
+    return f"{table(cells)}\n\n{making(result, words)}"
+
+
+def making(result: dict, words: dict) -> str:
+    """What each tool's int8 took to make, and its bytes."""
+    cells = [words["making"]]
+    for name, made in result["made"].items():
+        spent = [f"{made['seconds']:.1f}", f"{made['peak_mib']:.0f}"] if "seconds" in made else ["", ""]
+        cells.append([name, f"{made['bytes'] / MIB:.1f}", *spent])
+    machine = result["machine"]
+    note = words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
+    return f"{table(cells)}\n\n{note}"
+
+
+def scores(result: dict, words: dict) -> str:
+    """Quality and fidelity of every engine and tool on one model."""
+    first = result["scores"][0]
+    names = [*first["quality"], *first["fidelity"]]
+    cells = [["", *(name.replace("_", " ") for name in names), "batch effect", "s"]]
+    for row in result["scores"]:
+        values = row["quality"] | row["fidelity"]
+        shown = [f"{1e5 * values[name]:.1f}e-5" if name == "kl" else f"{values[name]:.4f}" for name in names]
+        cells.append([row["name"], *shown, f"{row['batch_effect']:.1g}", f"{row['seconds']:.2f}"])
+    return f"{table(cells)}\n\n{making(result, words)}"
+
+
 RENDER = {
     "oldguide": oldguide,
     "demo": compared,
@@ -170,6 +208,10 @@ RENDER = {
     "base": base,
     "first": first,
     "weights": weights,
+    "engines_base": engines,
+    "engines_minilm": scores,
+    "engines_ko_sts": scores,
+    "engines_ko_nli": scores,
 }
 
 
@@ -187,6 +229,9 @@ def publish() -> None:
             for script in ("dynamic", "old-guide"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            stored = ROOT / "bench" / "results" / f"engines-{kind}.json"
+            found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+            results |= {f"engines_{name.replace('-', '_')}": value for name, value in found.items()}
             if part not in results:
                 return match[0]
             return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"

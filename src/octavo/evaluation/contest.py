@@ -52,9 +52,10 @@ class Timing:
     """What was measured of one contender.
 
     `outputs` [rows, ...] in the order of the data; `seconds` for all rows: the sum, over the parts of the data, of the
-    median over the rounds; `rounds` [rounds] the seconds of each, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
-    `load_seconds` from starting the process to a loaded model; `alone` and `among` [sampled rows, ...] the outputs of
-    rows that ran by themselves, and the same rows' in a batch with the longest ones.
+    median over the rounds; `rounds` [rounds] the seconds of each, which all contenders ran in turns; `single` seconds
+    of one row alone, one value per sampled row; `load_seconds` from starting the process to a loaded model; `alone` and
+    `among` [sampled rows, ...] the outputs of rows that ran by themselves, and the same rows' in a batch with the
+    longest ones.
     """
 
     outputs: NDArray[np.float32]
