@@ -47,6 +47,11 @@ run()
 """
 
 
+def heeding_interruptions():
+    """What runs in the background of a shell inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments, code=None, cwd=None, stdin=None, **environment):
     """The command line, or code that calls it, in a process of its own."""
     command = [str(OCTAVO)] if code is None else [sys.executable, "-c", code]
@@ -59,6 +64,7 @@ def start(*arguments, code=None, cwd=None, stdin=None, **environment):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        preexec_fn=heeding_interruptions,
     )
 
 
@@ -319,6 +325,7 @@ class TestCompare:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heeding_interruptions,
         )
         for line in process.stderr:
             if line.startswith("predicting"):

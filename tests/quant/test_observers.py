@@ -21,6 +21,7 @@ def test_channels_are_those_of_the_whole(x):
     np.testing.assert_array_equal(seen.low, x.min(axis=0))
     np.testing.assert_array_equal(seen.high, x.max(axis=0))
     np.testing.assert_allclose(seen.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(seen.moment, x.T.astype(np.float64) @ x / len(x), rtol=1e-4)
     assert seen.count == len(x)
 
 

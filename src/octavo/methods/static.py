@@ -2,7 +2,7 @@
 
 Ranges are constants of the graph, so an answer does not depend on what else is in the batch, and no time goes into
 looking for them at run time. The order: see what the layers read, smooth (`quant.smooth`) where it pays, find the
-ranges of what is read then, quantize, correct biases.
+ranges of what is read then, round (`quant.rounding`), correct biases.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from octavo.errors import DataError
-from octavo.graph.layers import Layer
+from octavo.graph.layers import Layer, find_bias
 from octavo.graph.lower import lower_static_linear
 from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
 from octavo.methods import Applied, Given, LayerOutcome, Overflow
 from octavo.methods.calibrate import see_channels, see_histograms
 from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
 from octavo.quant.affine import (
-    INT7_LEVELS,
     INT8_LEVELS,
     FloatArray,
+    Quantized,
     affine_range,
     quantize_asymmetric,
     quantize_symmetric,
 )
 from octavo.quant.observers import Range, mse_range, percentile_range
+from octavo.quant.rounding import round_compensated
 from octavo.quant.saturation import count_saturated
 from octavo.quant.smooth import bias_correction, choose_factor, output_error, smoothing_factor
 from octavo.recipe import Recipe
@@ -42,17 +43,26 @@ OVERFLOW_ROWS = 64  # of each layer's input, to count on
 class Input:
     """What a layer reads, over the calibration examples.
 
-    `low`, `high` extremes of each channel, float32 [in]; `mean` float64 [in]; `rows` a sample, float32 [n, in].
+    `low`, `high` extremes of each channel, float32 [in]; `mean` float64 [in]; `rows` a sample, float32 [n, in];
+    `moment` E[x x^T] of what was seen, float32 [in, in], and `factor` what it was divided by since, float32 [in].
     """
 
     low: FloatArray
     high: FloatArray
     mean: NDArray[np.float64]
     rows: FloatArray
+    moment: FloatArray
+    factor: FloatArray
 
     def divided(self, factor: FloatArray) -> Input:
         """The same behind a division of each channel by its factor [in]."""
-        return Input(self.low / factor, self.high / factor, self.mean / factor, self.rows / factor)
+        low, high, mean, rows = self.low / factor, self.high / factor, self.mean / factor, self.rows / factor
+        return Input(low, high, mean, rows, self.moment, self.factor * factor)
+
+    def spread(self, *, centered: bool) -> FloatArray:
+        """E[x x^T], or the covariance, [in, in]."""
+        moment = self.moment / np.outer(self.factor, self.factor)
+        return moment - np.outer(self.mean, self.mean).astype(np.float32) if centered else moment
 
     @property
     def extremes(self) -> Range:
@@ -75,15 +85,16 @@ def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
     groups = find_groups([layer for layer, reason in decided if reason is None])
     names = [str(value.name) for group in groups for value in group.inputs]
     seen = {
-        name: Input(found.low, found.high, found.mean, found.rows)
+        name: Input(found.low, found.high, found.mean, found.rows, found.moment, np.ones_like(found.low))
         for name, found in see_channels(model, names, given).items()
     }
     seen, strengths = _smooth(model, groups, seen, recipe, levels)
     spans = _spans(model, groups, seen, recipe, given)
-    overflow = _overflow(groups, seen, spans) if given.target.saturates else None
+    rounded = _round(groups, seen, recipe, levels, given)
+    overflow = _overflow(groups, seen, spans, rounded) if given.target.saturates else None
 
     def lower_linear(layer: Layer) -> LayerOutcome:
-        weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
+        weight = rounded[layer.path]
         strength = strengths.get(layer.path)
         outcome = int8_outcome(layer, weight, "one scale per output channel", levels, "static", strength)
         if recipe.bias_correction:
@@ -151,15 +162,39 @@ def _spans(
     return spans
 
 
-def _overflow(groups: Sequence[Group], seen: Mapping[str, Input], spans: Mapping[str, Range]) -> Overflow:
-    """How often sums of two products would leave 16 bits, with weights of 8 bits and of 7, on the model's numbers."""
+def _round(
+    groups: Sequence[Group], seen: Mapping[str, Input], recipe: Recipe, levels: int, given: Given
+) -> dict[str, Quantized]:
+    """The integers of each layer's weight; layers that read the same values are rounded together."""
+    together: dict[tuple[bool, tuple[str, ...]], list[Layer]] = {}
+    for layer in (layer for group in groups for layer in group.layers):
+        corrected = recipe.bias_correction and all(find_bias(node) for node in layer.nodes)
+        together.setdefault((corrected, tuple(names_read(layer))), []).append(layer)
+    found: dict[str, Quantized] = {}
+    given.progress.start("rounding weights", len(together))
+    for (corrected, names), layers in together.items():
+        moment = np.mean([seen[name].spread(centered=corrected) for name in names], axis=0)
+        weights = round_compensated([layer.matrix() for layer in layers], moment, levels)
+        found |= zip((layer.path for layer in layers), weights, strict=True)
+        given.progress.advance()
+    return found
+
+
+def _overflow(
+    groups: Sequence[Group], seen: Mapping[str, Input], spans: Mapping[str, Range], rounded: Mapping[str, Quantized]
+) -> Overflow:
+    """How often sums of two products would leave 16 bits, with weights of 8 bits and of 7, on the model's numbers.
+
+    The 7-bit ones are those of the artifact, the 8-bit ones what they would be.
+    """
     pairs, counts = 0, [0, 0]
     for layer in (layer for group in groups for layer in group.layers):
         for name in names_read(layer):
             codes = quantize_asymmetric(seen[name].rows[:OVERFLOW_ROWS], *affine_range(*spans[name]))
             pairs += len(codes) * -(-codes.shape[1] // 2) * layer.matrix().shape[1]
-            for index, levels in enumerate((INT8_LEVELS, INT7_LEVELS)):
-                counts[index] += count_saturated(codes, quantize_symmetric(layer.matrix(), axis=0, levels=levels).codes)
+            eight = quantize_symmetric(layer.matrix(), axis=0, levels=INT8_LEVELS)
+            for index, weight in enumerate((eight, rounded[layer.path])):
+                counts[index] += count_saturated(codes, weight.codes)
     return Overflow(pairs, *counts)
 
 

@@ -1,8 +1,8 @@
 """What an activation looks like over many examples, in bounded memory, and the range that its codes should span.
 
-A first look at the examples gives each channel's extremes and mean and an even sample of rows (`Channels`). A second
-one fills a histogram between extremes that are known by then (`Histogram`), for ranges that leave outliers out. How
-much is held does not depend on the number of examples.
+A first look at the examples gives each channel's extremes, the means of channels and of their products, and an even
+sample of rows (`Channels`). A second one fills a histogram between extremes that are known by then (`Histogram`), for
+ranges that leave outliers out. How much is held does not depend on the number of examples.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ SHRINKS = 64  # ends of the range that the search for the smallest error tries o
 
 
 class Channels:
-    """Extremes, mean and a sample of rows [tokens, width] that come in parts.
+    """Extremes, moments and a sample of rows [tokens, width] that come in parts.
 
-    `low`, `high` float32 [width]; `count` rows were seen. The sample is every so-manieth row, so that short texts and
-    long ones are in it in the proportion in which they came: `keep` rows at least, where there were as many, and less
-    than twice that.
+    `low`, `high` float32 [width]; `moment` E[x x^T], float32 [width, width]; `count` rows were seen. The sample is
+    every so-manieth row, so that short texts and long ones are in it in the proportion in which they came: `keep` rows
+    at least, where there were as many, and less than twice that.
     """
 
     def __init__(self, keep: int) -> None:
         self._keep, self._stride = keep, 1
         self._sample: FloatArray | None = None
         self._sum: NDArray[np.float64] = np.zeros(0)
+        self.moment: FloatArray = np.zeros((0, 0), np.float32)
         self.count = 0
         self.low = self.high = np.zeros(0, np.float32)
 
@@ -47,6 +48,12 @@ class Channels:
         self.low, self.high, self._sum = low, high, total
         self._sample = np.array(new)
         self.count += len(rows)
+        products = rows.T @ rows
+        if not len(self.moment):
+            self.moment = np.zeros_like(products)
+        products -= np.float32(len(rows)) * self.moment
+        products /= self.count
+        self.moment += products
 
     @property
     def mean(self) -> NDArray[np.float64]:
