@@ -64,7 +64,7 @@ def start(*arguments, code=None, cwd=None, stdin=None, **environment):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        preexec_fn=heeding_interruptions,
+        preexec_fn=heeding_interruptions,  # noqa: PLW1509
     )
 
 
@@ -325,7 +325,7 @@ class TestCompare:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heeding_interruptions,
+            preexec_fn=heeding_interruptions,  # noqa: PLW1509
         )
         for line in process.stderr:
             if line.startswith("predicting"):

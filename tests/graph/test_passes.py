@@ -8,6 +8,7 @@ from octavo.graph.layers import find_layers
 from octavo.graph.passes import (
     PASSES,
     attend_without_transposes,
+    drop_attention_biases,
     drop_no_ops,
     drop_unattended_rows,
     fold_constants,
@@ -142,8 +143,11 @@ def test_where_that_is_an_output_of_the_graph_keeps_the_name_and_the_numbers(gra
 WIDE = ["batch", "length", 6]
 
 
-def attention_block(graph, *, perm=(0, 2, 1, 3), bias=True):
-    """Query, key and value of one value, two heads of width 3, joined again, and a residual LayerNormalization."""
+def attention_block(graph, *, perm=(0, 2, 1, 3), bias=True, projected=False):
+    """Query, key and value of one value, two heads of width 3, joined again, and a residual LayerNormalization.
+
+    `projected`: behind the heads, as in BERT, a Linear of its own.
+    """
     rng = np.random.default_rng(8)
     x = graph.input("x", WIDE)
     heads, join = graph.weight("heads", np.array([0, 0, 2, 3])), graph.weight("join", np.array([0, 0, 6]))
@@ -161,6 +165,10 @@ def attention_block(graph, *, perm=(0, 2, 1, 3), bias=True):
     attended = graph.node("attention/Attention", *split)
     joined = graph.node("attention/Reshape", graph.node("attention/Transpose", attended, perm=[0, 2, 1, 3]), join)
     joined.shape = ir.Shape(WIDE)
+    if projected:
+        weight = graph.weight("output.weight", rng.normal(size=(6, 6)).astype(np.float32))
+        added = graph.weight("output.bias", rng.normal(size=6).astype(np.float32))
+        joined = graph.node("output/Add", graph.node("output/MatMul", joined, weight), added)
     total = graph.node("norm/Add", joined, x)
     scale = graph.weight("norm.weight", np.linspace(0.5, 1.5, 6).astype(np.float32))
     return graph.model(y=(graph.node("norm/LayerNormalization", total, scale), WIDE))
@@ -183,6 +191,43 @@ def test_attention_splits_the_heads_itself(graph, run):
 
 def test_heads_that_are_split_otherwise_are_left(graph):
     assert attend_without_transposes(attention_block(graph, perm=(0, 2, 3, 1))) == 0
+
+
+def test_attention_needs_no_bias_of_key_and_value(graph, run):
+    model = attention_block(graph, projected=True)
+    assert drop_attention_biases(model) == 0, "heads are still split outside"
+    check_equal(run, model, attend_without_transposes)
+    check_equal(run, model, drop_attention_biases, 2)
+    assert not {"attention.key.bias", "attention.value.bias"} & set(model.graph.initializers)
+    assert drop_attention_biases(model) == 0
+    check_equal(run, model, merge_qkv)
+    (joint, _) = find_layers(model)
+    assert joint.path == "attention.{query,key,value}"
+
+
+def test_a_value_keeps_its_bias_where_no_projection_follows(graph, run):
+    model = attention_block(graph)
+    check_equal(run, model, attend_without_transposes)
+    check_equal(run, model, drop_attention_biases, 1)
+    assert "attention.value.bias" in model.graph.initializers
+
+
+@pytest.mark.parametrize("name", ["attention.key.bias", "attention.value.bias", "output.bias"])
+def test_biases_that_others_read_too_stay(graph, run, name):
+    model = attention_block(graph, projected=True)
+    attend_without_transposes(model)
+    norm = model.graph.node("norm/LayerNormalization")
+    norm.resize_inputs(3)
+    norm.replace_input_with(2, model.graph.initializers[name])
+    check_equal(run, model, drop_attention_biases, 1)
+    assert name in model.graph.initializers
+
+
+def test_scores_that_are_capped_keep_their_biases(graph):
+    model = attention_block(graph, projected=True)
+    attend_without_transposes(model)
+    next(node for node in model.graph if node.op_type == "Attention").attributes.add(ir.AttrFloat32("softcap", 5.0))
+    assert drop_attention_biases(model) == 0
 
 
 def test_residuals_before_a_normalization_become_sums(graph, run):
@@ -253,6 +298,7 @@ def test_passes_report_what_they_did_and_find_nothing_twice(graph):
     assert first["attend_without_transposes"].nodes_before - first["attend_without_transposes"].nodes_after == 8
     assert {name for name, done in first.items() if done.applied} == {
         "attend_without_transposes",
+        "drop_attention_biases",
         "sum_before_layer_norm",
         "merge_qkv",
     }

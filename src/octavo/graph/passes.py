@@ -209,6 +209,57 @@ def _join_heads(value: ir.Value) -> ir.Value | None:
     return value if known and not value.is_graph_output() else None
 
 
+def drop_attention_biases(model: ir.Model) -> int:
+    """Drop the bias of an attention's key, and let the output projection's bias take in that of its value.
+
+    softmax(q (k + b)^T) is softmax(q k^T), as q b^T is one number for all keys of a query. And (P (v + b)) W + c is
+    P v W + (b W + c), as each row of a softmax P sums to one. Returns how many biases went.
+    """
+    dropped = 0
+    for node in list(model.graph):
+        heads = [node.attributes.get_int(name, 0) for name in ("q_num_heads", "kv_num_heads")]
+        known = node.op_type == "Attention" and heads[0] > 0 and len(node.outputs) == 1 and not any(node.inputs[4:])
+        if not known or node.attributes.get_float("softcap", 0.0) != 0:
+            continue
+        key, value = (_own_site(node, position) for position in (1, 2))
+        if key is not None:
+            _without_bias(model, key)
+            dropped += 1
+        readers = node.outputs[0].consumers()
+        behind = find_bias(readers[0]) if len(readers) == 1 and readers[0].op_type == "MatMul" else None
+        taker = behind[0].inputs[behind[1]] if behind is not None else None
+        if value is None or taker is None or len(taker.uses()) != 1 or heads[0] != heads[1]:
+            continue
+        moved = _numbers(value.bias).astype(np.float64) @ _numbers(readers[0].inputs[1]).astype(np.float64)
+        taker.const_value = ir.tensor((_numbers(taker).astype(np.float64) + moved).astype(np.float32), name=taker.name)
+        _without_bias(model, value)
+        dropped += 1
+    return dropped
+
+
+def _own_site(reader: ir.Node, position: int) -> _Site | None:
+    """The Linear with a bias of its own that makes a node's input and nothing else."""
+    value = reader.inputs[position]
+    added = value.producer() if value is not None else None
+    if value is None or added is None or added.op_type != "Add" or len(value.uses()) != 1 or value.is_graph_output():
+        return None
+    for source in added.inputs:
+        product = source.producer() if source is not None else None
+        if product is not None and product.op_type == "MatMul":
+            site = _site(str(product.name).rpartition("/")[0], product)
+            return site if site.bias is not None and len(site.bias.uses()) == 1 else None
+    return None
+
+
+def _without_bias(model: ir.Model, site: _Site) -> None:
+    assert site.bias is not None
+    old, new = site.last.outputs[0], site.product.outputs[0]
+    new.shape, new.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new)
+    model.graph.remove(site.last, safe=True)
+    model.graph.initializers.pop(str(site.bias.name))
+
+
 def sum_before_layer_norm(model: ir.Model) -> int:
     """Write the residual addition in front of a LayerNormalization as `Sum`, which means the same for two inputs.
 
@@ -245,7 +296,7 @@ def merge_qkv(model: ir.Model, kept: Mapping[str, object] | None = None) -> int:
         if layer.part == "attention" and node.op_type == "MatMul" and alone:
             site = _site(layer.path, node)
             module = layer.path.rpartition(".")[0]
-            groups.setdefault((id(node.inputs[0]), module, decided, site.bias is None), []).append(site)
+            groups.setdefault((id(node.inputs[0]), module, decided), []).append(site)
     several = [sites for sites in groups.values() if len(sites) > 1]
     for sites in several:
         _merge(model, sites)
@@ -275,8 +326,12 @@ def _merge(model: ir.Model, sites: list[_Site]) -> None:
     joint = constant(model, f"{path}.weight", np.concatenate(weights, axis=1))
     widths = constant(model, f"{path}.widths", np.array([weight.shape[1] for weight in weights], np.int64))
     nodes = [ir.node("MatMul", [sites[0].product.inputs[0], joint], name=f"{path}/MatMul")]
-    if sites[0].bias is not None:
-        bias = constant(model, f"{path}.bias", np.concatenate([_numbers(site.bias) for site in sites]))
+    if any(site.bias is not None for site in sites):
+        biases = [
+            np.zeros(width, np.float32) if bias is None else _numbers(bias)
+            for bias, width in zip((site.bias for site in sites), (weight.shape[1] for weight in weights), strict=True)
+        ]
+        bias = constant(model, f"{path}.bias", np.concatenate(biases))
         nodes.append(ir.node("Add", [nodes[0].outputs[0], bias], name=f"{path}/Add"))
     for node in nodes:
         node.outputs[0].name, node.outputs[0].type = node.name, sites[0].last.outputs[0].type
@@ -305,5 +360,6 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "drop_no_ops": drop_no_ops,
     "drop_unattended_rows": drop_unattended_rows,
     "attend_without_transposes": attend_without_transposes,
+    "drop_attention_biases": drop_attention_biases,
     "sum_before_layer_norm": sum_before_layer_norm,
 }
