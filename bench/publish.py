@@ -192,10 +192,14 @@ def scores(result: dict, words: dict) -> str:
     """Quality and fidelity of every engine and tool on one model."""
     first = result["scores"][0]
     names = [*first["quality"], *first["fidelity"]]
-    cells = [["", *(name.replace("_", " ") for name in names), "batch effect", "s"]]
+    twins = any("other_engine" in row for row in result["scores"])
+    more = ["to ONNX Runtime's, mean", "min"] if twins else []
+    cells = [["", *(name.replace("_", " ") for name in names), *more, "batch effect", "s"]]
     for row in result["scores"]:
         values = row["quality"] | row["fidelity"]
         shown = [f"{1e5 * values[name]:.1f}e-5" if name == "kl" else f"{values[name]:.4f}" for name in names]
+        other = row.get("other_engine")
+        shown += ([f"{other['mean']:.5f}", f"{other['min']:.4f}"] if other else ["", ""]) if twins else []
         cells.append([row["name"], *shown, f"{row['batch_effect']:.1g}", f"{row['seconds']:.2f}"])
     return f"{table(cells)}\n\n{making(result, words)}"
 
