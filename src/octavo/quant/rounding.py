@@ -1,12 +1,13 @@
-"""Rounding that makes up for itself: each weight's rounding error is taken back by the weights still to be rounded.
+"""Rounding that makes up for itself: what rounding a weight loses is made up for by the weights that are rounded next.
 
-To the nearest code each weight is as near as it can be, and a layer's output is not. What counts is
+To the nearest code each weight is as near as it can be, and a layer's output is not. What counts, E = W - W', is
 
-    tr((W - W')^T C (W - W'))        C [in, in]
+    tr(E^T C E) = sum_k D_k |E_k + sum_{j < k} A_jk E_j|^2        C [in, in] = (A + I) D (A + I)^T
 
-with C = E[x x^T] over the inputs x, or their covariance where the bias makes up for the mean. Input channel by input
-channel, the largest first, a row of W is rounded, and what it lost is spread over the rows that follow as the inverse
-of C says, which is the best that they can do: Frantar et al. 2023, "GPTQ" (arXiv:2210.17323), algorithm 1.
+with C = E[x x^T] over the inputs x, or their covariance where the bias makes up for the mean; A strictly upper
+triangular, D diagonal. So each row k of W, the largest inputs' first, is rounded after adding sum_{j < k} A_jk E_j.
+Chee et al. 2023, "QuIP" (arXiv:2307.13304), LDLQ; they prove that Frantar et al. 2023, "GPTQ" (arXiv:2210.17323), which
+takes an inverse, finds the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from octavo.quant.affine import FloatArray, Quantized, quantize_symmetric
 
 DAMPING = 0.1  # of the mean of C's diagonal, added to it: C comes from examples, and other texts will be read
-BLOCK = 64  # rows whose errors are spread over the rest in one product
+BLOCK = 64  # rows that what the rows before them lost is added to in one product
 
 
 def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, levels: int) -> list[Quantized]:
@@ -33,28 +34,25 @@ def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, levels:
     joined = np.concatenate(weights, axis=1, dtype=np.float32)
     scale = quantize_symmetric(joined, axis=0, levels=levels).scale
     order = np.argsort(-np.diag(moment), kind="stable")
-    factor = _inverse_factor(moment[np.ix_(order, order)])
-    rest, codes = joined[order] / scale, np.empty(joined.shape, np.int8)
-    for start in range(0, len(rest), BLOCK):
-        stop = min(len(rest), start + BLOCK)
-        lost = np.empty((stop - start, rest.shape[1]), np.float32)
+    passed_on = _passed_on(moment[np.ix_(order, order)])
+    rows, codes = joined[order] / scale, np.empty(joined.shape, np.int8)
+    lost = np.zeros_like(rows)
+    for start in range(0, len(rows), BLOCK):
+        stop = min(len(rows), start + BLOCK)
+        wanted = rows[start:stop] + passed_on[:start, start:stop].T @ lost[:start]
         for row in range(start, stop):
-            rounded = np.clip(np.rint(rest[row]), -levels, levels)
-            codes[order[row]] = rounded
-            lost[row - start] = (rest[row] - rounded) / factor[row, row]
-            rest[row + 1 : stop] -= np.outer(factor[row, row + 1 : stop], lost[row - start])
-        rest[stop:] -= factor[start:stop, stop:].T @ lost
+            value = wanted[row - start] + passed_on[start:row, row] @ lost[start:row]
+            rounded = np.clip(np.rint(value), -levels, levels)
+            codes[order[row]], lost[row] = rounded, rows[row] - rounded
     parts = zip(np.split(codes, widths, axis=1), np.split(scale, widths, axis=1), strict=True)
     return [Quantized(np.ascontiguousarray(code), part) for code, part in parts]
 
 
-def _inverse_factor(moment: FloatArray) -> FloatArray:
-    """The upper triangular U [in, in] with U^T U the inverse of the damped moment.
-
-    With J the reversal of rows and columns and J C J = L L^T, C = (J L J) (J L J)^T, and U is the inverse of J L J.
-    """
+def _passed_on(moment: FloatArray) -> FloatArray:
+    """A [in, in] of the damped moment: with J the reversal of rows and columns and J C J = L L^T, A + I ~ J L J."""
     damped = moment.astype(np.float64)
     diagonal = np.diag_indices_from(damped)
     mean = float(damped[diagonal].mean())
     damped[diagonal] += DAMPING * mean if mean > 0 else 1.0
-    return np.linalg.inv(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]).astype(np.float32)
+    upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+    return np.asarray(upper / upper[diagonal], np.float32)

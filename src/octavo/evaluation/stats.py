@@ -1,0 +1,316 @@
+"""Paired statistics: how much better or worse one model scores than another on the same rows, and how sure that is.
+
+The difference D of two scores is written as the mean of one effect d_i per row, which is 0 for rows whose predictions
+agree: for accuracy d_i is -1, 0 or 1; for macro-F1 it is the change of the score along the way from the first model's
+predictions to the second's; for a correlation the difference of the two influence functions. Where few rows differ, as
+int8 brings it about, D is bounded by a score interval (`score_interval`), elsewhere by the bootstrap (`bca_interval`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+LabelArray = NDArray[np.int64]
+RESAMPLES = 2000
+FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of the second model less that of the first, in the score's own unit.
+
+    `low` and `high` bound it with 95 % confidence; `lower` and `upper` are one-sided bounds of 95 % each. `changed` are
+    the rows whose predictions differ; `method`: how it was bounded.
+    """
+
+    value: float
+    low: float
+    high: float
+    lower: float
+    upper: float
+    changed: int
+    method: Literal["identical", "score", "bca"]
+
+
+def no_difference() -> Difference:
+    """Of models whose outputs are the same to the last bit in every row."""
+    return Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0, "identical")
+
+
+def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Difference:
+    """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each."""
+    effects = (second == gold).astype(np.float64) - (first == gold)
+    return _bounded(float(effects.mean()), effects, 1.0, None, int(np.sum(first != second)))
+
+
+def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Difference:
+    """Of the means over the labels of F1 = 2 tp / (predicted + gold); labels are [rows] each, from 0.
+
+    The effect of a row is the change of its two cells' derivatives, integrated over the straight way from the first
+    confusion matrix to the second (Aumann and Shapley 1974): the effects of all rows add up to the difference.
+    """
+    count = int(max(gold.max(), first.max(), second.max())) + 1
+    cells, index, numbers = np.unique((gold * count + first) * count + second, return_inverse=True, return_counts=True)
+    g, a, b = cells // count**2, cells // count % count, cells % count
+
+    def difference(drawn: NDArray[np.int64]) -> FloatArray:
+        """Of resamples of the cells, [resamples, cells] -> [resamples]."""
+        return _macro_f1(drawn, g, b, count) - _macro_f1(drawn, g, a, count)
+
+    value = float(difference(numbers[None])[0])
+    slopes = _slopes(numbers, g, a, b, count)
+    effects = (slopes[g, b] - slopes[g, a])[index]
+    present = np.union1d(np.union1d(g, a), b)
+    extreme = float(np.ptp(slopes[np.unique(g)][:, present], axis=1).max())
+    generator = np.random.default_rng(seed)
+
+    def resampled() -> FloatArray:
+        return difference(generator.multinomial(len(gold), numbers / len(gold), RESAMPLES))
+
+    return _bounded(value, effects, extreme, resampled, int(np.sum(first != second)))
+
+
+def correlation_difference(
+    gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
+) -> Difference:
+    """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
+
+    Influence functions are those of Croux and Dehon 2010 ("Influence functions of the Spearman and Kendall correlation
+    measures"), with the sample's distribution for that of the population. Every resample is ranked anew.
+    """
+    codes = [np.unique(values, return_inverse=True)[1] for values in (gold, first, second)]
+    values = [gold, first, second]
+
+    def correlations(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x, y, z = [_midranks(code, weights) for code in codes] if ranked else [v.astype(np.float64) for v in values]
+        return _correlation(x, y, weights), _correlation(x, z, weights)
+
+    ones = np.ones(len(gold))
+    before, after = correlations(ones)
+    influence = _spearman_influence if ranked else _pearson_influence
+    effects = influence(gold, second) - influence(gold, first)
+    effects += float(after - before) - effects.mean()
+    generator = np.random.default_rng(seed)
+
+    def resampled() -> FloatArray:
+        found = np.empty(RESAMPLES)
+        for index in range(RESAMPLES):
+            rows = generator.integers(0, len(gold), len(gold))
+            one, other = correlations(np.bincount(rows, minlength=len(gold)).astype(np.float64))
+            found[index] = other - one
+        return found
+
+    extreme = 6.0 if ranked else _pearson_extreme(gold, first, second)
+    return _bounded(float(after - before), effects, extreme, resampled, int(np.sum(first != second)))
+
+
+def _bounded(
+    value: float,
+    effects: FloatArray,
+    extreme: float,
+    resampled: Callable[[], FloatArray] | None,
+    changed: int,
+) -> Difference:
+    """The difference with its bounds; without `resampled` always by the score interval.
+
+    How many rows make the difference: (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal ones.
+    """
+    squares = effects**2
+    making = float(squares.sum() ** 2 / max((squares**2).sum(), 1e-300))
+    if resampled is None or making < FEW:
+        off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
+        low, high = score_interval(effects, extreme, 0.95)
+        lower, upper = score_interval(effects, extreme, 0.90)
+        return Difference(value, low + off, high + off, lower + off, upper + off, changed, "score")
+    drawn = resampled()
+    low, high = bca_interval(value, drawn, effects, 0.95)
+    lower, upper = bca_interval(value, drawn, effects, 0.90)
+    return Difference(value, low, high, lower, upper, changed, "bca")
+
+
+def score_interval(effects: FloatArray, extreme: float, confidence: float) -> tuple[float, float]:
+    """An interval of the mean of effects [n] that lie between -extreme and extreme, most of them 0.
+
+    All means D that (mean - D)^2 <= z^2 V(D) / n does not exclude, V(D) being the variance under the distribution that
+    makes the sample most likely among those of mean D. For effects of -1, 0 and 1 this is Tango 1998, "Equivalence test
+    and confidence interval for the difference in proportions for the paired-sample design" (Statistics in Medicine 17);
+    for others, as there, effects that were not seen, here the two extremes, are possible. It never has no width.
+    """
+    z2, n = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2, len(effects)
+    values, counts = np.unique(np.clip(effects, -extreme, extreme), return_counts=True)
+    if extreme == 0:
+        return 0.0, 0.0
+    mean = float(values @ counts) / n
+    found = []
+    for side in (-1.0, 1.0):
+        inner, outer = mean * side, extreme
+        for _ in range(40):
+            middle = (inner + outer) / 2
+            variance = _restricted_variance(values * side, counts, middle, extreme)
+            inside = n * (mean * side - middle) ** 2 <= z2 * variance
+            inner, outer = (middle, outer) if inside else (inner, middle)
+        found.append(side * inner)
+    return found[0], found[1]
+
+
+def _restricted_variance(values: FloatArray, counts: NDArray[np.int64], mean: float, extreme: float) -> float:
+    """The variance of the likeliest distribution on the values seen, and `extreme`, that has a mean above theirs.
+
+    p_k = n_k / (n (1 - t (v_k - mean))) with t >= 0 such that the mean holds; t is at most 1 / (extreme - mean), where
+    what is missing from 1 is the probability of the extreme (Owen 2001, "Empirical Likelihood", for values seen).
+    """
+    away, n = values - mean, counts.sum()
+    most = 1 / max(extreme - mean, 1e-300)
+    low, high = 0.0, most
+
+    def slack(t: float) -> float:
+        return float(np.sum(counts * away / (1 - t * away)))
+
+    if values.max() < extreme and slack(most) < 0:
+        p = counts / (n * (1 - most * away))
+        return float(p @ away**2 + (1 - p.sum()) * (extreme - mean) ** 2)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slack(middle) < 0 else (low, middle)
+    p = counts / (n * (1 - low * away))
+    return float(p @ away**2 / p.sum())
+
+
+def bca_interval(value: float, resampled: FloatArray, influence: FloatArray, confidence: float) -> tuple[float, float]:
+    """The bias-corrected and accelerated interval of Efron 1987, "Better bootstrap confidence intervals" (JASA 82).
+
+    `resampled` [resamples] are the statistic's values, `influence` [rows] the rows' influence on it, for the
+    acceleration a = sum u^3 / (6 (sum u^2)^1.5).
+    """
+    normal = NormalDist()
+    share = float(np.mean(resampled < value) + np.mean(resampled == value) / 2)
+    half = 0.5 / len(resampled)
+    bias = normal.inv_cdf(min(max(share, half), 1 - half))
+    centred = influence - influence.mean()
+    spread = float(np.sum(centred**2))
+    acceleration = float(np.sum(centred**3)) / (6 * spread**1.5) if spread else 0.0
+    ends = []
+    for quantile in ((1 - confidence) / 2, (1 + confidence) / 2):
+        moved = bias + normal.inv_cdf(quantile)
+        ends.append(normal.cdf(bias + moved / (1 - acceleration * moved)))
+    low, high = np.quantile(resampled, ends)
+    return float(low), float(high)
+
+
+def mcnemar(worse: int, better: int) -> float:
+    """The exact two-sided p of McNemar 1947: that rows right in one model alone fall to either with the same chance."""
+    n, k = worse + better, min(worse, better)
+    if n == 0:
+        return 1.0
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
+    return min(1.0, 2 * math.fsum(math.exp(one) for one in logs))
+
+
+def rows_to_decide(difference: Difference, n: int, limit: float) -> int | None:
+    """How many rows would decide on which side of `limit` the difference lies, if it stays what it is; None: never.
+
+    The one-sided bound's distance shrinks as 1 / sqrt(rows).
+    """
+    distance = abs(difference.value - limit)
+    reach = (difference.value - difference.lower) if difference.value > limit else (difference.upper - difference.value)
+    return None if distance == 0 else math.ceil(n * (reach / distance) ** 2)
+
+
+def ratio_interval(
+    numerators: FloatArray, denominators: FloatArray, confidence: float, *, seed: int = 0
+) -> tuple[float, float]:
+    """An interval of sum(numerators) / sum(denominators), pairs [parts, rounds] that were taken side by side.
+
+    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). With one round
+    each, parts are drawn.
+    """
+    generator = np.random.default_rng(seed)
+    parts, rounds = numerators.shape
+    if rounds == 1:
+        numerators, denominators, parts, rounds = numerators.T, denominators.T, 1, parts
+    drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
+    line = np.arange(parts)[None, :, None]
+    ratios = numerators[line, drawn].sum(axis=(1, 2)) / denominators[line, drawn].sum(axis=(1, 2))
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _macro_f1(drawn: NDArray[np.int64], gold: LabelArray, predicted: LabelArray, count: int) -> FloatArray:
+    """Macro-F1 of each resample of cells, [resamples, cells] -> [resamples]; over the labels that occur in it."""
+    labels = np.arange(count)
+    hits = drawn @ ((gold == predicted)[:, None] & (gold[:, None] == labels))
+    both = drawn @ ((gold[:, None] == labels).astype(np.int64) + (predicted[:, None] == labels))
+    f1 = 2 * hits / np.maximum(both, 1)
+    return np.asarray(f1.sum(axis=1) / np.maximum((both > 0).sum(axis=1), 1), np.float64)
+
+
+def _slopes(
+    numbers: NDArray[np.int64], gold: LabelArray, first: LabelArray, second: LabelArray, count: int
+) -> FloatArray:
+    """The derivatives of macro-F1 by the share of rows in each cell [gold, predicted], their mean on the way.
+
+    F1_l = 2 C_ll / both_l, with both_l = C_l. + C_.l: a row of gold g and prediction p adds 2 / both_l for l = p = g,
+    and takes F1_l / both_l for l = p. What it takes for l = g is the same for all predictions, and left out.
+    """
+    matrices = np.zeros((2, count, count))
+    for matrix, predicted in zip(matrices, (first, second), strict=True):
+        np.add.at(matrix, (gold, predicted), numbers)
+    matrices /= numbers.sum()
+    labels = int(np.count_nonzero(matrices.sum(axis=(0, 2)) + matrices.sum(axis=(0, 1))))
+    slopes = np.zeros((count, count))
+    for node, weight in zip(NODES, WEIGHTS, strict=True):
+        matrix = matrices[0] * (1 - node) / 2 + matrices[1] * (1 + node) / 2
+        both = np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1e-12)
+        hits = np.diag(matrix)
+        slope = np.broadcast_to(-2 * hits / both**2, (count, count)).copy()
+        slope[np.arange(count), np.arange(count)] += 2 / both
+        slopes += weight / 2 * slope / labels
+    return slopes
+
+
+def _midranks(codes: LabelArray, weights: FloatArray) -> FloatArray:
+    """The ranks, equal values sharing the mean of theirs, of rows that occur as often as their weights say."""
+    together = np.bincount(codes, weights)
+    return np.asarray((np.cumsum(together) - (together - 1) / 2)[codes], np.float64)
+
+
+def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> FloatArray:
+    total = weights.sum()
+    a, b = x - weights @ x / total, y - weights @ y / total
+    spread = math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
+    return np.float64(weights @ (a * b) / spread if spread else 0.0)  # type: ignore[return-value]
+
+
+def _pearson_influence(x: FloatArray, y: FloatArray) -> FloatArray:
+    a, b = ((v - v.mean()) / (v.std() or 1.0) for v in (x, y))
+    return np.asarray(a * b - float(np.mean(a * b)) * (a * a + b * b) / 2, np.float64)
+
+
+def _spearman_influence(x: FloatArray, y: FloatArray) -> FloatArray:
+    """12 (F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]) up to a constant; F and G are the shares of lower values."""
+    n = len(x)
+    f, g = ((_midranks(np.unique(v, return_inverse=True)[1], np.ones(n)) - 0.5) / n for v in (x, y))
+
+    def above(of: FloatArray, other: FloatArray) -> FloatArray:
+        """E[1(of >= each) other], ties counted half."""
+        codes = np.unique(of, return_inverse=True)[1]
+        sums = np.bincount(codes, other)
+        return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[codes] / n, np.float64)
+
+    return 12 * (f * g + above(f, g) + above(g, f))
+
+
+def _pearson_extreme(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
+    """The most that one row can move a correlation, if its score moves through the range of all scores."""
+    scores = np.concatenate([first, second])
+    widest = float(np.ptp(scores) / (scores.std() or 1.0))
+    return widest * float(np.abs((gold - gold.mean()) / (gold.std() or 1.0)).max())

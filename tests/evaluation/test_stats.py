@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.metrics import f1_score
+
+from octavo.evaluation.stats import (
+    accuracy_difference,
+    bca_interval,
+    correlation_difference,
+    macro_f1_difference,
+    mcnemar,
+    no_difference,
+    ratio_interval,
+    rows_to_decide,
+    score_interval,
+)
+
+
+def outcomes(n, better, worse):
+    """Labels of which the second model has `better` right that the first had not, and the other way round."""
+    gold = np.zeros(n, np.int64)
+    first, second = gold.copy(), gold.copy()
+    first[:better] = 1
+    second[better : better + worse] = 1
+    return gold, first, second
+
+
+def tango(n, b, c, limit):
+    """The score statistic of the paper, with its closed form of the restricted estimate."""
+    last = -c * limit * (1 - limit)
+    middle = -b - c + (2 * n - b + c) * limit
+    q = (np.sqrt(middle**2 - 8 * n * last) - middle) / (4 * n)
+    return (b - c - n * limit) / np.sqrt(n * (2 * q + limit * (1 - limit)))
+
+
+@pytest.mark.parametrize(("n", "better", "worse"), [(44, 9, 1), (50, 0, 3), (300, 5, 4), (5010, 21, 17), (30, 30, 0)])
+def test_the_interval_of_accuracy_is_tangos(n, better, worse):
+    found = accuracy_difference(*outcomes(n, better, worse))
+    assert found.value == pytest.approx((better - worse) / n)
+    z = scipy.stats.norm.ppf(0.975)
+    assert tango(n, better, worse, found.low) == pytest.approx(z, abs=1e-4)
+    if better < n:
+        assert tango(n, better, worse, found.high) == pytest.approx(-z, abs=1e-4)
+    assert tango(n, better, worse, found.lower) == pytest.approx(scipy.stats.norm.ppf(0.95), abs=1e-4)
+    assert found.changed == better + worse
+
+
+def test_no_changed_row_does_not_mean_no_doubt():
+    found = accuracy_difference(*outcomes(100, 0, 0))
+    z2 = scipy.stats.norm.ppf(0.975) ** 2
+    assert (found.low, found.high) == pytest.approx((-z2 / (100 + z2), z2 / (100 + z2)), abs=1e-6)
+    assert no_difference().low == no_difference().high == 0
+
+
+def test_effects_of_any_size_turn_around_with_their_sign():
+    effects = np.r_[np.zeros(95), 0.4, 0.5, -0.2, 1.3, 0.1]
+    low, high = score_interval(effects, 2.0, 0.95)
+    assert low < effects.mean() < high
+    assert score_interval(-effects, 2.0, 0.95) == pytest.approx((-high, -low))
+    narrower = score_interval(effects, 2.0, 0.9)
+    assert low < narrower[0] < narrower[1] < high
+
+
+def labels(n, seed=0, classes=3, changed=0.1):
+    generator = np.random.default_rng(seed)
+    gold = generator.choice(classes, n, p=np.r_[0.6, np.full(classes - 1, 0.4 / (classes - 1))])
+    first = np.where(generator.random(n) < 0.7, gold, generator.integers(0, classes, n))
+    second = np.where(generator.random(n) < changed, generator.integers(0, classes, n), first)
+    return gold, first, second
+
+
+@pytest.mark.parametrize("n", [40, 400, 4000])
+def test_macro_f1_is_sklearns_and_its_effects_add_up(n):
+    gold, first, second = labels(n)
+    found = macro_f1_difference(gold, first, second)
+    expected = f1_score(gold, second, average="macro") - f1_score(gold, first, average="macro")
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert found.low < found.value < found.high
+    assert found.changed == np.sum(first != second)
+    assert found.method == ("bca" if n == 4000 else "score")
+
+
+def test_macro_f1_of_a_label_that_one_model_invents():
+    gold, first, second = labels(60, changed=0)
+    second = second.copy()
+    second[0] = 3
+    found = macro_f1_difference(gold, first, second)
+    expected = f1_score(gold, second, average="macro") - f1_score(gold, first, average="macro")
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert found.low < found.value < found.high
+
+
+def scored(n, seed=0, noise=0.3, share=1.0):
+    generator = np.random.default_rng(seed)
+    gold = np.round(generator.uniform(0, 5, n), 1)
+    first = gold / 5 + generator.normal(0, 0.3, n)
+    moved = generator.random(n) < share
+    return gold, first, first + moved * generator.normal(0, noise, n)
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize(("n", "share"), [(40, 1.0), (500, 1.0), (500, 0.02)])
+def test_correlations_are_scipys(ranked, n, share):
+    gold, first, second = scored(n, share=share)
+    reference = scipy.stats.spearmanr if ranked else scipy.stats.pearsonr
+    found = correlation_difference(gold, first, second, ranked=ranked)
+    assert found.value == pytest.approx(reference(gold, second)[0] - reference(gold, first)[0], abs=1e-12)
+    assert found.low < found.lower < found.value < found.upper < found.high
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_the_bootstrap_of_a_correlation_is_scipys(ranked):
+    gold, first, second = scored(300)
+    reference = scipy.stats.spearmanr if ranked else scipy.stats.pearsonr
+    found = correlation_difference(gold, first, second, ranked=ranked)
+    expected = scipy.stats.bootstrap(
+        (gold, first, second),
+        lambda x, y, z: reference(x, z)[0] - reference(x, y)[0],
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert found.method == "bca"
+    np.testing.assert_allclose((found.low, found.high), (expected.low, expected.high), atol=0.12 * width)
+
+
+def test_the_accelerated_interval_is_scipys_for_a_mean():
+    x = np.random.default_rng(0).exponential(size=60)
+    generator = np.random.default_rng(1)
+    drawn = x[generator.integers(0, 60, (20000, 60))].mean(axis=1)
+    expected = scipy.stats.bootstrap((x,), np.mean, n_resamples=20000, random_state=2).confidence_interval
+    found = bca_interval(float(x.mean()), drawn, x, 0.95)
+    np.testing.assert_allclose(found, (expected.low, expected.high), atol=0.02)
+
+
+@pytest.mark.parametrize(("worse", "better"), [(0, 0), (3, 0), (5, 5), (12, 3), (400, 350)])
+def test_mcnemar_is_the_binomial_test(worse, better):
+    expected = scipy.stats.binomtest(worse, worse + better).pvalue if worse + better else 1.0
+    assert mcnemar(worse, better) == pytest.approx(expected, rel=1e-9)
+
+
+def test_rows_that_would_decide_do_decide():
+    found = accuracy_difference(*outcomes(200, 2, 3))
+    assert found.lower < -0.015, "a drop of 1.5 points is not excluded"
+    n = rows_to_decide(found, 200, -0.015)
+    again = accuracy_difference(*outcomes(n, round(2 * n / 200), round(3 * n / 200)))
+    assert -0.015 < again.lower < -0.012
+    assert rows_to_decide(found, 200, found.value) is None
+
+
+def test_ratios_of_pairs_taken_side_by_side():
+    generator = np.random.default_rng(0)
+    slow_minutes = generator.lognormal(0, 0.5, (8, 5))
+    first, second = 2.0 * slow_minutes, slow_minutes * generator.lognormal(0, 0.01, (8, 5))
+    low, high = ratio_interval(first, second, 0.95)
+    assert 1.98 < low < first.sum() / second.sum() < high < 2.02
+    low, high = ratio_interval(first[:, :1], second[:, :1], 0.95)
+    assert 1.9 < low < high < 2.1
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "spearman"])
+def test_intervals_cover_what_they_say(name):
+    """A small seeded case; bench/coverage.py has the full table."""
+    if name == "spearman":
+        gold, first, second = scored(500_000, 1000, share=0.06)
+        true = scipy.stats.spearmanr(gold, second)[0] - scipy.stats.spearmanr(gold, first)[0]
+        found = [correlation_difference(*scored(80, seed, share=0.06), ranked=True) for seed in range(200)]
+    else:
+        gold, first, second = labels(500_000, 1000, changed=0.08)
+        score = (lambda a, b: np.mean(a == b)) if name == "accuracy" else lambda a, b: f1_score(a, b, average="macro")
+        difference = accuracy_difference if name == "accuracy" else macro_f1_difference
+        true = score(gold, second) - score(gold, first)
+        found = [difference(*labels(80, seed, changed=0.08)) for seed in range(200)]
+    assert true < -0.005, "a case where zero would not do"
+    assert {one.method for one in found} == {"score"}
+    assert np.mean([one.low <= true <= one.high for one in found]) > 0.92
