@@ -89,16 +89,18 @@ def compared(result: dict, words: dict) -> str:
         name = f"{words['stock']}, {stock[2]}" if stock[0] == "stock" else None
         name = name or (words["tensor"] if row["name"].endswith("per tensor") else None)
         name = name or words["torch" if row["engine"] == "torch" else "float" if row["method"] == "float" else "int8"]
+        faster = row["speedup"]["value"] if isinstance(row["speedup"], dict) else row["speedup"]
+        points = row["difference"] if "difference" in row else row["differences"]["accuracy"]["value"]
         cells.append(
             [
                 name,
                 f"{row['bytes'] / MIB:.1f}",
                 f"{row['smaller']:.2f}x",
                 f"{row['seconds']:.2f}",
-                f"{row['speedup']:.2f}x",
+                f"{faster:.2f}x",
                 f"{row['latency_ms']['p50']:.1f}",
                 f"{100 * row['quality']['accuracy']:.2f}",
-                f"{100 * row['difference']:+.2f}",
+                f"{100 * points:+.2f}",
                 f"{100 * row['fidelity']['agreement']:.2f} %",
                 f"{1e5 * row['fidelity']['kl']:.1f}",
                 f"{row['batch_effect']:.1g}" if "batch_effect" in row else "",

@@ -313,6 +313,41 @@ class TestCompare:
         message = refused("compare", demo_float, "--data", PAIRS, "--columns", "text:sentence1")
         assert "--columns is not understood; got: text:sentence1; allowed: text=...,text_pair=...,label=..." in message
 
+    def test_a_budget_decides_the_exit_code(self, demo_float, demo_int8):
+        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 200)
+        code, out, _ = run(*models, "--max-drop", 20, "--max-size", "30%", "--min-agreement", 0.5)
+        assert code == 0
+        assert "PASS  int8 (dynamic), onnxruntime" in out
+        code, out, _ = run(*models, "--max-drop", 20, "--max-size", "10", "--json")
+        assert code == 1
+        found = json.loads(out)
+        assert found["verdict"] == "FAIL"
+        checks = {check["name"]: check for check in found["rows"][1]["judgement"]["checks"]}
+        assert checks["max_drop"]["verdict"] == "PASS"
+        assert checks["max_size"]["limit"] == 0.1
+        assert checks["max_size"]["verdict"] == "FAIL"
+
+    def test_twenty_rows_do_not_show_half_a_point(self, demo_float, demo_int8):
+        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 20, "--max-drop", 0.5)
+        code, out, _ = run(*models)
+        assert code == 1
+        assert "UNSURE  drop at most 0.50 points" in out
+        assert "rows would decide" in out
+        assert run(*models, "--allow-unsure")[0] == 0
+
+    def test_a_model_is_as_good_as_itself(self, demo_int8):
+        code, out, _ = run("compare", demo_int8, demo_int8, "--data", PAIRS, "--limit", 20, "--max-drop", 0, "--json")
+        row = json.loads(out)["rows"][1]
+        assert code == 0
+        assert (row["differences"]["accuracy"]["low"], row["differences"]["accuracy"]["high"]) == (0, 0)
+        assert row["fidelity"] == {"agreement": 1, "kl": 0, "margin": 1}
+
+    def test_a_budget_needs_a_candidate_and_a_percentage(self, demo_int8):
+        message = refused("compare", demo_int8, "--data", PAIRS, "--max-drop", 1)
+        assert "a budget judges candidates, and there is only the baseline" in message
+        message = refused("compare", demo_int8, demo_int8, "--data", PAIRS, "--max-size", "a third")
+        assert "--max-size is not understood; got: a third; allowed: a percentage, such as 30%" in message
+
     def test_an_unknown_engine(self, demo_float):
         message = refused("compare", demo_float, "--data", PAIRS, "--engine", "onnxruntim")
         allowed = "auto, onnxruntime, openvino (did you mean 'onnxruntime'?)"

@@ -19,6 +19,7 @@ from octavo.errors import ArtifactError, CheckpointError, DataError, InputError,
 from octavo.evaluation import worker
 from octavo.evaluation.comparison import DataFile, compare, find_entries
 from octavo.evaluation.contest import Timing
+from octavo.evaluation.stats import identical
 from octavo.hardware import this_cpu
 
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
@@ -86,7 +87,7 @@ def contest(monkeypatch):
             single = np.linspace(0.001, 0.003, 101)
             found = [self.outputs(rows, index) for index in range(len(contenders))]
             return [
-                Timing(one, one[:1], one[:1], 2.0 / (index + 1), np.ones(3), single, 0.5)
+                Timing(one, one[:1], one[:1], np.full((1, 3), 2.0 / (index + 1)), single, 0.5, 2**30)
                 for index, one in enumerate(found)
             ]
 
@@ -141,12 +142,17 @@ class TestOfTheDemo:
 
     def test_what_is_relative_is_so_to_the_baseline(self, comparison):
         first = comparison.rows[0]
-        assert (first.speedup, first.smaller, first.difference) == (1, 1, 0)
-        assert first.fidelity == {"agreement": 1, "kl": 0}
+        assert (first.speedup.value, first.smaller, first.differences["accuracy"]) == (1, 1, identical())
+        assert first.fidelity == {"agreement": 1, "kl": 0, "margin": 1}
+        assert first.closeness == {"agreement": identical(1.0)}
         for row in comparison.rows:
-            assert row.speedup == pytest.approx(first.seconds / row.seconds)
+            assert row.speedup.value == pytest.approx(first.seconds / row.seconds)
+            assert row.speedup.low <= row.speedup.value <= row.speedup.high
+            assert np.median(row.turns, axis=1).sum() == pytest.approx(row.seconds)
+            assert row.peak_bytes > 20 * 2**20
             assert row.smaller == pytest.approx(first.bytes / row.bytes)
-            assert row.difference == pytest.approx(row.quality["accuracy"] - first.quality["accuracy"])
+            for name, found in row.differences.items():
+                assert found.value == pytest.approx(row.quality[name] - first.quality[name], abs=1e-12)
             assert row.rows_per_second == pytest.approx(LIMIT / row.seconds)
 
     def test_the_float_artifact_is_the_checkpoint(self, comparison):
@@ -213,7 +219,7 @@ class TestData:
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[np.where(np.arange(rows) < 3 * index, 1, 0)]
         found = compare(demo_float, [demo_float], data=data)
         assert [row.quality for row in found.rows] == [{}, {}]
-        assert [row.difference for row in found.rows] == [None, None]
+        assert [row.differences for row in found.rows] == [{}, {}]
         assert [row.fidelity["agreement"] for row in found.rows] == [1.0, 27 / 30]
         assert json.loads(json.dumps(found.to_dict()))["rows"][1]["quality"] == {}
 
@@ -230,11 +236,12 @@ class TestData:
         contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[answers[index]]
         found = compare(demo_float, [demo_float, demo_float], data=write_tsv(tmp_path / "data.tsv", rows))
         assert [row.quality["accuracy"] for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
-        assert [row.difference for row in found.rows] == pytest.approx([0, -2 / 6, -4 / 6])
+        points = [row.differences["accuracy"].value for row in found.rows]
+        assert points == pytest.approx([0, -2 / 6, -4 / 6])
         assert [row.fidelity["agreement"] for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
         # of the second row: 0 has tp 2, fp 2; 1 and 2 have tp 1, fn 1 each
         assert found.rows[1].quality["macro_f1"] == pytest.approx((4 / 6 + 2 / 3 + 2 / 3) / 3)
-        assert [row.speedup for row in found.rows] == pytest.approx([1, 2, 3])
+        assert [row.speedup.value for row in found.rows] == pytest.approx([1, 2, 3])
         assert [row.rows_per_second for row in found.rows] == pytest.approx([3, 6, 9])
         assert found.rows[0].latency_ms.p50 == pytest.approx(2)
         assert found.rows[0].latency_ms.p95 == pytest.approx(2.9)

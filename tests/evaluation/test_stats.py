@@ -7,12 +7,14 @@ from octavo.evaluation.stats import (
     accuracy_difference,
     bca_interval,
     correlation_difference,
+    identical,
     macro_f1_difference,
     mcnemar,
-    no_difference,
-    ratio_interval,
+    mean_estimate,
+    ratio_estimate,
     rows_to_decide,
     score_interval,
+    share_estimate,
 )
 
 
@@ -49,7 +51,7 @@ def test_no_changed_row_does_not_mean_no_doubt():
     found = accuracy_difference(*outcomes(100, 0, 0))
     z2 = scipy.stats.norm.ppf(0.975) ** 2
     assert (found.low, found.high) == pytest.approx((-z2 / (100 + z2), z2 / (100 + z2)), abs=1e-6)
-    assert no_difference().low == no_difference().high == 0
+    assert identical().low == identical().high == 0
 
 
 def test_effects_of_any_size_turn_around_with_their_sign():
@@ -154,10 +156,25 @@ def test_ratios_of_pairs_taken_side_by_side():
     generator = np.random.default_rng(0)
     slow_minutes = generator.lognormal(0, 0.5, (8, 5))
     first, second = 2.0 * slow_minutes, slow_minutes * generator.lognormal(0, 0.01, (8, 5))
-    low, high = ratio_interval(first, second, 0.95)
-    assert 1.98 < low < first.sum() / second.sum() < high < 2.02
-    low, high = ratio_interval(first[:, :1], second[:, :1], 0.95)
-    assert 1.9 < low < high < 2.1
+    found = ratio_estimate(first, second)
+    assert 1.97 < found.low <= found.lower < found.value < found.upper <= found.high < 2.03
+    found = ratio_estimate(first[:, :1], second[:, :1])
+    assert 1.9 < found.low < found.high < 2.1
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 20), (20, 20), (4961, 5010)])
+def test_shares_are_scipys(count, n):
+    found = share_estimate(count, n)
+    test = scipy.stats.binomtest(count, n)
+    np.testing.assert_allclose((found.low, found.high), test.proportion_ci(0.95, method="wilson"), atol=1e-12)
+    np.testing.assert_allclose((found.lower, found.upper), test.proportion_ci(0.90, method="wilson"), atol=1e-12)
+
+
+def test_means_are_bounded_as_by_students_t():
+    values = np.random.default_rng(0).normal(size=400)
+    found = mean_estimate(values)
+    expected = scipy.stats.t.interval(0.95, 399, values.mean(), scipy.stats.sem(values))
+    np.testing.assert_allclose((found.low, found.high), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "spearman"])

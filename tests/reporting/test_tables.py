@@ -3,7 +3,9 @@ import dataclasses
 import pytest
 
 from octavo.artifact import open_artifact
+from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import ComparedRow, Comparison, Latency
+from octavo.evaluation.stats import Estimate, identical
 from octavo.methods import LayerOutcome
 from octavo.reporting.tables import (
     comparison_cells,
@@ -11,6 +13,7 @@ from octavo.reporting.tables import (
     markdown,
     part_cells,
     quantization_notes,
+    verdict_notes,
 )
 
 MIB = 2**20
@@ -21,15 +24,20 @@ BASELINE = ComparedRow(
     bytes=round(24.5 * MIB),
     smaller=1.0,
     seconds=12.0,
-    speedup=1.0,
+    speedup=identical(1.0),
     rows_per_second=28.33,
     rounds=5,
+    spread=0.03,
     load_seconds=3.214,
+    peak_bytes=900 * MIB,
     latency_ms=Latency(p50=41.26, p95=55.04),
     quality={"accuracy": 0.51234, "macro_f1": 0.49876},
-    difference=0.0,
-    fidelity={"agreement": 1.0, "kl": 0.0},
+    differences={"accuracy": identical(), "macro_f1": identical()},
+    fidelity={"agreement": 1.0, "kl": 0.0, "margin": 1.0},
+    closeness={"agreement": identical(1.0)},
     batch_effect=1.2e-7,
+    turns=((6.0, 6.1), (6.0, 5.9)),
+    singles_ms=(40.0, 42.0),
 )
 CANDIDATE = ComparedRow(
     name="모델",
@@ -38,15 +46,23 @@ CANDIDATE = ComparedRow(
     bytes=round(6.5 * MIB),
     smaller=24.5 / 6.5,
     seconds=4.0,
-    speedup=3.0,
+    speedup=Estimate(3.0, 2.8, 3.3, 2.9, 3.2, "bootstrap"),
     rows_per_second=1234.5,
     rounds=4,
+    spread=0.31,
     load_seconds=0.126,
+    peak_bytes=120 * MIB,
     latency_ms=Latency(p50=9.95, p95=12.3),
     quality={"accuracy": 0.50, "macro_f1": 0.4999},
-    difference=0.50 - 0.51234,
-    fidelity={"agreement": 0.98765, "kl": 0.000123},
+    differences={
+        "accuracy": Estimate(0.50 - 0.51234, -0.021, -0.003, -0.019, -0.005, "score", 30),
+        "macro_f1": Estimate(0.4999 - 0.49876, -0.01, 0.012, -0.008, 0.01, "bca", 30),
+    },
+    fidelity={"agreement": 0.98765, "kl": 0.000123, "margin": 0.987},
+    closeness={"agreement": Estimate(0.98765, 0.981, 0.993, 0.982, 0.992, "score")},
     batch_effect=0.0234,
+    turns=((2.0, 2.1), (2.0, 1.9)),
+    singles_ms=(9.0, 11.0),
 )
 COMPARISON = Comparison(
     task="text-classification",
@@ -62,7 +78,7 @@ COMPARISON = Comparison(
 )
 UNSCORED = dataclasses.replace(
     COMPARISON,
-    rows=tuple(dataclasses.replace(row, quality={}, difference=None) for row in (BASELINE, CANDIDATE)),
+    rows=tuple(dataclasses.replace(row, quality={}, differences={}) for row in (BASELINE, CANDIDATE)),
 )
 
 
@@ -83,10 +99,11 @@ def test_a_comparison_is_told_in_its_units():
         "faster": ["1.00x", "3.00x"],
         "1 row, ms p50 / p95": ["41.3 / 55.0", "9.9 / 12.3"],
         "accuracy": ["51.23", "50.00"],
-        "points": ["+0.00", "-1.23"],
+        "points": ["+0.00", "-1.23 (-2.10 to -0.30)"],
         "macro-F1": ["49.88", "49.99"],
         "agreement": ["100.00%", "98.77%"],
         "KL x 1e5": ["0.0", "12.3"],
+        "margin left": ["100.0%", "98.7%"],
         "batch effect": ["1e-07", "0.02"],
         "load, s": ["3.21", "0.13"],
     }
@@ -96,6 +113,21 @@ def test_without_labels_there_is_no_column_of_scores():
     without, scored = (columns(comparison_cells(comparison)) for comparison in (UNSCORED, COMPARISON))
     assert set(scored) - set(without) == {"accuracy", "points", "macro-F1"}
     assert without == {name: scored[name] for name in without}
+
+
+def test_verdicts_are_told_with_their_reasons():
+    budget = Budget(max_drop=1.5, min_speedup=3, max_size=0.3, min_agreement=0.995, min_cosine=0.9)
+    assert verdict_notes(COMPARISON) == []
+    between = "between 0.50 points and 1.90 points with 90 % confidence"
+    needed = {check.name: check.rows_needed for check in COMPARISON.under(budget).rows[1].judgement.checks}
+    assert verdict_notes(COMPARISON.under(budget)) == [
+        "FAIL  모델 (dynamic), onnxruntime",
+        f"  UNSURE  drop at most 1.50 points: 1.23 points, {between}; about {needed['max_drop']:,} rows would decide",
+        "  UNSURE  faster at least 3.00x: 3.00x, between 2.90x and 3.20x with 90 % confidence",
+        "  PASS  size at most 30.0%: it is 26.5%",
+        "  FAIL  agreement at least 99.50%: 98.77%, with 95 % confidence at most 99.20%",
+        "  FAIL  cosine at least 0.9000: nothing to decide it on, this needs a sentence embedder",
+    ]
 
 
 @pytest.mark.parametrize("comparison", [COMPARISON, UNSCORED])

@@ -212,6 +212,6 @@ def test_korean_sentence_similarity_survives_int8(tmp_path):
     static = octavo.quantize(SHARED / "models" / "ko-sts", tmp_path / "static", calibration=calibration).folder
     found = compare(SHARED / "models" / "ko-sts", [static], data=data)
     assert found.rows[0].quality["spearman"] == pytest.approx(0.6402, abs=5e-5), "as the model's card says"
-    assert abs(found.rows[1].difference) < 0.003
+    assert abs(found.rows[1].differences["spearman"].value) < 0.003
     assert found.rows[1].fidelity["cosine_min"] > 0.99
     assert found.rows[1].batch_effect < 1e-6

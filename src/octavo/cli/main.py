@@ -126,25 +126,40 @@ def compare(
     profile: Annotated[
         bool, typer.Option("--profile", help="Also show where the time of each ONNX model goes.")
     ] = False,
+    max_drop: Annotated[float | None, typer.Option(metavar="POINTS", help="Budget: the score may fall so far.")] = None,
+    min_speedup: Annotated[float | None, typer.Option(metavar="TIMES", help="Budget: as many times as fast.")] = None,
+    max_size: Annotated[str | None, typer.Option(metavar="PERCENT", help="Budget: of the first one's bytes.")] = None,
+    min_agreement: Annotated[float | None, typer.Option(help="Budget without labels: share of equal labels.")] = None,
+    min_cosine: Annotated[float | None, typer.Option(help="Budget without scores: mean cosine.")] = None,
+    allow_unsure: Annotated[bool, typer.Option("--allow-unsure", help="UNSURE ends with exit code 0 too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Compare models on your data: size, speed, accuracy, agreement."""
+    """Compare models on your data: size, speed, accuracy, agreement. With a budget: a verdict, and exit code 1 unless
+    every candidate passes.
+    """  # noqa: D205 - one paragraph of help
     from octavo.cli.display import Steps, print_cells
     from octavo.data import DataFile
+    from octavo.evaluation.budget import Budget
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import is_onnx
     from octavo.evaluation.profiling import profile as run_profile
-    from octavo.reporting.tables import comparison_cells, comparison_notes, profile_cells, profile_notes
+    from octavo.reporting.tables import comparison_cells, comparison_notes, profile_cells, profile_notes, verdict_notes
     from octavo.source import Checkpoint
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    limits = (max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
+    budget = None if limits == (None,) * len(limits) else Budget(*limits)
+    if budget and not candidates and len(engine or ()) < 2:
+        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
     named = [Checkpoint(path, task, tokenizer, _names(labels)) for path in (baseline, *(candidates or ()))]
     file = DataFile(data, encoding, _mapping(columns), limit, max_length)
     with Steps() as steps:
         comparison = run_compare(
             named[0], named[1:], data=file, engines=engine or ("auto",), threads=threads, progress=steps
         )
+        if budget:
+            comparison = comparison.under(budget)
         profiles = []
         if profile:
             steps.start("profiling")
@@ -153,14 +168,16 @@ def compare(
     if as_json:
         document = comparison.to_dict() | ({"profile": [found.to_dict() for found in profiles]} if profile else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
-        return
-    print_cells(comparison_cells(comparison))
-    for note in comparison_notes(comparison):
-        typer.echo(note)
-    if profiles:
-        print_cells(profile_cells(profiles))
-        for note in profile_notes(profiles):
+    else:
+        print_cells(comparison_cells(comparison))
+        for note in [*comparison_notes(comparison), *verdict_notes(comparison)]:
             typer.echo(note)
+        if profiles:
+            print_cells(profile_cells(profiles))
+            for note in profile_notes(profiles):
+                typer.echo(note)
+    if comparison.verdict not in {None, "PASS", *(["UNSURE"] if allow_unsure else [])}:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -226,6 +243,16 @@ def predict(
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _share(text: str | None) -> float | None:
+    """`30%` or `30` as 0.3."""
+    if text is None:
+        return None
+    try:
+        return float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        raise InputError("--max-size is not understood", got=text, allowed="a percentage, such as 30%") from None
 
 
 def _mapping(text: str | None) -> dict[str, str] | None:

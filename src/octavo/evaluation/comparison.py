@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from octavo.batching import make_batches
 from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoWarning
+from octavo.evaluation.budget import Budget, Facts, Judgement, Verdict, judge
 from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
     Entry,
@@ -26,12 +27,15 @@ from octavo.evaluation.entries import (
     require_same_tokens,
     with_distinct_names,
 )
+from octavo.evaluation.stats import DIFFERENCES, Estimate, identical, mean_estimate, ratio_estimate, share_estimate
 from octavo.hardware import choose_threads, this_cpu
 from octavo.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
-from octavo.tasks import find_task
+from octavo.tasks import Task, find_task
+
+FORMAT = "octavo-comparison-1"  # what the fields of the JSON mean; docs/comparison-json.md
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,15 @@ class Latency:
 class ComparedRow:
     """One model in the table.
 
-    `bytes` is what inference needs; `seconds` for all rows, loading and tokenizing apart; `speedup` and `smaller`
-    against the baseline. `quality` are scores against labels, the one to decide by first, and `difference` is that
-    one's: empty and None without labels. `fidelity` says how near its outputs are to the baseline's: for classifiers
-    the share of rows with the baseline's label (`agreement`) and the mean Kullback-Leibler divergence from it in nats
-    (`kl`), for embeddings the cosine to the baseline's vector (mean, 1st percentile, smallest) and how many of the ten
-    nearest neighbours are kept. `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs
-    in a batch with longer ones instead of alone.
+    `bytes` is what inference needs; `peak_bytes` the most memory that its process held; `seconds` for all rows, loading
+    and tokenizing apart; `speedup` and `smaller` against the baseline. `quality` are scores against labels, the one to
+    decide by first, and `differences` theirs from the baseline's, with their intervals: empty without labels.
+    `fidelity` says how near its outputs are to the baseline's: for classifiers the share of rows with the baseline's
+    label (`agreement`), the mean Kullback-Leibler divergence from it in nats (`kl`) and what is left of the margins
+    (`margin`, see `metrics.median_margin`), for embeddings the cosine to the baseline's vector (mean, 1st percentile,
+    smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with its interval.
+    `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs in a batch with longer ones
+    instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
     """
 
     name: str
@@ -61,15 +67,21 @@ class ComparedRow:
     bytes: int
     smaller: float
     seconds: float
-    speedup: float
+    speedup: Estimate
     rows_per_second: float
     rounds: int
+    spread: float
     load_seconds: float
+    peak_bytes: int
     latency_ms: Latency
     quality: dict[str, float]
-    difference: float | None
+    differences: dict[str, Estimate]
     fidelity: dict[str, float]
+    closeness: dict[str, Estimate]
     batch_effect: float
+    turns: tuple[tuple[float, ...], ...]
+    singles_ms: tuple[float, ...]
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,25 @@ class Comparison:
     cpu: str
     cpu_kind: str
     rows: tuple[ComparedRow, ...]
+    budget: Budget | None = None
+
+    def under(self, budget: Budget) -> Comparison:
+        """The same comparison with a verdict on each candidate."""
+        rows = []
+        for row in self.rows[1:]:
+            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller)
+            rows.append(replace(row, judgement=judge(budget, facts)))
+        return replace(self, rows=(self.rows[0], *rows), budget=budget)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of the candidates' verdicts; None without a budget."""
+        found = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
+        return next((one for one in ("FAIL", "UNSURE", "PASS") if one in found), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
-        return asdict(self)
+        return {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
 
 
 def compare(
@@ -193,36 +220,63 @@ def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:
 
 
 def _rows(
-    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], signature: Signature
+    entries: Sequence[Entry],
+    timings: Sequence[Timing],
+    examples: Sequence[Example],
+    signature: Signature,
 ) -> tuple[ComparedRow, ...]:
     module = find_task(signature.task)
     texts = module.rows(examples, signature)
     if signature.labels:
         _warn_of_permuted(timings[0].outputs, examples, signature.labels)
-    scores = [module.quality(timing.outputs, examples) for timing in timings]
-    rows = []
-    for entry, timing, score in zip(entries, timings, scores, strict=True):
-        headline = next(iter(score), None)
-        rows.append(
-            ComparedRow(
-                name=entry.name,
-                method=entry.method,
-                engine=entry.contender.engine,
-                bytes=entry.bytes,
-                smaller=entries[0].bytes / entry.bytes,
-                seconds=timing.seconds,
-                speedup=timings[0].seconds / timing.seconds,
-                rows_per_second=len(texts) / timing.seconds,
-                rounds=len(timing.rounds),
-                load_seconds=timing.load_seconds,
-                latency_ms=_latency(timing.single),
-                quality=score,
-                difference=None if headline is None else score[headline] - scores[0][headline],
-                fidelity=module.fidelity(timings[0].outputs, timing.outputs, texts, signature),
-                batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
-            )
+    first, rows = timings[0], []
+    for entry, timing in zip(entries, timings, strict=True):
+        fidelity = module.fidelity(first.outputs, timing.outputs, texts, signature)
+        row = ComparedRow(
+            name=entry.name,
+            method=entry.method,
+            engine=entry.contender.engine,
+            bytes=entry.bytes,
+            smaller=entries[0].bytes / entry.bytes,
+            seconds=timing.seconds,
+            speedup=identical(1.0) if timing is first else ratio_estimate(first.turns, timing.turns),
+            rows_per_second=len(texts) / timing.seconds,
+            rounds=len(timing.rounds),
+            spread=float(np.ptp(timing.rounds) / np.median(timing.rounds)),
+            load_seconds=timing.load_seconds,
+            peak_bytes=timing.peak_bytes,
+            latency_ms=_latency(timing.single),
+            quality=module.quality(timing.outputs, examples),
+            differences=_differences(first.outputs, timing.outputs, examples, module),
+            fidelity=fidelity,
+            closeness=_closeness(fidelity, module.distances(first.outputs, timing.outputs, signature)),
+            batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
+            turns=tuple(tuple(part) for part in timing.turns.tolist()),
+            singles_ms=tuple((1000 * timing.single).tolist()),
         )
+        rows.append(row)
     return tuple(rows)
+
+
+def _differences(
+    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], module: Task
+) -> dict[str, Estimate]:
+    first, second = module.judged(reference, examples), module.judged(outputs, examples)
+    if first is None or second is None:
+        return {}
+    names = module.quality(outputs, examples)
+    if np.array_equal(reference, outputs):
+        return {name: identical() for name in names}
+    return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names}
+
+
+def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64]) -> dict[str, Estimate]:
+    """The figure that a budget without labels is about; `distances` are all 0 where the outputs are the same."""
+    if "agreement" in fidelity:
+        same = not distances.any()
+        share = fidelity["agreement"]
+        return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
+    return {"cosine": mean_estimate(1 - distances) if distances.any() else identical(1.0)}
 
 
 def _warn_of_permuted(outputs: NDArray[np.float32], examples: Sequence[Example], labels: tuple[str, ...]) -> None:

@@ -51,9 +51,9 @@ class Contender:
 class Timing:
     """What was measured of one contender.
 
-    `outputs` [rows, ...] in the order of the data; `seconds` for all rows: the sum, over the parts of the data, of the
-    median over the rounds; `rounds` [rounds] the seconds of each, which all contenders ran in turns; `single` seconds
-    of one row alone, one value per sampled row; `load_seconds` from starting the process to a loaded model; `alone` and
+    `outputs` [rows, ...] in the order of the data; `turns` [parts, rounds] the seconds of each part of the data in each
+    round, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
+    `load_seconds` from starting the process to a loaded model; `peak_bytes` the most memory that it held; `alone` and
     `among` [sampled rows, ...] the outputs of rows that ran by themselves, and the same rows' in a batch with the
     longest ones.
     """
@@ -61,10 +61,20 @@ class Timing:
     outputs: NDArray[np.float32]
     alone: NDArray[np.float32]
     among: NDArray[np.float32]
-    seconds: float
-    rounds: NDArray[np.float64]
+    turns: NDArray[np.float64]
     single: NDArray[np.float64]
     load_seconds: float
+    peak_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """For all rows: the sum, over the parts of the data, of the median over the rounds."""
+        return float(np.median(self.turns, axis=1).sum())
+
+    @property
+    def rounds(self) -> NDArray[np.float64]:
+        """[rounds], the seconds of each."""
+        return np.asarray(self.turns.sum(axis=0), np.float64)
 
 
 class _Process:
@@ -150,15 +160,16 @@ def run_contest(
         seconds = _first_round(processes, parts, outputs, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
         singles = _single_rows(processes, batches, random.Random(seed), progress)  # noqa: S311
+        peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         further = [_kept(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
     rows = sum(len(batch.rows) for batch in batches)
     return [
         Timing(
             outputs=_in_order(outputs[index], batches, rows),
-            seconds=float(sum(np.median(part) for part in seconds[index])),
-            rounds=np.array(seconds[index]).sum(axis=0),
+            turns=np.array(seconds[index]),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
+            peak_bytes=peaks[index],
             alone=np.concatenate([found[:1] for found in further[index][: len(alone)]]),
             among=np.concatenate([found[:1] for found in further[index][len(alone) :]]),
         )

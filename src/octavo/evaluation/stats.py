@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,11 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A score of the second model less that of the first, in the score's own unit.
+class Estimate:
+    """A figure and how far it can be trusted.
 
-    `low` and `high` bound it with 95 % confidence; `lower` and `upper` are one-sided bounds of 95 % each. `changed` are
-    the rows whose predictions differ; `method`: how it was bounded.
+    `low` and `high` bound it with 95 % confidence; `lower` and `upper` are one-sided bounds of 95 % each. `method`: how
+    it was bounded. `changed`: of differences, the rows whose predictions differ.
     """
 
     value: float
@@ -37,22 +38,22 @@ class Difference:
     high: float
     lower: float
     upper: float
-    changed: int
-    method: Literal["identical", "score", "bca"]
+    method: Literal["identical", "score", "bca", "bootstrap"]
+    changed: int | None = None
 
 
-def no_difference() -> Difference:
-    """Of models whose outputs are the same to the last bit in every row."""
-    return Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0, "identical")
+def identical(value: float = 0.0) -> Estimate:
+    """Of models whose outputs are the same to the last bit in every row: there is nothing to doubt."""
+    return Estimate(value, value, value, value, value, "identical", 0)
 
 
-def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Difference:
+def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Estimate:
     """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each."""
     effects = (second == gold).astype(np.float64) - (first == gold)
     return _bounded(float(effects.mean()), effects, 1.0, None, int(np.sum(first != second)))
 
 
-def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Difference:
+def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Estimate:
     """Of the means over the labels of F1 = 2 tp / (predicted + gold); labels are [rows] each, from 0.
 
     The effect of a row is the change of its two cells' derivatives, integrated over the straight way from the first
@@ -81,7 +82,7 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
 
 def correlation_difference(
     gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
-) -> Difference:
+) -> Estimate:
     """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
 
     Influence functions are those of Croux and Dehon 2010 ("Influence functions of the Spearman and Kendall correlation
@@ -113,13 +114,21 @@ def correlation_difference(
     return _bounded(float(after - before), effects, extreme, resampled, int(np.sum(first != second)))
 
 
+DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
+    "accuracy": accuracy_difference,
+    "macro_f1": macro_f1_difference,
+    "spearman": partial(correlation_difference, ranked=True),
+    "pearson": partial(correlation_difference, ranked=False),
+}
+
+
 def _bounded(
     value: float,
     effects: FloatArray,
     extreme: float,
     resampled: Callable[[], FloatArray] | None,
     changed: int,
-) -> Difference:
+) -> Estimate:
     """The difference with its bounds; without `resampled` always by the score interval.
 
     How many rows make the difference: (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal ones.
@@ -130,11 +139,11 @@ def _bounded(
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
         low, high = score_interval(effects, extreme, 0.95)
         lower, upper = score_interval(effects, extreme, 0.90)
-        return Difference(value, low + off, high + off, lower + off, upper + off, changed, "score")
+        return Estimate(value, low + off, high + off, lower + off, upper + off, "score", changed)
     drawn = resampled()
     low, high = bca_interval(value, drawn, effects, 0.95)
     lower, upper = bca_interval(value, drawn, effects, 0.90)
-    return Difference(value, low, high, lower, upper, changed, "bca")
+    return Estimate(value, low, high, lower, upper, "bca", changed)
 
 
 def score_interval(effects: FloatArray, extreme: float, confidence: float) -> tuple[float, float]:
@@ -215,7 +224,7 @@ def mcnemar(worse: int, better: int) -> float:
     return min(1.0, 2 * math.fsum(math.exp(one) for one in logs))
 
 
-def rows_to_decide(difference: Difference, n: int, limit: float) -> int | None:
+def rows_to_decide(difference: Estimate, n: int, limit: float) -> int | None:
     """How many rows would decide on which side of `limit` the difference lies, if it stays what it is; None: never.
 
     The one-sided bound's distance shrinks as 1 / sqrt(rows).
@@ -225,23 +234,48 @@ def rows_to_decide(difference: Difference, n: int, limit: float) -> int | None:
     return None if distance == 0 else math.ceil(n * (reach / distance) ** 2)
 
 
-def ratio_interval(
-    numerators: FloatArray, denominators: FloatArray, confidence: float, *, seed: int = 0
-) -> tuple[float, float]:
-    """An interval of sum(numerators) / sum(denominators), pairs [parts, rounds] that were taken side by side.
+def share_estimate(count: int, n: int) -> Estimate:
+    """A share of n rows with the score interval of Wilson 1927, "Probable inference" (JASA 22)."""
+    share = count / n
 
-    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). With one round
-    each, parts are drawn.
-    """
+    def ends(confidence: float) -> tuple[float, float]:
+        z = NormalDist().inv_cdf(0.5 + confidence / 2)
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    return Estimate(share, *ends(0.95), *ends(0.90), "score")
+
+
+def mean_estimate(values: FloatArray, *, seed: int = 0) -> Estimate:
+    """The mean of one value per row, [rows], by the bootstrap."""
     generator = np.random.default_rng(seed)
-    parts, rounds = numerators.shape
-    if rounds == 1:
-        numerators, denominators, parts, rounds = numerators.T, denominators.T, 1, parts
-    drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
-    line = np.arange(parts)[None, :, None]
-    ratios = numerators[line, drawn].sum(axis=(1, 2)) / denominators[line, drawn].sum(axis=(1, 2))
-    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    n, mean = len(values), float(values.mean())
+    drawn = np.array([values[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
+    low, high = bca_interval(mean, drawn, values, 0.95)
+    lower, upper = bca_interval(mean, drawn, values, 0.90)
+    return Estimate(mean, low, high, lower, upper, "bca")
+
+
+def ratio_estimate(numerators: FloatArray, denominators: FloatArray, *, seed: int = 0) -> Estimate:
+    """The ratio of the sums of pairs [parts, rounds] that were taken side by side; medians over each part's rounds.
+
+    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). With one round,
+    parts are drawn.
+    """
+    value = float(np.median(numerators, axis=1).sum() / np.median(denominators, axis=1).sum())
+    generator = np.random.default_rng(seed)
+    if numerators.shape[1] == 1:
+        drawn = generator.integers(0, len(numerators), (RESAMPLES, len(numerators)))
+        ratios = numerators[drawn, 0].sum(axis=1) / denominators[drawn, 0].sum(axis=1)
+    else:
+        parts, rounds = numerators.shape
+        drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
+        line = np.arange(parts)[None, :, None]
+        above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
+        ratios = above / below
+    low, lower, upper, high = (float(end) for end in np.quantile(ratios, [0.025, 0.05, 0.95, 0.975]))
+    return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "bootstrap")
 
 
 def _macro_f1(drawn: NDArray[np.int64], gold: LabelArray, predicted: LabelArray, count: int) -> FloatArray:

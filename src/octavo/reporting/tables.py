@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from octavo.artifact import Manifest
 from octavo.card import overflow_note
 from octavo.engines import choose_engine
+from octavo.evaluation.budget import Check
 from octavo.evaluation.comparison import Comparison
 from octavo.evaluation.profiling import PARTS, Profile
+from octavo.evaluation.stats import Estimate
 from octavo.methods import LayerOutcome
 
 MIB = 2**20
+UNSTABLE = 0.25  # range of the rounds' times by their median, from which on speed is not to be trusted
 Cells = list[list[str]]  # the first row is the header
 
 
@@ -27,6 +30,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "cosine_mean": ("cosine", lambda value: f"{value:.4f}"),
     "cosine_p1": ("1st percentile", lambda value: f"{value:.4f}"),
     "cosine_min": ("smallest", lambda value: f"{value:.4f}"),
+    "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
 }
 
@@ -40,7 +44,7 @@ def comparison_cells(comparison: Comparison) -> Cells:
     cells = [[*header, *(COLUMNS[name][0] for name in first.fidelity), "batch effect", "load, s"]]
     for row in comparison.rows:
         scores = [COLUMNS[name][1](value) for name, value in row.quality.items()]
-        points = [f"{100 * row.difference:+.2f}"] if row.difference is not None else []
+        points = [_points(found) for found in list(row.differences.values())[:1]]
         cells.append(
             [
                 f"{row.name} ({row.method})",
@@ -49,7 +53,7 @@ def comparison_cells(comparison: Comparison) -> Cells:
                 f"{row.smaller:.2f}x",
                 f"{row.seconds:.2f}",
                 f"{row.rows_per_second:,.0f}",
-                f"{row.speedup:.2f}x",
+                f"{row.speedup.value:.2f}x",
                 f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
                 *scores[:1],
                 *points,
@@ -60,6 +64,13 @@ def comparison_cells(comparison: Comparison) -> Cells:
             ]
         )
     return cells
+
+
+def _points(found: Estimate) -> str:
+    """A difference in points, with its interval where there is anything to doubt."""
+    if found.low == found.high:
+        return f"{100 * found.value:+.2f}"
+    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
 def profile_cells(profiles: Sequence[Profile]) -> Cells:
@@ -93,10 +104,57 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     rounds = min(row.rounds for row in comparison.rows)
     machine = f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind})"
     tokenized = f"tokenizing took {comparison.tokenize_seconds:.2f} s"
-    return [
+    notes = [
         f"{comparison.n:,} rows{read}, {comparison.tokens:,} tokens{cut}; {tokenized}",
         f"{machine}; identical batches, interleaved, median of {rounds} rounds",
     ]
+    if not comparison.rows[0].quality:
+        notes.append("no labels: this shows how near the models are to the first one, not how right any of them is")
+    wild = [f"{row.name} ({100 * row.spread:.0f} %)" for row in comparison.rows if row.spread > UNSTABLE]
+    if wild:
+        notes.append(f"unstable: the rounds differ by more than {100 * UNSTABLE:.0f} %: {', '.join(wild)}")
+    return notes
+
+
+# A limit of a budget -> what is limited, how it is written, and what to do where there is no figure.
+CHECKS: dict[str, tuple[str, Callable[[float], str], str]] = {
+    "max_drop": ("drop at most", lambda value: f"{value:.2f} points", "examples with labels"),
+    "min_speedup": ("faster at least", lambda value: f"{value:.2f}x", ""),
+    "max_size": ("size at most", lambda value: f"{100 * value:.1f}%", ""),
+    "min_agreement": ("agreement at least", lambda value: f"{100 * value:.2f}%", "a classifier"),
+    "min_cosine": ("cosine at least", lambda value: f"{value:.4f}", "a sentence embedder"),
+}
+
+
+def verdict_notes(comparison: Comparison) -> list[str]:
+    """One line for each candidate's verdict, and one for each of its checks, with the reason."""
+    notes = []
+    for row in comparison.rows[1:]:
+        if row.judgement is not None:
+            notes.append(f"{row.judgement.verdict}  {row.name} ({row.method}), {row.engine}")
+            notes += [f"  {check.verdict}  {check_reason(check)}" for check in row.judgement.checks]
+    return notes
+
+
+def check_reason(check: Check) -> str:
+    """Why a check came out as it did."""
+    title, show, needs = CHECKS[check.name]
+    asked = f"{title} {show(check.limit)}"
+    if check.value is None or check.lower is None or check.upper is None:
+        return f"{asked}: nothing to decide it on, this needs {needs}"
+    if check.lower == check.upper:
+        return f"{asked}: it is {show(check.value)}"
+    most = check.name == "max_drop"
+    good, bad = ("at most", "at least") if most else ("at least", "at most")
+    safe, sure = (check.upper, check.lower) if most else (check.lower, check.upper)
+    if check.verdict == "PASS":
+        return f"{asked}: {show(check.value)}, with 95 % confidence {good} {show(safe)}"
+    if check.verdict == "FAIL":
+        return f"{asked}: {show(check.value)}, with 95 % confidence {bad} {show(sure)}"
+    more = f"; about {check.rows_needed:,} rows would decide" if check.rows_needed else ""
+    return (
+        f"{asked}: {show(check.value)}, between {show(check.lower)} and {show(check.upper)} with 90 % confidence{more}"
+    )
 
 
 def part_cells(layers: Sequence[LayerOutcome]) -> Cells:

@@ -59,6 +59,9 @@ class Task(Protocol):
     ) -> dict[str, float]:
         """How near outputs are to those of the baseline, labels unseen."""
 
+    def judged(self, outputs: NDArray[Any], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """What the scores of `quality` compare, [examples] each: what is right, and what the outputs say."""
+
     def distances(self, first: NDArray[Any], second: NDArray[Any], signature: Signature) -> NDArray[np.float64]:
         """How far each row's answer lies from that of another run, 0 where it is the same."""
 

@@ -63,13 +63,20 @@ def to_json(prediction: NDArray[np.float32]) -> dict[str, Any]:
 
 def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
     """Spearman's and Pearson's correlation of the pairs' cosine with their scores, over one file: scales differ."""
+    found = judged(outputs, examples)
+    return {} if found is None else {"spearman": spearman(*found), "pearson": pearson(*found)}
+
+
+def judged(
+    outputs: NDArray[np.float32], examples: Sequence[Example]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The scores of the pairs, and the cosines; None where an example is no pair, has no score, or all are the same."""
     if not all(example.text_pair is not None and example.score is not None for example in examples):
-        return {}
+        return None
     gold = np.array([example.score for example in examples], np.float64)
     if len(set(gold.tolist())) < 2:
-        return {}
-    similar = cosine(outputs[: len(examples)], outputs[len(examples) :])
-    return {"spearman": spearman(gold, similar), "pearson": pearson(gold, similar)}
+        return None
+    return gold, cosine(outputs[: len(examples)], outputs[len(examples) :])
 
 
 def fidelity(

@@ -34,6 +34,18 @@ def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> f
     return float(np.mean(np.sum(np.exp(log_p) * (log_p - log_q), axis=1)))
 
 
+def median_margin(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
+    """The median over rows of (z_1 - z_2) of the candidate by that of the reference, [rows, labels] of logits each.
+
+    1 is the label that the reference puts first, 2 the one that it puts second; rows where it sees a tie are left out.
+    """
+    order = np.argsort(-reference, axis=1, kind="stable")[:, :2]
+    before, after = (np.take_along_axis(z.astype(np.float64), order, axis=1) for z in (reference, candidate))
+    margins = before[:, 0] - before[:, 1]
+    ratios = (after[:, 0] - after[:, 1])[margins > 0] / margins[margins > 0]
+    return float(np.median(ratios)) if len(ratios) else 1.0
+
+
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float64)

@@ -12,7 +12,7 @@ from octavo.data import Example
 from octavo.signature import Signature
 from octavo.tasks import Row
 from octavo.tasks.encoding import encode, make_tokenizer, parse_row
-from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
+from octavo.tasks.metrics import accuracy, macro_f1, mean_kl, median_margin
 
 __all__ = ["encode", "make_tokenizer", "parse_row"]
 
@@ -64,12 +64,17 @@ def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
 
 def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
     """Accuracy and macro-F1 over the examples that have a label."""
+    found = judged(outputs, examples)
+    return {} if found is None else {"accuracy": accuracy(*found), "macro_f1": macro_f1(*found)}
+
+
+def judged(
+    outputs: NDArray[np.float32], examples: Sequence[Example]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The labels of the examples that have one, and the predicted ones of these; None where none has."""
     labelled = [index for index, example in enumerate(examples) if example.label is not None]
-    if not labelled:
-        return {}
     gold = np.array([examples[index].label for index in labelled], np.int64)
-    predicted = predicted_labels(outputs)[labelled]
-    return {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(gold, predicted)}
+    return (gold, predicted_labels(outputs)[labelled]) if labelled else None
 
 
 def fidelity(
@@ -78,9 +83,17 @@ def fidelity(
     rows: Sequence[Row],  # noqa: ARG001
     signature: Signature,  # noqa: ARG001
 ) -> dict[str, float]:
-    """The share of rows with the baseline's label, and the mean divergence from it (see `metrics.mean_kl`)."""
+    """How near the outputs are to the baseline's, labels unseen.
+
+    `agreement`, the share of rows with the baseline's label; `kl`, the mean divergence (see `metrics.mean_kl`);
+    `margin`, the median over the rows of the margin of the baseline's label over its next one, in logits, divided by
+    the same margin of the baseline: below 1 where margins shrink.
+    """
     same = predicted_labels(reference) == predicted_labels(outputs)
-    return {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+    found = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+    if reference.shape[1] > 1:
+        found["margin"] = median_margin(reference, outputs)
+    return found
 
 
 def distances(first: NDArray[np.float32], second: NDArray[np.float32], signature: Signature) -> NDArray[np.float64]:

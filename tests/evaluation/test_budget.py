@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from octavo.errors import InputError
+from octavo.evaluation.budget import Budget, Facts, judge
+from octavo.evaluation.stats import accuracy_difference, identical, share_estimate
+
+
+def facts(n=1000, better=0, worse=0, size=0.25, speedup=None):
+    gold, first, second = (np.zeros(n, np.int64) for _ in range(3))
+    first[:better] = 1
+    second[better : better + worse] = 1
+    found = {"accuracy": accuracy_difference(gold, first, second)} if n else {}
+    close = {"agreement": share_estimate(n - better - worse, n)} if n else {}
+    return Facts(n, found, close, speedup or identical(3.0), size)
+
+
+@pytest.mark.parametrize(
+    ("n", "worse", "limit", "verdict"),
+    [(5000, 5, 0.5, "PASS"), (5000, 100, 0.5, "FAIL"), (20, 0, 0.5, "UNSURE"), (1000, 4, 0.5, "UNSURE")],
+)
+def test_a_drop_is_judged_by_its_bounds(n, worse, limit, verdict):
+    judged = judge(Budget(max_drop=limit), facts(n, worse=worse))
+    (check,) = judged.checks
+    assert (judged.verdict, check.verdict) == (verdict, verdict)
+    assert check.value == pytest.approx(100 * worse / n)
+    assert check.lower <= check.value <= check.upper
+    assert (check.rows_needed is not None) == (verdict == "UNSURE")
+
+
+def test_a_gain_is_no_drop():
+    (check,) = judge(Budget(max_drop=0.0), facts(better=60)).checks
+    assert check.verdict == "PASS"
+    assert check.value == pytest.approx(-6)
+
+
+def test_the_rows_that_would_decide_do():
+    (check,) = judge(Budget(max_drop=0.5), facts(20)).checks
+    assert judge(Budget(max_drop=0.5), facts(check.rows_needed)).verdict == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("budget", "verdict"),
+    [
+        (Budget(min_speedup=3.0), "PASS"),
+        (Budget(min_speedup=3.01), "FAIL"),
+        (Budget(max_size=0.25), "PASS"),
+        (Budget(max_size=0.24), "FAIL"),
+        (Budget(min_agreement=0.98), "PASS"),
+        (Budget(min_agreement=0.999), "UNSURE"),
+        (Budget(min_cosine=0.9), "FAIL"),
+        (Budget(min_speedup=3.0, min_agreement=0.999), "UNSURE"),
+        (Budget(min_agreement=0.999, max_size=0.1), "FAIL"),
+    ],
+)
+def test_every_limit_is_judged_and_the_worst_counts(budget, verdict):
+    assert judge(budget, facts()).verdict == verdict
+
+
+def test_nothing_to_decide_on_fails():
+    judged = judge(Budget(max_drop=5), Facts(30, {}, {}, identical(1.0), 1.0))
+    assert judged.verdict == "FAIL"
+    assert judged.checks[0].value is None
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"max_drop": -1.0}, {"max_drop": float("nan")}, {"min_agreement": 98.0}, {"max_size": -0.1}]
+)
+def test_limits_that_mean_nothing_are_refused(limits):
+    with pytest.raises(InputError):
+        Budget(**limits)
