@@ -238,7 +238,7 @@ def base(folder: Path) -> dict:
     leave = {"static-fixed", "nncf-default", "nncf-full"}
     contenders, made = build(checkpoint, pairs, folder, [kind for kind, _ in MAKERS.values() if kind not in leave], 300)
     contenders = {name: one for name, one in contenders.items() if one.engine not in EMULATED}
-    contest.ROUNDS_SECONDS = 400.0
+    contest.ROUNDS_SECONDS = 250.0
     return {"made": made, "rows": time_shapes(contenders, 119547)}
 
 

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "README.md",
     "README.ko.md",
     "docs/benchmarks.md",
+    "docs/comparison.md",
     "docs/from-the-old-guide.md",
     "docs/from-the-old-guide.ko.md",
 )
@@ -206,7 +207,18 @@ def scores(result: dict, words: dict) -> str:
     return f"{table(cells)}\n\n{making(result, words)}"
 
 
+def coverage(result: dict, words: dict) -> str:  # noqa: ARG001 - said in English only
+    """How often intervals hold the truth, one line per score and number of rows."""
+    shares = list(dict.fromkeys(row["share"] for row in result["rows"]))
+    found = {(row["metric"], row["n"], row["share"]): row["coverage"] for row in result["rows"]}
+    cells = [["", "rows", *(f"{100 * share:.0f} % changed" for share in shares)]]
+    for metric, n in dict.fromkeys((row["metric"], row["n"]) for row in result["rows"]):
+        cells.append([metric, f"{n:,}", *(f"{100 * found[metric, n, share]:.1f}" for share in shares)])
+    return f"{table(cells)}\n\n{result['repetitions']:,} repetitions."
+
+
 RENDER = {
+    "coverage": coverage,
     "oldguide": oldguide,
     "demo": compared,
     "kornli": compared,
@@ -232,7 +244,7 @@ def publish() -> None:
         def fill(match: re.Match, words: dict = words) -> str:
             part, kind = match[2].split()
             results = {}
-            for script in ("dynamic", "old-guide"):
+            for script in ("dynamic", "old-guide", "coverage"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
             stored = ROOT / "bench" / "results" / f"engines-{kind}.json"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OctavoWarning,
         RecipeError,
     )
+    from octavo.evaluation.budget import Budget
     from octavo.evaluation.comparison import Comparison, compare
     from octavo.inspection import Inspection, inspect
     from octavo.predictor import Predictor, load, predict
@@ -48,6 +49,7 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
+    "octavo.evaluation.budget": ("Budget",),
     "octavo.evaluation.comparison": ("Comparison", "compare"),
     "octavo.inspection": ("Inspection", "inspect"),
     "octavo.predictor": ("Predictor", "load", "predict"),
@@ -59,6 +61,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "Budget",
     "Checkpoint",
     "CheckpointError",
     "Comparison",

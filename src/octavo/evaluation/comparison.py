@@ -35,7 +35,7 @@ from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import Task, find_task
 
-FORMAT = "octavo-comparison-1"  # what the fields of the JSON mean; docs/comparison-json.md
+FORMAT = "octavo-comparison-1"  # what the fields of the JSON mean; see docs/comparison.md
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 LabelArray = NDArray[np.int64]
 RESAMPLES = 2000
+HALVINGS = 30  # of an interval that a bound is looked for in
 FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -131,10 +132,14 @@ def _bounded(
 ) -> Estimate:
     """The difference with its bounds; without `resampled` always by the score interval.
 
-    How many rows make the difference: (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal ones.
+    How many rows make the difference: k = (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal
+    ones. `extreme` is the largest effect there can be; the next one exceeds the k that were seen with a chance of
+    1 / (k + 1), and the score interval reckons with as much of what lies between.
     """
     squares = effects**2
     making = float(squares.sum() ** 2 / max((squares**2).sum(), 1e-300))
+    largest = float(np.abs(effects).max())
+    extreme = largest + max(0.0, extreme - largest) / (making + 1)
     if resampled is None or making < FEW:
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
         low, high = score_interval(effects, extreme, 0.95)
@@ -162,7 +167,7 @@ def score_interval(effects: FloatArray, extreme: float, confidence: float) -> tu
     found = []
     for side in (-1.0, 1.0):
         inner, outer = mean * side, extreme
-        for _ in range(40):
+        for _ in range(HALVINGS):
             middle = (inner + outer) / 2
             variance = _restricted_variance(values * side, counts, middle, extreme)
             inside = n * (mean * side - middle) ** 2 <= z2 * variance
@@ -187,7 +192,7 @@ def _restricted_variance(values: FloatArray, counts: NDArray[np.int64], mean: fl
     if values.max() < extreme and slack(most) < 0:
         p = counts / (n * (1 - most * away))
         return float(p @ away**2 + (1 - p.sum()) * (extreme - mean) ** 2)
-    for _ in range(40):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if slack(middle) < 0 else (low, middle)
     p = counts / (n * (1 - low * away))
