@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from octavo.evaluation.stats import DIFFERENCES
-from octavo.tasks.metrics import accuracy, macro_f1, spearman
+from octavo.tasks.metrics import SCORES
 from publish import publish
 
 ROOT = Path(__file__).parents[1]
 SIZES, SHARES, METRICS = (50, 300, 3000), (0.01, 0.03, 0.1), ("accuracy", "macro_f1", "spearman")
-SCORES = {"accuracy": accuracy, "macro_f1": macro_f1, "spearman": spearman}
 
 
 def draw(metric: str, n: int, share: float, generator: np.random.Generator) -> tuple[np.ndarray, ...]:

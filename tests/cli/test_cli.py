@@ -335,6 +335,13 @@ class TestCompare:
         assert "rows would decide" in out
         assert run(*models, "--allow-unsure")[0] == 0
 
+    def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
+        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 100, "--details")
+        assert code == 0
+        assert "contradiction" in out
+        assert "tokens" in out
+        assert "moved" in out
+
     def test_a_model_is_as_good_as_itself(self, demo_int8):
         code, out, _ = run("compare", demo_int8, demo_int8, "--data", PAIRS, "--limit", 20, "--max-drop", 0, "--json")
         row = json.loads(out)["rows"][1]

@@ -8,11 +8,16 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from octavo.errors import InputError, OctavoError, OctavoWarning
+
+if TYPE_CHECKING:
+    from octavo.evaluation.budget import Budget
+    from octavo.evaluation.comparison import Comparison
+    from octavo.evaluation.profiling import Profile
 
 app = typer.Typer(
     name="octavo",
@@ -126,6 +131,9 @@ def compare(
     profile: Annotated[
         bool, typer.Option("--profile", help="Also show where the time of each ONNX model goes.")
     ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also scores by class and by length, and the most changed examples.")
+    ] = False,
     max_drop: Annotated[float | None, typer.Option(metavar="POINTS", help="Budget: the score may fall so far.")] = None,
     min_speedup: Annotated[float | None, typer.Option(metavar="TIMES", help="Budget: as many times as fast.")] = None,
     max_size: Annotated[str | None, typer.Option(metavar="PERCENT", help="Budget: of the first one's bytes.")] = None,
@@ -137,19 +145,16 @@ def compare(
     """Compare models on your data: size, speed, accuracy, agreement. With a budget: a verdict, and exit code 1 unless
     every candidate passes.
     """  # noqa: D205 - one paragraph of help
-    from octavo.cli.display import Steps, print_cells
+    from octavo.cli.display import Steps
     from octavo.data import DataFile
-    from octavo.evaluation.budget import Budget
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import is_onnx
     from octavo.evaluation.profiling import profile as run_profile
-    from octavo.reporting.tables import comparison_cells, comparison_notes, profile_cells, profile_notes, verdict_notes
     from octavo.source import Checkpoint
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
-    limits = (max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
-    budget = None if limits == (None,) * len(limits) else Budget(*limits)
+    budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
     if budget and not candidates and len(engine or ()) < 2:
         raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
     named = [Checkpoint(path, task, tokenizer, _names(labels)) for path in (baseline, *(candidates or ()))]
@@ -169,15 +174,32 @@ def compare(
         document = comparison.to_dict() | ({"profile": [found.to_dict() for found in profiles]} if profile else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
-        print_cells(comparison_cells(comparison))
-        for note in [*comparison_notes(comparison), *verdict_notes(comparison)]:
-            typer.echo(note)
-        if profiles:
-            print_cells(profile_cells(profiles))
-            for note in profile_notes(profiles):
-                typer.echo(note)
+        _show(comparison, profiles, details=details)
     if comparison.verdict not in {None, "PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
+
+
+def _budget(*limits: float | None) -> Budget | None:
+    from octavo.evaluation.budget import Budget
+
+    return None if all(limit is None for limit in limits) else Budget(*limits)
+
+
+def _show(comparison: Comparison, profiles: list[Profile], *, details: bool) -> None:
+    from octavo.cli.display import print_cells
+    from octavo.reporting import tables
+
+    print_cells(tables.comparison_cells(comparison))
+    for note in [*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]:
+        typer.echo(note)
+    for row in comparison.rows[1:] if details else ():
+        for cells in (tables.group_cells(row), tables.changed_cells(row)):
+            if len(cells) > 1:
+                print_cells(cells)
+    if profiles:
+        print_cells(tables.profile_cells(profiles))
+        for note in tables.profile_notes(profiles):
+            typer.echo(note)
 
 
 @app.command()

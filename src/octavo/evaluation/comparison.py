@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.batching import make_batches
+from octavo.batching import Encoded, make_batches
 from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoWarning
+from octavo.evaluation.breakdown import Changed, Group, most_changed, score_groups
 from octavo.evaluation.budget import Budget, Facts, Judgement, Verdict, judge
 from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
@@ -59,6 +60,7 @@ class ComparedRow:
     smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with its interval.
     `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs in a batch with longer ones
     instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
+    `groups` are the first score by class and by length, `changed` the examples that differ most from the baseline's.
     """
 
     name: str
@@ -81,6 +83,8 @@ class ComparedRow:
     batch_effect: float
     turns: tuple[tuple[float, ...], ...]
     singles_ms: tuple[float, ...]
+    groups: tuple[Group, ...] = ()
+    changed: tuple[Changed, ...] = ()
     judgement: Judgement | None = None
 
 
@@ -196,7 +200,7 @@ def compare_entries(
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(entries, timings, examples, signature),
+        rows=_rows(entries, timings, examples, _lengths(encoded, len(examples)), signature),
     )
 
 
@@ -223,6 +227,7 @@ def _rows(
     entries: Sequence[Entry],
     timings: Sequence[Timing],
     examples: Sequence[Example],
+    lengths: NDArray[np.int64],
     signature: Signature,
 ) -> tuple[ComparedRow, ...]:
     module = find_task(signature.task)
@@ -254,8 +259,17 @@ def _rows(
             turns=tuple(tuple(part) for part in timing.turns.tolist()),
             singles_ms=tuple((1000 * timing.single).tolist()),
         )
+        if timing is not first:
+            pair = first.outputs, timing.outputs
+            groups = score_groups(module, *pair, examples, lengths, signature)
+            row = replace(row, groups=groups, changed=most_changed(module, *pair, examples, signature))
         rows.append(row)
     return tuple(rows)
+
+
+def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
+    """The tokens of each example; of pairs whose texts are rows of their own, those of the first."""
+    return np.array([len(row.ids) for row in encoded[:examples]], np.int64)
 
 
 def _differences(

@@ -9,10 +9,11 @@ from octavo.artifact import Manifest
 from octavo.card import overflow_note
 from octavo.engines import choose_engine
 from octavo.evaluation.budget import Check
-from octavo.evaluation.comparison import Comparison
+from octavo.evaluation.comparison import ComparedRow, Comparison
 from octavo.evaluation.profiling import PARTS, Profile
 from octavo.evaluation.stats import Estimate
 from octavo.methods import LayerOutcome
+from octavo.tasks import Answer
 
 MIB = 2**20
 UNSTABLE = 0.25  # range of the rounds' times by their median, from which on speed is not to be trusted
@@ -71,6 +72,31 @@ def _points(found: Estimate) -> str:
     if found.low == found.high:
         return f"{100 * found.value:+.2f}"
     return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+
+
+def group_cells(row: ComparedRow) -> Cells:
+    """The first score by class and by length, against the baseline's; the header alone where there are no labels."""
+    cells = [["", "", "rows", "baseline", row.name, "points"]]
+    for group in row.groups:
+        scores = [f"{100 * group.baseline:.2f}", f"{100 * group.value:.2f}"]
+        name = f"{group.name} tokens" if group.kind == "length" else group.name
+        cells.append([group.kind, name, f"{group.n:,}", *scores, _points(group.difference)])
+    return cells
+
+
+def changed_cells(row: ComparedRow) -> Cells:
+    """The examples whose answer changed or moved most."""
+    cells = [["row", "text", "gold", "baseline", row.name, "moved"]]
+    for one in row.changed:
+        text = one.text if one.text_pair is None else f"{one.text} / {one.text_pair}"
+        gold = "" if one.gold is None else str(one.gold)
+        cells.append([f"{one.row:,}", text, gold, _answer(one.before), _answer(one.after), f"{one.moved:.3f}"])
+    return cells
+
+
+def _answer(answer: Answer) -> str:
+    score = "" if answer.score is None else f"{answer.score:.3f}"
+    return " ".join(part for part in (answer.label, score) if part)
 
 
 def profile_cells(profiles: Sequence[Profile]) -> Cells:

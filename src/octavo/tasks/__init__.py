@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,14 @@ MODULES = {
     "feature-extraction": "octavo.tasks.feature_extraction",
 }
 Row = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an example: a label and its score, or a number that has no name (a cosine), or neither."""
+
+    label: str | None
+    score: float | None
 
 
 class Task(Protocol):
@@ -61,6 +70,14 @@ class Task(Protocol):
 
     def judged(self, outputs: NDArray[Any], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """What the scores of `quality` compare, [examples] each: what is right, and what the outputs say."""
+
+    def answers(self, outputs: NDArray[Any], examples: Sequence[Example], signature: Signature) -> list[Answer]:
+        """What the outputs say of each example."""
+
+    def movement(
+        self, reference: NDArray[Any], outputs: NDArray[Any], examples: Sequence[Example], signature: Signature
+    ) -> NDArray[np.float64]:
+        """How far the two answers to each example lie apart, [examples], 0 where they are the same."""
 
     def distances(self, first: NDArray[Any], second: NDArray[Any], signature: Signature) -> NDArray[np.float64]:
         """How far each row's answer lies from that of another run, 0 where it is the same."""

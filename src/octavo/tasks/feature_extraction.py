@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from octavo.data import Example
 from octavo.errors import DataError
 from octavo.signature import Signature
-from octavo.tasks import Row, encoding
+from octavo.tasks import Answer, Row, encoding
 from octavo.tasks.encoding import encode, make_tokenizer
 from octavo.tasks.metrics import cosine, neighbour_recall, pearson, spearman
 
@@ -76,7 +76,7 @@ def judged(
     gold = np.array([example.score for example in examples], np.float64)
     if len(set(gold.tolist())) < 2:
         return None
-    return gold, cosine(outputs[: len(examples)], outputs[len(examples) :])
+    return gold, _similarity(outputs, len(examples))
 
 
 def fidelity(
@@ -96,6 +96,31 @@ def fidelity(
     if len(distinct) > NEIGHBOURS:
         found["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
     return found
+
+
+def answers(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The cosine of each pair; nothing of texts that stand alone."""
+    if any(example.text_pair is None for example in examples):
+        return [Answer(None, None) for _ in examples]
+    return [Answer(None, value) for value in _similarity(outputs, len(examples)).tolist()]
+
+
+def movement(
+    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], signature: Signature
+) -> NDArray[np.float64]:
+    """How far the cosine of each pair moved; where a text stands alone, 1 - cosine of its two vectors."""
+    if any(example.text_pair is None for example in examples):
+        return distances(reference, outputs, signature)[: len(examples)]
+    return np.abs(_similarity(reference, len(examples)) - _similarity(outputs, len(examples)))
+
+
+def _similarity(outputs: NDArray[np.float32], pairs: int) -> NDArray[np.float64]:
+    """Of each pair: outputs are those of all first texts, then of all second ones."""
+    return cosine(outputs[:pairs], outputs[pairs:])
 
 
 def distances(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -89,3 +92,12 @@ def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
     np.fill_diagonal(near, -np.inf)
     found: list[list[int]] = np.argpartition(-near, k - 1, axis=1)[:, :k].tolist()
     return found
+
+
+# By name, of what is right and what was predicted.
+SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "spearman": spearman,
+    "pearson": pearson,
+}

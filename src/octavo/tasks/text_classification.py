@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from octavo.data import Example
 from octavo.signature import Signature
-from octavo.tasks import Row
+from octavo.tasks import Answer, Row
 from octavo.tasks.encoding import encode, make_tokenizer, parse_row
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl, median_margin
 
@@ -94,6 +94,25 @@ def fidelity(
     if reference.shape[1] > 1:
         found["margin"] = median_margin(reference, outputs)
     return found
+
+
+def answers(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,
+) -> list[Answer]:
+    """Each row's label and score."""
+    return [Answer(**one) for one in decode(outputs, signature)]
+
+
+def movement(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """The largest difference of a score in each row."""
+    return distances(reference, outputs, signature)
 
 
 def distances(first: NDArray[np.float32], second: NDArray[np.float32], signature: Signature) -> NDArray[np.float64]:

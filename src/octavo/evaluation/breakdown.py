@@ -1,0 +1,101 @@
+"""Where a model differs from the baseline: by class, by length, and in which examples most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.data import Example
+from octavo.evaluation.stats import DIFFERENCES, Estimate
+from octavo.signature import Signature
+from octavo.tasks import Answer, Task
+from octavo.tasks.metrics import SCORES
+
+BUCKETS = 4  # of lengths, about as many examples in each
+FEWEST = 10  # examples of a group that a score is worth telling of
+MOST_CHANGED = 20
+
+
+@dataclass(frozen=True)
+class Group:
+    """The first score over some of the examples: those of one gold label (`class`), or of some lengths (`length`).
+
+    `difference` is from the baseline's score in this group to the candidate's.
+    """
+
+    kind: str
+    name: str
+    n: int
+    baseline: float
+    value: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An example on which two models differ: `row` counts the examples that were compared, from 0.
+
+    `before` and `after` are the two models' answers, `moved` how far they lie apart (the largest change of a
+    probability; of embeddings that of the pair's cosine, or 1 - cosine of a single text's two vectors).
+    """
+
+    row: int
+    text: str
+    text_pair: str | None
+    gold: str | float | None
+    before: Answer
+    after: Answer
+    moved: float
+
+
+def score_groups(
+    module: Task,
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],
+    lengths: NDArray[np.int64],
+    signature: Signature,
+) -> tuple[Group, ...]:
+    """The first score by class and by length; none without labels. `lengths` are the tokens of each example."""
+    first, second = module.judged(reference, examples), module.judged(outputs, examples)
+    if first is None or second is None:
+        return ()
+    gold, known = first[0], np.array([example.label is not None or module.SCORED for example in examples])
+    tokens = lengths[known]
+    parts: list[tuple[str, str, NDArray[np.bool_]]] = []
+    if not module.SCORED:
+        parts += [("class", name, gold == label) for label, name in enumerate(signature.labels)]
+    ends = np.unique(np.quantile(tokens, np.linspace(0, 1, BUCKETS + 1)).astype(np.int64))
+    for low, high in zip([ends[0] - 1, *ends[1:-1]], ends[1:] if len(ends) > 1 else ends, strict=False):
+        parts.append(("length", f"{low + 1} to {high}", (tokens > low) & (tokens <= high)))
+    name, found = next(iter(module.quality(outputs, examples))), []
+    for kind, title, inside in parts:
+        right, before, after = gold[inside], first[1][inside], second[1][inside]
+        if len(right) >= FEWEST and (not module.SCORED or len(set(right.tolist())) > 1):
+            scores = SCORES[name](right, before), SCORES[name](right, after)
+            found.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
+    return tuple(found)
+
+
+def most_changed(
+    module: Task,
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],
+    signature: Signature,
+) -> tuple[Changed, ...]:
+    """The examples whose answer changed, and then those that moved most; at most 20, none that did not move."""
+    before, after = (module.answers(one, examples, signature) for one in (reference, outputs))
+    moved = module.movement(reference, outputs, examples, signature)
+    flipped = np.array([one.label != other.label for one, other in zip(before, after, strict=True)])
+    found = []
+    for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():
+        example = examples[row]
+        gold = example.score if example.label is None else signature.labels[example.label]
+        if moved[row] > 0:
+            answers = before[row], after[row]
+            found.append(Changed(row, example.text, example.text_pair, gold, *answers, float(moved[row])))
+    return tuple(found)
