@@ -177,14 +177,18 @@ def engines(result: dict, words: dict) -> str:
         spread = [f"{median(rounds[name, shape]):.1f}" for shape in shapes]
         ratios = [a / b for a, b in zip(rounds["torch fp32", shapes[-1]], rounds[name, shapes[-1]], strict=True)]
         cells.append([name, *spread, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"])
-    return f"{table(cells)}\n\n{making(result, words)}"
+    return f"{table(cells)}\n\n{making(result, words)}" if "made" in result else table(cells)
 
 
 def making(result: dict, words: dict) -> str:
     """What each tool's int8 took to make, and its bytes."""
     cells = [words["making"]]
     for name, made in result["made"].items():
-        spent = [f"{made['seconds']:.1f}", f"{made['peak_mib']:.0f}"] if "seconds" in made else ["", ""]
+        spent = (
+            [f"{made['seconds']:.1f}", f"{made['peak_mib']:.0f}" if "peak_mib" in made else ""]
+            if "seconds" in made
+            else ["", ""]
+        )
         cells.append([name, f"{made['bytes'] / MIB:.1f}", *spent])
     machine = result["machine"]
     note = words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
@@ -227,6 +231,7 @@ RENDER = {
     "first": first,
     "weights": weights,
     "engines_base": engines,
+    "engines_base_short": engines,
     "engines_minilm": scores,
     "engines_ko_sts": scores,
     "engines_ko_nli": scores,
