@@ -112,7 +112,7 @@ def test_correlations_are_scipys(ranked, n, share):
 
 @pytest.mark.parametrize("ranked", [True, False])
 def test_the_bootstrap_of_a_correlation_is_scipys(ranked):
-    gold, first, second = scored(300)
+    gold, first, second = scored(800)
     reference = scipy.stats.spearmanr if ranked else scipy.stats.pearsonr
     found = correlation_difference(gold, first, second, ranked=ranked)
     expected = scipy.stats.bootstrap(
