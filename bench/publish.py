@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from statistics import median
 
+from octavo.evaluation.result import json_schema
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     "README.md",
@@ -239,7 +241,9 @@ RENDER = {
 
 
 def publish() -> None:
-    """Fill the marked places; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU."""
+    """Fill the marked places; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU. And write the schema."""
+    schema = json.dumps(json_schema(), ensure_ascii=False, indent=1)
+    (ROOT / "docs" / "comparison.schema.json").write_text(schema + "\n", encoding="utf-8")
     for name in DOCUMENTS:
         document = ROOT / name
         if not document.exists():

@@ -243,17 +243,19 @@ class TestVerifying:
 
         artifact = open_artifact(edit(change))
         with pytest.raises(
-            ArtifactError, match=r"does not answer as it did when it was made .*got: a difference of 0\.5"
+            ArtifactError, match=r"does not answer here as it did where it was made.*got: a deviation of 0\.5"
         ):
             verify(artifact)
 
     def test_answers_that_are_not_numbers(self, edit, monkeypatch):
         class Broken:
-            def run(self, inputs):
-                return np.full((2, 3), np.nan, np.float32)
+            name = "broken"
 
-        monkeypatch.setattr("octavo.engines.find_engine", lambda name: lambda model: Broken())
-        with pytest.raises(ArtifactError, match="does not answer as it did"):
+            def run(self, inputs):
+                return np.full((5, 3), np.nan, np.float32)
+
+        monkeypatch.setattr("octavo.artifact.find_engine", lambda name: lambda model, threads: Broken())
+        with pytest.raises(ArtifactError, match="does not answer here as it did"):
             verify(open_artifact(edit(lambda fields: None)))
 
     def test_the_self_test_has_padding_and_both_segments(self, demo_int8):

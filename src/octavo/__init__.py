@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         RecipeError,
     )
     from octavo.evaluation.budget import Budget
-    from octavo.evaluation.comparison import Comparison, compare
+    from octavo.evaluation.comparison import compare
+    from octavo.evaluation.result import Comparison
     from octavo.inspection import Inspection, inspect
     from octavo.predictor import Predictor, load, predict
     from octavo.recipe import LayerRule, Recipe
+    from octavo.reporting.page import report
     from octavo.source import Checkpoint
 
 _HOMES = {
@@ -50,10 +52,12 @@ _HOMES = {
         "RecipeError",
     ),
     "octavo.evaluation.budget": ("Budget",),
-    "octavo.evaluation.comparison": ("Comparison", "compare"),
+    "octavo.evaluation.comparison": ("compare",),
+    "octavo.evaluation.result": ("Comparison",),
     "octavo.inspection": ("Inspection", "inspect"),
     "octavo.predictor": ("Predictor", "load", "predict"),
     "octavo.recipe": ("LayerRule", "Recipe"),
+    "octavo.reporting.page": ("report",),
     "octavo.source": ("Checkpoint",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -88,6 +92,7 @@ __all__ = [
     "predict",
     "quantize",
     "read_examples",
+    "report",
     "verify",
 ]
 

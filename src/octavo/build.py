@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from octavo.artifact import Artifact, check_free, open_artifact, sha256_of, write_manifest, writing
-from octavo.calibration import read_calibration
+from octavo.calibration import read_calibration, sentence_batches
 from octavo.card import write_card
 from octavo.config import require_torch
 from octavo.data import DataFile
 from octavo.engines import Session
 from octavo.engines.pooled import pooled
-from octavo.errors import ExportError, OctavoError, OctavoWarning, RecipeError
+from octavo.errors import ExportError, InputError, OctavoWarning, RecipeError
+from octavo.exporting import export_checked
 from octavo.hardware import find_target, this_cpu
-from octavo.methods import Given, find_method
+from octavo.methods import Applied, Given, LayerOutcome, find_method
 from octavo.progress import Progress, Silent
-from octavo.recipe import Recipe, kept_as, recipe_from
-from octavo.signature import Signature, lower_limit
+from octavo.recipe import Recipe, recipe_from
+from octavo.selftest import SelfTest, record_self_test, self_test_inputs
+from octavo.signature import lower_limit
 from octavo.source import Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
-PASS_TOLERANCE = 1e-5  # of the largest output
-TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
 
 def quantize(  # noqa: PLR0913 - each is one thing to say
@@ -81,10 +80,16 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
         file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
         examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
     model = load_model(source)
-    graph, exported, passes = _export_checked(model, source.signature, chosen, say)
+    graph, exported, passes = export_checked(model, source.signature, chosen, say)
     say.start(f"method {chosen.method}")
     given = Given(cpu, examples.batches if examples else (), say)
     applied = find_method(chosen.method)(graph, chosen, given)
+    runnable = applied.model
+    if applied.exact_u8s8 and this_cpu().saturates:  # made for another CPU: here its products would be wrong
+        from octavo.graph.lower import with_exact_products
+
+        runnable = with_exact_products(applied.model)
+    layers = _measured(replace(applied, model=runnable), graph, source, given)
     say.start("writing the artifact")
     with writing(output, force=force) as aside:
         _save_graph(applied.model, aside / "model.onnx")
@@ -109,14 +114,48 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             },
             "export": exported,
             "passes": passes,
-            "layers": [asdict(layer) for layer in applied.layers],
+            "layers": [asdict(layer) for layer in layers],
             "calibration": examples.record if examples else None,
             "overflow": applied.overflow,
-            "self_test": _self_test(aside, source.signature, model.config.vocab_size),
+            "self_test": _self_test(aside, source, model, runnable if runnable is not applied.model else None),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
     return open_artifact(output)
+
+
+def measure_layers(
+    artifact: str | Path | Artifact, checkpoint: str | Path | Checkpoint, *, progress: Progress | None = None
+) -> tuple[LayerOutcome, ...]:
+    """The layers of an artifact with the error of each one's output against a checkpoint, on Octavo's own sentences.
+
+    Raises:
+        InputError: the artifact was made from a checkpoint with other layers.
+    """
+    from octavo.graph.layers import find_layers
+    from octavo.graph.reading import read_graph
+    from octavo.methods.layer_errors import folded_layers, layer_errors
+
+    artifact = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    layers, say = artifact.manifest.layers, progress or Silent()
+    say.start("reading the checkpoint")
+    source = read_source(checkpoint)
+    require_torch()
+    graph, _, _ = export_checked(load_model(source), source.signature, artifact.manifest.recipe, say)
+    found = find_layers(graph)
+    sizes = {layer.path: layer.parameters for layer in found}
+    other = [layer.path for layer in layers if sizes.get(layer.path) != layer.parameters]
+    if other or len(found) != len(layers):
+        raise InputError(
+            "the artifact was made from a checkpoint with other layers",
+            where=source.folder,
+            got=", ".join(other[:3]) or f"{len(found)} layers",
+            allowed=f"{artifact.manifest.source.name}, {len(layers)} layers",
+        )
+    folded = folded_layers(graph, [layer.path for layer in layers if layer.smoothing is not None])
+    given = Given(find_target(artifact.manifest.target), sentence_batches(source.tokenizer.json, source.signature), say)
+    errors = layer_errors(graph, read_graph(artifact.model_file), given, folded)
+    return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in layers)
 
 
 def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
@@ -140,164 +179,6 @@ def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recip
     return recipe
 
 
-def _export_checked(
-    model: Any, signature: Signature, recipe: Recipe, say: Progress
-) -> tuple[ir.Model, dict[str, Any], list[dict[str, Any]]]:
-    """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
-
-    Returns the optimized graph, the export record, and what the passes did.
-
-    Raises:
-        ExportError: none does; the message is that of the newest opset tried.
-    """
-    import torch
-
-    from octavo.graph.export import OPSETS, export_graph
-
-    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, model.config.vocab_size).items()}
-    failure: ExportError | None = None
-    for version_number in (recipe.opset,) if recipe.opset else OPSETS:
-        say.start(f"exporting (opset {version_number})")
-        try:
-            graph = export_graph(model, sample, signature.output_names, version_number)
-            passes = _optimize(graph, signature, recipe, model.config.vocab_size, say) if recipe.optimize else []
-            differences = _compare_with_torch(model, graph, signature)
-        except ExportError as error:
-            failure = failure or error
-            continue
-        note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
-        return graph, {"opset": version_number, "note": note, "differences": differences}, passes
-    assert failure is not None
-    raise failure
-
-
-def _optimize(
-    graph: ir.Model, signature: Signature, recipe: Recipe, vocabulary: int, say: Progress
-) -> list[dict[str, Any]]:
-    """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
-
-    The difference is the largest of all outputs, over the largest output, on a padded batch and on a single text.
-
-    Raises:
-        ExportError: the graph does not run, or a pass changes its outputs by more than other orders of sums do.
-    """
-    from octavo.graph.layers import find_layers
-    from octavo.graph.passes import optimize
-
-    batches = [
-        probe(signature, rows, min(length, signature.max_length), vocabulary) for rows, length in ((3, 9), (1, 12))
-    ]
-    kept = {
-        path: rule.keep
-        for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
-    }
-    say.start("optimizing the graph")
-    before, records = _answers(graph, batches), []
-    for done in optimize(graph, merge=recipe.merge_qkv, kept=kept):
-        difference = None
-        if done.applied:
-            after = _answers(graph, batches)
-            difference = max(
-                float(np.max(np.abs(new - old)) / max(np.max(np.abs(old)), 1e-9))
-                for old, new in zip(before, after, strict=True)
-            )
-            if not difference <= PASS_TOLERANCE:
-                raise ExportError(
-                    f"the pass {done.name} changes what the model answers",
-                    got=f"{difference:.2g} of the largest output",
-                    allowed=f"{PASS_TOLERANCE:.2g}",
-                    then="quantize without the passes: --no-optimize",
-                )
-            before = after
-        records.append(asdict(done) | {"difference": difference})
-    return records
-
-
-def _answers(graph: ir.Model, batches: list[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:
-    session, found = _open_graph(graph), []
-    for batch in batches:
-        rows, length = batch["input_ids"].shape
-        try:
-            found.append(session.run(batch))
-        except OctavoError as error:
-            raise ExportError(f"a run at {_shape(rows, length)} failed", got=error) from None
-    return found
-
-
-def _shape(rows: int, length: int) -> str:
-    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
-
-
-def _open_graph(graph: ir.Model) -> Session:
-    from octavo.engines.onnxruntime import open_graph
-
-    try:
-        return open_graph(graph)
-    except OctavoError as error:
-        raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
-
-
-def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
-    """The largest difference between the float graph and torch, at several shapes.
-
-    Raises:
-        ExportError: a shape fails or differs by more than the tolerance; the message names it.
-    """
-    from octavo.engines.torch import TorchSession
-
-    reference, session = TorchSession(model), _open_graph(graph)
-    differences = {}
-    longest = signature.max_length
-    for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
-        inputs = probe(signature, rows, length, model.config.vocab_size)
-        shape = _shape(rows, length)
-        try:
-            expected, found = reference.run(inputs), session.run(inputs)
-        except OctavoError as error:
-            raise ExportError(f"a run at {shape} failed", got=error) from None
-        difference = float(np.max(np.abs(expected - found))) if expected.shape == found.shape else float("inf")
-        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
-        if not difference <= allowed:
-            raise ExportError(
-                f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
-            )
-        differences[shape] = difference
-        if rows > 1:
-            _check_padding(session, inputs, found, allowed)
-    return differences
-
-
-def _check_padding(
-    session: Session, inputs: dict[str, NDArray[np.int64]], found: NDArray[np.float32], allowed: float
-) -> None:
-    """See that the last row, which is padded, gets the answer that it gets alone.
-
-    Raises:
-        ExportError: it does not, as where the mask was lost in the export or the model reads none.
-    """
-    length = int(inputs["attention_mask"][-1].sum())
-    alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
-    difference = float(np.max(np.abs(alone[0] - found[-1][: len(alone[0])])))  # of token vectors, the real tokens'
-    if not difference <= allowed:
-        raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
-
-
-def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
-    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more."""
-    generator = np.random.default_rng(rows * 1000 + length)
-    ids = generator.integers(0, vocabulary, (rows, length))
-    ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
-    mask = np.ones((rows, length), np.int64)
-    types = np.zeros((rows, length), np.int64)
-    types[:, length // 2 :] = 1
-    for row in range(1, rows):
-        mask[row, max(1, length - 2 * row) :] = 0
-    ids[mask == 0] = signature.pad_token_id
-    types[mask == 0] = 0
-    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: arrays[name] for name in signature.input_names}
-
-
 def _save_graph(model: ir.Model, path: Path) -> None:
     import onnx_ir as ir
 
@@ -305,19 +186,36 @@ def _save_graph(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
 
 
-def _self_test(folder: Path, signature: Signature, vocabulary: int) -> dict[str, Any]:
+def _self_test(folder: Path, source: Source, model: Any, instead: ir.Model | None) -> SelfTest:
     """Load the files that were written and run them, so that nothing is handed over that does not run.
+
+    Recorded is what the graph `instead` answers, where there is one: what the files mean on the CPU that they are for.
 
     Raises:
         ExportError: it answers with values that are not finite.
     """
-    from octavo.engines.onnxruntime import open_session
+    from octavo.engines.onnxruntime import open_graph, open_session
+    from octavo.engines.torch import TorchSession
 
-    inputs = probe(signature, 2, min(8, signature.max_length), vocabulary)
-    found = pooled(open_session(folder / "model.onnx"), signature, folder).run(inputs)
-    if not np.isfinite(found).all():
+    inputs = self_test_inputs(source.tokenizer.json, source.signature)
+    sessions: list[Session] = [TorchSession(model), open_session(folder / "model.onnx")]
+    sessions += [open_graph(instead)] if instead is not None else []
+    found = [pooled(session, source.signature, folder).run(inputs) for session in sessions]
+    if not all(np.isfinite(one).all() for one in found):
         raise ExportError("the quantized model answers with values that are not finite")
-    return {"inputs": {name: array.tolist() for name, array in inputs.items()}, "outputs": found.tolist()}
+    return record_self_test(inputs, found[-1], found[0])
+
+
+def _measured(applied: Applied, graph: ir.Model, source: Source, given: Given) -> tuple[LayerOutcome, ...]:
+    """The layers with the error of each one's output: on the calibration examples, else on Octavo's own sentences."""
+    if all(layer.dtype.startswith("float") for layer in applied.layers):
+        return applied.layers
+    from octavo.methods.layer_errors import layer_errors
+
+    if not given.calibration:
+        given = replace(given, calibration=sentence_batches(source.tokenizer.json, source.signature))
+    errors = layer_errors(applied.reference or graph, applied.model, given)
+    return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in applied.layers)
 
 
 def _plain_name(source: Source) -> str:

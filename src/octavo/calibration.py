@@ -12,6 +12,7 @@ from octavo.batching import make_batches
 from octavo.data import DataFile, Example
 from octavo.errors import OctavoWarning
 from octavo.methods import Inputs
+from octavo.sentences import SENTENCES
 from octavo.signature import Signature
 from octavo.tasks import find_task
 
@@ -49,6 +50,13 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
     tokens = sum(len(row.ids) for row in encoded)
     return Calibration(batches, CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes))
+
+
+def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:
+    """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples."""
+    task = find_task(signature.task)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), [(one, None) for one in SENTENCES], signature)
+    return tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
 
 
 def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:

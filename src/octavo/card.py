@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from octavo.methods import Overflow
+from octavo.output import whole_file
 
+_OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
 library_name: octavo
 {licence}tags: [onnx, {method}, cpu]
@@ -60,6 +62,16 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         pad=signature.pad_token_id,
         max_length=signature.max_length,
     )
+
+
+def add_comparison(folder: Path, summary: str) -> None:
+    """Put a comparison's summary on the card, in the place of an earlier one; the card is outside the hashes."""
+    path = folder / "README.md"
+    card = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, opened, rest = card.partition(_OPEN)
+    after = rest.partition(_CLOSE)[2] if opened else ""
+    with whole_file(path) as stream:
+        stream.write(f"{before.rstrip()}\n\n{_OPEN}\n{summary.strip()}\n{_CLOSE}\n{after.lstrip()}")
 
 
 def overflow_note(overflow: Overflow) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +17,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.artifact import MANIFEST, check_cpu, open_artifact
+from octavo.artifact import MANIFEST, check_cpu, made_elsewhere, open_artifact, open_model
 from octavo.batching import Encoded, make_batches
-from octavo.engines import Session, find_engine, run_batches
+from octavo.engines import Session, run_batches
 from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.output import whole_file
 from octavo.signature import Signature, lower_limit
 from octavo.tasks import Task, find_task
 
@@ -139,7 +138,7 @@ def load(
         max_length: cut inputs at fewer tokens than the model allows.
 
     Raises:
-        ArtifactError: the artifact is damaged.
+        ArtifactError: the artifact is damaged, or does not answer here as it did where it was made.
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
@@ -151,8 +150,11 @@ def load(
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
-    session = find_engine(artifact.engine(engine))(artifact.model_file, threads)
-    return Predictor(pooled(session, signature, path), artifact.tokenizer_json, signature)
+    chosen = artifact.engine(engine)
+    session = open_model(artifact, chosen, threads)
+    if made_elsewhere(artifact.manifest, chosen):
+        artifact.manifest.self_test.check(session, path)
+    return Predictor(session, artifact.tokenizer_json, signature)
 
 
 def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
@@ -242,21 +244,5 @@ def _writing(output: str | Path | None) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
-    path = Path(output).resolve()
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError("the output is a folder" if path.is_dir() else "no such folder", got=output)
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        with path.open("w", encoding="utf-8") as stream:
-            yield stream
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(output) as stream:
+        yield stream

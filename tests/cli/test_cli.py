@@ -335,6 +335,41 @@ class TestCompare:
         assert "rows would decide" in out
         assert run(*models, "--allow-unsure")[0] == 0
 
+    def test_a_report_a_card_and_the_report_again(self, demo_float, demo_int8, tmp_path):
+        copy = tmp_path / "한국어 모델"
+        shutil.copytree(demo_int8, copy)
+        pages = [tmp_path / name for name in ("out.html", "out.md", "out.json")]
+        models = ("compare", demo_float, copy, "--data", PAIRS, "--limit", 40, "--max-size", "40%")
+        reports = [option for page in pages for option in ("--report", page)]
+        code, out, err = run(*models, *reports, "--write-card", "--lang", "ko")
+        assert code == 0, err
+        html, text, stored = (page.read_text(encoding="utf-8") for page in pages)
+        assert '<html lang="ko">' in html
+        assert text.startswith("# 모델 비교 보고서")
+        fields = json.loads(stored)
+        assert fields["command"].startswith("octavo compare ")
+        assert fields["data"]["name"] == PAIRS.name
+        assert fields["rows"][1]["origin"]["recipe"] == {"method": "dynamic"}
+        assert fields["rows"][1]["origin"]["layers"]
+        card = (copy / "README.md").read_text(encoding="utf-8")
+        assert "## 비교 결과" in card
+        assert card.startswith("---\nlibrary_name: octavo")
+        octavo.verify(octavo.open_artifact(copy))  # the card is outside the hashes
+        again = tmp_path / "again.html"
+        assert run("report", pages[2], "-o", again, "--lang", "ko")[0] == 0
+        assert again.read_text(encoding="utf-8") == html
+        run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en")
+        card = (copy / "README.md").read_text(encoding="utf-8")
+        assert card.count("octavo compare") == 2
+        assert "## 비교 결과" not in card
+
+    def test_a_report_that_cannot_be_is_refused_before_the_work(self, demo_float, tmp_path):
+        message = refused("compare", demo_float, "--data", PAIRS, "--report", tmp_path / "out.pdf")
+        assert message == "error: a report's ending says what it is; got: out.pdf; allowed: .html, .md, .json"
+        assert "unknown language" in refused("compare", demo_float, "--data", PAIRS, "--lang", "fr")
+        assert "not a readable JSON file" in refused("report", tmp_path / "없다.json", "-o", tmp_path / "out.html")
+        assert list(tmp_path.iterdir()) == []
+
     def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
         code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 100, "--details")
         assert code == 0
@@ -479,7 +514,7 @@ class TestAll:
     def test_help_lists_the_verbs(self, arguments):
         code, out, err = run(*arguments, COLUMNS="100")
         assert code == (0 if arguments else 2)
-        for verb in ("quantize", "compare", "inspect", "doctor", "predict"):
+        for verb in ("quantize", "compare", "report", "inspect", "doctor", "predict"):
             assert re.search(rf"^\W+{verb} +\w", out + err, re.MULTILINE)
 
     def test_help_is_quick_because_it_imports_nothing_heavy(self):
@@ -488,7 +523,7 @@ class TestAll:
         )
         assert run(code=code) == (0, "set()\n", "")
 
-    @pytest.mark.parametrize("verb", ["quantize", "compare", "inspect", "doctor", "predict"])
+    @pytest.mark.parametrize("verb", ["quantize", "compare", "report", "inspect", "doctor", "predict"])
     def test_each_verb_has_help(self, verb):
         code, out, err = run(verb, "--help", COLUMNS="100")
         assert (code, err) == (0, "")
@@ -574,6 +609,28 @@ class TestInspect:
         assert "dynamic quantization" in out
         assert "attend_without_transposes" in out
         assert "found nothing" in out
+
+    def test_layers_and_the_self_test(self, demo_int8):
+        code, out, _ = run("inspect", demo_int8, "--layers", "--verify")
+        assert code == 0
+        assert "files are what was written" in out
+        assert "the lowest: " in out
+        heat = [line for line in out.splitlines() if re.match(r"[│┃] +\d+ [│┃]", line)]
+        assert len(heat) == 4
+        _, out, _ = run("inspect", demo_int8, "--layers", "--verify", "--json")
+        found = json.loads(out)
+        assert found["verified"]["deviation"] <= found["verified"]["allowed"]
+        assert [layer for layer in found["layers"] if layer["output_db"]]
+
+    def test_layers_against_the_checkpoint(self, demo_int8):
+        code, out, err = run("inspect", demo_int8, "--against", DEMO, "--json")
+        assert code == 0, err
+        assert {layer["path"] for layer in json.loads(out)["layers"]}
+        assert "measuring layers" in err
+
+    def test_only_an_artifact_has_layers_and_answers(self):
+        assert "not an artifact of Octavo" in refused("inspect", DEMO, "--layers")
+        assert "not an artifact of Octavo" in refused("inspect", DEMO, "--verify")
 
     def test_json_and_graph(self, demo_int8):
         _, out, _ = run("inspect", demo_int8, "--json")

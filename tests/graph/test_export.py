@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 import octavo
-from octavo import build
+from octavo import exporting
 from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.engines.torch import TorchSession
 from octavo.graph.export import OPSETS, export_graph
@@ -102,7 +102,7 @@ def test_the_graph_answers_at_shapes_that_it_was_not_exported_at(source, artifac
     session = onnxruntime.InferenceSession(artifact("bert", "float").model_file)
     reference = TorchSession(model)
     for rows, length in ((1, 1), (1, source.signature.max_length), (5, 17), (9, 2)):
-        inputs = build.probe(source.signature, rows, length, model.config.vocab_size)
+        inputs = exporting.probe(source.signature, rows, length, model.config.vocab_size)
         assert inputs["attention_mask"].shape == (rows, length)
         np.testing.assert_allclose(session.run(None, inputs)[0], reference.run(inputs), rtol=0, atol=1e-5)
 
@@ -154,7 +154,7 @@ def test_a_difference_from_torch_is_an_error_that_names_the_shape(monkeypatch, m
     exported_as(monkeypatch, graph)
     monkeypatch.setattr(OnnxRuntimeSession, "run", run)
     with pytest.raises(octavo.ExportError) as caught:
-        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
+        exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
     assert f"differs from torch at {shape}; got: 0.01" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
@@ -166,17 +166,17 @@ def test_an_output_that_is_not_finite_differs_from_torch(monkeypatch, model, sou
     monkeypatch.setattr(OnnxRuntimeSession, "run", lambda self, inputs: honest(self, inputs) * np.float32(wrong))
     exported_as(monkeypatch, graph)
     with pytest.raises(octavo.ExportError, match="differs from torch at 1 x 1"):
-        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
+        exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_the_tolerance_decides(monkeypatch, model, source, graph):
     exported_as(monkeypatch, graph)
-    _, record, _ = build._export_checked(model, source.signature, Recipe(opset=23), Silence())
+    _, record, _ = exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
     assert list(record["differences"]) == ["1 x 1", "1 x 12", "3 x 9, padded", "1 x 64"]
     assert 0 < max(record["differences"].values()) < 1e-5
-    monkeypatch.setattr(build, "TOLERANCE", 0.0)
+    monkeypatch.setattr(exporting, "TOLERANCE", 0.0)
     with pytest.raises(octavo.ExportError, match="differs from torch"):
-        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
+        exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_a_graph_that_freezes_a_dimension_is_an_error(monkeypatch, model, source, graph):
@@ -184,7 +184,7 @@ def test_a_graph_that_freezes_a_dimension_is_an_error(monkeypatch, model, source
         value.shape = ir.Shape([1, "length"])
     exported_as(monkeypatch, graph)
     with pytest.raises(octavo.ExportError, match="a run at 3 x 9, padded failed"):
-        build._export_checked(model, source.signature, Recipe(opset=23), Silence())
+        exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
 
 
 def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, model, source, graph):
@@ -198,7 +198,7 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
 
     monkeypatch.setattr("octavo.graph.export.export_graph", export)
     say = Silence()
-    _, record, _ = build._export_checked(model, source.signature, Recipe(), say)
+    _, record, _ = exporting.export_checked(model, source.signature, Recipe(), say)
     assert tried == [23, 22, 21]
     assert record["opset"] == 21
     assert record["note"] == "opset 23 did not work: this architecture cannot be exported; got: no 23"
@@ -232,10 +232,11 @@ def test_probe_pads_every_row_but_the_first_and_never_attends_to_padding():
         max_length=16,
         pad_token_id=3,
     )
-    inputs = build.probe(signature, 4, 9, 20)
+    inputs = exporting.probe(signature, 4, 9, 20)
     assert inputs["attention_mask"].sum(1).tolist() == [9, 7, 5, 3]
     assert np.array_equal(inputs["input_ids"] == 3, inputs["attention_mask"] == 0)
     assert inputs["token_type_ids"].max() == 1
-    again = build.probe(signature, 4, 9, 20)
+    again = exporting.probe(signature, 4, 9, 20)
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
-    assert list(build.probe(signature.model_copy(update={"input_names": ("input_ids",)}), 1, 1, 20)) == ["input_ids"]
+    alone = signature.model_copy(update={"input_names": ("input_ids",)})
+    assert list(exporting.probe(alone, 1, 1, 20)) == ["input_ids"]

@@ -3,18 +3,14 @@ import dataclasses
 import pytest
 
 from octavo.artifact import open_artifact
+from octavo.evaluation.breakdown import Changed, Group
 from octavo.evaluation.budget import Budget
-from octavo.evaluation.comparison import ComparedRow, Comparison, Latency
+from octavo.evaluation.result import ComparedRow, Comparison, Latency, McNemar, Origin
 from octavo.evaluation.stats import Estimate, identical
 from octavo.methods import LayerOutcome
-from octavo.reporting.tables import (
-    comparison_cells,
-    comparison_notes,
-    markdown,
-    part_cells,
-    quantization_notes,
-    verdict_notes,
-)
+from octavo.reporting.outcomes import part_cells, quantization_notes
+from octavo.reporting.tables import comparison_cells, comparison_notes, headline, markdown, verdict_notes
+from octavo.tasks import Answer
 
 MIB = 2**20
 BASELINE = ComparedRow(
@@ -29,6 +25,7 @@ BASELINE = ComparedRow(
     rounds=5,
     spread=0.03,
     load_seconds=3.214,
+    cold_start_seconds=3.3,
     peak_bytes=900 * MIB,
     latency_ms=Latency(p50=41.26, p95=55.04),
     quality={"accuracy": 0.51234, "macro_f1": 0.49876},
@@ -51,6 +48,7 @@ CANDIDATE = ComparedRow(
     rounds=4,
     spread=0.31,
     load_seconds=0.126,
+    cold_start_seconds=0.14,
     peak_bytes=120 * MIB,
     latency_ms=Latency(p50=9.95, p95=12.3),
     quality={"accuracy": 0.50, "macro_f1": 0.4999},
@@ -63,6 +61,20 @@ CANDIDATE = ComparedRow(
     batch_effect=0.0234,
     turns=((2.0, 2.1), (2.0, 1.9)),
     singles_ms=(9.0, 11.0),
+    groups=(
+        Group("class", "부정", 700, 0.5, 0.49, Estimate(-0.01, -0.02, 0.004, -0.019, 0.002, "score", 9)),
+        Group("length", "5 to 12", 640, 0.53, 0.53, Estimate(0.0, -0.01, 0.01, -0.009, 0.009, "score", 2)),
+    ),
+    changed=(Changed(17, "영화가 <b>재미</b> | 없다", None, "부정", Answer("긍정", 0.51), Answer("부정", 0.52), 0.03),),
+    mcnemar=McNemar(30, 14, 0.022),
+    origin=Origin(
+        sha256="ab" * 32,
+        source="korean-nli",
+        source_sha256="cd" * 32,
+        target="avx2",
+        recipe={"method": "dynamic"},
+        layers={"encoder.layer.0.attention.self.query": 31.4, "classifier": 26.0},
+    ),
 )
 COMPARISON = Comparison(
     task="text-classification",
@@ -106,6 +118,8 @@ def test_a_comparison_is_told_in_its_units():
         "margin left": ["100.0%", "98.7%"],
         "batch effect": ["1e-07", "0.02"],
         "load, s": ["3.21", "0.13"],
+        "first answer, s": ["3.30", "0.14"],
+        "peak MiB": ["900", "120"],
     }
 
 
@@ -130,6 +144,17 @@ def test_verdicts_are_told_with_their_reasons():
     ]
 
 
+def test_the_first_sentence_is_the_verdict_or_what_is_gained_for_what():
+    gain = "모델 (dynamic) is 3.77x smaller and 3.00x as fast as the baseline"
+    scored = f"{gain}; its accuracy differs by -1.23 (-2.10 to -0.30) points."
+    assert headline(COMPARISON) == scored
+    assert headline(COMPARISON.under(Budget(max_size=0.2))) == f"FAIL: 모델 (dynamic) breaks the budget. {scored}"
+    assert headline(COMPARISON.under(Budget(max_drop=5))) == f"PASS: 모델 (dynamic) keeps the budget. {scored}"
+    assert headline(COMPARISON.under(Budget(max_drop=1.5))).startswith("UNSURE: the data does not decide whether")
+    assert headline(UNSCORED) == f"{gain}; agreement with it is 98.77%, of labels nothing is known."
+    assert headline(dataclasses.replace(COMPARISON, rows=(BASELINE,))).startswith("One model alone: korean-nli (float)")
+
+
 @pytest.mark.parametrize("comparison", [COMPARISON, UNSCORED])
 def test_markdown_has_the_cells(comparison):
     cells = comparison_cells(comparison)
@@ -150,6 +175,8 @@ def test_the_notes_of_a_comparison():
     text = "\n".join(comparison_notes(COMPARISON))
     for told in ("1,340 rows", "45,678 tokens", "0.26 s", "2 threads", "AMD EPYC (avx2)", "median of 4 rounds"):
         assert told in text
+    assert "모델 (dynamic): 30 rows that only the baseline has right, 14 that only this one has" in text
+    assert "McNemar's exact p 0.022" in text
     assert "cut at the limit" not in text
     cut = "\n".join(comparison_notes(dataclasses.replace(COMPARISON, truncated=1200)))
     assert "1,200 of them cut at the limit" in cut

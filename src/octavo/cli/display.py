@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from octavo.reporting.heat import heat_level
 from octavo.reporting.tables import Cells
 
 
@@ -57,6 +58,19 @@ class Steps:
             task = self._bars.tasks[self._current]
             total = task.total if task.total is not None else 1
             self._bars.update(task.id, total=total, completed=total)
+
+
+def print_heat(cells: Cells) -> None:
+    """Draw a map of decibels; on a terminal in colours from red to green."""
+    if not cells:
+        return
+    colours = ("white on red", "black on dark_orange", "black on yellow", "black on green_yellow", "black on green3")
+    table = Table()
+    for name in cells[0]:
+        table.add_column(name, justify="right")
+    for block, *values in cells[1:]:
+        table.add_row(block, *(Text(one, style=colours[heat_level(float(one))] if one else "") for one in values))
+    Console().print(table)
 
 
 def print_cells(cells: Cells) -> None:

@@ -24,8 +24,6 @@ Precision = Literal["f32", "bf16"]
 class OpenVinoSession:
     """A compiled model; `run` may be called from several threads, up to `streams` of which are served at once."""
 
-    name = "openvino"
-
     def __init__(self, model: Path, threads: int, streams: int = 1, precision: Precision = "f32") -> None:
         """Compile the model, or take it from the cache.
 
@@ -48,6 +46,7 @@ class OpenVinoSession:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[-200:]
             raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason) from None
+        self.name = "openvino" if precision == "f32" else f"openvino:{precision}"
         self.threads, self.streams = threads, streams
         names = [name for output in self._model.outputs for name in output.get_names()]
         self._output = self._model.output("logits" if "logits" in names else 0)

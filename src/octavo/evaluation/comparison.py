@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.artifact import sha256_of
 from octavo.batching import Encoded, make_batches
 from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoWarning
-from octavo.evaluation.breakdown import Changed, Group, most_changed, score_groups
-from octavo.evaluation.budget import Budget, Facts, Judgement, Verdict, judge
+from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
     Entry,
@@ -28,102 +29,22 @@ from octavo.evaluation.entries import (
     require_same_tokens,
     with_distinct_names,
 )
-from octavo.evaluation.stats import DIFFERENCES, Estimate, identical, mean_estimate, ratio_estimate, share_estimate
+from octavo.evaluation.result import ComparedRow, Comparison, DataRecord, Latency, McNemar
+from octavo.evaluation.stats import (
+    DIFFERENCES,
+    Estimate,
+    identical,
+    mcnemar,
+    mean_estimate,
+    ratio_estimate,
+    share_estimate,
+)
 from octavo.hardware import choose_threads, this_cpu
 from octavo.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import Task, find_task
-
-FORMAT = "octavo-comparison-1"  # what the fields of the JSON mean; see docs/comparison.md
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds for one row alone: median and 95th percentile."""
-
-    p50: float
-    p95: float
-
-
-@dataclass(frozen=True)
-class ComparedRow:
-    """One model in the table.
-
-    `bytes` is what inference needs; `peak_bytes` the most memory that its process held; `seconds` for all rows, loading
-    and tokenizing apart; `speedup` and `smaller` against the baseline. `quality` are scores against labels, the one to
-    decide by first, and `differences` theirs from the baseline's, with their intervals: empty without labels.
-    `fidelity` says how near its outputs are to the baseline's: for classifiers the share of rows with the baseline's
-    label (`agreement`), the mean Kullback-Leibler divergence from it in nats (`kl`) and what is left of the margins
-    (`margin`, see `metrics.median_margin`), for embeddings the cosine to the baseline's vector (mean, 1st percentile,
-    smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with its interval.
-    `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs in a batch with longer ones
-    instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
-    `groups` are the first score by class and by length, `changed` the examples that differ most from the baseline's.
-    """
-
-    name: str
-    method: str
-    engine: str
-    bytes: int
-    smaller: float
-    seconds: float
-    speedup: Estimate
-    rows_per_second: float
-    rounds: int
-    spread: float
-    load_seconds: float
-    peak_bytes: int
-    latency_ms: Latency
-    quality: dict[str, float]
-    differences: dict[str, Estimate]
-    fidelity: dict[str, float]
-    closeness: dict[str, Estimate]
-    batch_effect: float
-    turns: tuple[tuple[float, ...], ...]
-    singles_ms: tuple[float, ...]
-    groups: tuple[Group, ...] = ()
-    changed: tuple[Changed, ...] = ()
-    judgement: Judgement | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A finished comparison; the baseline is the first row.
-
-    `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
-    """
-
-    task: str
-    n: int
-    texts: int
-    truncated: int
-    tokens: int
-    tokenize_seconds: float
-    threads: int
-    cpu: str
-    cpu_kind: str
-    rows: tuple[ComparedRow, ...]
-    budget: Budget | None = None
-
-    def under(self, budget: Budget) -> Comparison:
-        """The same comparison with a verdict on each candidate."""
-        rows = []
-        for row in self.rows[1:]:
-            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller)
-            rows.append(replace(row, judgement=judge(budget, facts)))
-        return replace(self, rows=(self.rows[0], *rows), budget=budget)
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The worst of the candidates' verdicts; None without a budget."""
-        found = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
-        return next((one for one in ("FAIL", "UNSURE", "PASS") if one in found), None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON takes it."""
-        return {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
 
 
 def compare(
@@ -162,7 +83,9 @@ def compare(
         require_classes(entry.signature)
     examples = file.read(names, scored=find_task(signature.task).SCORED)
     _warn_of_calibrated(entries, examples)
-    return compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
+    found = compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
+    path = Path(file.path)
+    return replace(found, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
 
 
 def compare_entries(
@@ -201,6 +124,7 @@ def compare_entries(
         cpu=cpu.name,
         cpu_kind=cpu.kind,
         rows=_rows(entries, timings, examples, _lengths(encoded, len(examples)), signature),
+        versions=_versions(entries),
     )
 
 
@@ -249,6 +173,7 @@ def _rows(
             rounds=len(timing.rounds),
             spread=float(np.ptp(timing.rounds) / np.median(timing.rounds)),
             load_seconds=timing.load_seconds,
+            cold_start_seconds=timing.cold_start_seconds,
             peak_bytes=timing.peak_bytes,
             latency_ms=_latency(timing.single),
             quality=module.quality(timing.outputs, examples),
@@ -258,6 +183,8 @@ def _rows(
             batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
             turns=tuple(tuple(part) for part in timing.turns.tolist()),
             singles_ms=tuple((1000 * timing.single).tolist()),
+            mcnemar=None if timing is first else _mcnemar(first.outputs, timing.outputs, examples, module),
+            origin=entry.origin,
         )
         if timing is not first:
             pair = first.outputs, timing.outputs
@@ -282,6 +209,23 @@ def _differences(
     if np.array_equal(reference, outputs):
         return {name: identical() for name in names}
     return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names}
+
+
+def _mcnemar(
+    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], module: Task
+) -> McNemar | None:
+    """The test on the rows that one model alone has right; None without labels."""
+    first, second = module.judged(reference, examples), module.judged(outputs, examples)
+    if module.SCORED or first is None or second is None:
+        return None
+    before, after = first[1] == first[0], second[1] == first[0]
+    worse, better = int(np.sum(before & ~after)), int(np.sum(after & ~before))
+    return McNemar(worse, better, mcnemar(worse, better))
+
+
+def _versions(entries: Sequence[Entry]) -> dict[str, str]:
+    engines = {entry.contender.engine.partition(":")[0] for entry in entries}
+    return {name: version(name) for name in ("octavo", "numpy", "tokenizers", *sorted(engines)) if find_spec(name)}
 
 
 def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64]) -> dict[str, Estimate]:

@@ -53,9 +53,9 @@ class Timing:
 
     `outputs` [rows, ...] in the order of the data; `turns` [parts, rounds] the seconds of each part of the data in each
     round, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
-    `load_seconds` from starting the process to a loaded model; `peak_bytes` the most memory that it held; `alone` and
-    `among` [sampled rows, ...] the outputs of rows that ran by themselves, and the same rows' in a batch with the
-    longest ones.
+    `load_seconds` from starting the process to a loaded model, `cold_start_seconds` to its first answer; `peak_bytes`
+    the most memory that it held; `alone` and `among` [sampled rows, ...] the outputs of rows that ran by themselves,
+    and the same rows' in a batch with the longest ones.
     """
 
     outputs: NDArray[np.float32]
@@ -64,6 +64,7 @@ class Timing:
     turns: NDArray[np.float64]
     single: NDArray[np.float64]
     load_seconds: float
+    cold_start_seconds: float
     peak_bytes: int
 
     @property
@@ -92,12 +93,14 @@ class _Process:
         )
         self._name, self._started = spec["path"], start
         self._spec = spec
-        self.load_seconds = 0.0
+        self.load_seconds = self.cold_start_seconds = 0.0
 
     def load(self) -> None:
-        """Let it load its model."""
+        """Let it load its model, and answer to the shortest row."""
         self.ask(self._spec)
         self.load_seconds = time.perf_counter() - self._started
+        self.ask({"single": [(0, 0)]})
+        self.cold_start_seconds = time.perf_counter() - self._started
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer."""
@@ -169,6 +172,7 @@ def run_contest(
             turns=np.array(seconds[index]),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
+            cold_start_seconds=process.cold_start_seconds,
             peak_bytes=peaks[index],
             alone=np.concatenate([found[:1] for found in further[index][: len(alone)]]),
             among=np.concatenate([found[:1] for found in further[index][len(alone) :]]),

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from octavo.artifact import MANIFEST, check_cpu, open_artifact
+from octavo.artifact import MANIFEST, Artifact, check_cpu, open_artifact, sha256_of
 from octavo.config import require_torch
 from octavo.engines import find_engine
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender
+from octavo.evaluation.result import Origin
 from octavo.hardware import this_cpu
 from octavo.inspection import find_onnx, has_onnx, inspect, main_output
 from octavo.pooling import MODULES as POOLING
@@ -27,7 +28,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class Entry:
     """A model to be compared: what it is called, what inference needs of it in bytes, and how it is run.
 
-    `calibrated` are the hashes of the examples that its ranges were learnt from.
+    `calibrated` are the hashes of the examples that its ranges were learnt from, `origin` says how to have it again.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     tokenizer_json: str
     contender: Contender
     calibrated: frozenset[str] = frozenset()
+    origin: Origin | None = None
 
 
 def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
@@ -69,6 +71,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
                     artifact.tokenizer_json,
                     contender,
                     frozenset(record.examples) if record else frozenset(),
+                    _origin(artifact),
                 )
             )
         return made
@@ -78,7 +81,21 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     require_torch()
     contender = Contender(source.folder, "torch", source.signature, source.folder, asked.tokenizer)
     name = source.folder.resolve().name if path.exists() else str(path)
-    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender)]
+    origin = Origin(sha256_of(*source.weights.files))
+    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)]
+
+
+def _origin(artifact: Artifact) -> Origin:
+    made = artifact.manifest
+    return Origin(
+        sha256=made.files["model.onnx"].sha256,
+        source=made.source.name,
+        source_sha256=made.source.sha256,
+        target=made.target,
+        recipe={"method": made.recipe.method} | made.recipe.model_dump(mode="json", exclude_defaults=True),
+        calibration_sha256=made.calibration.sha256 if made.calibration else None,
+        layers={one.path: one.output_db for one in made.layers if one.output_db is not None},
+    )
 
 
 def is_onnx(path: Path) -> bool:
@@ -133,7 +150,8 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
     name = file.stem if file.stem != "model" else (folder.parent if folder.name == "onnx" else folder).name
     above = folder.name == "onnx" and not (folder / POOLING).exists()
     contender = Contender(file, engine, signature, folder.parent if above else folder)
-    return Entry(name, found.method, found.bytes + bytes_beside, signature, parts.json, contender)
+    size, origin = found.bytes + bytes_beside, Origin(sha256_of(file))
+    return Entry(name, found.method, size, signature, parts.json, contender, origin=origin)
 
 
 def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:

@@ -72,13 +72,13 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
     slopes = _slopes(numbers, g, a, b, count)
     effects = (slopes[g, b] - slopes[g, a])[index]
     present = np.union1d(np.union1d(g, a), b)
-    extreme = float(np.ptp(slopes[np.unique(g)][:, present], axis=1).max())
+    unseen = float(np.ptp(slopes[np.unique(g)][:, present], axis=1).max())
     generator = np.random.default_rng(seed)
 
     def resampled() -> FloatArray:
         return difference(generator.multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
-    return _bounded(value, effects, extreme, resampled, int(np.sum(first != second)))
+    return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
 
 
 def correlation_difference(
@@ -111,8 +111,9 @@ def correlation_difference(
             found[index] = other - one
         return found
 
-    extreme = 6.0 if ranked else _pearson_extreme(gold, first, second)
-    return _bounded(float(after - before), effects, extreme, resampled, int(np.sum(first != second)))
+    others = np.random.default_rng(seed).permutation(len(gold))
+    unseen = float(np.sqrt(np.mean(np.square(influence(gold, first, others) - influence(gold, first)))))
+    return _bounded(float(after - before), effects, unseen, resampled, int(np.sum(first != second)))
 
 
 DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
@@ -126,24 +127,21 @@ DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Esti
 def _bounded(
     value: float,
     effects: FloatArray,
-    extreme: float,
+    unseen: float,
     resampled: Callable[[], FloatArray] | None,
     changed: int,
 ) -> Estimate:
     """The difference with its bounds; without `resampled` always by the score interval.
 
     How many rows make the difference: k = (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal
-    ones. `extreme` is the largest effect there can be; the next one exceeds the k that were seen with a chance of
-    1 / (k + 1), and the score interval reckons with as much of what lies between.
+    ones. `unseen` is the effect that a row might have had that did not change.
     """
     squares = effects**2
     making = float(squares.sum() ** 2 / max((squares**2).sum(), 1e-300))
-    largest = float(np.abs(effects).max())
-    extreme = largest + max(0.0, extreme - largest) / (making + 1)
     if resampled is None or making < FEW:
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
-        low, high = score_interval(effects, extreme, 0.95)
-        lower, upper = score_interval(effects, extreme, 0.90)
+        low, high = score_interval(effects, unseen, 0.95)
+        lower, upper = score_interval(effects, unseen, 0.90)
         return Estimate(value, low + off, high + off, lower + off, upper + off, "score", changed)
     drawn = resampled()
     low, high = bca_interval(value, drawn, effects, 0.95)
@@ -151,52 +149,38 @@ def _bounded(
     return Estimate(value, low, high, lower, upper, "bca", changed)
 
 
-def score_interval(effects: FloatArray, extreme: float, confidence: float) -> tuple[float, float]:
-    """An interval of the mean of effects [n] that lie between -extreme and extreme, most of them 0.
+def score_interval(effects: FloatArray, unseen: float, confidence: float) -> tuple[float, float]:
+    """An interval of the mean of effects [n], most of them 0; `unseen` is the size of an effect that was not seen.
 
-    All means D that (mean - D)^2 <= z^2 V(D) / n does not exclude, V(D) being the variance under the distribution that
-    makes the sample most likely among those of mean D. For effects of -1, 0 and 1 this is Tango 1998, "Equivalence test
-    and confidence interval for the difference in proportions for the paired-sample design" (Statistics in Medicine 17);
-    for others, as there, effects that were not seen, here the two extremes, are possible. It never has no width.
+    Effects d are taken for b = sum of the positive d / a rows that changed by a and c = sum of the negative |d| / a
+    that changed by -a, with a = (sum d^2 + u^2) / (sum |d| + u): so they have the same mean, and the same variance but
+    for one row more that changes by u. Then it is Tango 1998, "Equivalence test and confidence interval for the
+    difference in proportions for the paired-sample design" (Statistics in Medicine 17), and for effects of -1, 0 and 1
+    and u = 1 exactly that. Weights as counts of equal weight, and one more event: Fay and Feuer 1997, "Confidence
+    intervals for directly standardized rates" (Statistics in Medicine 16). It never has no width while u > 0.
     """
-    z2, n = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2, len(effects)
-    values, counts = np.unique(np.clip(effects, -extreme, extreme), return_counts=True)
-    if extreme == 0:
+    n, sizes = len(effects), np.abs(effects)
+    if unseen <= 0 and not sizes.any():
         return 0.0, 0.0
-    mean = float(values @ counts) / n
-    found = []
-    for side in (-1.0, 1.0):
-        inner, outer = mean * side, extreme
-        for _ in range(HALVINGS):
-            middle = (inner + outer) / 2
-            variance = _restricted_variance(values * side, counts, middle, extreme)
-            inside = n * (mean * side - middle) ** 2 <= z2 * variance
-            inner, outer = (middle, outer) if inside else (inner, middle)
-        found.append(side * inner)
-    return found[0], found[1]
+    a = float((np.sum(sizes**2) + unseen**2) / (sizes.sum() + unseen))
+    better, worse = float(sizes[effects > 0].sum()) / a, float(sizes[effects < 0].sum()) / a
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    return -a * _tango_bound(worse, better, n, z2), a * _tango_bound(better, worse, n, z2)
 
 
-def _restricted_variance(values: FloatArray, counts: NDArray[np.int64], mean: float, extreme: float) -> float:
-    """The variance of the likeliest distribution on the values seen, and `extreme`, that has a mean above theirs.
-
-    p_k = n_k / (n (1 - t (v_k - mean))) with t >= 0 such that the mean holds; t is at most 1 / (extreme - mean), where
-    what is missing from 1 is the probability of the extreme (Owen 2001, "Empirical Likelihood", for values seen).
-    """
-    away, n = values - mean, counts.sum()
-    most = 1 / max(extreme - mean, 1e-300)
-    low, high = 0.0, most
-
-    def slack(t: float) -> float:
-        return float(np.sum(counts * away / (1 - t * away)))
-
-    if values.max() < extreme and slack(most) < 0:
-        p = counts / (n * (1 - most * away))
-        return float(p @ away**2 + (1 - p.sum()) * (extreme - mean) ** 2)
+def _tango_bound(b: float, c: float, n: int, z2: float) -> float:
+    """The largest D with (b / n - c / n - D)^2 <= z^2 V(D), V being the variance of the likeliest shares b', c' of
+    difference D: c' is the root of 2 n q^2 + (-b - c + (2 n - b + c) D) q - c D (1 - D) = 0 (Tango 1998, section 3).
+    """  # noqa: D205 - one sentence
+    mean = (b - c) / n
+    inner, outer = mean, 1.0
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if slack(middle) < 0 else (low, middle)
-    p = counts / (n * (1 - low * away))
-    return float(p @ away**2 / p.sum())
+        d = (inner + outer) / 2
+        linear = -b - c + (2 * n - b + c) * d
+        q = (math.sqrt(max(0.0, linear**2 + 8 * n * c * d * (1 - d))) - linear) / (4 * n)
+        inside = (mean - d) ** 2 <= z2 * max(0.0, 2 * q + d * (1 - d)) / n
+        inner, outer = (d, outer) if inside else (inner, d)
+    return inner
 
 
 def bca_interval(value: float, resampled: FloatArray, influence: FloatArray, confidence: float) -> tuple[float, float]:
@@ -329,13 +313,19 @@ def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> FloatArra
     return np.float64(weights @ (a * b) / spread if spread else 0.0)  # type: ignore[return-value]
 
 
-def _pearson_influence(x: FloatArray, y: FloatArray) -> FloatArray:
+def _pearson_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
+    """Of each row on the correlation; with `others` as if it had their y."""
     a, b = ((v - v.mean()) / (v.std() or 1.0) for v in (x, y))
-    return np.asarray(a * b - float(np.mean(a * b)) * (a * a + b * b) / 2, np.float64)
+    r = float(np.mean(a * b))
+    b = b if others is None else b[others]
+    return np.asarray(a * b - r * (a * a + b * b) / 2, np.float64)
 
 
-def _spearman_influence(x: FloatArray, y: FloatArray) -> FloatArray:
-    """12 (F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]) up to a constant; F and G are the shares of lower values."""
+def _spearman_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
+    """12 (F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]) up to a constant; F and G are the shares of lower values.
+
+    With `others` as if each row had their y.
+    """
     n = len(x)
     f, g = ((_midranks(np.unique(v, return_inverse=True)[1], np.ones(n)) - 0.5) / n for v in (x, y))
 
@@ -345,11 +335,7 @@ def _spearman_influence(x: FloatArray, y: FloatArray) -> FloatArray:
         sums = np.bincount(codes, other)
         return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[codes] / n, np.float64)
 
-    return 12 * (f * g + above(f, g) + above(g, f))
-
-
-def _pearson_extreme(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
-    """The most that one row can move a correlation, if its score moves through the range of all scores."""
-    scores = np.concatenate([first, second])
-    widest = float(np.ptp(scores) / (scores.std() or 1.0))
-    return widest * float(np.abs((gold - gold.mean()) / (gold.std() or 1.0)).max())
+    over_x, over_y = above(f, g), above(g, f)
+    if others is not None:
+        g, over_y = g[others], over_y[others]
+    return 12 * (f * g + over_x + over_y)

@@ -21,6 +21,17 @@ _ATTENTION = {
     "EncDecAttention",
 }  # fmt: skip
 
+ROLES = ("q", "k", "v", "out", "up", "down")
+_ROLES = {  # the last name of a module path -> what it is in its block
+    "query": ("q",), "q_proj": ("q",), "q_lin": ("q",), "q": ("q",), "query_proj": ("q",),
+    "key": ("k",), "k_proj": ("k",), "k_lin": ("k",), "k": ("k",), "key_proj": ("k",),
+    "value": ("v",), "v_proj": ("v",), "v_lin": ("v",), "v": ("v",), "value_proj": ("v",),
+    "c_attn": ("q", "k", "v"), "Wqkv": ("q", "k", "v"), "out_lin": ("out",), "o_proj": ("out",), "out_proj": ("out",),
+    "lin1": ("up",), "fc1": ("up",), "up_proj": ("up",), "gate_proj": ("up",), "c_fc": ("up",), "ffn": ("up",),
+    "Wi": ("up",), "wi": ("up",), "wi_0": ("up",), "wi_1": ("up",), "lin2": ("down",), "fc2": ("down",),
+    "down_proj": ("down",), "ffn_output": ("down",), "wo": ("down",),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -67,6 +78,24 @@ def part_of(path: str, kind: Kind) -> str:
     if names & _HEADS:
         return "head"
     return "attention" if names & _ATTENTION else "feed-forward"
+
+
+def place_of(path: str) -> tuple[int, tuple[str, ...]] | None:
+    """The block that a module path is in, and what it is there: some of `ROLES`; None outside of the blocks.
+
+    Several where layers were merged (`joint_path`), or are one in the checkpoint (GPT-2's `c_attn`).
+    """
+    stem, _, last = path.rpartition(".")
+    names = stem.split(".")
+    number = next((int(name) for name in names if name.isdigit()), None)
+    if number is None:
+        return None
+    last = last.partition("{")[2].rstrip("}") or last if "{" in last else last
+    roles = tuple(role for name in last.split(",") for role in _ROLES.get(name, ()))
+    if last in {"dense", "c_proj", "Wo", "o"}:
+        inner = part_of(path, "linear") == "attention"
+        roles = ("out",) if inner else ("up",) if "intermediate" in names else ("down",)
+    return (number, roles) if roles else None
 
 
 def joint_path(paths: Sequence[str]) -> str:

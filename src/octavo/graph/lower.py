@@ -206,6 +206,39 @@ def _row_zero_point(lowest: float | None) -> tuple[str, NDArray[np.uint8]]:
     return f"row_zero_point_{zero}", np.array(zero, np.uint8)
 
 
+def with_exact_products(model: ir.Model) -> ir.Model:
+    """The same model for a CPU on which products of 8-bit weights saturate: what it would answer elsewhere; a copy.
+
+    An integer product is the sum of two with half of the weight each, which has 7 bits; a weight that is dequantized
+    becomes float.
+    """
+    model = model.clone(deep_copy=False)
+    for node in list(model.graph):
+        weight = node.inputs[1 if node.op_type == "MatMulInteger" else 0] if node.inputs else None
+        tensor = weight.const_value if weight is not None else None
+        if weight is None or tensor is None or tensor.dtype != ir.DataType.INT8 or len(tensor.shape) != 2:
+            continue
+        codes = tensor.numpy()
+        if node.op_type == "MatMulInteger":
+            halves = codes // 2, codes - codes // 2
+            parts = [
+                _node("MatMulInteger", [node.inputs[0], constant(model, f"{weight.name}_half_{k}", half), *node.inputs[2:]],
+                      f"{node.name}_half_{k}")
+                for k, half in enumerate(halves)
+            ]  # fmt: skip
+            _replace(model, node, parts, ("Add", [part.outputs[0] for part in parts]))
+        elif node.op_type == "DequantizeLinear":
+            scale = node.inputs[1]
+            assert scale is not None
+            assert scale.const_value is not None
+            real = codes.astype(np.float32) * scale.const_value.numpy()
+            ir.convenience.replace_all_uses_with(node.outputs[0], constant(model, f"{node.name}_real", real))
+            model.graph.remove(node, safe=True)
+        if not weight.uses():
+            model.graph.initializers.pop(str(weight.name))
+    return model
+
+
 def _rows_of(x: ir.Value) -> str:
     """A name for the leading dimensions of `x`, the same for values that have the same ones."""
     known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"

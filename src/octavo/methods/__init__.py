@@ -48,7 +48,8 @@ class LayerOutcome:
 
     `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the
     weight, signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of
-    an int8 Linear, "tensor" or "token".
+    an int8 Linear, "tensor" or "token"; `output_db`: the same ratio of its output (`methods.layer_errors`; None where
+    that is exact, or nothing was measured).
     """
 
     path: str
@@ -62,6 +63,7 @@ class LayerOutcome:
     activation: str | None = None
     smoothing: float | None = None
     error_db: float | None = None
+    output_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,15 @@ class Applied:
     """A graph that a method has made, and what became of each layer.
 
     `exact_u8s8`: it needs a CPU on which products of unsigned and signed 8-bit numbers do not saturate. `overflow`:
-    what would happen on one where they do, where the method has seen activations.
+    what would happen on one where they do, where the method has seen activations. `reference`: the float graph that the
+    values of this one compare with, where the method has rewritten the one that it was given.
     """
 
     model: ir.Model
     layers: tuple[LayerOutcome, ...]
     exact_u8s8: bool = False
     overflow: Overflow | None = None
+    reference: ir.Model | None = None
 
 
 class Apply(Protocol):

@@ -8,7 +8,7 @@ ranges of what is read then, round (`quant.rounding`), correct biases.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -89,6 +89,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
         for name, found in see_channels(model, names, given).items()
     }
     seen, strengths = _smooth(model, groups, seen, recipe, levels)
+    smoothed = model.clone(deep_copy=False)
     spans = _spans(model, groups, seen, recipe, given)
     rounded = _round(groups, seen, recipe, levels, given)
     overflow = _overflow(groups, seen, spans, rounded) if given.target.saturates else None
@@ -103,7 +104,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
         lower_static_linear(model, layer, weight, {name: affine_range(*spans[name]) for name in names_read(layer)})
         return outcome
 
-    return lower_layers(model, decided, lower_linear, levels, overflow)
+    return replace(lower_layers(model, decided, lower_linear, levels, overflow), reference=smoothed)
 
 
 def _smooth(

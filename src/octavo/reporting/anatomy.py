@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from octavo.diagnosis import Diagnosis
 from octavo.inspection import Inspection
 from octavo.reporting.tables import MIB, Cells
@@ -71,6 +73,15 @@ def pass_cells(found: Inspection) -> Cells:
             ]
         )
     return cells if len(cells) > 1 else []
+
+
+def layer_note(errors: Mapping[str, float]) -> str:
+    """What the map of errors shows, and the layer that loses most."""
+    if not errors:
+        return "no layer's output was measured: all are float"
+    path = min(errors, key=lambda one: errors[one])
+    what = "signal over noise of each layer's output against float, in dB; errors of earlier layers are in it"
+    return f"{what}; the lowest: {errors[path]:.1f} dB, {path}"
 
 
 def diagnosis_cells(found: Diagnosis) -> Cells:

@@ -1,18 +1,16 @@
-"""A comparison and a quantization as cells, and as Markdown."""
+"""A comparison as cells and sentences: the same rows for the terminal, for Markdown and for the page.
+
+Every word goes through `say`, which puts it into a language; see `octavo.reporting.words`.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from octavo.artifact import Manifest
-from octavo.card import overflow_note
-from octavo.engines import choose_engine
 from octavo.evaluation.budget import Check
-from octavo.evaluation.comparison import ComparedRow, Comparison
-from octavo.evaluation.profiling import PARTS, Profile
+from octavo.evaluation.result import ComparedRow, Comparison
 from octavo.evaluation.stats import Estimate
-from octavo.methods import LayerOutcome
+from octavo.reporting.words import Say, english
 from octavo.tasks import Answer
 
 MIB = 2**20
@@ -27,6 +25,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
     "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
     "agreement": ("agreement", lambda value: f"{100 * value:.2f}%"),
+    "cosine": ("cosine", lambda value: f"{value:.4f}"),
     "kl": ("KL x 1e5", lambda value: f"{1e5 * value:.1f}"),
     "cosine_mean": ("cosine", lambda value: f"{value:.4f}"),
     "cosine_p1": ("1st percentile", lambda value: f"{value:.4f}"),
@@ -36,19 +35,21 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def comparison_cells(comparison: Comparison) -> Cells:
+def comparison_cells(comparison: Comparison, say: Say = english) -> Cells:
     """One row per model; scores in percent, differences in points."""
     first = comparison.rows[0]
-    scores = [COLUMNS[name][0] for name in first.quality]
-    header = ["model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95"]
-    header += [*scores[:1], *(["points"] if scores else []), *scores[1:]]
-    cells = [[*header, *(COLUMNS[name][0] for name in first.fidelity), "batch effect", "load, s"]]
+    scores = [say(COLUMNS[name][0]) for name in first.quality]
+    speed = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
+    header = [say(name) for name in speed]
+    header += [*scores[:1], *([say("points")] if scores else []), *scores[1:]]
+    header += [*(say(COLUMNS[name][0]) for name in first.fidelity)]
+    cells = [[*header, *(say(name) for name in ("batch effect", "load, s", "first answer, s", "peak MiB"))]]
     for row in comparison.rows:
         scores = [COLUMNS[name][1](value) for name, value in row.quality.items()]
-        points = [_points(found) for found in list(row.differences.values())[:1]]
+        differences = [points(found, say) for found in list(row.differences.values())[:1]]
         cells.append(
             [
-                f"{row.name} ({row.method})",
+                title(row),
                 row.engine,
                 f"{row.bytes / MIB:.1f}",
                 f"{row.smaller:.2f}x",
@@ -57,36 +58,50 @@ def comparison_cells(comparison: Comparison) -> Cells:
                 f"{row.speedup.value:.2f}x",
                 f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
                 *scores[:1],
-                *points,
+                *differences,
                 *scores[1:],
                 *(COLUMNS[name][1](value) for name, value in row.fidelity.items()),
                 f"{row.batch_effect:.1g}",
                 f"{row.load_seconds:.2f}",
+                f"{row.cold_start_seconds:.2f}",
+                f"{row.peak_bytes / MIB:,.0f}",
             ]
         )
     return cells
 
 
-def _points(found: Estimate) -> str:
+def title(row: ComparedRow) -> str:
+    """What a model is called: its name and its method."""
+    return f"{row.name} ({row.method})"
+
+
+def points(found: Estimate, say: Say = english) -> str:
     """A difference in points, with its interval where there is anything to doubt."""
     if found.low == found.high:
         return f"{100 * found.value:+.2f}"
-    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    return say("{value:+.2f} ({low:+.2f} to {high:+.2f})").format(
+        value=100 * found.value, low=100 * found.low, high=100 * found.high
+    )
 
 
-def group_cells(row: ComparedRow) -> Cells:
+def group_cells(row: ComparedRow, say: Say = english) -> Cells:
     """The first score by class and by length, against the baseline's; the header alone where there are no labels."""
-    cells = [["", "", "rows", "baseline", row.name, "points"]]
+    cells = [["", "", say("rows"), say("baseline"), row.name, say("points")]]
     for group in row.groups:
         scores = [f"{100 * group.baseline:.2f}", f"{100 * group.value:.2f}"]
-        name = f"{group.name} tokens" if group.kind == "length" else group.name
-        cells.append([group.kind, name, f"{group.n:,}", *scores, _points(group.difference)])
+        difference = points(group.difference, say)
+        cells.append([say(group.kind), group_title(group.kind, group.name, say), f"{group.n:,}", *scores, difference])
     return cells
 
 
-def changed_cells(row: ComparedRow) -> Cells:
+def group_title(kind: str, name: str, say: Say = english) -> str:
+    """A class by its name, a bucket of lengths in tokens."""
+    return say("{range} tokens").format(range=name.replace(" to ", "-")) if kind == "length" else name
+
+
+def changed_cells(row: ComparedRow, say: Say = english) -> Cells:
     """The examples whose answer changed or moved most."""
-    cells = [["row", "text", "gold", "baseline", row.name, "moved"]]
+    cells = [[*(say(name) for name in ("row", "text", "gold", "baseline")), row.name, say("moved")]]
     for one in row.changed:
         text = one.text if one.text_pair is None else f"{one.text} / {one.text_pair}"
         gold = "" if one.gold is None else str(one.gold)
@@ -99,141 +114,115 @@ def _answer(answer: Answer) -> str:
     return " ".join(part for part in (answer.label, score) if part)
 
 
-def profile_cells(profiles: Sequence[Profile]) -> Cells:
-    """Shares of the time, one row per model."""
-    cells = [["model", *PARTS, "int8 operations, 1e9/s", "of the peak here"]]
-    for found in profiles:
-        total = sum(found.seconds.values()) or 1.0
-        speed = ["", ""]
-        if found.operations is not None:
-            speed = [f"{found.operations / 1e9:.0f}", f"{100 * found.operations / found.peak:.0f} %"]
-        cells.append([found.name, *(f"{100 * found.seconds[part] / total:.1f} %" for part in PARTS), *speed])
-    return cells
-
-
-def profile_notes(profiles: Sequence[Profile]) -> list[str]:
-    """What the shares are of."""
-    peak = f"{profiles[0].peak / 1e9:.0f}e9 operations/s"
-    sampled = f"where the time goes, by ONNX Runtime's profiler on {profiles[0].rows:,} rows"
-    notes = [f"{sampled}; the peak is that of a large u8 x s8 product here: {peak}"]
-    for found in profiles:
-        total = sum(found.seconds.values()) or 1.0
-        largest = ", ".join(f"{name} {100 * spent / total:.1f} %" for name, spent in found.largest_of_the_rest.items())
-        notes.append(f"{found.name}, largest of the rest: {largest}")
-    return notes
-
-
-def comparison_notes(comparison: Comparison) -> list[str]:
+def comparison_notes(comparison: Comparison, say: Say = english) -> list[str]:
     """What holds for the whole table."""
-    cut = f", {comparison.truncated:,} of them cut at the limit" if comparison.truncated else ""
-    read = f", {comparison.texts:,} texts" if comparison.texts != comparison.n else ""
+    counted = [say("{n:,} rows").format(n=comparison.n)]
+    if comparison.texts != comparison.n:
+        counted.append(say("{n:,} texts").format(n=comparison.texts))
+    counted.append(say("{n:,} tokens").format(n=comparison.tokens))
+    if comparison.truncated:
+        counted.append(say("{n:,} of them cut at the limit").format(n=comparison.truncated))
     rounds = min(row.rounds for row in comparison.rows)
-    machine = f"{comparison.threads} threads, {comparison.cpu} ({comparison.cpu_kind})"
-    tokenized = f"tokenizing took {comparison.tokenize_seconds:.2f} s"
     notes = [
-        f"{comparison.n:,} rows{read}, {comparison.tokens:,} tokens{cut}; {tokenized}",
-        f"{machine}; identical batches, interleaved, median of {rounds} rounds",
+        f"{', '.join(counted)}; " + say("tokenizing took {s:.2f} s").format(s=comparison.tokenize_seconds),
+        say("{threads} threads, {cpu} ({kind}); identical batches, interleaved, median of {rounds} rounds").format(
+            threads=comparison.threads, cpu=comparison.cpu, kind=comparison.cpu_kind, rounds=rounds
+        ),
     ]
     if not comparison.rows[0].quality:
-        notes.append("no labels: this shows how near the models are to the first one, not how right any of them is")
+        notes.append(
+            say("no labels: this shows how near the models are to the first one, not how right any of them is")
+        )
+    told = say(
+        "{name}: {worse:,} rows that only the baseline has right, {better:,} that only this one has; "
+        "McNemar's exact p {p:.2g}"
+    )
+    notes += [told.format(name=title(row), **vars(row.mcnemar)) for row in comparison.rows if row.mcnemar]
     wild = [f"{row.name} ({100 * row.spread:.0f} %)" for row in comparison.rows if row.spread > UNSTABLE]
     if wild:
-        notes.append(f"unstable: the rounds differ by more than {100 * UNSTABLE:.0f} %: {', '.join(wild)}")
+        share = f"{100 * UNSTABLE:.0f} %"
+        told = say("unstable: the rounds differ by more than {share}: {models}")
+        notes.append(told.format(share=share, models=", ".join(wild)))
     return notes
 
 
 # A limit of a budget -> what is limited, how it is written, and what to do where there is no figure.
-CHECKS: dict[str, tuple[str, Callable[[float], str], str]] = {
-    "max_drop": ("drop at most", lambda value: f"{value:.2f} points", "examples with labels"),
-    "min_speedup": ("faster at least", lambda value: f"{value:.2f}x", ""),
-    "max_size": ("size at most", lambda value: f"{100 * value:.1f}%", ""),
-    "min_agreement": ("agreement at least", lambda value: f"{100 * value:.2f}%", "a classifier"),
-    "min_cosine": ("cosine at least", lambda value: f"{value:.4f}", "a sentence embedder"),
+CHECKS: dict[str, tuple[str, str, str]] = {
+    "max_drop": ("drop at most {}", "{:.2f} points", "examples with labels"),
+    "min_speedup": ("faster at least {}", "{:.2f}x", ""),
+    "max_size": ("size at most {}", "{:.1%}", ""),
+    "min_agreement": ("agreement at least {}", "{:.2%}", "a classifier"),
+    "min_cosine": ("cosine at least {}", "{:.4f}", "a sentence embedder"),
 }
 
 
-def verdict_notes(comparison: Comparison) -> list[str]:
+def headline(comparison: Comparison, say: Say = english) -> str:
+    """One sentence: the verdict on all candidates, or what they give for what where there is no budget."""
+    rows = comparison.rows[1:]
+    if not rows:
+        return say("One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.").format(
+            name=title(comparison.rows[0]), mib=comparison.rows[0].bytes / MIB, speed=comparison.rows[0].rows_per_second
+        )
+    verdict = comparison.verdict
+    if verdict is None:
+        return " ".join(_gain(row, say) for row in rows)
+    worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
+    names = ", ".join(title(row) for row in worst)
+    told = {
+        "PASS": "PASS: {names} keeps the budget.",
+        "FAIL": "FAIL: {names} breaks the budget.",
+        "UNSURE": "UNSURE: the data does not decide whether {names} keeps the budget.",
+    }[verdict]
+    return " ".join([say(told).format(names=names), *(_gain(row, say) for row in worst[:1])])
+
+
+def _gain(row: ComparedRow, say: Say) -> str:
+    gain = say("{name} is {smaller:.2f}x smaller and {faster:.2f}x as fast as the baseline").format(
+        name=title(row), smaller=row.smaller, faster=row.speedup.value
+    )
+    if row.differences:
+        name, found = next(iter(row.differences.items()))
+        told = say("{gain}; its {score} differs by {points} points.")
+        return told.format(gain=gain, score=say(COLUMNS[name][0]), points=points(found, say))
+    name, found = next(iter(row.closeness.items()))
+    told = say("{gain}; {closeness} with it is {value}, of labels nothing is known.")
+    return told.format(gain=gain, closeness=say(COLUMNS[name][0]), value=COLUMNS[name][1](found.value))
+
+
+def verdict_notes(comparison: Comparison, say: Say = english) -> list[str]:
     """One line for each candidate's verdict, and one for each of its checks, with the reason."""
     notes = []
     for row in comparison.rows[1:]:
         if row.judgement is not None:
-            notes.append(f"{row.judgement.verdict}  {row.name} ({row.method}), {row.engine}")
-            notes += [f"  {check.verdict}  {check_reason(check)}" for check in row.judgement.checks]
+            notes.append(f"{row.judgement.verdict}  {title(row)}, {row.engine}")
+            notes += [f"  {check.verdict}  {check_reason(check, say)}" for check in row.judgement.checks]
     return notes
 
 
-def check_reason(check: Check) -> str:
+def check_reason(check: Check, say: Say = english) -> str:
     """Why a check came out as it did."""
-    title, show, needs = CHECKS[check.name]
-    asked = f"{title} {show(check.limit)}"
+    asked, shape, needs = CHECKS[check.name]
+    asked, show = say(asked), say(shape).format
+    limit = asked.format(show(check.limit))
     if check.value is None or check.lower is None or check.upper is None:
-        return f"{asked}: nothing to decide it on, this needs {needs}"
+        return say("{limit}: nothing to decide it on, this needs {needs}").format(limit=limit, needs=say(needs))
     if check.lower == check.upper:
-        return f"{asked}: it is {show(check.value)}"
+        return say("{limit}: it is {value}").format(limit=limit, value=show(check.value))
     most = check.name == "max_drop"
-    good, bad = ("at most", "at least") if most else ("at least", "at most")
-    safe, sure = (check.upper, check.lower) if most else (check.lower, check.upper)
-    if check.verdict == "PASS":
-        return f"{asked}: {show(check.value)}, with 95 % confidence {good} {show(safe)}"
-    if check.verdict == "FAIL":
-        return f"{asked}: {show(check.value)}, with 95 % confidence {bad} {show(sure)}"
-    more = f"; about {check.rows_needed:,} rows would decide" if check.rows_needed else ""
-    return (
-        f"{asked}: {show(check.value)}, between {show(check.lower)} and {show(check.upper)} with 90 % confidence{more}"
-    )
+    if check.verdict == "UNSURE":
+        told = say("{limit}: {value}, between {lower} and {upper} with 90 % confidence")
+        told = told.format(limit=limit, value=show(check.value), lower=show(check.lower), upper=show(check.upper))
+        more = say("; about {n:,} rows would decide").format(n=check.rows_needed) if check.rows_needed else ""
+        return told + more
+    above = (check.verdict == "PASS") == most
+    told = "{limit}: {value}, with 95 % confidence at most {bound}"
+    if not above:
+        told = "{limit}: {value}, with 95 % confidence at least {bound}"
+    bound = check.upper if above else check.lower
+    return say(told).format(limit=limit, value=show(check.value), bound=show(bound))
 
 
-def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
-    """Bytes before and after by part of the model."""
-    groups: dict[tuple[str, str], list[LayerOutcome]] = defaultdict(list)
-    for layer in layers:
-        groups[layer.part, layer.dtype].append(layer)
-    cells = [["part", "stored as", "layers", "float MiB", "MiB", "weight error, dB"]]
-    for (part, dtype), members in groups.items():
-        errors = [layer.error_db for layer in members if layer.error_db is not None]
-        bits = {layer.weight_bits for layer in members}
-        kind = f"{dtype} (7 of 8 bits used)" if bits == {7} else dtype
-        cells.append(
-            [
-                part,
-                kind,
-                str(len(members)),
-                f"{4 * sum(layer.parameters for layer in members) / MIB:.2f}",
-                f"{sum(layer.bytes for layer in members) / MIB:.2f}",
-                f"{min(errors):.1f} to {max(errors):.1f}" if errors else "",
-            ]
-        )
-    return cells
-
-
-def quantization_notes(manifest: Manifest, size: int) -> list[str]:
-    """What became of the checkpoint, in sentences."""
-    engine, why = choose_engine(manifest.recipe.method, half=manifest.recipe.storage == "float16")
-    floats = [layer for layer in manifest.layers if layer.dtype != "int8"]
-    share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
-    notes = [
-        f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
-        f"method {manifest.recipe.method}, target {manifest.target}, opset {manifest.export.opset}",
-        f"engine here: {engine} ({why})",
-    ]
-    if manifest.calibration:
-        notes.append(f"calibrated on {manifest.calibration.rows:,} examples, {manifest.calibration.tokens:,} tokens")
-    if manifest.overflow:
-        notes.append(overflow_note(manifest.overflow))
-    if manifest.export.note:
-        notes.append(manifest.export.note)
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for layer in floats:
-        reasons[layer.reason].append(layer.path)
-    for reason, paths in reasons.items():
-        shown = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
-        notes.append(f"{len(paths)} of {len(manifest.layers)} layers stayed float, {reason}: {shown}")
-    if not floats:
-        notes.append(f"all {len(manifest.layers)} layers are int8; biases and normalizations stay float")
-    return notes
-
-
-def markdown(cells: Cells) -> str:
+def markdown(cells: Sequence[Sequence[str]]) -> str:
     """Cells as a Markdown table."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])

@@ -1,0 +1,109 @@
+"""`octavo quantize` and `octavo predict`: make an artifact, and use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    Labels,
+    MaxLength,
+    TaskName,
+    Threads,
+    TokenizerFolder,
+    mapping,
+    names,
+)
+from octavo.errors import InputError
+
+
+def quantize(
+    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    method: Annotated[
+        str | None, typer.Option(help="float, dynamic or static; default: static with --calibrate, else dynamic.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
+    ] = None,
+    calibrate_rows: Annotated[int | None, typer.Option(min=1, help="How many of them; a seeded sample.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")] = False,
+    target: Annotated[
+        str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
+    ] = "auto",
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    labels: Labels = None,
+    opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
+    no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
+) -> None:
+    """Make an artifact of a checkpoint."""
+    from octavo.build import quantize as run_quantize
+    from octavo.cli.display import Steps, print_cells
+    from octavo.data import DataFile
+    from octavo.recipe import Recipe, recipe_from
+    from octavo.reporting.outcomes import part_cells, quantization_notes
+    from octavo.source import Checkpoint
+
+    if method is not None and recipe is not None:
+        raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
+    if calibrate is None and calibrate_rows is not None:
+        raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
+    default = "float" if half else "static" if calibrate is not None else "dynamic"
+    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or default})
+    if half:
+        chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
+    if opset is not None:
+        chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
+    if no_optimize:
+        chosen = recipe_from(chosen.model_dump() | {"optimize": False}, where="--no-optimize")
+    with Steps() as steps:
+        artifact = run_quantize(
+            Checkpoint(checkpoint, task, tokenizer, names(labels)),
+            output,
+            recipe=chosen,
+            calibration=DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None,
+            target=target,
+            force=force,
+            progress=steps,
+        )
+    print_cells(part_cells(artifact.manifest.layers))
+    for note in quantization_notes(artifact.manifest, artifact.bytes):
+        typer.echo(note)
+    if method is None and recipe is None and not half:
+        why = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
+        typer.echo(f"method {chosen.method} was chosen: {why}")
+    typer.echo(f"written to {output}")
+
+
+def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:
+    """Use `quantize --method float`."""
+    raise InputError(
+        "there is no separate export: the float model is a method like the others",
+        then=f"octavo quantize {checkpoint} -o OUT --method float",
+    )
+
+
+def predict(
+    artifact: Annotated[str, typer.Argument(help="An artifact, or a checkpoint.")],
+    source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair. Default: stdin.")] = "-",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL. Default: stdout.")] = None,
+    engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
+    threads: Threads = None,
+    max_length: MaxLength = None,
+    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
+) -> None:
+    """Predict JSONL, one object a line, in order."""
+    from octavo.predictor import predict as run_predict
+
+    counts = run_predict(artifact, source, output, engine=engine, threads=threads, max_length=max_length, prompt=prompt)
+    cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
+    typer.echo(f"{counts.rows} rows{cut}", err=True)

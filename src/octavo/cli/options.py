@@ -1,0 +1,33 @@
+"""Options that several verbs share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from octavo.errors import InputError
+
+Columns = Annotated[str | None, typer.Option(help="The data's columns: text=...,text_pair=...,label=...")]
+Encoding = Annotated[str, typer.Option(help="Of the data file, such as cp949.")]
+Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer tokens than the model allows.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Default: the cores that this process may use.")]
+TokenizerFolder = Annotated[Path | None, typer.Option("--tokenizer", help="Take the tokenizer from this folder.")]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """`a, b` as names."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def mapping(text: str | None) -> dict[str, str] | None:
+    """`text=a,label=b` as a mapping."""
+    if not text:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and separator and column for name, separator, column in pairs):
+        raise InputError("--columns is not understood", got=text, allowed="text=...,text_pair=...,label=...")
+    return {name.strip(): column.strip() for name, _, column in pairs}

@@ -1,0 +1,175 @@
+"""`octavo compare` and `octavo report`: the figures, the verdict, and the page."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    Labels,
+    MaxLength,
+    TaskName,
+    Threads,
+    TokenizerFolder,
+    mapping,
+    names,
+)
+from octavo.errors import InputError
+
+if TYPE_CHECKING:
+    from octavo.evaluation.budget import Budget
+    from octavo.evaluation.profiling import Profile
+    from octavo.evaluation.result import Comparison
+    from octavo.reporting.words import Language
+
+Lang = Annotated[str | None, typer.Option(help="Of the report: ko or en; default: that of the locale.")]
+
+
+def compare(
+    baseline: Annotated[str, typer.Argument(help="A checkpoint (runs in torch), an artifact or an ONNX file.")],
+    candidates: Annotated[list[str] | None, typer.Argument(help="What is compared with it.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Examples: .tsv, .csv, .jsonl or .json.")] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="For artifacts; one row for each.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A seeded sample of that many rows.")] = None,
+    max_length: MaxLength = None,
+    threads: Threads = None,
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    labels: Labels = None,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also show where the time of each ONNX model goes.")
+    ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also scores by class and by length, and the most changed examples.")
+    ] = False,
+    max_drop: Annotated[float | None, typer.Option(metavar="POINTS", help="Budget: the score may fall so far.")] = None,
+    min_speedup: Annotated[float | None, typer.Option(metavar="TIMES", help="Budget: as many times as fast.")] = None,
+    max_size: Annotated[str | None, typer.Option(metavar="PERCENT", help="Budget: of the first one's bytes.")] = None,
+    min_agreement: Annotated[float | None, typer.Option(help="Budget without labels: share of equal labels.")] = None,
+    min_cosine: Annotated[float | None, typer.Option(help="Budget without scores: mean cosine.")] = None,
+    allow_unsure: Annotated[bool, typer.Option("--allow-unsure", help="UNSURE ends with exit code 0 too.")] = False,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A page (.html), or .md, or .json; several times for several."),
+    ] = None,
+    lang: Lang = None,
+    write_card: Annotated[
+        bool, typer.Option("--write-card", help="Put the result on the cards of the artifacts that were compared.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Compare models on your data: size, speed, accuracy, agreement. With a budget: a verdict, and exit code 1 unless
+    every candidate passes.
+    """  # noqa: D205 - one paragraph of help
+    from octavo.cli.display import Steps
+    from octavo.data import DataFile
+    from octavo.evaluation.comparison import compare as run_compare
+    from octavo.evaluation.entries import is_onnx
+    from octavo.evaluation.profiling import profile as run_profile
+    from octavo.reporting.page import check_report, comparison_json
+    from octavo.reporting.page import report as run_report
+    from octavo.reporting.words import find_language
+    from octavo.source import Checkpoint
+
+    if data is None:
+        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
+    if budget and not candidates and len(engine or ()) < 2:
+        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
+    language = find_language(lang)
+    for path in report or ():
+        check_report(path)
+    named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
+    file = DataFile(data, encoding, mapping(columns), limit, max_length)
+    with Steps() as steps:
+        comparison = run_compare(
+            named[0], named[1:], data=file, engines=engine or ("auto",), threads=threads, progress=steps
+        )
+        if budget:
+            comparison = comparison.under(budget)
+        profiles = []
+        if profile:
+            steps.start("profiling")
+            models = [model for model in named if is_onnx(Path(model.path))]
+            profiles = [run_profile(model, data=file, threads=threads) for model in models]
+    comparison = replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]))
+    for path in report or ():
+        run_report(comparison, path, language=language)
+    if write_card:
+        _write_cards(comparison, [Path(one.path) for one in named], language)
+    if as_json:
+        more = {"profile": [found.to_dict() for found in profiles]} if profile else {}
+        typer.echo(comparison_json(comparison, **more), nl=False)
+    else:
+        _show(comparison, profiles, details=details)
+    if comparison.verdict not in {None, "PASS", *(["UNSURE"] if allow_unsure else [])}:
+        raise typer.Exit(1)
+
+
+def _write_cards(comparison: Comparison, paths: list[Path], language: Language) -> None:
+    """Put each artifact's rows on its card; the baseline of a comparison gets none."""
+    from octavo.artifact import MANIFEST
+    from octavo.card import add_comparison
+    from octavo.reporting.page import summary_markdown
+
+    folders = {str(path): path for path in paths[1:] if (path / MANIFEST).exists()}
+    for row in comparison.rows[1:]:
+        folder = next((path for name, path in folders.items() if row.name in {name, path.resolve().name}), None)
+        if folder is not None:
+            add_comparison(folder, summary_markdown(comparison, row, language))
+            typer.echo(f"the result is on {folder / 'README.md'}", err=True)
+
+
+def report(
+    result: Annotated[Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
+    lang: Lang = None,
+) -> None:
+    """Make the report of a comparison again, from its JSON."""
+    from octavo.reporting.page import report as run_report
+
+    run_report(result, output, language=lang)
+    typer.echo(f"written to {output}", err=True)
+
+
+def _budget(*limits: float | None) -> Budget | None:
+    from octavo.evaluation.budget import Budget
+
+    return None if all(limit is None for limit in limits) else Budget(*limits)
+
+
+def _show(comparison: Comparison, profiles: list[Profile], *, details: bool) -> None:
+    from octavo.cli.display import print_cells
+    from octavo.reporting import profiles as profiling
+    from octavo.reporting import tables
+
+    print_cells(tables.comparison_cells(comparison))
+    for note in [*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]:
+        typer.echo(note)
+    for row in comparison.rows[1:] if details else ():
+        for cells in (tables.group_cells(row), tables.changed_cells(row)):
+            if len(cells) > 1:
+                print_cells(cells)
+    if profiles:
+        print_cells(profiling.profile_cells(profiles))
+        for note in profiling.profile_notes(profiles):
+            typer.echo(note)
+
+
+def _share(text: str | None) -> float | None:
+    """`30%` or `30` as 0.3."""
+    if text is None:
+        return None
+    try:
+        return float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        raise InputError("--max-size is not understood", got=text, allowed="a percentage, such as 30%") from None

@@ -1,0 +1,77 @@
+"""What int8 costs each layer: its output in the quantized graph against that in the float one, on the same texts.
+
+Errors of earlier layers are in it, as they are when the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.graph.layers import find_bias, find_layers
+from octavo.graph.scaling import find_groups, find_maker
+from octavo.methods import Given, Inputs
+from octavo.methods.calibrate import observe
+from octavo.quant.affine import error_db
+
+TOKENS = 512  # whose outputs are compared
+
+
+def layer_errors(reference: ir.Model, model: ir.Model, given: Given, folded: Collection[str] = ()) -> dict[str, float]:
+    """The signal-to-noise ratio of each layer's output in decibels, 10 log10(sum f^2 / sum (f - q)^2), by module path.
+
+    `reference` is the float graph, `model` what a method has made of it; values of the same name mean the same. The
+    bias belongs to the output, since a method may correct it. Of a layer with several call sites the worst counts.
+    Layers whose output is exact are left out. The outputs of `folded` layers are compared up to a factor per channel,
+    that of least squares: a smoothing factor was folded into them (`folded_layers`). `given.calibration` are the texts:
+    single rows, up to 512 tokens.
+    """
+    outputs = {layer.path: [_output_name(node) for node in layer.nodes] for layer in find_layers(reference)}
+    given = replace(given, calibration=_single_rows(given.calibration))
+    names = [name for found in outputs.values() for name in found]
+    expected, found = (_seen(graph, names, given, title) for graph, title in ((reference, "float"), (model, "int8")))
+    for name in (name for path in folded for name in outputs[path]):
+        squares = np.sum(np.square(found[name]), axis=0)
+        found[name] = found[name] * (np.sum(expected[name] * found[name], axis=0) / np.maximum(squares, 1e-30))
+    errors = {name: error_db(expected[name], found[name]) for name in names}
+    worst = {path: min(errors[name] for name in sites) for path, sites in outputs.items()}
+    return {path: round(error, 2) for path, error in worst.items() if np.isfinite(error)}
+
+
+def folded_layers(reference: ir.Model, smoothed: Collection[str]) -> list[str]:
+    """The layers of a float graph that carry the smoothing factor of another one, which is among `smoothed`."""
+    layers = find_layers(reference)
+    groups = find_groups([layer for layer in layers if layer.kind == "linear"])
+    makers = [find_maker(group) for group in groups if any(layer.path in smoothed for layer in group.layers)]
+    nodes = {id(node) for maker in makers if maker for node, _ in maker}
+    return [layer.path for layer in layers if any(id(node) in nodes for node in layer.nodes)]
+
+
+def _output_name(node: ir.Node) -> str:
+    bias = find_bias(node)
+    return str((bias[0] if bias else node).outputs[0].name)
+
+
+def _seen(model: ir.Model, names: Sequence[str], given: Given, title: str) -> dict[str, NDArray[np.float32]]:
+    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    observe(model, names, given, lambda name, array: rows[name].append(array), f"measuring layers: {title}")
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _single_rows(batches: Sequence[Inputs]) -> tuple[Inputs, ...]:
+    """Rows without their padding, drawn from all of the batches, until there are tokens enough."""
+    places = [(batch, row) for batch in batches for row in range(len(batch["attention_mask"]))]
+    chosen: list[Inputs] = []
+    tokens = 0
+    for index in np.random.default_rng(0).permutation(len(places)).tolist():
+        if tokens >= TOKENS:
+            break
+        batch, row = places[index]
+        real = batch["attention_mask"][row] != 0
+        chosen.append({name: array[row : row + 1, real] for name, array in batch.items()})
+        tokens += int(real.sum())
+    return tuple(chosen)

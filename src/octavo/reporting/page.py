@@ -1,0 +1,260 @@
+"""A comparison as a page and as Markdown: one file each, that needs nothing else and runs no script."""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from octavo.errors import InputError
+from octavo.evaluation.result import ComparedRow, Comparison, read_comparison
+from octavo.output import whole_file
+from octavo.reporting.charts import Range, boxes, mark, scatter, whiskers
+from octavo.reporting.heat import heat_cells, heat_level, other_cells
+from octavo.reporting.tables import (
+    COLUMNS,
+    changed_cells,
+    check_reason,
+    comparison_cells,
+    comparison_notes,
+    group_cells,
+    group_title,
+    headline,
+    markdown,
+    title,
+)
+from octavo.reporting.words import LANGUAGES, Language, Say, find_language
+
+FORMATS = (".html", ".md", ".json")
+
+
+def report(result: Comparison | str | Path, output: str | Path, *, language: str | None = None) -> None:
+    """Write a comparison, or the JSON of one, as `.html`, `.md` or `.json`.
+
+    Args:
+        result: what `compare` returned, or the path of the JSON that it wrote.
+        output: the file, which appears when all of it is written.
+        language: `ko` or `en`; by default that of the locale.
+
+    Raises:
+        InputError: see `check_report`.
+        DataError: the JSON is not that of a comparison.
+    """
+    path = check_report(output)
+    comparison = result if isinstance(result, Comparison) else read_comparison(result)
+    if path.suffix == ".json":
+        text = comparison_json(comparison)
+    else:
+        text = (report_html if path.suffix == ".html" else report_markdown)(comparison, find_language(language))
+    with whole_file(path) as stream:
+        stream.write(text)
+
+
+def check_report(path: str | Path) -> Path:
+    """See that a report may be written there, before the work starts.
+
+    Raises:
+        InputError: another ending than `.html`, `.md` and `.json`; no such folder.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise InputError("a report's ending says what it is", got=path.name, allowed=", ".join(FORMATS))
+    if not path.resolve().parent.is_dir() or path.is_dir():
+        raise InputError("a report cannot be written there", got=path, then="make the folder first")
+    return path
+
+
+def comparison_json(comparison: Comparison, **more: Any) -> str:
+    """The comparison as JSON; `more` are further fields."""
+    return json.dumps(comparison.to_dict() | more, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def report_html(comparison: Comparison, language: Language = "en") -> str:
+    """The page."""
+    say, rows = LANGUAGES[language], comparison.rows
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
+    sentence = headline(comparison, say)
+    return template.render(
+        lang=language,
+        t=say,
+        level=heat_level,
+        title=say("Comparison of models"),
+        task=comparison.task,
+        verdict=comparison.verdict,
+        headline=sentence.removeprefix(f"{comparison.verdict}: "),
+        judged=[
+            {
+                "name": _named(row),
+                "checks": [(check.verdict, check_reason(check, say)) for check in row.judgement.checks],
+            }
+            for row in rows
+            if row.judgement
+        ],
+        cells=comparison_cells(comparison, say),
+        notes=comparison_notes(comparison, say),
+        names=[_named(row) for row in rows],
+        marks=[mark(index, 7, 7) for index in range(len(rows))],
+        pareto=_pareto(comparison, say),
+        band=any(math.isfinite(end) for end in _band(comparison)),
+        latency=boxes([row.singles_ms for row in rows], (say("Latency of single rows"), say("milliseconds"))),
+        groups=[
+            {"name": _named(row), "chart": _groups(row, index, say), "cells": group_cells(row, say)}
+            for index, row in enumerate(rows)
+            if row.groups
+        ],
+        heat=[
+            {
+                "name": _named(row),
+                "cells": heat_cells(row.origin.layers, say),
+                "other": other_cells(row.origin.layers, say),
+            }
+            for row in rows
+            if row.origin and row.origin.layers
+        ],
+        changed=[{"name": _named(row), "cells": changed_cells(row, say)} for row in rows if row.changed],
+        command=comparison.command,
+        facts=[{"name": name, "facts": facts} for name, facts in _facts(comparison, say)],
+        made=say("Made by Octavo {version}.").format(version=comparison.versions.get("octavo", "")),
+    )
+
+
+def report_markdown(comparison: Comparison, language: Language = "en") -> str:
+    """The same in Markdown, without the drawings."""
+    say, rows = LANGUAGES[language], comparison.rows
+    parts = [f"# {say('Comparison of models')}", f"**{headline(comparison, say)}**"]
+    for row in rows:
+        if row.judgement:
+            parts += [
+                f"### {_named(row)}",
+                _listed([f"{check.verdict}: {check_reason(check, say)}" for check in row.judgement.checks]),
+            ]
+    parts += [f"## {say('Size, speed, quality')}", markdown(comparison_cells(comparison, say))]
+    parts.append(_listed(comparison_notes(comparison, say)))
+    for name, cells_of in (("By class and by length", group_cells), ("The most changed examples", changed_cells)):
+        tables = [(row, cells_of(row, say)) for row in rows]
+        found = [part for row, cells in tables if len(cells) > 1 for part in (f"### {_named(row)}", markdown(cells))]
+        parts += [f"## {say(name)}", *found] if found else []
+    measured = [(row, row.origin.layers) for row in rows if row.origin and row.origin.layers]
+    if measured:
+        parts += [f"## {say('Error of each layer')}"]
+        parts.append(say("Signal over noise of each layer's output against float, in dB: higher is closer."))
+    for row, layers in measured:
+        tables_ = [cells for cells in (heat_cells(layers, say), other_cells(layers, say)) if len(cells) > 1]
+        parts += [f"### {_named(row)}", *(markdown(cells) for cells in tables_)]
+    parts.append(f"## {say('How to reproduce')}")
+    if comparison.command:
+        parts.append(f"```\n{comparison.command}\n```")
+    for name, facts in _facts(comparison, say):
+        parts += [f"### {name}"] if name else []
+        parts.append(_listed([f"{what}: {value}" for what, value in facts]))
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_markdown(comparison: Comparison, row: ComparedRow, language: Language = "en") -> str:
+    """What an artifact's card says of a comparison: its own row beside the baseline's."""
+    say = LANGUAGES[language]
+    alone = Comparison(**{**vars(comparison), "rows": (comparison.rows[0], row)})
+    parts = [f"## {say('Comparison')}", f"**{headline(alone, say)}**"]
+    if row.judgement:
+        parts.append(_listed([f"{check.verdict}: {check_reason(check, say)}" for check in row.judgement.checks]))
+    return "\n\n".join([*parts, markdown(comparison_cells(alone, say)), _listed(comparison_notes(alone, say))]) + "\n"
+
+
+def notebook_html(comparison: Comparison) -> str:
+    """The page in a frame of its own."""
+    page = escape(report_html(comparison, find_language()), quote=True)
+    return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0" title="Octavo"></iframe>'
+
+
+def _named(row: ComparedRow) -> str:
+    return f"{title(row)}, {row.engine}"
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _band(comparison: Comparison) -> tuple[float, float]:
+    """Up to which time, and from which quality on, a model keeps the budget; infinite where it sets no such limit."""
+    budget, first = comparison.budget, comparison.rows[0]
+    if budget is None:
+        return math.inf, -math.inf
+    time, quality = math.inf, -math.inf
+    if budget.min_speedup:
+        time = 1000 * first.seconds / comparison.texts / budget.min_speedup
+    if first.quality and budget.max_drop is not None:
+        quality = 100 * next(iter(first.quality.values())) - budget.max_drop
+    elif not first.quality:
+        limits = {"agreement": budget.min_agreement, "cosine": budget.min_cosine}
+        limit = limits[next(iter(first.closeness))]
+        quality = -math.inf if limit is None else 100 * limit
+    return time, quality
+
+
+def _pareto(comparison: Comparison, say: Say) -> str:
+    """Time against the first score; without labels against the likeness to the baseline."""
+    first, points = comparison.rows[0], []
+    name = next(iter(first.quality or first.closeness))
+    for row in comparison.rows:
+        each = 1000 / comparison.texts
+        fastest, slowest = (each * first.seconds / end for end in (row.speedup.high, row.speedup.low))
+        value = each * row.seconds
+        times: Range = (min(fastest, value), value, max(slowest, value))
+        if first.quality:
+            base, found = first.quality[name], row.differences[name]
+            scores: Range = (100 * (base + found.low), 100 * (base + found.value), 100 * (base + found.high))
+        else:
+            found = row.closeness[name]
+            scores = (100 * found.low, 100 * found.value, 100 * found.high)
+        points.append((times, scores))
+    quality = f"{say(COLUMNS[name][0])} (%)"
+    titles = say("Time and quality"), say("milliseconds per row, in batches"), quality
+    return scatter(points, titles, _band(comparison))
+
+
+def _groups(row: ComparedRow, index: int, say: Say) -> str:
+    rows = [
+        (
+            group_title(group.kind, group.name, say),
+            (100 * group.difference.low, 100 * group.difference.value, 100 * group.difference.high),
+        )
+        for group in row.groups
+    ]
+    name = say("{title}, {name}").format(title=say("By class and by length"), name=_named(row))
+    return whiskers(rows, (name, say("difference in points")), index)
+
+
+def _facts(comparison: Comparison, say: Say) -> list[tuple[str, list[tuple[str, str]]]]:
+    """How to have the comparison again: the data, the machine, and each model's recipe and hashes."""
+    whole = []
+    if comparison.data:
+        sample = say("all rows")
+        if comparison.data.limit:
+            told = say("a sample of {n:,} rows, seed {seed}")
+            sample = told.format(n=comparison.data.limit, seed=comparison.data.seed)
+        whole.append((say("data"), f"{comparison.data.name} ({sample}), SHA-256 {comparison.data.sha256}"))
+    whole.append((say("machine"), f"{comparison.cpu} ({comparison.cpu_kind})"))
+    whole.append((say("threads"), str(comparison.threads)))
+    whole.append((say("versions"), ", ".join(f"{name} {number}" for name, number in comparison.versions.items())))
+    found = [("", whole)]
+    for row in comparison.rows:
+        origin = row.origin
+        if origin is None:
+            continue
+        facts = [(say("weights, SHA-256"), origin.sha256)]
+        if origin.recipe is not None:
+            facts.append((say("recipe"), json.dumps(origin.recipe, ensure_ascii=False)))
+        if origin.target:
+            facts.append((say("target"), origin.target))
+        if origin.source:
+            facts.append((say("made from"), f"{origin.source}, SHA-256 {origin.source_sha256}"))
+        if origin.calibration_sha256:
+            facts.append((say("examples calibrated on, SHA-256"), origin.calibration_sha256))
+        found.append((_named(row), facts))
+    return found

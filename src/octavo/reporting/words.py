@@ -1,0 +1,183 @@
+"""The languages of reports: what stands in the code is English, and its Korean is here, sentence by sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from octavo.errors import InputError, did_you_mean
+
+Say = Callable[[str], str]
+Language = Literal["en", "ko"]
+
+
+def english(text: str) -> str:
+    """The text itself."""
+    return text
+
+
+def korean(text: str) -> str:
+    """The text in Korean; what has no Korean is a defect, and a KeyError."""
+    return KOREAN[text] if text else text
+
+
+LANGUAGES: dict[str, Say] = {"en": english, "ko": korean}
+
+
+def find_language(name: str | None = None) -> Language:
+    """The language asked for, or that of the locale: Korean where its name begins with `ko`, else English.
+
+    Raises:
+        InputError: there is no such language.
+    """
+    if name is None:
+        locale = next((os.environ[key] for key in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(key)), "")
+        return "ko" if locale.lower().startswith("ko") else "en"
+    if name not in LANGUAGES:
+        raise InputError("unknown language", got=name, allowed=did_you_mean(name, tuple(LANGUAGES)))
+    return "ko" if name == "ko" else "en"
+
+
+KOREAN = {
+    # columns
+    "model": "모델",
+    "engine": "엔진",
+    "MiB": "MiB",
+    "smaller": "크기 축소",
+    "seconds": "총 시간(초)",
+    "rows/s": "처리량(행/초)",
+    "faster": "속도 향상",
+    "1 row, ms p50 / p95": "1건 지연(ms) p50 / p95",
+    "points": "차이(%p)",
+    "accuracy": "정확도",
+    "macro-F1": "매크로 F1",
+    "Spearman": "스피어만 상관",
+    "Pearson": "피어슨 상관",
+    "agreement": "예측 일치율",
+    "KL x 1e5": "KL × 1e5",
+    "cosine": "코사인 유사도",
+    "1st percentile": "하위 1%",
+    "smallest": "최솟값",
+    "margin left": "마진 유지율",
+    "recall@10": "recall@10",
+    "batch effect": "배치 영향",
+    "load, s": "로딩(초)",
+    "first answer, s": "첫 응답(초)",
+    "peak MiB": "최대 메모리(MiB)",
+    "rows": "행 수",
+    "baseline": "기준 모델",
+    "row": "행",
+    "text": "문장",
+    "gold": "정답",
+    "moved": "변화량",
+    "class": "클래스",
+    "length": "길이",
+    "block": "블록",
+    "layer": "레이어",
+    "dB": "dB",
+    # values and notes
+    "{value:+.2f} ({low:+.2f} to {high:+.2f})": "{value:+.2f} ({low:+.2f} ~ {high:+.2f})",
+    "{range} tokens": "{range} 토큰",
+    "{n:,} rows": "{n:,}행",
+    "{n:,} texts": "문장 {n:,}개",
+    "{n:,} tokens": "토큰 {n:,}개",
+    "{n:,} of them cut at the limit": "이 중 {n:,}개는 최대 길이에서 잘림",
+    "tokenizing took {s:.2f} s": "토큰화 {s:.2f}초",
+    "{threads} threads, {cpu} ({kind}); identical batches, interleaved, median of {rounds} rounds": (
+        "스레드 {threads}개, {cpu} ({kind}); 모든 모델에 같은 배치를 번갈아 실행, {rounds}회 측정의 중앙값"
+    ),
+    "no labels: this shows how near the models are to the first one, not how right any of them is": (
+        "정답 라벨이 없으므로 기준 모델과 얼마나 비슷한지만 알 수 있고, 얼마나 정확한지는 알 수 없음"
+    ),
+    "{name}: {worse:,} rows that only the baseline has right, {better:,} that only this one has; "
+    "McNemar's exact p {p:.2g}": (
+        "{name}: 기준 모델만 맞힌 행 {worse:,}개, 이 모델만 맞힌 행 {better:,}개; 맥니마 정확 검정 p = {p:.2g}"
+    ),
+    "unstable: the rounds differ by more than {share}: {models}": (
+        "측정 불안정: 회차별 시간 차이가 {share}를 넘음: {models}"
+    ),
+    # the verdict
+    "One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.": (
+        "비교 대상 없음: {name}, {mib:.1f} MiB, 초당 {speed:,.0f}행."
+    ),
+    "PASS: {names} keeps the budget.": "PASS: {names} — 허용 기준을 만족합니다.",
+    "FAIL: {names} breaks the budget.": "FAIL: {names} — 허용 기준을 벗어납니다.",
+    "UNSURE: the data does not decide whether {names} keeps the budget.": (
+        "UNSURE: {names} — 이 데이터만으로는 허용 기준을 만족하는지 판단할 수 없습니다."
+    ),
+    "{name} is {smaller:.2f}x smaller and {faster:.2f}x as fast as the baseline": (
+        "{name}: 기준 모델보다 크기는 {smaller:.2f}배 작고 속도는 {faster:.2f}배"
+    ),
+    "{gain}; its {score} differs by {points} points.": "{gain}, {score} 차이는 {points}%p입니다.",
+    "{gain}; {closeness} with it is {value}, of labels nothing is known.": (
+        "{gain}, 기준 모델과의 {closeness}은(는) {value}입니다. 정답 라벨이 없어 정확도는 알 수 없습니다."
+    ),
+    "drop at most {}": "점수 하락 {} 이하",
+    "faster at least {}": "속도 {} 이상",
+    "size at most {}": "크기 {} 이하",
+    "agreement at least {}": "예측 일치율 {} 이상",
+    "cosine at least {}": "코사인 유사도 {} 이상",
+    "{:.2f} points": "{:.2f}%p",
+    "{:.2f}x": "{:.2f}배",
+    "{:.1%}": "{:.1%}",
+    "{:.2%}": "{:.2%}",
+    "{:.4f}": "{:.4f}",
+    "examples with labels": "라벨이 있는 데이터",
+    "a classifier": "분류 모델",
+    "a sentence embedder": "문장 임베딩 모델",
+    "{limit}: nothing to decide it on, this needs {needs}": "{limit}: 판단할 근거가 없음 ({needs} 필요)",
+    "{limit}: it is {value}": "{limit}: 측정값 {value}",
+    "{limit}: {value}, between {lower} and {upper} with 90 % confidence": (
+        "{limit}: 측정값 {value}, 90% 신뢰구간 {lower} ~ {upper}"
+    ),
+    "; about {n:,} rows would decide": "; 약 {n:,}행이 있으면 판단 가능",
+    "{limit}: {value}, with 95 % confidence at most {bound}": "{limit}: 측정값 {value}, 95% 신뢰수준에서 {bound} 이하",
+    "{limit}: {value}, with 95 % confidence at least {bound}": "{limit}: 측정값 {value}, 95% 신뢰수준에서 {bound} 이상",
+    # the page
+    "Comparison of models": "모델 비교 보고서",
+    "The budget, limit by limit": "기준별 판정",
+    "Size, speed, quality": "크기·속도·품질",
+    "Time and quality": "시간 대비 품질",
+    "Further left is faster, further up is better; bars are 95 % intervals.": (
+        "왼쪽일수록 빠르고 위쪽일수록 품질이 좋습니다. 막대는 95% 신뢰구간입니다."
+    ),
+    "The shaded area keeps the budget.": "음영 영역이 허용 기준을 만족하는 범위입니다.",
+    "milliseconds per row, in batches": "행당 시간(ms, 배치 처리)",
+    "Latency of single rows": "1건 처리 지연 시간",
+    "Boxes hold the middle half, lines reach from the 5th to the 95th percentile, the stroke is the median.": (
+        "상자는 가운데 50%, 선은 5~95 백분위수, 굵은 세로선은 중앙값입니다."
+    ),
+    "milliseconds": "밀리초(ms)",
+    "By class and by length": "클래스별·길이별 차이",
+    "Difference from the baseline in points, with 95 % intervals; where a line crosses zero, it may be chance.": (
+        "기준 모델과의 차이(%p)와 95% 신뢰구간입니다. 선이 0을 지나면 우연일 수 있습니다."
+    ),
+    "difference in points": "차이(%p)",
+    "Error of each layer": "레이어별 오차",
+    "Signal over noise of each layer's output against float, in dB: higher is closer.": (
+        "float 대비 각 레이어 출력의 신호 대 잡음비(dB)입니다. 클수록 원본에 가깝습니다."
+    ),
+    "The most changed examples": "가장 많이 달라진 예문",
+    "Changed predictions first, then those whose score moved most.": (
+        "예측이 바뀐 예문이 먼저, 그다음은 점수가 많이 움직인 예문입니다."
+    ),
+    "How to reproduce": "재현 방법",
+    "command": "명령",
+    "data": "데이터",
+    "machine": "측정 환경",
+    "threads": "스레드",
+    "versions": "버전",
+    "recipe": "레시피",
+    "target": "대상 CPU",
+    "weights, SHA-256": "가중치 SHA-256",
+    "made from": "원본",
+    "examples calibrated on, SHA-256": "캘리브레이션 데이터 SHA-256",
+    "a sample of {n:,} rows, seed {seed}": "{n:,}행 표본, 시드 {seed}",
+    "all rows": "전체 행",
+    "as a table": "표로 보기",
+    "scroll sideways": "좌우로 스크롤",
+    "Made by Octavo {version}.": "Octavo {version}에서 생성했습니다.",
+    "{title}, {name}": "{title}, {name}",
+    "Comparison": "비교 결과",
+}

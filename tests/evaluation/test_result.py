@@ -1,0 +1,76 @@
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from octavo.data import DataFile
+from octavo.evaluation.budget import Budget
+from octavo.evaluation.comparison import compare
+from octavo.evaluation.result import FORMAT, json_schema, read_comparison
+from octavo.reporting.page import comparison_json, report
+
+DOCS = Path(__file__).parents[2] / "docs"
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
+SCHEMA = json.loads((DOCS / "comparison.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def made(demo_float, demo_int8):
+    found = compare(demo_float, [demo_int8], data=DataFile(DEMO / "pairs.tsv", limit=60), threads=1)
+    return found.under(Budget(max_drop=10, min_speedup=0.01, min_cosine=0.9))
+
+
+def test_the_documented_schema_is_the_one_in_force():
+    assert json_schema() == SCHEMA, "run bench/publish.py"
+    assert SCHEMA["properties"]["format"] == {"const": FORMAT}
+
+
+def test_what_is_written_is_what_the_schema_says(made, tmp_path):
+    report(made, tmp_path / "out.json")
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(comparison_json(made, profile=[])))
+    assert document["verdict"] == "FAIL"  # a cosine, of classifiers
+    assert read_comparison(tmp_path / "out.json") == made
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "type", "nested"])
+def test_the_schema_sees_what_is_wrong(made, change):
+    document = json.loads(comparison_json(made))
+    broken = copy.deepcopy(document)
+    if change == "missing":
+        del broken["threads"]
+    elif change == "unknown":
+        broken["speed"] = 1
+    elif change == "type":
+        broken["n"] = "many"
+    else:
+        del broken["rows"][1]["speedup"]["low"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(broken)
+
+
+def test_every_field_is_documented():
+    text = (DOCS / "comparison.md").read_text(encoding="utf-8")
+    for part in (SCHEMA, SCHEMA["$defs"]["ComparedRow"], SCHEMA["$defs"]["Estimate"], SCHEMA["$defs"]["Origin"]):
+        for name in part["properties"]:
+            assert f"`{name}`" in text, name
+
+
+def test_what_is_recorded_to_have_it_again(made, demo_int8):
+    manifest = json.loads((demo_int8 / "octavo.json").read_text(encoding="utf-8"))
+    origin = made.rows[1].origin
+    assert origin.sha256 == manifest["files"]["model.onnx"]["sha256"]
+    assert origin.source_sha256 == manifest["source"]["sha256"]
+    assert origin.layers == {one["path"]: one["output_db"] for one in manifest["layers"] if "output_db" in one}
+    assert made.data.name == "pairs.tsv"
+    assert made.data.limit == 60
+    assert set(made.versions) >= {"octavo", "onnxruntime", "numpy"}
+    for row in made.rows:
+        assert row.cold_start_seconds > row.load_seconds > 0
+    assert made.rows[1].mcnemar.p <= 1
+    assert dataclasses.replace(made, budget=None).verdict == "FAIL"
+    assert "torch" not in made.versions

@@ -1,0 +1,258 @@
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from test_tables import COMPARISON, UNSCORED
+
+from octavo.errors import DataError, InputError
+from octavo.evaluation.budget import Budget
+from octavo.evaluation.result import DataRecord, read_comparison
+from octavo.reporting.charts import Scale, boxes, scatter, whiskers
+from octavo.reporting.heat import heat_cells, heat_level, other_cells
+from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
+from octavo.reporting.words import KOREAN, find_language, korean
+
+BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)
+FULL = dataclasses.replace(
+    COMPARISON,
+    truncated=3,
+    texts=1342,
+    data=DataRecord("test.tsv", "ef" * 32, 1340, 0),
+    versions={"octavo": "0.1.0", "onnxruntime": "1.32.0"},
+    command="octavo compare model out --data test.tsv",
+).under(BUDGET)
+ALONE = dataclasses.replace(COMPARISON, rows=COMPARISON.rows[:1])
+ALL = [
+    FULL,
+    COMPARISON,
+    UNSCORED,
+    UNSCORED.under(Budget(min_agreement=0.9)),
+    COMPARISON.under(Budget(max_drop=9)),
+    ALONE,
+]
+
+
+class Page(HTMLParser):
+    """Tags, words and attributes of a page; it must close what it opens."""
+
+    EMPTY = ("meta", "br", "path", "rect", "circle")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words, self.attributes = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("comparison", ALL)
+def test_a_page_needs_nothing_else(comparison, language):
+    text = report_html(comparison, language)
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert not re.search(r"https?:", text.replace("http://www.w3.org/2000/svg", ""))
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in {"src", "href"}]
+    assert page.tags.count("h1") == 1
+    assert text.count(f'lang="{language}"') == 1
+
+
+@pytest.mark.parametrize("comparison", ALL)
+def test_drawings_are_well_formed_and_have_no_numbers_that_are_none(comparison):
+    drawn = re.findall(r"<svg.*?</svg>", report_html(comparison), re.DOTALL)
+    assert drawn
+    for one in drawn:
+        ET.fromstring(one)
+        assert "nan" not in one
+        assert "inf" not in one
+
+
+def test_the_korean_page_has_no_english_sentence():
+    words = " ".join(Page(report_html(FULL, "ko")).words)
+    own = {"MiB", "Octavo", "ms", "PASS", "FAIL", "UNSURE", "SHA", "KL", "CPU", "float", "dB", "up", "down", "out", "p"}
+    names = " ".join(
+        [FULL.command, *FULL.versions, *COMPARISON.rows[1].origin.layers, "korean-nli", "AMD EPYC avx2 torch test.tsv",
+         "onnxruntime dynamic text-classification method", "macro", "e", "b", "q", "k", "v"]
+    )  # fmt: skip
+    known = own | set(re.findall(r"[A-Za-z]+", names))
+    strange = {
+        word for word in re.findall(r"[A-Za-z]{2,}", words) if word not in known and not re.fullmatch("[abcdef]+", word)
+    }
+    assert strange == {"F"} - {"F"}
+
+
+def test_every_korean_sentence_has_the_fields_of_the_english_one():
+    for text, translated in KOREAN.items():
+        assert sorted(re.findall(r"\{.*?\}", text)) == sorted(re.findall(r"\{.*?\}", translated)), text
+    with pytest.raises(KeyError):
+        korean("nobody has said this")
+
+
+def test_what_users_wrote_is_text_and_no_markup():
+    text = report_html(FULL)
+    assert "<b>재미" not in text
+    assert "영화가 &lt;b&gt;재미&lt;/b&gt; | 없다" in text
+
+
+def test_the_page_says_what_the_terminal_says():
+    words = " ".join(Page(report_html(FULL)).words)
+    for told in (
+        "-1.23 (-2.10 to -0.30)",
+        "drop at most 1.50 points",
+        "McNemar's exact p 0.022",
+        "UNSURE",
+        "31.4",
+        "ef" * 32,
+    ):
+        assert told in words
+        assert told in report_markdown(FULL)
+
+
+def test_markdown_is_whole():
+    text = report_markdown(FULL, "ko")
+    assert text.startswith("# 모델 비교 보고서\n")
+    assert "| 17 | 영화가 <b>재미</b> \\| 없다 | 부정 | 긍정 0.510 | 부정 0.520 | 0.030 |" in text
+    assert FULL.command in text
+
+
+def test_a_card_gets_the_row_and_the_baseline():
+    text = summary_markdown(FULL, FULL.rows[1])
+    assert text.startswith("## Comparison\n")
+    assert "korean-nli (float)" in text
+    assert "UNSURE: drop at most 1.50 points" in text
+
+
+def test_a_notebook_shows_the_page_in_a_frame(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    frame = COMPARISON._repr_html_()
+    assert frame == notebook_html(COMPARISON)
+    (source,) = [value for name, value in Page(frame).attributes if name == "srcdoc"]
+    assert source == report_html(COMPARISON, "ko")
+
+
+@pytest.mark.parametrize("comparison", ALL)
+def test_json_is_the_whole_truth(comparison, tmp_path):
+    file = tmp_path / "결과.json"
+    report(comparison, file)
+    again = read_comparison(file)
+    assert again == comparison
+    for language in ("en", "ko"):
+        assert report_html(again, language) == report_html(comparison, language)
+
+
+def test_a_report_in_another_format_or_place(tmp_path):
+    with pytest.raises(
+        InputError, match=r"a report's ending says what it is.*got: out\.pdf.*allowed: \.html, \.md, \.json"
+    ):
+        report(COMPARISON, tmp_path / "out.pdf")
+    with pytest.raises(InputError, match="cannot be written there"):
+        report(COMPARISON, tmp_path / "없다" / "out.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda fields: "no json", "not a readable JSON file"),
+        (lambda fields: json.dumps([1]), "not a comparison that Octavo wrote"),
+        (lambda fields: json.dumps(fields | {"format": "octavo-comparison-9"}), "allowed: octavo-comparison-1"),
+        (lambda fields: json.dumps(fields | {"threads": "many"}), "got: threads: "),
+        (lambda fields: json.dumps({**fields, "rows": [{}]}), r"got: rows\.0\.name: "),
+    ],
+)
+def test_json_that_is_no_comparison(change, told, tmp_path):
+    file = tmp_path / "a.json"
+    report(COMPARISON, file)
+    file.write_text(change(json.loads(file.read_text(encoding="utf-8"))), encoding="utf-8")
+    with pytest.raises(DataError, match=told):
+        read_comparison(file)
+
+
+@pytest.mark.parametrize(
+    ("setting", "language"), [("ko_KR.UTF-8", "ko"), ("en_US.UTF-8", "en"), ("C", "en"), ("", "en"), ("KO", "ko")]
+)
+def test_the_language_is_that_of_the_locale(setting, language, monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", setting)
+    assert find_language() == language
+    assert find_language("en") == "en"
+    with pytest.raises(InputError, match="unknown language"):
+        find_language("de")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (51.2, 51.9), (0.0, 3141.0), (-0.003, 0.004)])
+def test_ticks_are_round_and_few(low, high):
+    ticks = Scale(low, high, 0, 400).ticks()
+    assert 3 <= len(ticks) <= 6
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    step = ticks[1] - ticks[0]
+    assert f"{step:.6e}"[0] in "125"
+
+
+def test_a_scale_is_linear_and_keeps_within_the_drawing():
+    scale = Scale(10, 20, 100, 300)
+    assert [scale.at(value) for value in (10, 15, 20, 25, 0)] == [100, 200, 300, 300, 100]
+
+
+def test_a_point_stands_where_its_numbers_say():
+    drawn = ET.fromstring(scatter([((1, 2, 3), (50, 55, 60)), ((1, 1, 1), (50, 50, 50))], ("a", "b", "c"), (2.0, 52.0)))
+    circle = drawn.find(".//circle[@class='mark']").attrib
+    across, up = Scale(0, 1.08 * 3, 52, 388), Scale(50 - 0.8, 60 + 0.8, 250, 12)
+    assert float(circle["cx"]) == pytest.approx(across.at(2), abs=0.06)
+    assert float(circle["cy"]) == pytest.approx(up.at(55), abs=0.06)
+    band = drawn.find(".//rect[@class='band']").attrib
+    assert float(band["x"]) + float(band["width"]) == pytest.approx(across.at(2), abs=0.11)
+    assert float(band["y"]) + float(band["height"]) == pytest.approx(up.at(52), abs=0.11)
+
+
+def test_boxes_and_whiskers_have_a_row_each():
+    drawn = ET.fromstring(boxes([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]], ("a", "b")))
+    assert len(drawn.findall(".//rect[@class='box']")) == 2
+    drawn = ET.fromstring(
+        whiskers([("<가>", (-1, 0, 1)), ("아주 긴 클래스 이름이 여기에 있습니다", (0, 0, 0))], ("a", "b"), 1)
+    )
+    texts = [one.text for one in drawn.findall("text")]
+    assert "<가>" in texts
+    assert max(len(text) for text in texts if text) <= 20
+
+
+def test_layers_find_their_place_in_the_map():
+    errors = {
+        "bert.encoder.layer.1.attention.self.{query,key,value}": 30.0,
+        "bert.encoder.layer.0.attention.self.key": 28.0,
+        "bert.encoder.layer.0.attention.output.dense": 27.0,
+        "bert.encoder.layer.0.intermediate.dense": 26.0,
+        "bert.encoder.layer.0.output.dense": 15.0,
+        "distilbert.transformer.layer.2.ffn.lin2": 40.0,
+        "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key": 20.0,
+        "classifier": 25.0,
+    }
+    assert heat_cells(errors) == [
+        ["block", "q", "k", "v", "out", "up", "down"],
+        ["0", "", "20.0", "", "27.0", "26.0", "15.0"],
+        ["1", "30.0", "30.0", "30.0", "", "", ""],
+        ["2", "", "", "", "", "", "40.0"],
+    ]
+    assert other_cells(errors) == [["layer", "dB"], ["classifier", "25.0"]]
+    assert [heat_level(value) for value in (5.0, 20.0, 29.0, 35.0)] == [0, 1, 2, 4]
+    assert heat_cells({"classifier": 25.0}) == []
