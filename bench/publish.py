@@ -233,7 +233,6 @@ RENDER = {
     "first": first,
     "weights": weights,
     "engines_base": engines,
-    "engines_base_short": engines,
     "engines_minilm": scores,
     "engines_ko_sts": scores,
     "engines_ko_nli": scores,

@@ -221,11 +221,11 @@ def with_exact_products(model: ir.Model) -> ir.Model:
         codes = tensor.numpy()
         if node.op_type == "MatMulInteger":
             halves = codes // 2, codes - codes // 2
-            parts = [
-                _node("MatMulInteger", [node.inputs[0], constant(model, f"{weight.name}_half_{k}", half), *node.inputs[2:]],
-                      f"{node.name}_half_{k}")
-                for k, half in enumerate(halves)
-            ]  # fmt: skip
+            parts = []
+            for k, half in enumerate(halves):
+                name, rest = f"{node.name}_half_{k}", node.inputs[2:]
+                operands = [node.inputs[0], constant(model, f"{weight.name}_half_{k}", half), *rest]
+                parts.append(_node("MatMulInteger", operands, name))
             _replace(model, node, parts, ("Add", [part.outputs[0] for part in parts]))
         elif node.op_type == "DequantizeLinear":
             scale = node.inputs[1]
