@@ -341,7 +341,7 @@ class TestCompare:
         pages = [tmp_path / name for name in ("out.html", "out.md", "out.json")]
         models = ("compare", demo_float, copy, "--data", PAIRS, "--limit", 40, "--max-size", "40%")
         reports = [option for page in pages for option in ("--report", page)]
-        code, out, err = run(*models, *reports, "--write-card", "--lang", "ko")
+        code, _, err = run(*models, *reports, "--write-card", "--lang", "ko")
         assert code == 0, err
         html, text, stored = (page.read_text(encoding="utf-8") for page in pages)
         assert '<html lang="ko">' in html
