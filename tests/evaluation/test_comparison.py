@@ -87,7 +87,7 @@ def contest(monkeypatch):
             single = np.linspace(0.001, 0.003, 101)
             found = [self.outputs(rows, index) for index in range(len(contenders))]
             return [
-                Timing(one, one[:1], one[:1], np.full((1, 3), 2.0 / (index + 1)), single, 0.5, 2**30)
+                Timing(one, one[:1], one[:1], np.full((1, 3), 2.0 / (index + 1)), single, 0.5, 0.6, 2**30)
                 for index, one in enumerate(found)
             ]
 

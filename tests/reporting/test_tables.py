@@ -148,8 +148,8 @@ def test_the_first_sentence_is_the_verdict_or_what_is_gained_for_what():
     gain = "모델 (dynamic) is 3.77x smaller and 3.00x as fast as the baseline"
     scored = f"{gain}; its accuracy differs by -1.23 (-2.10 to -0.30) points."
     assert headline(COMPARISON) == scored
-    assert headline(COMPARISON.under(Budget(max_size=0.2))) == f"FAIL: 모델 (dynamic) breaks the budget. {scored}"
-    assert headline(COMPARISON.under(Budget(max_drop=5))) == f"PASS: 모델 (dynamic) keeps the budget. {scored}"
+    assert headline(COMPARISON.under(Budget(max_size=0.2))) == f"FAIL: the budget is broken by 모델 (dynamic). {scored}"
+    assert headline(COMPARISON.under(Budget(max_drop=5))) == f"PASS: the budget is kept by 모델 (dynamic). {scored}"
     assert headline(COMPARISON.under(Budget(max_drop=1.5))).startswith("UNSURE: the data does not decide whether")
     assert headline(UNSCORED) == f"{gain}; agreement with it is 98.77%, of labels nothing is known."
     assert headline(dataclasses.replace(COMPARISON, rows=(BASELINE,))).startswith("One model alone: korean-nli (float)")

@@ -169,9 +169,9 @@ def headline(comparison: Comparison, say: Say = english) -> str:
     worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
     names = ", ".join(title(row) for row in worst)
     told = {
-        "PASS": "PASS: {names} keeps the budget.",
-        "FAIL": "FAIL: {names} breaks the budget.",
-        "UNSURE": "UNSURE: the data does not decide whether {names} keeps the budget.",
+        "PASS": "PASS: the budget is kept by {names}.",
+        "FAIL": "FAIL: the budget is broken by {names}.",
+        "UNSURE": "UNSURE: the data does not decide whether the budget is kept by {names}.",
     }[verdict]
     return " ".join([say(told).format(names=names), *(_gain(row, say) for row in worst[:1])])
 

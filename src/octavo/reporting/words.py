@@ -101,9 +101,9 @@ KOREAN = {
     "One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.": (
         "비교 대상 없음: {name}, {mib:.1f} MiB, 초당 {speed:,.0f}행."
     ),
-    "PASS: {names} keeps the budget.": "PASS: {names} — 허용 기준을 만족합니다.",
-    "FAIL: {names} breaks the budget.": "FAIL: {names} — 허용 기준을 벗어납니다.",
-    "UNSURE: the data does not decide whether {names} keeps the budget.": (
+    "PASS: the budget is kept by {names}.": "PASS: {names} — 허용 기준을 만족합니다.",
+    "FAIL: the budget is broken by {names}.": "FAIL: {names} — 허용 기준을 벗어납니다.",
+    "UNSURE: the data does not decide whether the budget is kept by {names}.": (
         "UNSURE: {names} — 이 데이터만으로는 허용 기준을 만족하는지 판단할 수 없습니다."
     ),
     "{name} is {smaller:.2f}x smaller and {faster:.2f}x as fast as the baseline": (
