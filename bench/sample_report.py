@@ -18,6 +18,7 @@ from pathlib import Path
 import octavo
 from dynamic import Steps
 from octavo.evaluation.result import Comparison
+from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).parents[1]
 PAIRS = ROOT / "examples" / "korean-nli" / "pairs.tsv"
@@ -53,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         comparison = make(arguments.shared.resolve(), Path(work))
-    octavo.report(comparison, ROOT / "bench" / "results" / "sample-report-avx2.json")
+    octavo.report(comparison, ROOT / "bench" / "results" / f"sample-report-{this_cpu().kind}.json")
     for language, name in (("en", "sample-report.html"), ("ko", "sample-report.ko.html")):
         page = ROOT / "docs" / name
         octavo.report(comparison, page, language=language)
