@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from octavo.engines import Session, choose_engine, find_engine
+from octavo.engines import ENGINES, Session, choose_engine, find_engine, runs_torch
 from octavo.engines.pooled import pooled
-from octavo.errors import ArtifactError, HardwareError
+from octavo.errors import ArtifactError, HardwareError, InputError
 from octavo.hardware import TARGETS, this_cpu
 from octavo.methods import LayerOutcome, Overflow
 from octavo.recipe import Recipe
@@ -31,6 +31,7 @@ from octavo.signature import Signature
 from octavo.tokenizer import SIDE_FILES
 
 MANIFEST = "octavo.json"
+MODEL_FILES = {"onnx": "model.onnx", "torch": "model.safetensors"}  # format -> its file
 SCHEMA: Literal[1] = 1
 CARD = "README.md"
 
@@ -104,8 +105,8 @@ class Manifest(_Record):
     exact_u8s8: bool
     signature: Signature
     source: SourceRecord
-    export: ExportRecord
-    passes: tuple[PassRecord, ...]
+    export: ExportRecord | None = None
+    passes: tuple[PassRecord, ...] = ()
     layers: tuple[LayerOutcome, ...]
     calibration: CalibrationRecord | None = None
     overflow: Overflow | None = None
@@ -123,13 +124,22 @@ class Artifact:
 
     @property
     def model_file(self) -> Path:
-        """The ONNX model."""
-        return self.folder / "model.onnx"
+        """The model: a graph, or the weights of a torch model."""
+        return self.folder / MODEL_FILES[self.manifest.recipe.format]
 
     def engine(self, asked: str = "auto") -> str:
-        """The engine to run it on: the one asked for, or the one that this CPU and its method call for."""
+        """The engine to run it on: the one asked for, or the one that this CPU and its method call for.
+
+        Raises:
+            InputError: an engine for artifacts of the other format.
+        """
         recipe = self.manifest.recipe
-        return choose_engine(recipe.method, half=recipe.storage == "float16")[0] if asked == "auto" else asked
+        if asked == "auto":
+            return choose_engine(recipe)[0]
+        if runs_torch(asked) != (recipe.format == "torch"):
+            allowed = "torch" if recipe.format == "torch" else ", ".join(name for name in ENGINES if name != "torch")
+            raise InputError(f"the artifact is of the format {recipe.format}", got=asked, allowed=f"auto, {allowed}")
+        return asked
 
     @property
     def bytes(self) -> int:
@@ -187,17 +197,21 @@ def verify(artifact: Artifact) -> float:
     return artifact.manifest.self_test.check(open_model(artifact), artifact.folder)
 
 
-def open_model(artifact: Artifact, engine: str = "onnxruntime", threads: int | None = None) -> Session:
-    """The artifact's model, loaded on an engine, and what stands behind it; see `engines.find_engine`."""
+def open_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:
+    """The artifact's model, loaded on an engine, and what stands behind it; see `engines.find_engine`.
+
+    Without one, on the engine that its self-test was recorded with.
+    """
+    engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
     session = find_engine(engine)(artifact.model_file, threads)
     return pooled(session, artifact.manifest.signature, artifact.folder)
 
 
 def made_elsewhere(manifest: Manifest, engine: str) -> bool:
     """Whether the self-test was recorded on another CPU, engine, or version of it than what runs here."""
-    here = this_cpu().name, this_cpu().kind, "onnxruntime", version("onnxruntime")
-    host = manifest.host
-    return (host.cpu, host.kind, engine, host.packages.get("onnxruntime")) != here
+    host, own = manifest.host, "torch" if manifest.recipe.format == "torch" else "onnxruntime"
+    here = this_cpu().name, this_cpu().kind, own, version(own)
+    return (host.cpu, host.kind, engine, host.packages.get(own)) != here
 
 
 def check_cpu(manifest: Manifest) -> str | None:
@@ -284,7 +298,7 @@ def _names_in(folder: Path) -> set[str]:
     try:
         return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {"model.onnx", "model.onnx.data", "config.json", "tokenizer.json", *SIDE_FILES}
+        return {*MODEL_FILES.values(), "model.onnx.data", "config.json", "tokenizer.json", *SIDE_FILES}
 
 
 def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,16 +22,18 @@ from octavo.engines.pooled import pooled
 from octavo.errors import ExportError, InputError, OctavoWarning, RecipeError
 from octavo.exporting import export_checked
 from octavo.hardware import find_target, this_cpu
-from octavo.methods import Applied, Given, LayerOutcome, find_method
+from octavo.methods import Applied, Given, LayerOutcome, Overflow, find_method
 from octavo.progress import Progress, Silent
 from octavo.recipe import Recipe, recipe_from
 from octavo.selftest import SelfTest, record_self_test, self_test_inputs
 from octavo.signature import lower_limit
-from octavo.source import Checkpoint, Source, load_model, read_source
+from octavo.source import AUTO_CLASSES, Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from octavo.methods.torch_layers import Modules
 
 ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
 
@@ -64,7 +67,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     check_free(output, force=force)
     chosen, cpu = _as_recipe(recipe, calibrated=calibration is not None), find_target(target)
     say.start("reading the checkpoint")
-    source = read_source(checkpoint)
+    source = read_source(checkpoint, packed=chosen.format == "torch")
     find_task(source.signature.task)
     require_torch()
     if source.tokenizer.differing is not None:
@@ -79,23 +82,16 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     if calibration is not None:
         file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
         examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
-    model = load_model(source)
-    graph, exported, passes = export_checked(model, source.signature, chosen, say)
-    say.start(f"method {chosen.method}")
     given = Given(cpu, examples.batches if examples else (), say)
-    applied = find_method(chosen.method)(graph, chosen, given)
-    runnable = applied.model
-    if applied.exact_u8s8 and this_cpu().saturates:  # made for another CPU: here its products would be wrong
-        from octavo.graph.lower import with_exact_products
-
-        runnable = with_exact_products(applied.model)
-    layers = _measured(replace(applied, model=runnable), graph, source, given)
+    if source.weights.packed:
+        made = _rescue(source, chosen)
+    else:
+        model = load_model(source)
+        made = (_make_graph if chosen.format == "onnx" else _make_modules)(source, model, chosen, given)
     say.start("writing the artifact")
     with writing(output, force=force) as aside:
-        _save_graph(applied.model, aside / "model.onnx")
-        (aside / "config.json").write_text(
-            json.dumps(source.config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-        )
+        config = source.config | made.write(aside)
+        (aside / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
         for name, content in (source.tokenizer.side_files | source.pooling_files).items():
             (aside / name).parent.mkdir(exist_ok=True)
@@ -104,7 +100,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             "version": version("octavo"),
             "recipe": chosen,
             "target": cpu.name,
-            "exact_u8s8": applied.exact_u8s8,
+            "exact_u8s8": made.exact_u8s8,
             "signature": source.signature,
             "source": {
                 "name": _plain_name(source),
@@ -112,16 +108,120 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
                 "bytes": source.bytes,
                 "sha256": sha256_of(*source.weights.files),
             },
-            "export": exported,
-            "passes": passes,
-            "layers": [asdict(layer) for layer in layers],
+            "export": made.export,
+            "passes": made.passes,
+            "layers": [asdict(layer) for layer in made.layers],
             "calibration": examples.record if examples else None,
-            "overflow": applied.overflow,
-            "self_test": _self_test(aside, source, model, runnable if runnable is not applied.model else None),
+            "overflow": made.overflow,
+            "self_test": _self_test(aside, source, made),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
     return open_artifact(output)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A quantized model that is to be written.
+
+    `write` puts its files into a folder and returns what `config.json` has to say of them; `answers` opens what was
+    written there, as it answers on the CPU that it is for; `reference` is the float model, where there is one.
+    """
+
+    layers: tuple[LayerOutcome, ...]
+    exact_u8s8: bool
+    write: Callable[[Path], dict[str, Any]]
+    answers: Callable[[Path], Session]
+    reference: Any = None
+    export: dict[str, Any] | None = None
+    passes: Sequence[dict[str, Any]] = ()
+    overflow: Overflow | None = None
+
+
+def _make_graph(source: Source, model: Any, recipe: Recipe, given: Given) -> _Made:
+    """The format `onnx`: export, and let the method rewrite the graph."""
+    from octavo.engines.onnxruntime import open_graph, open_session
+
+    graph, exported, passes = export_checked(model, source.signature, recipe, given.progress)
+    given.progress.start(f"method {recipe.method}")
+    applied = find_method(recipe.method)(graph, recipe, given)
+    runnable = applied.model
+    if applied.exact_u8s8 and this_cpu().saturates:  # made for another CPU: here its products would be wrong
+        from octavo.graph.lower import with_exact_products
+
+        runnable = with_exact_products(applied.model)
+
+    def write(folder: Path) -> dict[str, Any]:
+        _save_graph(applied.model, folder / "model.onnx")
+        return {}
+
+    def answers(folder: Path) -> Session:
+        written = open_session(folder / "model.onnx")  # opened in any case: nothing is handed over that does not run
+        return written if runnable is applied.model else open_graph(runnable)
+
+    return _Made(
+        layers=_measured(replace(applied, model=runnable), graph, source, given),
+        exact_u8s8=applied.exact_u8s8,
+        write=write,
+        answers=answers,
+        reference=model,
+        export=exported,
+        passes=passes,
+        overflow=applied.overflow,
+    )
+
+
+def _make_modules(source: Source, model: Any, recipe: Recipe, given: Given) -> _Made:
+    """The format `torch`: int8 modules in the place of Linear and Embedding."""
+    from octavo.engines.torch_int8 import use_exact_products
+    from octavo.methods.torch_layers import module_errors, quantize_modules
+
+    given.progress.start(f"method {recipe.method}")
+    made = quantize_modules(model, recipe, saturates=given.target.saturates)
+    exact = made.exact_u8s8 and this_cpu().saturates  # made for another CPU: here its products would be wrong
+    if exact:
+        use_exact_products(made.model)
+    given.progress.start("measuring layers")
+    batches = sentence_batches(source.tokenizer.json, source.signature)
+    layers = module_errors(model, made.model, made.layers, batches)
+    return _saved_modules(source, replace(made, layers=layers), exact=exact, reference=model)
+
+
+def _rescue(source: Source, recipe: Recipe) -> _Made:
+    """The format `torch`, from the state of a model that PyTorch quantized: its float weights are gone.
+
+    Raises:
+        RecipeError: it is to be quantized otherwise than it was.
+    """
+    from octavo.methods.rescue import rescue_modules
+
+    as_it_was = Recipe(method="dynamic", format="torch", granularity="tensor")
+    if recipe.model_copy(update={"granularity": "tensor"}) != as_it_was:
+        raise RecipeError(
+            "a model that is quantized already keeps what it has",
+            where=source.folder,
+            got=f"method {recipe.method}{', rules for layers' if recipe.layers else ''}",
+            allowed="--format torch --method dynamic",
+        )
+    return _saved_modules(source, rescue_modules(source), exact=False)
+
+
+def _saved_modules(source: Source, made: Modules, *, exact: bool, reference: Any = None) -> _Made:
+    from octavo.engines.torch import TorchSession
+    from octavo.engines.torch_int8 import use_exact_products
+    from octavo.engines.torch_saved import WEIGHTS, load_saved, quantization_config, save_model
+
+    def write(folder: Path) -> dict[str, Any]:
+        save_model(made.model, folder, AUTO_CLASSES[source.signature.task])
+        return {"quantization_config": quantization_config(made.model), "dtype": "float32"}
+
+    def answers(folder: Path) -> Session:
+        written = load_saved(folder / WEIGHTS)
+        if exact:
+            use_exact_products(written)
+        return TorchSession(written)
+
+    return _Made(made.layers, made.exact_u8s8, write, answers, reference)
 
 
 def measure_layers(
@@ -186,24 +286,20 @@ def _save_graph(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
 
 
-def _self_test(folder: Path, source: Source, model: Any, instead: ir.Model | None) -> SelfTest:
+def _self_test(folder: Path, source: Source, made: _Made) -> SelfTest:
     """Load the files that were written and run them, so that nothing is handed over that does not run.
-
-    Recorded is what the graph `instead` answers, where there is one: what the files mean on the CPU that they are for.
 
     Raises:
         ExportError: it answers with values that are not finite.
     """
-    from octavo.engines.onnxruntime import open_graph, open_session
     from octavo.engines.torch import TorchSession
 
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
-    sessions: list[Session] = [TorchSession(model), open_session(folder / "model.onnx")]
-    sessions += [open_graph(instead)] if instead is not None else []
+    sessions = [made.answers(folder)] + ([TorchSession(made.reference)] if made.reference is not None else [])
     found = [pooled(session, source.signature, folder).run(inputs) for session in sessions]
     if not all(np.isfinite(one).all() for one in found):
         raise ExportError("the quantized model answers with values that are not finite")
-    return record_self_test(inputs, found[-1], found[0])
+    return record_self_test(inputs, found[0], found[-1])
 
 
 def _measured(applied: Applied, graph: ir.Model, source: Source, given: Given) -> tuple[LayerOutcome, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -177,13 +178,19 @@ def make_signature(
 
 @contextlib.contextmanager
 def silent_transformers(transformers: Any) -> Iterator[None]:
-    """Keep transformers from drawing its own progress bar and from warning of what becomes an error here."""
+    """Keep transformers from drawing its own progress bar and from warning of what becomes an error here.
+
+    And the libraries that it imports when it loads a model: torchao logs which of its kernels are not for this machine.
+    """
     level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     transformers.logging.set_verbosity(50)
     transformers.logging.disable_progress_bar()
     try:
         yield
     finally:
+        logging.disable(disabled)
         transformers.logging.set_verbosity(level)
         if bars:
             transformers.logging.enable_progress_bar()

@@ -12,6 +12,7 @@ from typing import Any
 
 from octavo.engines import choose_engine
 from octavo.hardware import this_cpu
+from octavo.recipe import Recipe
 
 # what matters for int8 and bf16 -> the flags of the Linux kernel, any of which stands for it
 _INSTRUCTIONS = {
@@ -98,7 +99,7 @@ def _choices(packages: dict[str, str | None]) -> dict[str, str]:
     bits = (
         "7-bit weights: products of 8-bit ones saturate here" if cpu.saturates else "8-bit weights: they are exact here"
     )
-    dynamic, static = choose_engine("dynamic"), choose_engine("static")
+    dynamic, static = choose_engine(Recipe()), choose_engine(Recipe(method="static"))
     ready = all(packages[name] for name in ("torch", "transformers", "onnxscript"))
     return {
         f"target {cpu.kind}": bits,

@@ -9,18 +9,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from octavo.artifact import MANIFEST, PassRecord, open_artifact
+from octavo.artifact import MANIFEST, Artifact, PassRecord, open_artifact
 from octavo.config import architectures, read_config, task_of
 from octavo.errors import CheckpointError, InputError
 from octavo.graph.anatomy import Weight, dtype_name, find_scheme, find_weights
 from octavo.graph.layers import Kind, part_of
 from octavo.graph.reading import read_graph
 from octavo.tasks import MODULES
-from octavo.weights import has_weights, read_tensors
+from octavo.weights import StoredTensor, has_weights, read_tensors
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -81,6 +81,8 @@ def inspect(path: str | Path) -> Inspection:
     path = Path(path)
     if (path / MANIFEST).exists():
         artifact = open_artifact(path)
+        if artifact.manifest.recipe.format == "torch":
+            return _inspect_modules(artifact)
         return _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
     if path.is_dir() and (has_weights(path) or not has_onnx(path)):
         return _inspect_checkpoint(path)
@@ -118,7 +120,12 @@ def _onnx_files(folder: Path) -> list[Path]:
 def read_model(path: str | Path) -> ir.Model:
     """The graph of an artifact, an ONNX file or a folder that holds one, checked as `inspect` checks it."""
     path = Path(path)
-    return read_graph(open_artifact(path).model_file if (path / MANIFEST).exists() else find_onnx(path))
+    if (path / MANIFEST).exists():
+        artifact = open_artifact(path)
+        if artifact.manifest.recipe.format == "torch":
+            raise InputError("a torch model has no graph", where=path, then="octavo inspect without --graph")
+        return read_graph(artifact.model_file)
+    return read_graph(find_onnx(path))
 
 
 def main_output(outputs: tuple[Port, ...]) -> Port:
@@ -294,25 +301,43 @@ def _inspect_checkpoint(folder: Path) -> Inspection:
         task = task_of(config, folder)
     except CheckpointError:
         task = "unknown"
+    reason = f"config.json: {', '.join(named) or 'no architectures'}"
+    return _report_tensors(folder, "checkpoint", (task, reason), tensors)
+
+
+def _inspect_modules(artifact: Artifact) -> Inspection:
+    """An artifact of the format torch: codes and scales by the names of their modules."""
+    tensors = read_tensors(artifact.folder)
+    named = {name.replace("._weight_qdata", ".weight"): tensor for name, tensor in tensors.items()}
+    found = _report_tensors(artifact.folder, "artifact", (artifact.manifest.signature.task, "octavo.json"), named)
+    return replace(found, method=artifact.manifest.recipe.method, symmetric_weights=True)
+
+
+def _report_tensors(
+    folder: Path,
+    kind: Literal["checkpoint", "artifact"],
+    task: tuple[str, str],
+    tensors: Mapping[str, StoredTensor],
+) -> Inspection:
     by_dtype: Counter[str] = Counter()
     weights = []
     for name, tensor in tensors.items():
         by_dtype[tensor.dtype] += tensor.bytes
         path, _, last = name.rpartition(".")
         if last == "weight" and len(tensor.shape) >= 2:
-            kind: Kind = "embedding" if re.search(r"embed\w*$|wte$|wpe$|shared$", path) else "linear"
-            part = part_of(path, kind)
-            weights.append(Weight(path, kind, part, tensor.dtype, tensor.shape, tensor.parameters, tensor.bytes))
+            what: Kind = "embedding" if re.search(r"embed\w*$|wte$|wpe$|shared$", path) else "linear"
+            part = part_of(path, what)
+            weights.append(Weight(path, what, part, tensor.dtype, tensor.shape, tensor.parameters, tensor.bytes))
     by_part = _by_part(tuple(weights))
     rest = sum(by_dtype.values()) - sum(weight.bytes for weight in weights)
     if rest > 0:
         by_part["the rest"] = {"biases, scales, constants": rest}
     return Inspection(
         path=str(folder),
-        kind="checkpoint",
-        task=task,
-        task_reason=f"config.json: {', '.join(named) or 'no architectures'}",
-        loads_as=task if task in MODULES else None,
+        kind=kind,
+        task=task[0],
+        task_reason=task[1],
+        loads_as=task[0] if task[0] in MODULES else None,
         bytes=sum(by_dtype.values()),
         bytes_by_dtype=dict(by_dtype.most_common()),
         bytes_by_part=by_part,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from octavo.artifact import MANIFEST, check_cpu, made_elsewhere, open_artifact, open_model
 from octavo.batching import Encoded, make_batches
-from octavo.engines import Session, run_batches
+from octavo.engines import Session, modes_of, on_device, run_batches, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.output import whole_file
@@ -59,6 +59,18 @@ class Predictor:
         self._tokenizer = self._task.make_tokenizer(tokenizer_json, signature)
         self._lock = threading.Lock()
         self._warned = False
+
+    @property
+    def model(self) -> Any:
+        """The torch module behind it, an ordinary model of transformers.
+
+        Raises:
+            InputError: an ONNX model has none.
+        """
+        found = getattr(self.session, "model", None)
+        if found is None:
+            raise InputError("there is no torch module behind an ONNX model", then="octavo quantize --format torch")
+        return found
 
     def __call__(self, inputs: Any, *, prompt: str | None = None) -> Any:
         """Predict; see the class for what comes back. `prompt` names one of a sentence embedder's prompts.
@@ -127,22 +139,30 @@ def unknown_warning(share: float) -> str:
 
 
 def load(
-    path: str | Path, *, engine: str = "auto", threads: int | None = None, max_length: int | None = None
+    path: str | Path,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    max_length: int | None = None,
+    device: str = "cpu",
 ) -> Predictor:
     """Load an artifact, or a checkpoint (which runs in torch, in float32).
 
     Args:
         path: the folder.
-        engine: for artifacts: `auto`, `onnxruntime`, `openvino`, `openvino:throughput`, `openvino:bf16`.
+        engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
+            `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
+            `torch:bf16`, and on a GPU `torch:fp8`.
         threads: threads of one run; by default as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
+        device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
 
     Raises:
         ArtifactError: the artifact is damaged, or does not answer here as it did where it was made.
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
-    path = Path(path)
+    path, engine = Path(path), on_device(engine, device)
     if not (path / MANIFEST).exists() and (path / "config.json").exists():
         return _load_checkpoint(path, engine, threads, max_length)
     artifact = open_artifact(path)
@@ -161,14 +181,15 @@ def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: i
     from octavo.config import require_torch
     from octavo.source import load_model, read_source
 
-    if engine not in {"auto", "torch"}:
+    if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
+    modes = modes_of("torch" if engine == "auto" else engine)
     source = read_source(path)
     find_task(source.signature.task)
     require_torch()
     from octavo.engines.torch import TorchSession
 
-    session = pooled(TorchSession(load_model(source), threads), source.signature, source.folder)
+    session = pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
     return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
 
 
@@ -180,6 +201,7 @@ def predict(  # noqa: PLR0913 - each is one thing to say
     engine: str = "auto",
     threads: int | None = None,
     max_length: int | None = None,
+    device: str = "cpu",
     prompt: str | None = None,
 ) -> Counts:
     """Predict a JSONL file of any length, one object with `text` (and `text_pair`) a line; other keys are ignored.
@@ -191,13 +213,14 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         engine: see `load`.
         threads: see `load`.
         max_length: see `load`.
+        device: see `load`.
         prompt: the name of a sentence embedder's prompt.
 
     Raises:
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
-        predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
+        predictor = load(artifact, engine=engine, threads=threads, max_length=max_length, device=device)
         for prediction in predictor.stream(_rows(lines, source), prompt=prompt):
             stream.write(json.dumps(find_task(predictor.signature.task).to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 
-Method = Literal["float", "dynamic", "static"]
+Method = Literal["float", "dynamic", "static", "weight-only"]
 METHODS: tuple[str, ...] = get_args(Method)
 BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
     "observer": "static",
@@ -31,7 +31,9 @@ BELONGS = {  # settings that one method alone reads: given to another they would
     "bias_correction": "static",
     "storage": "float",
 }
-RESERVED = ("weight-only", "qat")  # names that are taken, for methods that do not exist yet
+OF_ONNX = ("opset", "optimize", "merge_qkv")  # settings that a torch model has nothing to do with
+RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
+FORMATS: dict[str, tuple[str, ...]] = {"onnx": ("float", "dynamic", "static"), "torch": ("dynamic", "weight-only")}
 
 
 class LayerRule(BaseModel):
@@ -44,6 +46,8 @@ class LayerRule(BaseModel):
 
 class Recipe(BaseModel):
     """A method, its settings, and rules for single layers.
+
+    `format` is what is written: an ONNX graph, or a torch model with int8 layers. `weight-only` leaves activations alone.
 
     For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
     `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch.
@@ -60,6 +64,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: Method = "dynamic"
+    format: Literal["onnx", "torch"] = "onnx"
     granularity: Literal["token", "tensor"] = "token"
     opset: Literal[20, 21, 22, 23] | None = None
     optimize: bool = True
@@ -76,6 +81,12 @@ class Recipe(BaseModel):
         for name, method in BELONGS.items():
             if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        methods = FORMATS[self.format]
+        if self.method not in methods:
+            raise ValueError(f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}")
+        for name in OF_ONNX if self.format != "onnx" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
         return self
 
     def to_toml(self) -> str:

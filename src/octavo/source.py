@@ -31,6 +31,12 @@ from octavo.weights import Weights, read_weights
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/model.safetensors"]
 
 
+AUTO_CLASSES = {  # of transformers, by task
+    "text-classification": "AutoModelForSequenceClassification",
+    "feature-extraction": "AutoModel",
+}
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What the user has, and what its files do not tell.
@@ -63,8 +69,10 @@ class Source:
     bytes: int
 
 
-def read_source(checkpoint: str | Path | Checkpoint) -> Source:
+def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:
     """Read the files of a checkpoint and report all their problems together, before anything expensive starts.
+
+    `packed`: take the state of a model that PyTorch quantized, too (`methods.rescue`).
 
     Raises:
         CheckpointError: no such folder; config, weights or tokenizer missing or unusable; labels of the wrong number.
@@ -78,7 +86,7 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
         config = read_config(folder)
         filled = fill_config(folder, config)
     with _collect(problems, folder):
-        weights = read_weights(folder)
+        weights = read_weights(folder, packed=packed)
     with _collect(problems, folder):
         place = Path(asked.tokenizer) if asked.tokenizer else folder
         find_tokenizer(place)
@@ -118,11 +126,7 @@ def load_model(source: Source) -> Any:
         MissingExtraError: torch or transformers is not installed.
     """
     torch, transformers = require_torch()
-    loaders = {
-        "text-classification": transformers.AutoModelForSequenceClassification,
-        "feature-extraction": transformers.AutoModel,
-    }
-    loader = loaders[source.signature.task]
+    loader = getattr(transformers, AUTO_CLASSES[source.signature.task])
     with silent_transformers(transformers):
         try:
             model, info = loader.from_pretrained(

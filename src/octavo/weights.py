@@ -23,10 +23,14 @@ _QUANTIZED_KEY = "_packed_params"
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight files, and the dtype that most of their numbers are stored in."""
+    """The weight files, and the dtype that most of their numbers are stored in.
+
+    `packed`: they are the state of a model that PyTorch quantized, with `_packed_params` for the weight of a Linear.
+    """
 
     files: tuple[Path, ...]
     dtype: str
+    packed: bool = False
 
 
 class StoredTensor(NamedTuple):
@@ -47,16 +51,18 @@ class StoredTensor(NamedTuple):
         return self.parameters * int(bits[0]) // 8 if bits else self.parameters
 
 
-def read_weights(folder: Path) -> Weights:
+def read_weights(folder: Path, *, packed: bool = False) -> Weights:
     """Find the weight files of a checkpoint and look at their headers; see `read_tensors` for the errors."""
     sizes: Counter[str] = Counter()
-    for tensor in read_tensors(folder).values():
+    tensors = read_tensors(folder, packed=packed)
+    for tensor in tensors.values():
         sizes[tensor.dtype] += tensor.parameters
-    return Weights(_find_files(folder), sizes.most_common(1)[0][0])
+    found = any(_QUANTIZED_KEY in name for name in tensors)
+    return Weights(_find_files(folder), "qint8" if found else sizes.most_common(1)[0][0], packed=found)
 
 
-def read_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint by name, from its headers.
+def read_tensors(folder: Path, *, packed: bool = False) -> dict[str, StoredTensor]:
+    """The tensors of a checkpoint by name, from its headers; `packed`: those of a model that PyTorch quantized too.
 
     Raises:
         CheckpointError: there are none, a file is missing or damaged, or PyTorch quantized the model.
@@ -65,8 +71,8 @@ def read_tensors(folder: Path) -> dict[str, StoredTensor]:
     for file in _find_files(folder):
         tensors = _safetensors_header(file) if file.suffix == ".safetensors" else _bin_header(file)
         quantized = [name for name in tensors if _QUANTIZED_KEY in name]
-        if quantized:
-            _explain_quantized(file, quantized[0])
+        if quantized and not packed:
+            _explain_quantized(file, quantized[0], rescue=True)
         found |= tensors
     if not found:
         raise CheckpointError("the weight files are empty", where=folder)
@@ -143,7 +149,7 @@ def _bin_header(file: Path) -> dict[str, StoredTensor]:
         tensors: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # torch raises pickle, zip and runtime errors for files that it does not take
         if _mentions_packed(file):
-            _explain_quantized(file, _QUANTIZED_KEY)
+            _explain_quantized(file, "a pickled model, which runs code when it is loaded", rescue=False)
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError("the weights cannot be read safely", where=file, got=reason) from None
     if not isinstance(tensors, dict):
@@ -166,11 +172,14 @@ def _mentions_packed(file: Path) -> bool:
         )
 
 
-def _explain_quantized(file: Path, key: str) -> None:
+def _explain_quantized(file: Path, got: str, *, rescue: bool) -> None:
+    command = f"octavo quantize {file.parent} -o OUT --format torch"
+    again = f"{command} rebuilds it from its packed parameters"
+    elsewhere = "load it where it was made and save its state_dict() as pytorch_model.bin: from that " + again
     raise CheckpointError(
         "these are the weights of a model that PyTorch's quantize_dynamic made: a quantized Linear saves packed "
         "parameters and no `weight`, so from_pretrained would build the float model and leave every Linear random",
         where=file,
-        got=key,
-        then="give the float checkpoint that was quantized",
+        got=got,
+        then=f"{again if rescue else elsewhere}; or give the float checkpoint that was quantized",
     )

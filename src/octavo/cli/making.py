@@ -9,6 +9,7 @@ import typer
 
 from octavo.cli.options import (
     Columns,
+    Device,
     Encoding,
     Labels,
     MaxLength,
@@ -25,13 +26,16 @@ def quantize(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     method: Annotated[
-        str | None, typer.Option(help="float, dynamic or static; default: static with --calibrate, else dynamic.")
+        str | None, typer.Option(help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
     ] = None,
     calibrate_rows: Annotated[int | None, typer.Option(min=1, help="How many of them; a seeded sample.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="onnx, or torch: a model of transformers with int8 layers.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")] = False,
     target: Annotated[
         str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
@@ -58,7 +62,11 @@ def quantize(
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     default = "float" if half else "static" if calibrate is not None else "dynamic"
-    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from({"method": method or default})
+    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from(
+        {"method": method or default} | ({"format": output_format} if output_format else {})
+    )
+    if recipe is not None and output_format is not None:
+        chosen = recipe_from(chosen.model_dump() | {"format": output_format}, where="--format")
     if half:
         chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
     if opset is not None:
@@ -99,11 +107,13 @@ def predict(
     engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
     threads: Threads = None,
     max_length: MaxLength = None,
+    device: Device = "cpu",
     prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
 ) -> None:
     """Predict JSONL, one object a line, in order."""
     from octavo.predictor import predict as run_predict
 
-    counts = run_predict(artifact, source, output, engine=engine, threads=threads, max_length=max_length, prompt=prompt)
+    settings = {"engine": engine, "threads": threads, "max_length": max_length, "device": device, "prompt": prompt}
+    counts = run_predict(artifact, source, output, **settings)  # type: ignore[arg-type]  # each has the option's type
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
     typer.echo(f"{counts.rows} rows{cut}", err=True)

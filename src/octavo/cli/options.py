@@ -9,6 +9,7 @@ import typer
 
 from octavo.errors import InputError
 
+Device = Annotated[str, typer.Option(help="cuda: run torch models on a GPU.")]
 Columns = Annotated[str | None, typer.Option(help="The data's columns: text=...,text_pair=...,label=...")]
 Encoding = Annotated[str, typer.Option(help="Of the data file, such as cp949.")]
 Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]

@@ -12,6 +12,7 @@ import typer
 
 from octavo.cli.options import (
     Columns,
+    Device,
     Encoding,
     Labels,
     MaxLength,
@@ -40,6 +41,7 @@ def compare(
     limit: Annotated[int | None, typer.Option(min=1, help="A seeded sample of that many rows.")] = None,
     max_length: MaxLength = None,
     threads: Threads = None,
+    device: Device = "cpu",
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
     labels: Labels = None,
@@ -72,6 +74,7 @@ def compare(
     """  # noqa: D205 - one paragraph of help
     from octavo.cli.display import Steps
     from octavo.data import DataFile
+    from octavo.engines import on_device
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import is_onnx
     from octavo.evaluation.profiling import profile as run_profile
@@ -85,14 +88,14 @@ def compare(
     budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
     if budget and not candidates and len(engine or ()) < 2:
         raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
-    language = find_language(lang)
+    language, engines = find_language(lang), [on_device(name, device) for name in engine or ("auto",)]
     for path in report or ():
         check_report(path)
     named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
     with Steps() as steps:
         comparison = run_compare(
-            named[0], named[1:], data=file, engines=engine or ("auto",), threads=threads, progress=steps
+            named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps
         )
         if budget:
             comparison = comparison.under(budget)

@@ -15,14 +15,21 @@ from numpy.typing import NDArray
 
 from octavo.errors import InputError, MissingExtraError, did_you_mean
 from octavo.hardware import this_cpu
+from octavo.recipe import Recipe
 
-ENGINES = {  # for artifacts; checkpoints run in torch
+ENGINES = {  # for artifacts: of the format onnx, and of the format torch; checkpoints run in torch too
     "onnxruntime": "octavo.engines.onnxruntime:open_session",
     "openvino": "octavo.engines.openvino:open_session",
+    "torch": "octavo.engines.torch:open_session",
 }
-MODES: dict[str, dict[str, Any]] = {  # of OpenVINO, behind a colon: "openvino:throughput", "openvino:bf16"
-    "throughput": {"throughput": True},
-    "bf16": {"precision": "bf16"},
+MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with commas: "openvino:throughput,bf16"
+    "openvino": {"throughput": {"throughput": True}, "bf16": {"precision": "bf16"}},
+    "torch": {
+        "bf16": {"precision": "bf16"},
+        "fp8": {"precision": "fp8"},
+        "compile": {"compiled": True},
+        "cuda": {"device": "cuda"},
+    },
 }
 
 
@@ -51,19 +58,47 @@ def find_engine(name: str) -> OpenSession:
         InputError: there is no such engine or mode.
         MissingExtraError: it is not installed.
     """
-    name, _, rest = name.partition(":")
-    if name not in ENGINES:
-        raise InputError("unknown engine", got=name, allowed=did_you_mean(name, ("auto", *ENGINES)))
-    modes = rest.split(",") if rest else []
-    for mode in modes:
-        if name != "openvino" or mode not in MODES:
-            raise InputError(f"unknown mode of {name}", got=mode, allowed=", ".join(f"openvino:{one}" for one in MODES))
+    settings = modes_of(name)
+    name = name.partition(":")[0]
     module, _, attribute = ENGINES[name].partition(":")
     if find_spec(module.rpartition(".")[2]) is None:
-        raise MissingExtraError(f"{name} is not installed", then=f"pip install 'octavo[{name}]'")
-    settings = {key: value for mode in modes for key, value in MODES[mode].items()}
+        extra = "convert" if name == "torch" else name
+        raise MissingExtraError(f"{name} is not installed", then=f"pip install 'octavo[{extra}]'")
     found: OpenSession = partial(getattr(import_module(module), attribute), **settings)
     return found
+
+
+def modes_of(engine: str) -> dict[str, Any]:
+    """What the modes behind an engine's name mean to the function that opens its sessions.
+
+    Raises:
+        InputError: there is no such engine or mode.
+    """
+    name, _, rest = engine.partition(":")
+    if name not in ENGINES:
+        raise InputError("unknown engine", got=name, allowed=did_you_mean(name, ("auto", *ENGINES)))
+    known, modes = MODES.get(name, {}), rest.split(",") if rest else []
+    for mode in modes:
+        if mode not in known:
+            allowed = ", ".join(f"{name}:{one}" for one in known) or f"none: {name} has no modes"
+            raise InputError(f"unknown mode of {name}", got=mode, allowed=allowed)
+    return {key: value for mode in modes for key, value in known[mode].items()}
+
+
+def on_device(engine: str, device: str) -> str:
+    """The engine's name with a device as one of its modes.
+
+    Raises:
+        InputError: the engine runs on CPUs only, or there is no such device.
+    """
+    if device == "cpu":
+        return engine
+    name, colon, rest = engine.partition(":")
+    if device not in MODES["torch"] or device == "cpu" or "device" not in MODES["torch"][device]:
+        raise InputError("unknown device", got=device, allowed="cpu, cuda")
+    if name not in {"auto", "torch"}:
+        raise InputError(f"{name} runs on CPUs here", got=device, allowed="cpu", then="--format torch, or a checkpoint")
+    return f"torch:{device}{',' if colon else ''}{rest}"
 
 
 def run_batches(session: Session, batches: Sequence[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:
@@ -74,16 +109,23 @@ def run_batches(session: Session, batches: Sequence[dict[str, NDArray[np.int64]]
         return list(pool.map(session.run, batches))
 
 
-def choose_engine(method: str, *, half: bool = False) -> tuple[str, str]:
+def runs_torch(engine: str) -> bool:
+    """Whether an engine runs torch models, and not graphs."""
+    return engine.partition(":")[0] == "torch"
+
+
+def choose_engine(recipe: Recipe) -> tuple[str, str]:
     """The engine for an artifact on this CPU, and why: a fixed rule, no measurement.
 
     Static int8 goes to OpenVINO where the CPU multiplies int8 in hardware (VNNI, AMX): it is the faster one there.
     Without, its int8 was measured slower than its float (1.07x the time on Zen 3), and everything goes to ONNX Runtime.
-    A float model with 16-bit weights (`half`) goes to OpenVINO where the CPU computes in bf16.
+    A float model with 16-bit weights goes to OpenVINO where the CPU computes in bf16.
     """
-    features = this_cpu().features
+    if recipe.format == "torch":
+        return "torch", "the format is torch"
+    features, method = this_cpu().features, recipe.method
     integer = method == "static" and bool(features & {"avx512_vnni", "avx_vnni", "amx_int8"})
-    short = method == "float" and half and bool(features & {"amx_bf16", "avx512_bf16"})
+    short = recipe.storage == "float16" and bool(features & {"amx_bf16", "avx512_bf16"})
     if not integer and not short:
         why = "this CPU has no VNNI, without which OpenVINO's int8 is slow" if method == "static" else "the usual one"
         return "onnxruntime", why

@@ -19,6 +19,7 @@ class PooledSession:
     def __init__(self, session: Session, pooling: Pooling, dense: Mapping[str, Dense]) -> None:
         """Take the session that runs the encoder."""
         self.name, self.threads, self.streams = session.name, session.threads, session.streams
+        self.model = getattr(session, "model", None)  # the torch module, where there is one
         self._session, self._pooling, self._dense = session, pooling, dense
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:

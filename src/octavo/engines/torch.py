@@ -1,35 +1,116 @@
-"""Runs a checkpoint in torch, in float32: what the user has today."""
+"""Runs models in torch: checkpoints in float32 or bf16, artifacts of the format `torch` in int8; on a GPU where told."""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octavo.errors import OctavoError
+from octavo.errors import HardwareError, InputError, OctavoError
 from octavo.hardware import choose_threads
+
+Precision = Literal["f32", "bf16", "fp8"]
+FP8_SINCE = (8, 9)  # compute capability of the first NVIDIA GPUs that multiply fp8 (Ada)
 
 
 class TorchSession:
     """A torch model. torch's threads are the process's: the last session that was opened sets them."""
 
-    name = "torch"
     streams = 1
 
-    def __init__(self, model: Any, threads: int | None = None) -> None:
-        """Take a model in evaluation mode."""
+    def __init__(
+        self,
+        model: Any,
+        threads: int | None = None,
+        *,
+        precision: Precision = "f32",
+        compiled: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        """Take a model in evaluation mode; `precision` is what its float parts compute in, `compiled` torch.compile.
+
+        Raises:
+            HardwareError: there is no such device, or it has no fp8.
+        """
+        require_device(device)
         self.threads = choose_threads(threads)
         torch.set_num_threads(self.threads)
-        self._model = model
+        modes = [device] * (device != "cpu") + [precision] * (precision != "f32") + ["compile"] * compiled
+        self.name = f"torch:{','.join(modes)}" if modes else "torch"
+        self.device = device
+        self.model = model.to(device=device) if device != "cpu" else model
+        if precision == "fp8":
+            _make_fp8(self.model, device)
+        elif precision == "bf16":
+            self.model = self.model.to(dtype=torch.bfloat16)
+        self._call = torch.compile(self.model, dynamic=True) if compiled else self.model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the first output."""
         try:
             with torch.inference_mode():
-                outputs = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+                found = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+                outputs = self._call(**found)
         except (RuntimeError, IndexError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise OctavoError("torch could not run the model", got=reason) from None
-        return np.asarray(outputs[0].numpy())
+        return np.asarray(outputs[0].float().cpu().numpy())
+
+
+def require_device(device: str) -> None:
+    """See that a device is here.
+
+    Raises:
+        HardwareError: it is not; the message says what is possible.
+    """
+    if device == "cpu":
+        return
+    kind = device.partition(":")[0]
+    if kind != "cuda":
+        raise InputError("unknown device", got=device, allowed="cpu, cuda")
+    if not torch.cuda.is_available():
+        built = "is a build for CPUs" if torch.version.cuda is None else "finds no GPU"
+        raise HardwareError(
+            "there is no CUDA device here",
+            got=f"torch {torch.__version__}, which {built}",
+            allowed="cpu",
+            then="leave the device out: int8 runs on this CPU, in torch (--format torch) or, faster, as ONNX",
+        )
+
+
+def _make_fp8(model: Any, device: str) -> None:
+    """Weights and activations of every Linear as fp8, one scale per row, by torchao; in place."""
+    here = torch.cuda.get_device_capability() if device != "cpu" else (0, 0)
+    if here < FP8_SINCE:
+        got = f"compute capability {here[0]}.{here[1]}" if device != "cpu" else "the CPU"
+        raise HardwareError("fp8 is not to be had here", got=got, allowed="NVIDIA GPUs from 8.9 (Ada, Hopper)")
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
+
+    model.to(dtype=torch.bfloat16)
+    quantize_(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
+
+
+def open_session(
+    model: Path, threads: int | None = None, *, precision: Precision = "f32", compiled: bool = False, device: str = "cpu"
+) -> TorchSession:
+    """A session over an artifact's `model.safetensors`; on a GPU its int8 layers are torchao's.
+
+    Raises:
+        InputError: fp8 is asked for, and the weights are int8.
+    """
+    if precision == "fp8":
+        raise InputError("the weights are int8", where=model, got="fp8", then="give the float checkpoint")
+    require_device(device)
+    if device == "cpu":
+        from octavo.engines.torch_saved import load_saved
+
+        loaded = load_saved(Path(model))
+    else:
+        from octavo.engines.torch_saved import load_by_transformers
+
+        loaded = load_by_transformers(Path(model))
+    return TorchSession(loaded, threads, precision=precision, compiled=compiled, device=device)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from octavo.artifact import MANIFEST, Artifact, check_cpu, open_artifact, sha256_of
 from octavo.config import require_torch
-from octavo.engines import find_engine
+from octavo.engines import find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender
 from octavo.evaluation.result import Origin
@@ -51,7 +51,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         if note:
             warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
         made, record = [], artifact.manifest.calibration
-        for engine in dict.fromkeys(artifact.engine(name) for name in engines):
+        for engine in dict.fromkeys(artifact.engine(name) for name in _fitting(engines, artifact)):
             find_engine(engine)
             signature = artifact.manifest.signature
             if len(asked.labels) == len(signature.labels):
@@ -79,16 +79,27 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         return [_onnx_entry(asked, path, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
     source = read_source(asked)
     require_torch()
-    contender = Contender(source.folder, "torch", source.signature, source.folder, asked.tokenizer)
     name = source.folder.resolve().name if path.exists() else str(path)
     origin = Origin(sha256_of(*source.weights.files))
-    return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)]
+    made = []
+    for engine in [one for one in dict.fromkeys(engines) if runs_torch(one)] or ["torch"]:
+        find_engine(engine)
+        contender = Contender(source.folder, engine, source.signature, source.folder, asked.tokenizer)
+        made.append(Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin))
+    return made
+
+
+def _fitting(engines: Sequence[str], artifact: Artifact) -> Sequence[str]:
+    """Those of the engines that are for artifacts of its format, since one list is for all models of a comparison."""
+    torch = artifact.manifest.recipe.format == "torch"
+    fitting = [name for name in engines if name == "auto" or runs_torch(name) == torch]
+    return fitting or (["auto"] if torch else engines)
 
 
 def _origin(artifact: Artifact) -> Origin:
     made = artifact.manifest
     return Origin(
-        sha256=made.files["model.onnx"].sha256,
+        sha256=made.files[artifact.model_file.name].sha256,
         source=made.source.name,
         source_sha256=made.source.sha256,
         target=made.target,

@@ -18,22 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from octavo.engines import Session, find_engine, run_batches
+from octavo.artifact import MANIFEST, open_artifact
+from octavo.engines import Session, find_engine, modes_of, run_batches, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.signature import Signature
 
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
     """The session of a contender: an artifact's model file in an engine, or a checkpoint in torch."""
-    if spec["engine"] == "torch":
+    path = Path(spec["path"])
+    if runs_torch(spec["engine"]) and not (path / MANIFEST).exists():
         from octavo.source import Checkpoint, load_model, read_source
 
         model = load_model(read_source(Checkpoint(spec["path"], signature.task, spec["tokenizer"])))
         from octavo.engines.torch import TorchSession
 
-        return pooled(TorchSession(model, spec["threads"]), signature, Path(spec["home"]))
-    path = Path(spec["path"])
-    file = path if path.is_file() else path / "model.onnx"
+        modes = modes_of(spec["engine"])
+        return pooled(TorchSession(model, spec["threads"], **modes), signature, Path(spec["home"]))
+    file = path if path.is_file() else open_artifact(path).model_file
     return pooled(find_engine(spec["engine"])(file, spec["threads"]), signature, Path(spec["home"]))
 
 

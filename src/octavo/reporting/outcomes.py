@@ -37,19 +37,20 @@ def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
 
 def quantization_notes(manifest: Manifest, size: int) -> list[str]:
     """What became of the checkpoint, in sentences."""
-    engine, why = choose_engine(manifest.recipe.method, half=manifest.recipe.storage == "float16")
+    engine, why = choose_engine(manifest.recipe)
     floats = [layer for layer in manifest.layers if layer.dtype != "int8"]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [
         f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
-        f"method {manifest.recipe.method}, target {manifest.target}, opset {manifest.export.opset}",
+        f"method {manifest.recipe.method}, target {manifest.target}, "
+        + (f"opset {manifest.export.opset}" if manifest.export else f"format {manifest.recipe.format}"),
         f"engine here: {engine} ({why})",
     ]
     if manifest.calibration:
         notes.append(f"calibrated on {manifest.calibration.rows:,} examples, {manifest.calibration.tokens:,} tokens")
     if manifest.overflow:
         notes.append(overflow_note(manifest.overflow))
-    if manifest.export.note:
+    if manifest.export and manifest.export.note:
         notes.append(manifest.export.note)
     reasons: dict[str, list[str]] = defaultdict(list)
     for layer in floats:

@@ -1,0 +1,218 @@
+"""A torch model with int8 layers as a folder: `model.safetensors` and `config.json`, as torchao and transformers read it.
+
+A weight W of int8 is stored as torchao's `Int8Tensor` is: its codes as `_W_qdata` [out, in], its scales as `_W_scale`
+[out, 1], and what they mean in the file's own metadata. So `AutoModelFor...from_pretrained` opens the folder where torchao
+is installed; Octavo itself needs no torchao. No float copy of a quantized weight is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Module, Parameter
+
+from octavo.config import require_torch, silent_transformers
+from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
+from octavo.errors import ArtifactError, MissingExtraError
+
+WEIGHTS = "model.safetensors"
+OPTIONAL = ("pooler",)  # modules that a model may have been saved without
+OWN = "octavo"  # the key of what torchao's metadata does not tell
+_PER_ROW = {"_type": "PerRow", "_data": {"dim": -1}}
+_SYMMETRIC = {"_type": "MappingType", "_data": "SYMMETRIC"}
+_DYNAMIC = {
+    "_type": "QuantizeTensorToInt8Kwargs",
+    "_data": {"granularity": _PER_ROW, "mapping_type": _SYMMETRIC, "reduce_range": False},
+}
+
+
+def save_model(model: Module, folder: Path, auto_class: str) -> None:
+    """Write `model.safetensors`; `auto_class` of transformers is what makes the model of its config.
+
+    A weight that several modules share is stored once, under the first one's name.
+    """
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    records: dict[str, dict[str, Any]] = {}
+    activations: dict[str, Activation | None] = {}
+    inside: set[str] = set()
+    stored: dict[int, str] = {}
+    shared: dict[str, str] = {}
+    for path, module in model.named_modules():
+        if not isinstance(module, Int8Linear | Int8Embedding):
+            continue
+        inside |= {f"{path}.{name}" for name in ("weight", "scale")}
+        activations[path] = module.activation if isinstance(module, Int8Linear) else None
+        first = stored.setdefault(module.weight.data_ptr(), path)
+        if first != path:
+            shared[path] = first
+            continue
+        tensors[f"{path}._weight_qdata"] = module.weight
+        tensors[f"{path}._weight_scale"] = module.scale[:, None]
+        records[f"{path}.weight"] = {
+            "_type": "Int8Tensor",
+            "_data": {
+                "act_quant_kwargs": _DYNAMIC if activations[path] else None,
+                "reduce_range": False,
+                "block_size": [1, module.weight.shape[1]],
+                "dtype": {"_type": "torch.dtype", "_data": "float32"},
+            },
+            "_tensor_data_names": ["qdata", "scale"],
+        }
+    for name, tensor in model.state_dict().items():
+        if name in inside:
+            continue
+        first = stored.setdefault(tensor.data_ptr(), name)
+        if first != name:
+            shared[name] = first
+            continue
+        tensors[name] = tensor
+        records[name] = {"_type": "Tensor"}
+    without = [name for name in OPTIONAL if getattr(model, name, ...) is None]
+    metadata = {name: json.dumps(record) for name, record in records.items()}
+    metadata["tensor_names"] = json.dumps(list(records))
+    metadata["format"] = "pt"
+    metadata[OWN] = json.dumps({"class": auto_class, "activations": activations, "shared": shared, "without": without})
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes files that only their owner can read
+
+
+def quantization_config(model: Module) -> dict[str, Any]:
+    """What `config.json` says to transformers of the int8 layers: torchao's settings by the names of parameters."""
+    layers = [(path, one) for path, one in model.named_modules() if isinstance(one, Int8Linear | Int8Embedding)]
+    multiplied = [path for path, one in layers if isinstance(one, Int8Linear) and one.activation]
+    read = [path for path, _ in layers if path not in set(multiplied)]
+    granularity = _PER_ROW | {"_version": 1}
+    dynamic = {"granularity": granularity, "act_mapping_type": _SYMMETRIC, "weight_only_decode": False}
+    settings = {
+        _pattern(multiplied): {
+            "_type": "Int8DynamicActivationInt8WeightConfig",
+            "_version": 2,
+            "_data": dynamic | {"set_inductor_config": True, "reduce_range": False},
+        },
+        _pattern(read): {
+            "_type": "Int8WeightOnlyConfig",
+            "_version": 2,
+            "_data": {"group_size": None, "granularity": granularity, "set_inductor_config": True},
+        },
+    }
+    return {
+        "quant_method": "torchao",
+        "quant_type": {
+            "default": {
+                "_type": "FqnToConfig",
+                "_version": 1,
+                "_data": {"fqn_to_config": {name: one for name, one in settings.items() if name}},
+            }
+        },
+        "include_input_output_embeddings": True,
+        "modules_to_not_convert": None,
+    }
+
+
+def _pattern(paths: list[str]) -> str:
+    """A regular expression of exactly these modules' weights."""
+    return f"re:^({'|'.join(re.escape(path) for path in paths)})\\.weight$" if paths else ""
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """What `save_model` wrote beside the tensors.
+
+    Raises:
+        ArtifactError: it is not such a file.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = json.loads((opened.metadata() or {})[OWN])
+    except Exception as error:  # safetensors has an exception of its own
+        raise ArtifactError("these are not weights that Octavo wrote", where=file, got=error) from None
+    return dict(found)
+
+
+def load_saved(file: Path) -> Module:
+    """The model of an artifact's `model.safetensors`, in evaluation mode; exactly the one that was saved.
+
+    Raises:
+        ArtifactError: the file is damaged, or does not belong to the config beside it.
+    """
+    from safetensors.torch import load_file
+
+    _, transformers = require_torch()
+    told, tensors = read_metadata(file), load_file(file)
+    with silent_transformers(transformers):
+        from transformers.initialization import no_init_weights
+
+        config = transformers.AutoConfig.from_pretrained(file.parent, local_files_only=True)
+        del config.quantization_config
+        config.dtype = torch.float32
+        if hasattr(config, "use_cache"):
+            config.use_cache = False
+        with no_init_weights():
+            model: Module = getattr(transformers, told["class"]).from_config(config)
+    try:
+        return fill(model, tensors, told).eval()
+    except (KeyError, RuntimeError, AttributeError, ValueError) as error:
+        raise ArtifactError("the weights do not belong to the config", where=file, got=error) from None
+
+
+def fill(model: Module, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> Module:
+    """Put stored tensors into a model of the right class, in place.
+
+    Raises:
+        ValueError: there is no tensor for a parameter, or none of its shape.
+    """
+    shared = dict(told["shared"])
+    for name in told["without"]:
+        setattr(model, name, None)
+    for path, activation in told["activations"].items():
+        first = shared.pop(path, path)
+        codes, scale = tensors[f"{first}._weight_qdata"], tensors[f"{first}._weight_scale"][:, 0]
+        old = model.get_submodule(path)
+        if isinstance(old, torch.nn.Embedding):
+            model.set_submodule(path, Int8Embedding(codes, scale))
+        else:
+            bias = tensors[shared.pop(f"{path}.bias", f"{path}.bias")] if old.bias is not None else None
+            model.set_submodule(path, Int8Linear(codes, scale, bias, activation))
+    rest = {name: tensor for name, tensor in tensors.items() if not re.search(r"\._weight_(qdata|scale)$", name)}
+    rest |= {name: tensors[first] for name, first in shared.items()}
+    owned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    missing = owned - rest.keys()
+    if missing:
+        raise ValueError(f"no tensor for {', '.join(sorted(missing)[:3])}")
+    for name, tensor in rest.items():
+        path, _, last = name.rpartition(".")
+        module = model.get_submodule(path)
+        if isinstance(module, Int8Linear):
+            continue  # its bias is there already
+        place = getattr(module, last)
+        if place.shape != tensor.shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)} and should be {tuple(place.shape)}")
+        if isinstance(place, Parameter):
+            setattr(module, last, Parameter(tensor, requires_grad=False))
+        else:
+            module.register_buffer(last, tensor)
+    return model
+
+
+def load_by_transformers(file: Path) -> Module:
+    """The same weights as torchao's tensors, for devices that have kernels for these.
+
+    Raises:
+        MissingExtraError: torchao is not installed.
+    """
+    if find_spec("torchao") is None:
+        raise MissingExtraError("on a GPU torchao runs int8, which is not installed", then="pip install 'octavo[torchao]'")
+    _, transformers = require_torch()
+    loader = getattr(transformers, read_metadata(file)["class"])
+    with silent_transformers(transformers):
+        model: Module = loader.from_pretrained(file.parent, local_files_only=True, trust_remote_code=False)
+    return model.eval()
