@@ -8,6 +8,8 @@ from octavo.evaluation.worker import main
 engines.ENGINES |= {
     "torch-bf16": "torch_engines:open_bf16",
     "torch-int8": "torch_engines:open_int8",
+    "torch-ao": "torch_engines:open_torchao",
+    "torch-ao-compiled": "torch_engines:open_torchao_compiled",
     "openvino-emulated": "emulated_engine:EmulatedSession",
 }
 main()

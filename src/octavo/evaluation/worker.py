@@ -35,7 +35,9 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
 
         modes = modes_of(spec["engine"])
         return pooled(TorchSession(model, spec["threads"], **modes), signature, Path(spec["home"]))
-    file = path if path.is_file() else open_artifact(path).model_file
+    if (path / MANIFEST).exists():
+        path = open_artifact(path).model_file
+    file = path if path.is_file() else path / "model.onnx"
     return pooled(find_engine(spec["engine"])(file, spec["threads"]), signature, Path(spec["home"]))
 
 

@@ -1,0 +1,129 @@
+"""The format torch against torch itself, torch.ao's quantize_dynamic and torchao, in one run.
+
+    .venv/bin/python bench/torch_int8.py [--shared ../shared] [--only base kornli compile]
+
+Writes bench/results/torch-<kind of CPU>.json and the tables of docs/torch.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import octavo
+from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
+from octavo.evaluation import contest
+from octavo.evaluation.comparison import compare_entries, find_entries
+from octavo.evaluation.contest import Contender
+from octavo.hardware import this_cpu
+from octavo.recipe import Recipe
+from publish import publish
+
+PACKAGES = ("octavo", "onnxruntime", "torch", "torchao", "transformers")
+RECIPES = {
+    "Octavo torch int8": Recipe(format="torch"),
+    "Octavo torch int8, one scale per tensor": Recipe(format="torch", granularity="tensor"),
+    "Octavo torch weight-only int8": Recipe(format="torch", method="weight-only"),
+    "Octavo ONNX int8": Recipe(),
+}
+EAGER = {"torch fp32": "torch", "torch bf16": "torch:bf16", "torch.ao quantize_dynamic": "torch-int8"}
+
+
+def made(checkpoint: Path | octavo.Checkpoint, folder: Path) -> dict[str, Path]:
+    for title, recipe in RECIPES.items():
+        octavo.quantize(checkpoint, folder / title, recipe=recipe, progress=Steps())
+    return {title: folder / title for title in RECIPES}
+
+
+def contenders(checkpoint: Path, paths: dict[str, Path]) -> dict[str, Contender]:
+    """torch's own (an engine of the benchmark is given a config.json), Octavo's, and its folder opened by transformers."""
+    signature = find_entries(checkpoint)[0].signature
+    found = {}
+    for title, engine in EAGER.items():
+        path = checkpoint / "config.json" if engine == "torch-int8" else checkpoint
+        found[title] = Contender(path, engine, signature, checkpoint)
+    for title, path in paths.items():
+        found[title] = Contender(path, "onnxruntime" if "ONNX" in title else "torch", signature, path)
+    saved = paths["Octavo torch int8"]
+    found["the same folder, from_pretrained (torchao)"] = Contender(saved / "config.json", "torch-ao", signature, saved)
+    return found
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*") if file.suffix in {".safetensors", ".onnx"})
+
+
+def base() -> dict:
+    """BERT-base: milliseconds and sizes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = make_base(folder / "base")
+        paths = made(checkpoint, folder)
+        sizes = {title: size_of(path) for title, path in paths.items()}
+        sizes |= {"torch fp32": size_of(checkpoint), "the same folder, from_pretrained (torchao)": size_of(paths["Octavo torch int8"])}
+        return {"rows": at_shapes(contenders(checkpoint, paths), 119547), "bytes": sizes}
+
+
+def kornli(shared: Path) -> dict:
+    """KorNLI's test set: what each loses."""
+    checkpoint = shared / "models" / "ko-nli"
+    with tempfile.TemporaryDirectory() as name:
+        paths = made(checkpoint, Path(name))
+        (reference,) = find_entries(checkpoint)
+        data = octavo.read_examples(shared / "data/kornli/xnli.test.ko.tsv", labels=reference.signature.labels)
+        entries = [
+            replace(reference, name=title, contender=contender, bytes=size_of(paths[title]) if title in paths else 1)
+            for title, contender in contenders(checkpoint, paths).items()
+        ]
+        return compare_entries(entries, data, reference.signature, threads=THREADS, progress=Steps()).to_dict()
+
+
+def compiled() -> dict:
+    """BERT-base with torch.compile, which takes a minute or two before the first answer."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = make_base(folder / "base")
+        saved = folder / "int8"
+        octavo.quantize(checkpoint, saved, recipe=Recipe(format="torch"), progress=Steps())
+        signature = find_entries(checkpoint)[0].signature
+        found = {
+            "torch fp32": Contender(checkpoint, "torch", signature, checkpoint),
+            "torch fp32, torch.compile": Contender(checkpoint, "torch:compile", signature, checkpoint),
+            "Octavo torch int8": Contender(saved, "torch", signature, saved),
+            "Octavo torch int8, torch.compile": Contender(saved, "torch:compile", signature, saved),
+            "from_pretrained (torchao), torch.compile": Contender(saved / "config.json", "torch-ao-compiled", signature, saved),
+        }
+        return {"rows": at_shapes(found, 119547)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--only", nargs="*", default=["base", "kornli", "compile"])
+    arguments = parser.parse_args()
+    contest.WORKER[:] = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    cpu = this_cpu()
+    kept = ROOT / "bench" / "results" / f"torch-{cpu.kind}.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    parts = {"base": base, "kornli": lambda: kornli(arguments.shared.resolve()), "compile": compiled}
+    for name in arguments.only:
+        results[name] = parts[name]()
+        results[name]["machine"] = {
+            "cpu": cpu.name,
+            "kind": cpu.kind,
+            "threads": THREADS,
+            "python": platform.python_version(),
+            "packages": {pack: version(pack) for pack in PACKAGES},
+        }
+        kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    publish()
+
+
+if __name__ == "__main__":
+    main()
