@@ -129,11 +129,14 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def at_shapes(contenders: dict[str, Contender], vocabulary: int) -> list[dict]:
-    """Milliseconds at 32 x 128 and 1 x 32, interleaved; every contender in a process of its own."""
+SHAPES = ((32, 128, 8), (1, 32, 80))  # rows, tokens, batches of a round
+
+
+def at_shapes(contenders: dict[str, Contender], vocabulary: int, shapes: tuple = SHAPES) -> list[dict]:
+    """Milliseconds at some shapes, interleaved; every contender in a process of its own."""
     generator = np.random.default_rng(0)
     tables = []
-    for rows, length, repeats in ((32, 128, 8), (1, 32, 80)):
+    for rows, length, repeats in shapes:
         inputs = {
             "input_ids": generator.integers(5, vocabulary, (rows, length)),
             "attention_mask": np.ones((rows, length), np.int64),

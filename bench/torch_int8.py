@@ -32,6 +32,7 @@ RECIPES = {
     "Octavo torch weight-only int8": Recipe(format="torch", method="weight-only"),
     "Octavo ONNX int8": Recipe(),
 }
+SHAPES = ((32, 128, 3), (1, 32, 24))
 EAGER = {"torch fp32": "torch", "torch bf16": "torch:bf16", "torch.ao quantize_dynamic": "torch-int8"}
 
 
@@ -42,7 +43,7 @@ def made(checkpoint: Path | octavo.Checkpoint, folder: Path) -> dict[str, Path]:
 
 
 def contenders(checkpoint: Path, paths: dict[str, Path]) -> dict[str, Contender]:
-    """torch's own (an engine of the benchmark is given a config.json), Octavo's, and its folder opened by transformers."""
+    """torch's own (engines of the benchmark are given a config.json), Octavo's, and its folder in plain transformers."""
     signature = find_entries(checkpoint)[0].signature
     found = {}
     for title, engine in EAGER.items():
@@ -66,8 +67,11 @@ def base() -> dict:
         checkpoint = make_base(folder / "base")
         paths = made(checkpoint, folder)
         sizes = {title: size_of(path) for title, path in paths.items()}
-        sizes |= {"torch fp32": size_of(checkpoint), "the same folder, from_pretrained (torchao)": size_of(paths["Octavo torch int8"])}
-        return {"rows": at_shapes(contenders(checkpoint, paths), 119547), "bytes": sizes}
+        sizes |= {
+            "torch fp32": size_of(checkpoint),
+            "the same folder, from_pretrained (torchao)": size_of(paths["Octavo torch int8"]),
+        }
+        return {"rows": at_shapes(contenders(checkpoint, paths), 119547, SHAPES), "bytes": sizes}
 
 
 def kornli(shared: Path) -> dict:
@@ -97,9 +101,11 @@ def compiled() -> dict:
             "torch fp32, torch.compile": Contender(checkpoint, "torch:compile", signature, checkpoint),
             "Octavo torch int8": Contender(saved, "torch", signature, saved),
             "Octavo torch int8, torch.compile": Contender(saved, "torch:compile", signature, saved),
-            "from_pretrained (torchao), torch.compile": Contender(saved / "config.json", "torch-ao-compiled", signature, saved),
+            "from_pretrained (torchao), torch.compile": Contender(
+                saved / "config.json", "torch-ao-compiled", signature, saved
+            ),
         }
-        return {"rows": at_shapes(found, 119547)}
+        return {"rows": at_shapes(found, 119547, SHAPES)}
 
 
 def main() -> None:

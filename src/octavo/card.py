@@ -13,7 +13,7 @@ from octavo.output import whole_file
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
 library_name: octavo
-{licence}tags: [onnx, {method}, cpu]
+{licence}tags: [{format}, {method}, cpu]
 ---
 # {name}, {method}, for {target}
 
@@ -29,9 +29,14 @@ predict = octavo.load("this folder")
 predict("...")                 # or a pair: predict(("...", "..."))
 ```
 
-Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and returns
-{outputs} (float32); `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens.
+Without Octavo: {without} `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens.
 """
+_WITHOUT = {
+    "onnx": """`model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and returns
+{outputs} (float32);""",
+    "torch": """`AutoModel...from_pretrained("this folder")` of transformers opens it where torchao is installed:
+the same int8 weights through torchao's kernels, so answers agree and are not the same to the last bit;""",
+}
 
 
 def write_card(fields: dict[str, Any], source_folder: Path) -> str:
@@ -41,7 +46,9 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
     summary = "\n".join(
         f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
     )
-    if fields["exact_u8s8"]:
+    if all(layer["activation"] is None for layer in fields["layers"]):
+        safety = "It multiplies floats, so nothing of it can saturate."
+    elif fields["exact_u8s8"]:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:
         safety = "No integer product of it can saturate on any CPU."
@@ -57,9 +64,12 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         source_mib=fields["source"]["bytes"] / 2**20,
         summary=summary,
         safety=safety,
-        inputs=", ".join(f"`{name}`" for name in signature.input_names),
-        outputs=", ".join(f"`{name}`" for name in signature.output_names),
-        pad=signature.pad_token_id,
+        format=recipe.format,
+        without=_WITHOUT[recipe.format].format(
+            inputs=", ".join(f"`{name}`" for name in signature.input_names),
+            outputs=", ".join(f"`{name}`" for name in signature.output_names),
+            pad=signature.pad_token_id,
+        ),
         max_length=signature.max_length,
     )
 

@@ -47,7 +47,8 @@ class LayerRule(BaseModel):
 class Recipe(BaseModel):
     """A method, its settings, and rules for single layers.
 
-    `format` is what is written: an ONNX graph, or a torch model with int8 layers. `weight-only` leaves activations alone.
+    `format` is what is written: an ONNX graph, or a torch model with int8 layers. `weight-only` leaves activations as
+    they are.
 
     For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
     `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch.
@@ -83,7 +84,9 @@ class Recipe(BaseModel):
                 raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
-            raise ValueError(f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}")
+            raise ValueError(
+                f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}"
+            )
         for name in OF_ONNX if self.format != "onnx" else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")

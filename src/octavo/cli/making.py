@@ -26,7 +26,8 @@ def quantize(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     method: Annotated[
-        str | None, typer.Option(help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic.")
+        str | None,
+        typer.Option(help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
     calibrate: Annotated[
@@ -62,8 +63,10 @@ def quantize(
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     default = "float" if half else "static" if calibrate is not None else "dynamic"
-    chosen = Recipe.from_toml(recipe) if recipe is not None else recipe_from(
-        {"method": method or default} | ({"format": output_format} if output_format else {})
+    chosen = (
+        Recipe.from_toml(recipe)
+        if recipe is not None
+        else recipe_from({"method": method or default} | ({"format": output_format} if output_format else {}))
     )
     if recipe is not None and output_format is not None:
         chosen = recipe_from(chosen.model_dump() | {"format": output_format}, where="--format")

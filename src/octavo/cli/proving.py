@@ -94,9 +94,7 @@ def compare(
     named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
     with Steps() as steps:
-        comparison = run_compare(
-            named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps
-        )
+        comparison = run_compare(named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps)
         if budget:
             comparison = comparison.under(budget)
         profiles = []

@@ -1,8 +1,7 @@
-"""Runs models in torch: checkpoints in float32 or bf16, artifacts of the format `torch` in int8; on a GPU where told."""
+"""Runs models in torch: checkpoints in float32 or bf16, artifacts of the format `torch` in int8; on a GPU if told."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,16 +94,26 @@ def _make_fp8(model: Any, device: str) -> None:
 
 
 def open_session(
-    model: Path, threads: int | None = None, *, precision: Precision = "f32", compiled: bool = False, device: str = "cpu"
+    model: Path,
+    threads: int | None = None,
+    *,
+    precision: Precision = "f32",
+    compiled: bool = False,
+    device: str = "cpu",
 ) -> TorchSession:
     """A session over an artifact's `model.safetensors`; on a GPU its int8 layers are torchao's.
 
     Raises:
-        InputError: fp8 is asked for, and the weights are int8.
+        InputError: a precision is asked for that int8 layers do not have.
+        HardwareError: there is no such device.
     """
     if precision == "fp8":
         raise InputError("the weights are int8", where=model, got="fp8", then="give the float checkpoint")
     require_device(device)
+    if device == "cpu" and precision == "bf16":
+        raise InputError(
+            "int8 layers compute in float32 on a CPU", where=model, got="bf16", allowed="torch, torch:compile"
+        )
     if device == "cpu":
         from octavo.engines.torch_saved import load_saved
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from octavo.errors import OctavoWarning
 from octavo.hardware import this_cpu
@@ -22,11 +23,10 @@ LARGEST_CODE = 127
 ROWS_AT_ONCE = 512
 CHANNELS_AT_ONCE = 512
 ZERO_POINT = 128  # of a token's codes: unsigned ones, as the kernels want them, of numbers of both signs
-Tensor = torch.Tensor
 Product = Callable[[Tensor], Tensor]
 
 
-class Int8Linear(torch.nn.Module):
+class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """y = x W^T + b with int8 weights: a symmetric scale for each output channel.
 
     `weight` int8 [out, in], `scale` float32 [out], `bias` float32 [out] or None. `activation` says what shares one
@@ -70,7 +70,7 @@ class Int8Linear(torch.nn.Module):
         return tensor_product(self.weight, self.scale, self.bias, reduced=reduced, exact=self.exact)
 
 
-class Int8Embedding(torch.nn.Module):
+class Int8Embedding(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """Rows of int8 codes [rows, width], a symmetric scale for each row, float32 [rows]."""
 
     def __init__(self, weight: Tensor, scale: Tensor) -> None:
@@ -160,7 +160,7 @@ def _onednn_multiply(weight: Tensor, scale: Tensor) -> Callable[[Tensor, int], T
     zeros = torch.zeros(len(scale), dtype=torch.int64)
 
     def multiply(codes: Tensor, zero_point: int) -> Tensor:
-        return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
+        return torch.ops.onednn.qlinear_pointwise(
             codes, 1.0, zero_point, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
 
@@ -189,13 +189,13 @@ def _tensor_in_steps(multiply: Callable[[Tensor, int], Tensor], bias: Tensor | N
 
 @cache
 def _packed_engines() -> tuple[str, ...]:
-    """torch's engines of packed int8 kernels here, the fastest first; none, with a warning, where it was built without.
+    """Torch's engines of packed int8 kernels here, the fastest first; none, with a warning, where it was built without.
 
     oneDNN's is the faster one where the CPU has VNNI (768 x 3072: 37 ms against 61 of torch's own choice); elsewhere
     torch chooses.
     """
     order = ("onednn", "x86", "fbgemm", "qnnpack") if _has_vnni() else ("x86", "fbgemm", "qnnpack", "onednn")
-    found = tuple(name for name in order if name in torch.backends.quantized.supported_engines)
+    found = tuple(name for name in order if name in _engines())
     if not found:
         _warn_of_slow_products()
     return found
@@ -204,10 +204,14 @@ def _packed_engines() -> tuple[str, ...]:
 @cache
 def _has_onednn() -> bool:
     """Whether torch has oneDNN's int8 product; warns where it has not."""
-    found = torch.backends.mkldnn.is_available() and "onednn" in torch.backends.quantized.supported_engines
+    found = torch.backends.mkldnn.is_available() and "onednn" in _engines()
     if not found:
         _warn_of_slow_products()
     return bool(found)
+
+
+def _engines() -> tuple[str, ...]:
+    return tuple(name for name in torch.backends.quantized.supported_engines if name != "none")
 
 
 def _has_vnni() -> bool:
@@ -215,7 +219,7 @@ def _has_vnni() -> bool:
 
 
 def _warn_of_slow_products() -> None:
-    found = ", ".join(name for name in torch.backends.quantized.supported_engines if name != "none") or "none"
+    found = ", ".join(_engines()) or "none"
     warnings.warn(
         f"this build of torch has no int8 kernels for this CPU ({found}), so products go through float64: the same "
         "answers, slowly; the format onnx is the fast one here (octavo quantize --format onnx)",

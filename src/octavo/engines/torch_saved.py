@@ -1,8 +1,8 @@
-"""A torch model with int8 layers as a folder: `model.safetensors` and `config.json`, as torchao and transformers read it.
+"""A torch model with int8 layers as a folder: `model.safetensors` and `config.json`, as transformers reads it.
 
 A weight W of int8 is stored as torchao's `Int8Tensor` is: its codes as `_W_qdata` [out, in], its scales as `_W_scale`
-[out, 1], and what they mean in the file's own metadata. So `AutoModelFor...from_pretrained` opens the folder where torchao
-is installed; Octavo itself needs no torchao. No float copy of a quantized weight is stored.
+[out, 1], and what they mean in the file's own metadata. So `AutoModelFor...from_pretrained` opens the folder where
+torchao is installed; Octavo itself needs no torchao. No float copy of a quantized weight is stored.
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def load_by_transformers(file: Path) -> Module:
         MissingExtraError: torchao is not installed.
     """
     if find_spec("torchao") is None:
-        raise MissingExtraError("on a GPU torchao runs int8, which is not installed", then="pip install 'octavo[torchao]'")
+        raise MissingExtraError(
+            "on a GPU torchao runs int8, which is not installed", then="pip install 'octavo[torchao]'"
+        )
     _, transformers = require_torch()
     loader = getattr(transformers, read_metadata(file)["class"])
     with silent_transformers(transformers):

@@ -85,7 +85,9 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     for engine in [one for one in dict.fromkeys(engines) if runs_torch(one)] or ["torch"]:
         find_engine(engine)
         contender = Contender(source.folder, engine, source.signature, source.folder, asked.tokenizer)
-        made.append(Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin))
+        made.append(
+            Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)
+        )
     return made
 
 

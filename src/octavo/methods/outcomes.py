@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer, find_layers
+from octavo.graph.layers import Kind, Layer, find_layers
 from octavo.graph.lower import lower_embedding
 from octavo.hardware import Target
 from octavo.methods import Applied, LayerOutcome, Overflow
@@ -18,12 +20,35 @@ from octavo.recipe import LayerRule, Recipe, kept_as
 FEW_ROWS = 8
 
 
+class AnyLayer(Protocol):
+    """What rules and records see of a layer, in a graph (`graph.layers.Layer`) or in a torch model."""
+
+    @property
+    def path(self) -> str:
+        """Its module path."""
+
+    @property
+    def kind(self) -> Kind:
+        """Linear or embedding."""
+
+    @property
+    def part(self) -> str:
+        """Where in a transformer it stands."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the weight."""
+
+    def matrix(self) -> NDArray[np.float32]:
+        """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
+
+
 def weight_levels(target: Target) -> int:
     """The largest weight code: within 7 bits where products of 8-bit ones could saturate."""
     return INT7_LEVELS if target.saturates else INT8_LEVELS
 
 
-def reason_for_float(layer: Layer, rule: LayerRule | None) -> str | None:
+def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     """Why a layer stays float; None where it is to become int8.
 
     A table of a few rows stays float unless a rule asks for it. Every token reads one of the two rows of BERT's token
@@ -46,14 +71,14 @@ def lower_rows(model: ir.Model, layer: Layer) -> LayerOutcome:
     return int8_outcome(layer, table, "one scale per row", INT8_LEVELS)
 
 
-def float_outcome(layer: Layer, reason: str) -> LayerOutcome:
+def float_outcome(layer: AnyLayer, reason: str) -> LayerOutcome:
     """The outcome of a layer that stays as it is."""
     size = layer.parameters
     return LayerOutcome(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)
 
 
 def int8_outcome(
-    layer: Layer,
+    layer: AnyLayer,
     weight: Quantized,
     reason: str,
     levels: int,

@@ -130,9 +130,7 @@ def module_errors(
     return tuple(replace(layer, output_db=finite.get(layer.path)) for layer in layers)
 
 
-def _outputs(
-    model: torch.nn.Module, paths: Sequence[str], batches: Sequence[Inputs]
-) -> dict[str, NDArray[np.float32]]:
+def _outputs(model: torch.nn.Module, paths: Sequence[str], batches: Sequence[Inputs]) -> dict[str, NDArray[np.float32]]:
     """What each layer gives for the real tokens of all batches, [n, width]."""
     seen: dict[str, list[NDArray[np.float32]]] = {}
     mask = torch.empty(0)
