@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/comparison.md",
     "docs/from-the-old-guide.md",
     "docs/from-the-old-guide.ko.md",
+    "docs/torch.md",
 )
 ENGLISH = {
     "model": [
@@ -165,9 +166,7 @@ def oldguide(result: dict, words: dict) -> str:
         }
         old = result["guide_mib"][shape]
         lines += [table(cells), words["shares"].format(old=old[0], new=old[1], **shares)]
-    machine = result["machine"]
-    note = words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
-    return "\n\n".join([*lines, note])
+    return "\n\n".join([*lines, machine_note(result, words)])
 
 
 def engines(result: dict, words: dict) -> str:
@@ -192,9 +191,7 @@ def making(result: dict, words: dict) -> str:
             else ["", ""]
         )
         cells.append([name, f"{made['bytes'] / MIB:.1f}", *spent])
-    machine = result["machine"]
-    note = words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
-    return f"{table(cells)}\n\n{note}"
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def scores(result: dict, words: dict) -> str:
@@ -223,7 +220,46 @@ def coverage(result: dict, words: dict) -> str:  # noqa: ARG001 - said in Englis
     return f"{table(cells)}\n\n{result['repetitions']:,} repetitions."
 
 
+def torch_shapes(result: dict, words: dict) -> str:
+    """BERT-base by each way of torch: milliseconds, and how many times as fast as its fp32 in the same run."""
+    ms = {(row["name"], row["shape"]): row["ms"] for row in result["rows"]}
+    shapes = list(dict.fromkeys(row["shape"] for row in result["rows"]))
+    sizes = result.get("bytes", {})
+    cells = [[words["engines"], *(f"{shape}, ms" for shape in shapes), "x torch fp32, " + shapes[0], "MiB"]]
+    for name in dict.fromkeys(row["name"] for row in result["rows"]):
+        faster = ms["torch fp32", shapes[0]] / ms[name, shapes[0]]
+        size = f"{sizes[name] / MIB:.0f}" if name in sizes else ""
+        cells.append([name, *(f"{ms[name, shape]:.1f}" for shape in shapes), f"{faster:.2f}", size])
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
+
+
+def torch_scores(result: dict, words: dict) -> str:
+    """KorNLI by each way of torch: what it loses."""
+    cells = [["KorNLI", "accuracy", "points", "agreement", "KL, 1e-5", "batch effect", "s"]]
+    cells += [
+        [
+            row["name"],
+            f"{100 * row['quality']['accuracy']:.2f}",
+            f"{100 * row['differences']['accuracy']['value']:+.2f}",
+            f"{100 * row['fidelity']['agreement']:.2f} %",
+            f"{1e5 * row['fidelity']['kl']:.1f}",
+            f"{row['batch_effect']:.1g}",
+            f"{row['seconds']:.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    return f"{table(cells)}\n\n{result['n']:,} rows. {machine_note(result, words)}"
+
+
+def machine_note(result: dict, words: dict) -> str:
+    machine = result["machine"]
+    return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
+
+
 RENDER = {
+    "torch_base": torch_shapes,
+    "torch_compile": torch_shapes,
+    "torch_kornli": torch_scores,
     "coverage": coverage,
     "oldguide": oldguide,
     "demo": compared,
@@ -255,9 +291,10 @@ def publish() -> None:
             for script in ("dynamic", "old-guide", "coverage"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-            stored = ROOT / "bench" / "results" / f"engines-{kind}.json"
-            found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-            results |= {f"engines_{name.replace('-', '_')}": value for name, value in found.items()}
+            for script in ("engines", "torch"):
+                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
+                found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+                results |= {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
             if part not in results:
                 return match[0]
             return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"

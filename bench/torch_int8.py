@@ -43,7 +43,7 @@ def made(checkpoint: Path | octavo.Checkpoint, folder: Path) -> dict[str, Path]:
 
 
 def contenders(checkpoint: Path, paths: dict[str, Path]) -> dict[str, Contender]:
-    """torch's own (engines of the benchmark are given a config.json), Octavo's, and its folder in plain transformers."""
+    """torch's own (engines of the bench are given a config.json), Octavo's, and its folder in plain transformers."""
     signature = find_entries(checkpoint)[0].signature
     found = {}
     for title, engine in EAGER.items():

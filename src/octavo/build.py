@@ -33,6 +33,7 @@ from octavo.tasks import find_task
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from octavo.methods.outcomes import AnyLayer
     from octavo.methods.torch_layers import Modules
 
 ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
@@ -232,18 +233,39 @@ def measure_layers(
     Raises:
         InputError: the artifact was made from a checkpoint with other layers.
     """
+    artifact = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    layers, recipe, say = artifact.manifest.layers, artifact.manifest.recipe, progress or Silent()
+    say.start("reading the checkpoint")
+    source = read_source(checkpoint)
+    require_torch()
+    model = load_model(source)
+    batches = sentence_batches(source.tokenizer.json, source.signature)
+    if recipe.format == "torch":
+        from octavo.engines.torch_saved import load_saved
+        from octavo.methods.torch_layers import find_modules, module_errors
+
+        _require_same_layers(artifact, find_modules(model), source)
+        say.start("measuring layers")
+        return module_errors(model, load_saved(artifact.model_file), layers, batches)
     from octavo.graph.layers import find_layers
     from octavo.graph.reading import read_graph
     from octavo.methods.layer_errors import folded_layers, layer_errors
 
-    artifact = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    layers, say = artifact.manifest.layers, progress or Silent()
-    say.start("reading the checkpoint")
-    source = read_source(checkpoint)
-    require_torch()
-    graph, _, _ = export_checked(load_model(source), source.signature, artifact.manifest.recipe, say)
-    found = find_layers(graph)
-    sizes = {layer.path: layer.parameters for layer in found}
+    graph, _, _ = export_checked(model, source.signature, recipe, say)
+    _require_same_layers(artifact, find_layers(graph), source)
+    folded = folded_layers(graph, [layer.path for layer in layers if layer.smoothing is not None])
+    given = Given(find_target(artifact.manifest.target), batches, say)
+    errors = layer_errors(graph, read_graph(artifact.model_file), given, folded)
+    return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in layers)
+
+
+def _require_same_layers(artifact: Artifact, found: Sequence[AnyLayer], source: Source) -> None:
+    """See that an artifact can have been made from a checkpoint.
+
+    Raises:
+        InputError: the checkpoint has other layers.
+    """
+    layers, sizes = artifact.manifest.layers, {layer.path: layer.parameters for layer in found}
     other = [layer.path for layer in layers if sizes.get(layer.path) != layer.parameters]
     if other or len(found) != len(layers):
         raise InputError(
@@ -252,10 +274,6 @@ def measure_layers(
             got=", ".join(other[:3]) or f"{len(found)} layers",
             allowed=f"{artifact.manifest.source.name}, {len(layers)} layers",
         )
-    folded = folded_layers(graph, [layer.path for layer in layers if layer.smoothing is not None])
-    given = Given(find_target(artifact.manifest.target), sentence_batches(source.tokenizer.json, source.signature), say)
-    errors = layer_errors(graph, read_graph(artifact.model_file), given, folded)
-    return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in layers)
 
 
 def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:

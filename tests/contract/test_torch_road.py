@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 import octavo
 from octavo.artifact import open_artifact
+from octavo.build import measure_layers
 from octavo.config import silent_transformers
 from octavo.errors import ArtifactError, HardwareError, InputError, RecipeError
 from octavo.inspection import inspect
@@ -215,8 +216,12 @@ def test_other_weights_than_the_configs_are_one_line(made, tmp_path):
         octavo.load(folder)
 
 
-def test_inspect_and_engines(made):
+def test_inspect_and_engines(checkpoint, made):
     artifact = made("bert")
+    again = measure_layers(artifact, checkpoint("bert"))
+    assert [layer.output_db for layer in again] == [layer.output_db for layer in artifact.manifest.layers]
+    with pytest.raises(InputError, match="made from a checkpoint with other layers"):
+        measure_layers(artifact, checkpoint("distilbert"))
     found = inspect(artifact.folder)
     assert (found.kind, found.method, found.loads_as) == ("artifact", "dynamic", "text-classification")
     assert {weight.dtype for weight in found.weights if weight.kind == "linear"} == {"int8"}
