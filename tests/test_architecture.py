@@ -33,6 +33,10 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.tokenizer": {"transformers"},  # AutoTokenizer
     "octavo.graph.export": {"torch", "transformers"},
     "octavo.engines.torch": {"torch"},
+    "octavo.engines.torch_int8": {"torch"},
+    "octavo.engines.torch_saved": {"torch", "transformers"},
+    "octavo.methods.torch_layers": {"torch", "transformers"},
+    "octavo.methods.rescue": {"torch", "transformers"},
     "octavo.exporting": {"torch"},  # torch.from_numpy
 }
 COMMAND_LINE = """

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from octavo.errors import RecipeError
-from octavo.recipe import METHODS, RESERVED, LayerRule, Recipe, kept_as, recipe_from
+from octavo.recipe import FORMATS, METHODS, RESERVED, LayerRule, Recipe, kept_as, recipe_from
 
 RULES = st.builds(LayerRule, match=st.text(st.characters(codec="utf-8")), keep=st.sampled_from(["float", "int8"]))
 RECIPES = st.builds(
     Recipe,
-    method=st.sampled_from(METHODS),
+    method=st.sampled_from(FORMATS["onnx"]),
     opset=st.sampled_from([None, 20, 21, 22, 23]),
     layers=st.lists(RULES, max_size=4).map(tuple),
 )
@@ -43,6 +43,7 @@ def test_toml_holds_every_setting():
     recipe = Recipe(method="float", opset=21, layers=(LayerRule(match="a", keep="int8"),))
     assert tomllib.loads(recipe.to_toml()) == {
         "method": "float",
+        "format": "onnx",
         "granularity": "token",
         "optimize": True,
         "merge_qkv": False,
@@ -75,7 +76,7 @@ def test_unknown_key_proposes_the_closest():
         recipe_from({"metod": "float"}, where="a.toml")
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
-        "allowed: method, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
+        "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
         "bias_correction, storage, "
         "layers (did you mean 'method'?)"
     )

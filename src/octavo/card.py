@@ -46,7 +46,7 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
     summary = "\n".join(
         f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
     )
-    if all(layer["activation"] is None for layer in fields["layers"]):
+    if recipe.method == "weight-only":
         safety = "It multiplies floats, so nothing of it can saturate."
     elif fields["exact_u8s8"]:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -71,8 +72,9 @@ def read_tensors(folder: Path, *, packed: bool = False) -> dict[str, StoredTenso
     for file in _find_files(folder):
         tensors = _safetensors_header(file) if file.suffix == ".safetensors" else _bin_header(file)
         quantized = [name for name in tensors if _QUANTIZED_KEY in name]
-        if quantized and not packed:
-            _explain_quantized(file, quantized[0], rescue=True)
+        state = file.suffix == ".bin"
+        if quantized and not (packed and state):
+            _explain_quantized(file, quantized[0], rescue=state)
         found |= tensors
     if not found:
         raise CheckpointError("the weight files are empty", where=folder)
@@ -140,13 +142,9 @@ def _safetensors_header(file: Path) -> dict[str, StoredTensor]:
 def _bin_header(file: Path) -> dict[str, StoredTensor]:
     """The tensors by name, read by torch with `weights_only`: nothing else is unpickled."""
     try:
-        import torch
-    except ImportError:
-        raise MissingExtraError(
-            "pytorch_model.bin is read by torch, which is not installed", then="pip install 'octavo[convert]'"
-        ) from None
-    try:
-        tensors: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        tensors = load_state(file)
+    except MissingExtraError:
+        raise
     except Exception as error:  # torch raises pickle, zip and runtime errors for files that it does not take
         if _mentions_packed(file):
             _explain_quantized(file, "a pickled model, which runs code when it is loaded", rescue=False)
@@ -160,6 +158,23 @@ def _bin_header(file: Path) -> dict[str, StoredTensor]:
         else StoredTensor("other", (0,))
         for name, value in tensors.items()
     }
+
+
+def load_state(file: Path) -> Any:
+    """What a `.bin` file holds, by torch with `weights_only`: no code of it is run.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError(
+            "pytorch_model.bin is read by torch, which is not installed", then="pip install 'octavo[convert]'"
+        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensors of quantized types, which old files hold and torch means to drop
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
 
 
 def _mentions_packed(file: Path) -> bool:

@@ -20,7 +20,7 @@ from octavo.hardware import this_cpu
 
 Activation = Literal["token", "tensor", "tensor-7bit"]
 LARGEST_CODE = 127
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 1024
 CHANNELS_AT_ONCE = 512
 ZERO_POINT = 128  # of a token's codes: unsigned ones, as the kernels want them, of numbers of both signs
 Product = Callable[[Tensor], Tensor]
@@ -133,7 +133,8 @@ def tensor_product(
             weight, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0
         )
         try:
-            torch.backends.quantized.engine = _packed_engines()[0]
+            if not reduced:  # that one is to be torch.ao's own, to the last bit
+                torch.backends.quantized.engine = _packed_engines()[0]
             packed = torch.ops.quantized.linear_prepack(codes, bias)
         finally:
             torch.backends.quantized.engine = engine

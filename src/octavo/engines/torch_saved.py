@@ -81,7 +81,23 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
     metadata["format"] = "pt"
     metadata[OWN] = json.dumps({"class": auto_class, "activations": activations, "shared": shared, "without": without})
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata)
+    _sort_header(folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes files that only their owner can read
+
+
+def _sort_header(file: Path) -> None:
+    """Write the header's metadata in the order of its names: safetensors writes it in another order each time.
+
+    8 bytes of length, then JSON, padded with spaces (huggingface.co/docs/safetensors).
+    """
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        assert len(text) == length
+        stream.seek(8)
+        stream.write(text)
 
 
 def quantization_config(model: Module) -> dict[str, Any]:

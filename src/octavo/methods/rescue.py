@@ -6,7 +6,6 @@ Its float weights are gone. Its int8 weights are all there, as `_packed_params`,
 
 from __future__ import annotations
 
-import zipfile
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from octavo.methods import LayerOutcome
 from octavo.methods.outcomes import float_outcome
 from octavo.methods.torch_layers import ModuleLayer, Modules, find_modules
 from octavo.source import AUTO_CLASSES, Source
+from octavo.weights import load_state
 
 _LINEAR = "._packed_params._packed_params"  # -> (weight, bias)
 _EMBEDDING = "._packed_params._packed_weight"
@@ -32,8 +32,9 @@ def rescue_modules(source: Source) -> Modules:
         CheckpointError: weights are missing, or of a kind that torch's dynamic int8 does not make.
     """
     _, transformers = require_torch()
-    (file,) = source.weights.files
-    stored: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    stored: dict[str, Any] = {}
+    for file in source.weights.files:
+        stored |= load_state(file)
     tensors: dict[str, torch.Tensor] = {}
     activations: dict[str, str] = {}
     floats: set[str] = set()
@@ -47,7 +48,7 @@ def rescue_modules(source: Source) -> Modules:
             activations[path] = _ACTIVATION
         elif name.endswith(_EMBEDDING):  # unsigned rows with zero points between the codes: kept as what they mean
             path = name.removesuffix(_EMBEDDING)
-            tensors[f"{path}.weight"] = value.dequantize()
+            tensors[f"{path}.weight"] = _rows(value)
             floats.add(path)
         elif isinstance(value, torch.Tensor) and "_packed_params" not in name:
             tensors[name] = value
@@ -65,7 +66,7 @@ def rescue_modules(source: Source) -> Modules:
     except (KeyError, RuntimeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             "not all weights of the quantized model are there",
-            where=file,
+            where=source.folder,
             got=error,
             then="give the float checkpoint that was quantized",
         ) from None
@@ -86,6 +87,14 @@ def _codes(weight: torch.Tensor, path: str, source: Source) -> tuple[torch.Tenso
     if bool((zero != 0).any()):
         raise CheckpointError("a weight with a zero point", where=path, got=zero.tolist(), allowed="0")
     return weight.int_repr(), scale.float()
+
+
+def _rows(weight: torch.Tensor) -> torch.Tensor:
+    """What rows of unsigned codes mean, as torch's kernel adds it up: scale q + b with b = -(zero point x scale)."""
+    scale, zero = weight.q_per_channel_scales().float(), weight.q_per_channel_zero_points().float()
+    start = -(zero * scale)
+    codes = weight.int_repr().double()  # a product of float64, rounded once, is the fused one of float32
+    return (codes * scale.double()[:, None] + start.double()[:, None]).float()
 
 
 def _known(
