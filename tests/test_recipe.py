@@ -29,6 +29,12 @@ def test_toml_reads_back_equal(tmp_path_factory, recipe):
     assert hash(again) == hash(recipe)
 
 
+def test_the_format_decides_how_much_shares_a_scale():
+    assert Recipe().granularity == "token"
+    assert Recipe(format="torch").granularity == "tensor"
+    assert recipe_from({"format": "torch", "granularity": "token"}).granularity == "token"
+
+
 def test_toml_of_the_documentation(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(

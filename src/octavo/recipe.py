@@ -51,7 +51,8 @@ class Recipe(BaseModel):
     they are.
 
     For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
-    `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch.
+    `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch. By default a token in
+    the format onnx, and the tensor in the format torch, whose kernels know no other way.
 
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes` first, `merge_qkv` is one more of them, off by default.
@@ -76,6 +77,13 @@ class Recipe(BaseModel):
     bias_correction: bool = True
     storage: Literal["float32", "float16"] = "float32"
     layers: tuple[LayerRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _granularity_of_the_format(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("format") == "torch":
+            return {"granularity": "tensor"} | given
+        return given
 
     @model_validator(mode="after")
     def _settings_belong_to_the_method(self) -> Self:

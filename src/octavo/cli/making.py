@@ -69,7 +69,7 @@ def quantize(
         else recipe_from({"method": method or default} | ({"format": output_format} if output_format else {}))
     )
     if recipe is not None and output_format is not None:
-        chosen = recipe_from(chosen.model_dump() | {"format": output_format}, where="--format")
+        chosen = recipe_from(chosen.model_dump(exclude_unset=True) | {"format": output_format}, where="--format")
     if half:
         chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
     if opset is not None:
