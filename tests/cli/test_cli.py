@@ -8,7 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import octavo
 from octavo.artifact import open_artifact
@@ -386,9 +388,26 @@ class TestCompare:
         assert (row["differences"]["accuracy"]["low"], row["differences"]["accuracy"]["high"]) == (0, 0)
         assert row["fidelity"] == {"agreement": 1, "kl": 0, "margin": 1}
 
+    def test_a_model_with_a_random_layer_fails(self, tmp_path):
+        copy = tmp_path / "broken"
+        shutil.copytree(DEMO, copy)
+        weights = load_file(copy / "model.safetensors")
+        (name,) = [name for name in weights if name.endswith("encoder.layer.0.output.dense.weight")]
+        noise = np.random.default_rng(0).normal(size=weights[name].shape)
+        weights[name] = (noise * 10 * weights[name].std()).astype(np.float32)
+        save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+        models = ("compare", DEMO, copy, "--data", PAIRS, "--limit", 300, "--json")
+        for limits in (("--max-drop", 1.5), ("--min-agreement", 0.98)):
+            code, out, _ = run(*models, *limits)
+            found = json.loads(out)
+            assert (code, found["verdict"]) == (1, "FAIL")
+            assert found["rows"][1]["fidelity"]["agreement"] < 0.9
+
     def test_a_budget_needs_a_candidate_and_a_percentage(self, demo_int8):
         message = refused("compare", demo_int8, "--data", PAIRS, "--max-drop", 1)
         assert "a budget judges candidates, and there is only the baseline" in message
+        twice = ("--engine", "auto", "--engine", "onnxruntime")  # the same one twice makes one row
+        assert "only the baseline" in refused("compare", demo_int8, "--data", PAIRS, "--max-drop", 1, *twice)
         message = refused("compare", demo_int8, demo_int8, "--data", PAIRS, "--max-size", "a third")
         assert "--max-size is not understood; got: a third; allowed: a percentage, such as 30%" in message
 

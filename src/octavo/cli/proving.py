@@ -76,8 +76,9 @@ def compare(
     from octavo.data import DataFile
     from octavo.engines import on_device
     from octavo.evaluation.comparison import compare as run_compare
-    from octavo.evaluation.entries import is_onnx
+    from octavo.evaluation.entries import find_entries, is_onnx
     from octavo.evaluation.profiling import profile as run_profile
+    from octavo.evaluation.result import require_candidates
     from octavo.reporting.page import check_report, comparison_json
     from octavo.reporting.page import report as run_report
     from octavo.reporting.words import find_language
@@ -86,17 +87,15 @@ def compare(
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
     budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
-    if budget and not candidates and len(engine or ()) < 2:
-        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
     language, engines = find_language(lang), [on_device(name, device) for name in engine or ("auto",)]
     for path in report or ():
         check_report(path)
     named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
+    if budget and not candidates:
+        require_candidates(find_entries(named[0], engines))
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
     with Steps() as steps:
-        comparison = run_compare(
-            named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps
-        )
+        comparison = run_compare(named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps)
         if budget:
             comparison = comparison.under(budget)
         profiles = []
@@ -114,7 +113,7 @@ def compare(
         typer.echo(comparison_json(comparison, **more), nl=False)
     else:
         _show(comparison, profiles, details=details)
-    if comparison.verdict not in {None, "PASS", *(["UNSURE"] if allow_unsure else [])}:
+    if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from octavo.errors import DataError
+from octavo.errors import DataError, InputError
 from octavo.evaluation.breakdown import Changed, Group
 from octavo.evaluation.budget import Budget, Facts, Judgement, Verdict, judge
 from octavo.evaluation.stats import Estimate
@@ -128,7 +129,12 @@ class Comparison:
     budget: Budget | None = None
 
     def under(self, budget: Budget) -> Comparison:
-        """The same comparison with a verdict on each candidate."""
+        """The same comparison with a verdict on each candidate.
+
+        Raises:
+            InputError: there is none.
+        """
+        require_candidates(self.rows)
         rows = []
         for row in self.rows[1:]:
             facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller)
@@ -150,6 +156,16 @@ class Comparison:
         from octavo.reporting.page import notebook_html
 
         return notebook_html(self)
+
+
+def require_candidates(rows: Sequence[object]) -> None:
+    """See that there is more than the baseline, which no budget judges.
+
+    Raises:
+        InputError: there is not.
+    """
+    if len(rows) < 2:
+        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
 
 
 def read_comparison(path: str | Path) -> Comparison:
