@@ -7,10 +7,10 @@ from octavo.evaluation.stats import (
     accuracy_difference,
     bca_interval,
     correlation_difference,
+    cosine_estimate,
     identical,
     macro_f1_difference,
     mcnemar,
-    mean_estimate,
     ratio_estimate,
     rows_to_decide,
     score_interval,
@@ -143,13 +143,33 @@ def test_mcnemar_is_the_binomial_test(worse, better):
     assert mcnemar(worse, better) == pytest.approx(expected, rel=1e-9)
 
 
-def test_rows_that_would_decide_do_decide():
-    found = accuracy_difference(*outcomes(200, 2, 3))
-    assert found.lower < -0.015, "a drop of 1.5 points is not excluded"
-    n = rows_to_decide(found, 200, -0.015)
-    again = accuracy_difference(*outcomes(n, round(2 * n / 200), round(3 * n / 200)))
-    assert -0.015 < again.lower < -0.012
-    assert rows_to_decide(found, 200, found.value) is None
+@pytest.mark.parametrize(("n", "worse"), [(20, 0), (200, 2), (1000, 4), (1000, 8), (3000, 20)])
+def test_rows_that_would_decide_do_and_fewer_do_not(n, worse):
+    limit, found = -0.005, accuracy_difference(*outcomes(n, 0, worse))
+    assert found.lower < limit < found.upper, "nothing is decided yet"
+    needed = rows_to_decide(found, n, limit)
+
+    def decided(rows):
+        again = accuracy_difference(*outcomes(rows, 0, round(worse * rows / n)))
+        return again.lower > limit if found.value > limit else again.upper < limit
+
+    assert decided(needed)
+    assert not decided(round(0.8 * needed))
+    assert rows_to_decide(found, n, found.value) is None
+
+
+@pytest.mark.parametrize(("count", "n"), [(20, 20), (99, 100), (395, 400), (194, 200)])
+def test_rows_that_would_decide_on_a_share(count, n):
+    limit, found = 0.98, share_estimate(count, n)
+    assert found.lower < limit < found.upper
+    needed = rows_to_decide(found, n, limit)
+
+    def decided(rows):
+        again = share_estimate(rows * count / n, rows)
+        return again.lower > limit if found.value > limit else again.upper < limit
+
+    assert decided(needed)
+    assert not decided(round(0.8 * needed))
 
 
 def test_ratios_of_pairs_taken_side_by_side():
@@ -158,8 +178,17 @@ def test_ratios_of_pairs_taken_side_by_side():
     first, second = 2.0 * slow_minutes, slow_minutes * generator.lognormal(0, 0.01, (8, 5))
     found = ratio_estimate(first, second)
     assert 1.97 < found.low <= found.lower < found.value < found.upper <= found.high < 2.03
-    found = ratio_estimate(first[:, :1], second[:, :1])
-    assert 1.9 < found.low < found.high < 2.1
+    with pytest.raises(ValueError, match="three pairs"):
+        ratio_estimate(first[:1, :2], second[:1, :2])
+
+
+@pytest.mark.parametrize(("parts", "rounds"), [(8, 1), (8, 2), (1, 3), (3, 5), (8, 3), (8, 5)])
+def test_ratios_are_covered_however_few_rounds_there_were(parts, rounds):
+    generator = np.random.default_rng(0)
+    found = [ratio_estimate(2 * times[0], times[1]) for times in generator.lognormal(0, 0.1, (400, 2, parts, rounds))]
+    assert np.mean([one.low <= 2 <= one.high for one in found]) > 0.91
+    for side in ([one.lower <= 2 for one in found], [one.upper >= 2 for one in found]):
+        assert np.mean(side) > 0.91
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 20), (20, 20), (4961, 5010)])
@@ -170,11 +199,25 @@ def test_shares_are_scipys(count, n):
     np.testing.assert_allclose((found.lower, found.upper), test.proportion_ci(0.90, method="wilson"), atol=1e-12)
 
 
-def test_means_are_bounded_as_by_students_t():
-    values = np.random.default_rng(0).normal(size=400)
-    found = mean_estimate(values)
-    expected = scipy.stats.t.interval(0.95, 399, values.mean(), scipy.stats.sem(values))
-    np.testing.assert_allclose((found.low, found.high), expected, atol=0.01)
+@pytest.mark.parametrize("n", [1, 3, 20, 300])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_a_mean_cosine_is_as_sure_as_its_rows_are_many(n, spread):
+    generator = np.random.default_rng(n)
+    true = np.exp(-5 + spread**2 / 2)
+    found = [cosine_estimate(generator.lognormal(-5, spread, n)) for _ in range(60)]
+    assert np.mean([one.lower <= 1 - true <= one.upper for one in found]) > 0.8
+    least, most = scipy.stats.chi2.ppf([0.05, 0.95], 2 * n)  # of exponential distances
+    for one in found:
+        distance = 1 - one.value
+        assert -1 <= one.low < one.lower < one.value < one.upper <= one.high < 1
+        assert one.lower < max(-1, 1 - 0.99 * 2 * n * distance / least) + 1e-12
+        assert one.upper > 1 - 1.01 * 2 * n * distance / most
+
+
+def test_few_rows_show_no_cosine_above_a_limit():
+    assert cosine_estimate(np.array([0.005])).lower < 0.99
+    assert cosine_estimate(1 - np.array([0.9952, 0.9955, 0.9960])).lower < 0.99
+    assert cosine_estimate(np.full(100, 0.005)).lower > 0.99
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "spearman"])

@@ -33,9 +33,9 @@ from octavo.evaluation.result import ComparedRow, Comparison, DataRecord, Latenc
 from octavo.evaluation.stats import (
     DIFFERENCES,
     Estimate,
+    cosine_estimate,
     identical,
     mcnemar,
-    mean_estimate,
     ratio_estimate,
     share_estimate,
 )
@@ -234,7 +234,7 @@ def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64]) ->
         same = not distances.any()
         share = fidelity["agreement"]
         return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
-    return {"cosine": mean_estimate(1 - distances) if distances.any() else identical(1.0)}
+    return {"cosine": cosine_estimate(distances) if distances.any() else identical(1.0)}
 
 
 def _warn_of_permuted(outputs: NDArray[np.float32], examples: Sequence[Example], labels: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ class Estimate:
     high: float
     lower: float
     upper: float
-    method: Literal["identical", "score", "bca", "bootstrap"]
+    method: Literal["identical", "score", "bca", "bootstrap", "t"]
     changed: int | None = None
 
 
@@ -183,7 +183,8 @@ def score_interval(effects: FloatArray, unseen: float, confidence: float) -> tup
 def _student(z: float, freedom: float) -> float:
     """Student's quantile from that of the normal (Cornish and Fisher; Abramowitz and Stegun 1964, 26.7.5)."""
     v = max(freedom, 2.0)
-    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    terms = (z**3 + z) / (4 * v), (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    return z + sum(terms) + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
 
 
 def _tango_bound(b: float, c: float, n: int, z2: float) -> float:
@@ -232,16 +233,26 @@ def mcnemar(worse: int, better: int) -> float:
 
 
 def rows_to_decide(difference: Estimate, n: int, limit: float) -> int | None:
-    """How many rows would decide on which side of `limit` the difference lies, if it stays what it is; None: never.
+    """About how many rows would decide on which side of `limit` the difference lies, if it stays what it is.
 
-    The one-sided bound's distance shrinks as 1 / sqrt(rows).
+    None: never. A score bound's distance r from the value is taken for the root of (n + z^2) r^2 = z^2 (2 A r + B), as
+    Wilson's is with 2 A = 1 - 2 p and B = p (1 - p), and Tango's where nothing changed with 2 A = 1 and B = 0; A and B
+    follow from the bounds for two z. Other bounds come nearer as 1 / sqrt(n): A = 0. Rounded up to two digits.
     """
     distance = abs(difference.value - limit)
-    reach = (difference.value - difference.lower) if difference.value > limit else (difference.upper - difference.value)
-    return None if distance == 0 else math.ceil(n * (reach / distance) ** 2)
+    if distance == 0:
+        return None
+    ends = (difference.low, difference.lower) if difference.value > limit else (difference.high, difference.upper)
+    far, near = (abs(difference.value - end) for end in ends)
+    z2 = [NormalDist().inv_cdf(share) ** 2 for share in (0.975, 0.95)]
+    parts = [(n + z) * r * r / z for z, r in zip(z2, (far, near), strict=True)]
+    twice_a = (parts[0] - parts[1]) / (far - near) if difference.method == "score" and far > near else 0.0
+    rows = z2[1] * (twice_a * distance + max(0.0, parts[1] - twice_a * near)) / distance**2 - z2[1]
+    digits = 10 ** max(0, math.floor(math.log10(max(rows, 1))) - 1)
+    return math.ceil(rows / digits - 1e-9) * digits
 
 
-def share_estimate(count: int, n: int) -> Estimate:
+def share_estimate(count: float, n: int) -> Estimate:
     """A share of n rows with the score interval of Wilson 1927, "Probable inference" (JASA 22)."""
     share = count / n
 
@@ -254,34 +265,60 @@ def share_estimate(count: int, n: int) -> Estimate:
     return Estimate(share, *ends(0.95), *ends(0.90), "score")
 
 
-def mean_estimate(values: FloatArray, *, seed: int = 0) -> Estimate:
-    """The mean of one value per row, [rows], by the bootstrap."""
+def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:
+    """The mean cosine of [rows] pairs of vectors, whose distances 1 - cosine are given.
+
+    By the bootstrap, or as if the sum of distances were gamma distributed where that is wider: 2 k mean / true mean is
+    then chi-squared with 2 k degrees of freedom. k = n is that of exponential distances (Epstein and Sobel 1953, "Life
+    testing", JASA 48), and k = n (mean / deviation)^2 of those that vary more. So rows that happen to be alike, or a
+    single one, do not make it sure.
+    """
     generator = np.random.default_rng(seed)
-    n, mean = len(values), float(values.mean())
-    drawn = np.array([values[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
-    low, high = bca_interval(mean, drawn, values, 0.95)
-    lower, upper = bca_interval(mean, drawn, values, 0.90)
-    return Estimate(mean, low, high, lower, upper, "bca")
+    n, mean = len(distances), float(distances.mean())
+    drawn = np.array([distances[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
+    freedom = 2 * n * min(1.0, mean**2 / max(float(distances.var()), 1e-300))
+
+    def ends(confidence: float) -> tuple[float, float]:
+        near, far = bca_interval(mean, drawn, distances, confidence)
+        z = NormalDist().inv_cdf(0.5 + confidence / 2)
+        nearest, farthest = (freedom * mean / _chi_squared(side, freedom) for side in (z, -z))
+        return max(-1.0, 1 - max(far, farthest)), 1 - min(near, nearest)
+
+    return Estimate(1 - mean, *ends(0.95), *ends(0.90), "bca")
+
+
+def _chi_squared(z: float, freedom: float) -> float:
+    """Its quantile from that of the normal: v (1 - 2 / 9v + z sqrt(2 / 9v))^3 (Wilson and Hilferty 1931, PNAS 17)."""
+    part = 2 / (9 * freedom)
+    return float(freedom * max(1e-3, 1 - part + z * math.sqrt(part)) ** 3)
 
 
 def ratio_estimate(numerators: FloatArray, denominators: FloatArray, *, seed: int = 0) -> Estimate:
     """The ratio of the sums of pairs [parts, rounds] that were taken side by side; medians over each part's rounds.
 
-    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). With one round,
-    parts are drawn.
+    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). Of two rounds
+    it draws too little, and of fewer than four parts: then by Student's t of the logarithms of the parts' ratios, or of
+    the rounds', of which there are more.
+
+    Raises:
+        ValueError: there are not three pairs to tell how sure it is.
     """
+    parts, rounds = numerators.shape
     value = float(np.median(numerators, axis=1).sum() / np.median(denominators, axis=1).sum())
+    if rounds < 3 or parts < 4:
+        axis = 1 if parts > rounds else 0
+        logs = np.log(numerators.sum(axis=axis) / denominators.sum(axis=axis))
+        if len(logs) < 3:
+            raise ValueError("fewer than three pairs of times have no interval")
+        error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+        reach = [error * _student(NormalDist().inv_cdf(share), len(logs) - 1) for share in (0.975, 0.95)]
+        wide, narrow = (math.exp(one) for one in reach)
+        return Estimate(value, value / wide, value * wide, value / narrow, value * narrow, "t")
     generator = np.random.default_rng(seed)
-    if numerators.shape[1] == 1:
-        drawn = generator.integers(0, len(numerators), (RESAMPLES, len(numerators)))
-        ratios = numerators[drawn, 0].sum(axis=1) / denominators[drawn, 0].sum(axis=1)
-    else:
-        parts, rounds = numerators.shape
-        drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
-        line = np.arange(parts)[None, :, None]
-        above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
-        ratios = above / below
-    low, lower, upper, high = (float(end) for end in np.quantile(ratios, [0.025, 0.05, 0.95, 0.975]))
+    drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
+    line = np.arange(parts)[None, :, None]
+    above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
+    low, lower, upper, high = (float(end) for end in np.quantile(above / below, [0.025, 0.05, 0.95, 0.975]))
     return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "bootstrap")
 
 
