@@ -28,6 +28,7 @@ from octavo.reporting.tables import (
     group_cells,
     group_title,
     headline,
+    headlines,
     markdown,
     quality_cells,
     score_unit,
@@ -85,7 +86,7 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
     say, rows = LANGUAGES[language], comparison.rows
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
-    sentence, score = headline(comparison, say), next(iter(rows[0].quality), None)
+    sentences, score = headlines(comparison, say), next(iter(rows[0].quality), None)
     page = template.render(
         lang=language,
         t=say,
@@ -93,7 +94,8 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
         title=say("Comparison of models"),
         task=comparison.task,
         verdict=comparison.verdict,
-        headline=sentence.removeprefix(f"{comparison.verdict}: "),
+        headline=sentences[0].removeprefix(f"{comparison.verdict}: "),
+        lead=sentences[1:],
         judged=[
             {
                 "name": _named(row),

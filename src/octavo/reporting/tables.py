@@ -195,16 +195,17 @@ CHECKS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def headline(comparison: Comparison, say: Say = english) -> str:
-    """One sentence: the verdict on all candidates, or what they give for what where there is no budget."""
+def headlines(comparison: Comparison, say: Say = english) -> list[str]:
+    """The verdict on all candidates, if there is a budget, and a sentence for each of what it gives for what."""
     rows = comparison.rows[1:]
     if not rows:
-        return say("One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.").format(
+        alone = say("One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.").format(
             name=title(comparison.rows[0]), mib=comparison.rows[0].bytes / MIB, speed=comparison.rows[0].rows_per_second
         )
+        return [alone]
     verdict = comparison.verdict
     if verdict is None:
-        return " ".join(_gain(row, comparison, say) for row in rows)
+        return [_gain(row, comparison, say) for row in rows]
     worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
     names = ", ".join(told_apart(row, comparison) for row in worst)
     told = {
@@ -212,7 +213,12 @@ def headline(comparison: Comparison, say: Say = english) -> str:
         "FAIL": "FAIL: the budget is broken by {names}.",
         "UNSURE": "UNSURE: the data does not decide whether the budget is kept by {names}.",
     }[verdict]
-    return " ".join([say(told).format(names=names), *(_gain(row, comparison, say) for row in worst)])
+    return [say(told).format(names=names), *(_gain(row, comparison, say) for row in worst)]
+
+
+def headline(comparison: Comparison, say: Say = english) -> str:
+    """The same in one line."""
+    return " ".join(headlines(comparison, say))
 
 
 def _gain(row: ComparedRow, comparison: Comparison, say: Say) -> str:
