@@ -365,6 +365,10 @@ class TestCompare:
         run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en")
         card = (copy / "README.md").read_text(encoding="utf-8")
         assert card.count("octavo compare") == 2
+        engines = ("--engine", "onnxruntime", "--engine", "openvino")
+        run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en", *engines)
+        card = (copy / "README.md").read_text(encoding="utf-8")
+        assert [name in card.partition("## Comparison")[2] for name in ("onnxruntime", "openvino")] == [True, True]
         assert "## 비교 결과" not in card
 
     def test_a_report_that_cannot_be_is_refused_before_the_work(self, demo_float, tmp_path):
@@ -678,12 +682,16 @@ class TestDoctor:
         assert json.loads(run("doctor", "--json")[1])["usable_cores"] >= 1
 
 
-def test_a_profile_stands_under_the_comparison(demo_int8):
+def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
     code, out, err = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile")
     assert code == 0, err
     assert "of the peak here" in out
-    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json")
+    files = [tmp_path / name for name in ("out.json", "again.json")]
+    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json", "--report", files[0])
     assert json.loads(out)["profile"][0]["rows"] == 40
+    assert run("report", files[0], "-o", files[1])[0] == 0
+    for file in files:
+        assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
 def test_passes_can_be_left_out(tmp_path):

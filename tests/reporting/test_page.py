@@ -1,7 +1,9 @@
 import dataclasses
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,6 +17,7 @@ from octavo.reporting.heat import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
 from octavo.reporting.words import KOREAN, find_language, korean
 
+ROOT = Path(__file__).parents[2]
 BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)
 FULL = dataclasses.replace(
     COMPARISON,
@@ -208,6 +211,16 @@ def test_a_notebook_shows_the_page_in_a_frame(monkeypatch):
     assert frame == notebook_html(COMPARISON)
     (source,) = [value for name, value in Page(frame).attributes if name == "srcdoc"]
     assert source == report_html(COMPARISON, "ko")
+
+
+@pytest.mark.parametrize(("language", "name"), [("en", "sample-report.html"), ("ko", "sample-report.ko.html")])
+def test_the_sample_reports_are_drawn_from_what_is_stored(language, name):
+    (stored,) = (ROOT / "bench" / "results").glob("sample-report-*.json")
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    note = re.search(r'<p class="soft">([^<]*pairs\.tsv[^<]*)</p>', page)
+    assert note, "it says that the examples are not of the data that the figures are of"
+    told = dataclasses.replace(read_comparison(stored), note=unescape(note[1]))
+    assert page == report_html(told, language), "run bench/sample_report.py --render"
 
 
 @pytest.mark.parametrize("comparison", [*ALL, dataclasses.replace(FULL, profile=({"model": "a", "nodes": [1]},))])
