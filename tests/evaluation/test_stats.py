@@ -23,7 +23,7 @@ from octavo.evaluation.stats import (
 )
 
 BENCH = Path(__file__).parents[2] / "bench"
-LEAST = 0.925  # of what an interval of 95 % should hold; see docs/comparison.md
+LEAST = 0.93  # of what an interval of 95 % should hold
 
 
 def outcomes(n, better, worse):
@@ -44,14 +44,15 @@ def tango(n, b, c, limit):
 
 
 @pytest.mark.parametrize(("n", "better", "worse"), [(44, 9, 1), (50, 0, 3), (300, 5, 4), (5010, 21, 17), (30, 30, 0)])
-def test_the_interval_of_accuracy_is_tangos(n, better, worse):
+def test_the_interval_of_accuracy_is_tangos_but_for_part_of_a_row(n, better, worse):
     found = accuracy_difference(*outcomes(n, better, worse))
     assert found.value == pytest.approx((better - worse) / n)
-    z = scipy.stats.norm.ppf(0.975)
-    assert tango(n, better, worse, found.low) == pytest.approx(z, abs=1e-4)
-    if better < n:
-        assert tango(n, better, worse, found.high) == pytest.approx(-z, abs=1e-4)
-    assert tango(n, better, worse, found.lower) == pytest.approx(scipy.stats.norm.ppf(0.95), abs=1e-4)
+    up, down = 0.15 * (better < worse), 0.15 * (worse < better)  # of a row that changed the rarer way
+    for share, low, high in ((0.975, found.low, found.high), (0.95, found.lower, found.upper)):
+        z = scipy.stats.norm.ppf(share)
+        assert tango(n, better, worse + down, low - down / n) == pytest.approx(z, abs=1e-4)
+        if better < n:
+            assert tango(n, better + up, worse, high + up / n) == pytest.approx(-z, abs=1e-4)
     assert found.changed == better + worse
 
 
