@@ -211,13 +211,18 @@ def scores(result: dict, words: dict) -> str:
 
 
 def coverage(result: dict, words: dict) -> str:  # noqa: ARG001 - said in English only
-    """How often intervals hold the truth, one line per score and number of rows."""
+    """How often intervals hold the truth, a table for each kind of rows, one line per score and number of rows."""
     shares = list(dict.fromkeys(row["share"] for row in result["rows"]))
-    found = {(row["metric"], row["n"], row["share"]): row["coverage"] for row in result["rows"]}
-    cells = [["", "rows", *(f"{100 * share:.0f} % changed" for share in shares)]]
-    for metric, n in dict.fromkeys((row["metric"], row["n"]) for row in result["rows"]):
-        cells.append([metric, f"{n:,}", *(f"{100 * found[metric, n, share]:.1f}" for share in shares)])
-    return f"{table(cells)}\n\n{result['repetitions']:,} repetitions."
+    parts = []
+    for kind in dict.fromkeys(row["rows"] for row in result["rows"]):
+        found = {(row["metric"], row["n"], row["share"]): row for row in result["rows"] if row["rows"] == kind}
+        cells = [[f"{kind} rows", "n", *(f"{100 * share:.0f} % changed" for share in shares)]]
+        for metric, n in dict.fromkeys((metric, n) for metric, n, _ in found):
+            held = [[found[metric, n, share][name] for name in ("coverage", "lower", "upper")] for share in shares]
+            told = ["{:.1f} ({:.1f}, {:.1f})".format(*(100 * one for one in cell)) for cell in held]
+            cells.append([metric, f"{n:,}", *told])
+        parts.append(table(cells))
+    return "\n\n".join([*parts, f"{result['repetitions']:,} repetitions."])
 
 
 def torch_shapes(result: dict, words: dict) -> str:

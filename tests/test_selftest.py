@@ -8,6 +8,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 import octavo
+import octavo.artifact as artifacts
 from octavo.artifact import made_elsewhere, open_artifact, open_model
 from octavo.errors import ArtifactError
 from octavo.quant.saturation import saturating_product
@@ -77,6 +78,14 @@ def test_what_is_recorded(demo_int8, demo_float):
         assert test.allowed() == max(2 * test.distance, OF_THE_RANGE * test.range)
         assert test.allowed("bf16") == max(2 * test.distance, OF_THE_RANGE_IN_BF16 * test.range)
         assert octavo.verify(open_artifact(folder)) < 1e-6
+
+
+def test_it_is_run_on_the_engine_that_serves(demo_int8, monkeypatch):
+    served, find = [], artifacts.find_engine
+    monkeypatch.setattr(artifacts, "choose_engine", lambda _: ("openvino", "this CPU has VNNI"))
+    monkeypatch.setattr(artifacts, "find_engine", lambda name: served.append(name) or find(name))
+    octavo.verify(open_artifact(demo_int8))
+    assert served == ["openvino"]
 
 
 class MatMulInteger(OpRun):

@@ -186,7 +186,8 @@ def open_artifact(folder: str | Path) -> Artifact:
 def verify(artifact: Artifact) -> float:
     """Compare the hash of every file with the manifest, and the model's answers with those it gave when it was made.
 
-    Returns the largest deviation of these; `artifact.manifest.self_test.allowed()` is what it may be.
+    It runs on the engine that `load` takes here. Returns the largest deviation of these;
+    `artifact.manifest.self_test.allowed()` is what it may be.
 
     Raises:
         ArtifactError: a file was changed, or the answers differ by more than another kind of CPU explains.
@@ -194,7 +195,7 @@ def verify(artifact: Artifact) -> float:
     for name, record in artifact.manifest.files.items():
         if sha256_of(artifact.folder / name) != record.sha256:
             raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
-    return artifact.manifest.self_test.check(open_model(artifact), artifact.folder)
+    return artifact.manifest.self_test.check(open_model(artifact, artifact.engine()), artifact.folder)
 
 
 def open_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:

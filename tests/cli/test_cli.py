@@ -8,7 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import octavo
 from octavo.artifact import open_artifact
@@ -363,6 +365,10 @@ class TestCompare:
         run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en")
         card = (copy / "README.md").read_text(encoding="utf-8")
         assert card.count("octavo compare") == 2
+        engines = ("--engine", "onnxruntime", "--engine", "openvino")
+        run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en", *engines)
+        card = (copy / "README.md").read_text(encoding="utf-8")
+        assert [name in card.partition("## Comparison")[2] for name in ("onnxruntime", "openvino")] == [True, True]
         assert "## 비교 결과" not in card
 
     def test_a_report_that_cannot_be_is_refused_before_the_work(self, demo_float, tmp_path):
@@ -386,9 +392,26 @@ class TestCompare:
         assert (row["differences"]["accuracy"]["low"], row["differences"]["accuracy"]["high"]) == (0, 0)
         assert row["fidelity"] == {"agreement": 1, "kl": 0, "margin": 1}
 
+    def test_a_model_with_a_random_layer_fails(self, tmp_path):
+        copy = tmp_path / "broken"
+        shutil.copytree(DEMO, copy)
+        weights = load_file(copy / "model.safetensors")
+        (name,) = [name for name in weights if name.endswith("encoder.layer.0.output.dense.weight")]
+        noise = np.random.default_rng(0).normal(size=weights[name].shape)
+        weights[name] = (noise * 10 * weights[name].std()).astype(np.float32)
+        save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+        models = ("compare", DEMO, copy, "--data", PAIRS, "--limit", 300, "--json")
+        for limits in (("--max-drop", 1.5), ("--min-agreement", 0.98)):
+            code, out, _ = run(*models, *limits)
+            found = json.loads(out)
+            assert (code, found["verdict"]) == (1, "FAIL")
+            assert found["rows"][1]["fidelity"]["agreement"] < 0.9
+
     def test_a_budget_needs_a_candidate_and_a_percentage(self, demo_int8):
         message = refused("compare", demo_int8, "--data", PAIRS, "--max-drop", 1)
         assert "a budget judges candidates, and there is only the baseline" in message
+        twice = ("--engine", "auto", "--engine", "onnxruntime")  # the same one twice makes one row
+        assert "only the baseline" in refused("compare", demo_int8, "--data", PAIRS, "--max-drop", 1, *twice)
         message = refused("compare", demo_int8, demo_int8, "--data", PAIRS, "--max-size", "a third")
         assert "--max-size is not understood; got: a third; allowed: a percentage, such as 30%" in message
 
@@ -659,12 +682,16 @@ class TestDoctor:
         assert json.loads(run("doctor", "--json")[1])["usable_cores"] >= 1
 
 
-def test_a_profile_stands_under_the_comparison(demo_int8):
+def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
     code, out, err = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile")
     assert code == 0, err
     assert "of the peak here" in out
-    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json")
+    files = [tmp_path / name for name in ("out.json", "again.json")]
+    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json", "--report", files[0])
     assert json.loads(out)["profile"][0]["rows"] == 40
+    assert run("report", files[0], "-o", files[1])[0] == 0
+    for file in files:
+        assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
 def test_passes_can_be_left_out(tmp_path):

@@ -63,6 +63,15 @@ def test_nothing_to_decide_on_fails():
     assert judged.checks[0].value is None
 
 
+def test_answers_that_are_no_numbers_fail_whatever_else_is_kept():
+    judged = judge(Budget(max_size=0.5, max_drop=5, min_agreement=0.1), Facts(30, {}, {}, identical(1.0), 0.2, 7))
+    assert judged.verdict == "FAIL"
+    assert [(check.name, check.value, check.verdict) for check in judged.checks] == [
+        ("not_finite", 7, "FAIL"),
+        ("max_size", 0.2, "PASS"),
+    ]
+
+
 @pytest.mark.parametrize(
     "limits", [{}, {"max_drop": -1.0}, {"max_drop": float("nan")}, {"min_agreement": 98.0}, {"max_size": -0.1}]
 )

@@ -19,6 +19,7 @@ from octavo.errors import ArtifactError, CheckpointError, DataError, InputError,
 from octavo.evaluation import worker
 from octavo.evaluation.comparison import DataFile, compare, find_entries
 from octavo.evaluation.contest import Timing
+from octavo.evaluation.result import read_comparison
 from octavo.evaluation.stats import identical
 from octavo.hardware import this_cpu
 
@@ -461,3 +462,30 @@ class TestHandedOn:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             compare(demo_float, data=DataFile(PAIRS, limit=2))
+
+
+class TestOfAnswersThatAreNoNumbers:
+    @staticmethod
+    def broken(rows, index):
+        answers = np.tile(np.array([2, 1, 0], np.float32), (rows, 1))
+        answers[3, 1] = np.nan if index else 1
+        return answers
+
+    def test_a_candidate_fails_and_has_no_figures(self, contest, demo_float, tmp_path):
+        contest.outputs = self.broken
+        data = write_tsv(tmp_path / "data.tsv", [("text", "label"), *(("가", "neutral") for _ in range(30))])
+        found = compare(demo_float, [demo_float], data=data).under(octavo.Budget(max_drop=50))
+        row = found.rows[1]
+        assert (found.verdict, row.not_finite) == ("FAIL", 1)
+        assert (row.quality, row.differences, row.fidelity, row.closeness, row.batch_effect) == ({}, {}, {}, {}, None)
+        for name in ("out.html", "out.md", "out.json"):
+            octavo.report(found, tmp_path / name)
+        assert read_comparison(tmp_path / "out.json") == found
+
+    def test_a_baseline_is_refused(self, contest, demo_float, tmp_path):
+        contest.outputs = lambda rows, index: self.broken(rows, index + 1)
+        data = write_tsv(tmp_path / "data.tsv", [("text", "label"), *(("가", "neutral") for _ in range(30))])
+        with pytest.raises(
+            OctavoError, match=r"the baseline's answers are not numbers in float; got: NaN .* in 1 rows"
+        ):
+            compare(demo_float, [demo_float], data=data)

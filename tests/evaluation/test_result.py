@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from octavo.data import DataFile
+from octavo.errors import InputError
 from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import compare
 from octavo.evaluation.result import FORMAT, json_schema, read_comparison
@@ -32,9 +33,16 @@ def test_what_is_written_is_what_the_schema_says(made, tmp_path):
     report(made, tmp_path / "out.json")
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
-    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(comparison_json(made, profile=[])))
+    jsonschema.Draft202012Validator(SCHEMA).validate(
+        json.loads(comparison_json(dataclasses.replace(made, profile=({},))))
+    )
     assert document["verdict"] == "FAIL"  # a cosine, of classifiers
     assert read_comparison(tmp_path / "out.json") == made
+
+
+def test_a_budget_with_nothing_to_judge_is_refused(made):
+    with pytest.raises(InputError, match="only the baseline"):
+        dataclasses.replace(made, rows=made.rows[:1]).under(Budget(max_drop=10))
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "type", "nested"])

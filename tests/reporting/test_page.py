@@ -1,7 +1,9 @@
 import dataclasses
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,6 +17,7 @@ from octavo.reporting.heat import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
 from octavo.reporting.words import KOREAN, find_language, korean
 
+ROOT = Path(__file__).parents[2]
 BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)
 FULL = dataclasses.replace(
     COMPARISON,
@@ -88,7 +91,25 @@ def test_drawings_are_well_formed_and_have_no_numbers_that_are_none(comparison):
 
 def test_the_korean_page_has_no_english_sentence():
     words = " ".join(Page(report_html(FULL, "ko")).words)
-    own = {"MiB", "Octavo", "ms", "PASS", "FAIL", "UNSURE", "SHA", "KL", "CPU", "float", "dB", "up", "down", "out", "p"}
+    own = {
+        "McNemar",
+        "NaN",
+        "MiB",
+        "Octavo",
+        "ms",
+        "PASS",
+        "FAIL",
+        "UNSURE",
+        "SHA",
+        "KL",
+        "CPU",
+        "float",
+        "dB",
+        "up",
+        "down",
+        "out",
+        "p",
+    }
     names = " ".join(
         [FULL.command, *FULL.versions, *COMPARISON.rows[1].origin.layers, "korean-nli", "AMD EPYC avx2 torch test.tsv",
          "onnxruntime dynamic text-classification method", "macro", "e", "b", "q", "k", "v"]
@@ -113,6 +134,47 @@ def test_what_users_wrote_is_text_and_no_markup():
     assert "영화가 &lt;b&gt;재미&lt;/b&gt; | 없다" in text
 
 
+def test_an_address_in_an_example_is_text_without_a_scheme():
+    rows = list(FULL.rows)
+    one = dataclasses.replace(rows[1].changed[0], text="봐라 https://example.org/a?b 그리고 http: 도")
+    rows[1] = dataclasses.replace(rows[1], changed=(one,))
+    text = report_html(dataclasses.replace(FULL, rows=tuple(rows)))
+    assert "봐라 example.org/a?b 그리고  도" in text
+    assert not re.search(r"https?:", text)
+
+
+def test_every_place_of_the_page_that_can_be_gone_to_has_its_own_name():
+    other = dataclasses.replace(FULL.rows[1], engine="openvino")
+    page = Page(report_html(dataclasses.replace(FULL, rows=(*FULL.rows, other))))
+    names = [value for name, value in page.attributes if name == "aria-label" and value.endswith("scroll sideways")]
+    assert len(set(names)) == len(names) >= 6
+
+
+def test_classes_and_lengths_are_drawn_apart_and_what_is_left_out_is_told():
+    words = " ".join(Page(report_html(FULL)).words)
+    assert "Groups of fewer than 10 rows are left out." in words
+    assert re.search(r"class .*length", words[words.index("By class and by length") :])
+    drawn = re.findall(r'aria-label="((?:class|length), [^"]*)"', report_html(FULL))
+    assert drawn == ["class, 모델 (dynamic), onnxruntime", "length, 모델 (dynamic), onnxruntime"]
+
+
+def test_models_without_numbers_are_left_out_of_the_drawing():
+    broken = dataclasses.replace(
+        FULL.rows[1], quality={}, differences={}, fidelity={}, closeness={}, groups=(), changed=(), not_finite=3
+    )
+    found = dataclasses.replace(FULL, rows=(*FULL.rows, broken)).under(BUDGET)
+    text = report_html(found)
+    Page(text)
+    assert "3 of its answers are NaN or infinity" in text
+    assert "NaN or infinity in 3 answers" in report_markdown(found)
+
+
+def test_a_note_stands_under_the_first_sentence():
+    found = dataclasses.replace(FULL, note="그림은 <다른> 데이터")
+    assert "그림은 &lt;다른&gt; 데이터" in report_html(found, "ko")
+    assert found.note in report_markdown(found)
+
+
 def test_the_page_says_what_the_terminal_says():
     words = " ".join(Page(report_html(FULL)).words)
     for told in (
@@ -135,7 +197,9 @@ def test_markdown_is_whole():
 
 
 def test_a_card_gets_the_row_and_the_baseline():
-    text = summary_markdown(FULL, FULL.rows[1])
+    both = (FULL.rows[1], dataclasses.replace(FULL.rows[1], engine="openvino"))
+    assert summary_markdown(FULL, both).count("UNSURE: drop at most 1.50 points") == 2
+    text = summary_markdown(FULL, FULL.rows[1:])
     assert text.startswith("## Comparison\n")
     assert "korean-nli (float)" in text
     assert "UNSURE: drop at most 1.50 points" in text
@@ -149,7 +213,17 @@ def test_a_notebook_shows_the_page_in_a_frame(monkeypatch):
     assert source == report_html(COMPARISON, "ko")
 
 
-@pytest.mark.parametrize("comparison", ALL)
+@pytest.mark.parametrize(("language", "name"), [("en", "sample-report.html"), ("ko", "sample-report.ko.html")])
+def test_the_sample_reports_are_drawn_from_what_is_stored(language, name):
+    (stored,) = (ROOT / "bench" / "results").glob("sample-report-*.json")
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    note = re.search(r'<p class="soft">([^<]*pairs\.tsv[^<]*)</p>', page)
+    assert note, "it says that the examples are not of the data that the figures are of"
+    told = dataclasses.replace(read_comparison(stored), note=unescape(note[1]))
+    assert page == report_html(told, language), "run bench/sample_report.py --render"
+
+
+@pytest.mark.parametrize("comparison", [*ALL, dataclasses.replace(FULL, profile=({"model": "a", "nodes": [1]},))])
 def test_json_is_the_whole_truth(comparison, tmp_path):
     file = tmp_path / "결과.json"
     report(comparison, file)

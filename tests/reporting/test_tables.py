@@ -9,7 +9,8 @@ from octavo.evaluation.result import ComparedRow, Comparison, Latency, McNemar, 
 from octavo.evaluation.stats import Estimate, identical
 from octavo.methods import LayerOutcome
 from octavo.reporting.outcomes import part_cells, quantization_notes
-from octavo.reporting.tables import comparison_cells, comparison_notes, headline, markdown, verdict_notes
+from octavo.reporting.tables import comparison_notes, headline, markdown, quality_cells, speed_cells, verdict_notes
+from octavo.reporting.words import korean
 from octavo.tasks import Answer
 
 MIB = 2**20
@@ -101,7 +102,7 @@ def columns(cells):
 
 
 def test_a_comparison_is_told_in_its_units():
-    assert columns(comparison_cells(COMPARISON)) == {
+    assert columns(speed_cells(COMPARISON)) == {
         "model": ["korean-nli (float)", "모델 (dynamic)"],
         "engine": ["torch", "onnxruntime"],
         "MiB": ["24.5", "6.5"],
@@ -110,22 +111,79 @@ def test_a_comparison_is_told_in_its_units():
         "rows/s": ["28", "1,234"],
         "faster": ["1.00x", "3.00x"],
         "1 row, ms p50 / p95": ["41.3 / 55.0", "9.9 / 12.3"],
+        "load, s": ["3.21", "0.13"],
+        "first answer, s": ["3.30", "0.14"],
+        "peak MiB": ["900", "120"],
+    }
+    assert columns(quality_cells(COMPARISON)) == {
+        "model": ["korean-nli (float)", "모델 (dynamic)"],
+        "engine": ["torch", "onnxruntime"],
         "accuracy": ["51.23", "50.00"],
-        "points": ["+0.00", "-1.23 (-2.10 to -0.30)"],
+        "points (95 % interval)": ["+0.00", "-1.23 (-2.10 to -0.30)"],
         "macro-F1": ["49.88", "49.99"],
         "agreement": ["100.00%", "98.77%"],
         "KL x 1e5": ["0.0", "12.3"],
         "margin left": ["100.0%", "98.7%"],
         "batch effect": ["1e-07", "0.02"],
-        "load, s": ["3.21", "0.13"],
-        "first answer, s": ["3.30", "0.14"],
-        "peak MiB": ["900", "120"],
     }
+    assert columns(speed_cells(COMPARISON, korean))["압축비"] == ["1.00배", "3.77배"]
+
+
+def renamed(comparison, old, new):
+    """The comparison with another score in the place of one."""
+    rows = [
+        dataclasses.replace(
+            row,
+            quality={new if name == old else name: value for name, value in row.quality.items()},
+            differences={new if name == old else name: value for name, value in row.differences.items()},
+        )
+        for row in comparison.rows
+    ]
+    return dataclasses.replace(comparison, rows=tuple(rows))
+
+
+def test_hundredths_of_a_correlation_are_no_percentage_points():
+    found = renamed(COMPARISON, "accuracy", "spearman")
+    assert "points (x 100) (95 % interval)" in quality_cells(found)[0]
+    assert "차이(점(×100), 95% 신뢰구간)" in quality_cells(found, korean)[0]
+    assert "%p" not in headline(found, korean)
+    assert "%p" not in "".join(verdict_notes(found.under(Budget(max_drop=1)), korean))
+    assert "%p" in headline(COMPARISON, korean)
+
+
+def test_answers_that_are_no_numbers_are_told_and_fail():
+    broken = dataclasses.replace(
+        CANDIDATE, quality={}, differences={}, fidelity={}, closeness={}, batch_effect=None, mcnemar=None, not_finite=3
+    )
+    found = dataclasses.replace(COMPARISON, rows=(BASELINE, broken)).under(Budget(max_drop=1, max_size=0.5))
+    assert found.verdict == "FAIL"
+    assert columns(quality_cells(found))["accuracy"] == ["51.23", "-"]
+    assert "  FAIL  answers with NaN or infinity at most 0: it is 3" in verdict_notes(found)
+    assert "  PASS  size at most 50.0%: it is 26.5%" in verdict_notes(found)
+    assert len(verdict_notes(found)) == 3
+    assert headline(found).endswith("3 of its answers are NaN or infinity.")
+    assert "모델 (dynamic): NaN or infinity in 3 answers" in comparison_notes(found)
+
+
+def test_models_that_are_called_alike_are_told_apart_by_their_engines():
+    other = dataclasses.replace(CANDIDATE, engine="openvino", spread=0.3)
+    found = dataclasses.replace(COMPARISON, rows=(BASELINE, CANDIDATE, other))
+    notes = "\n".join(comparison_notes(found))
+    assert "모델 (dynamic), onnxruntime: 30 rows" in notes
+    assert "모델 (dynamic), openvino (30 %)" in notes
+    passed = headline(found.under(Budget(max_drop=5)))
+    assert passed.startswith("PASS: the budget is kept by 모델 (dynamic), onnxruntime, 모델 (dynamic), openvino.")
+    assert passed.count("its accuracy differs by") == 2
+
+
+def test_times_of_one_round_are_no_median():
+    once = dataclasses.replace(COMPARISON, rows=tuple(dataclasses.replace(row, rounds=1) for row in COMPARISON.rows))
+    assert "interleaved, timed once" in "\n".join(comparison_notes(once))
 
 
 def test_without_labels_there_is_no_column_of_scores():
-    without, scored = (columns(comparison_cells(comparison)) for comparison in (UNSCORED, COMPARISON))
-    assert set(scored) - set(without) == {"accuracy", "points", "macro-F1"}
+    without, scored = (columns(quality_cells(comparison)) for comparison in (UNSCORED, COMPARISON))
+    assert set(scored) - set(without) == {"accuracy", "points (95 % interval)", "macro-F1"}
     assert without == {name: scored[name] for name in without}
 
 
@@ -145,8 +203,8 @@ def test_verdicts_are_told_with_their_reasons():
 
 
 def test_the_first_sentence_is_the_verdict_or_what_is_gained_for_what():
-    gain = "모델 (dynamic) is 3.77x smaller and 3.00x as fast as the baseline"
-    scored = f"{gain}; its accuracy differs by -1.23 (-2.10 to -0.30) points."
+    gain = "모델 (dynamic) has 26.5% of the baseline's size and is 3.00x as fast"
+    scored = f"{gain}; its accuracy differs by -1.23 points (95 % interval -2.10 to -0.30)."
     assert headline(COMPARISON) == scored
     assert headline(COMPARISON.under(Budget(max_size=0.2))) == f"FAIL: the budget is broken by 모델 (dynamic). {scored}"
     assert headline(COMPARISON.under(Budget(max_drop=5))) == f"PASS: the budget is kept by 모델 (dynamic). {scored}"
@@ -157,7 +215,7 @@ def test_the_first_sentence_is_the_verdict_or_what_is_gained_for_what():
 
 @pytest.mark.parametrize("comparison", [COMPARISON, UNSCORED])
 def test_markdown_has_the_cells(comparison):
-    cells = comparison_cells(comparison)
+    cells = quality_cells(comparison)
     lines = markdown(cells).splitlines()
     assert len(lines) == len(cells) + 1
     assert lines[1] == "|" + "---|" * len(cells[0])
@@ -167,7 +225,7 @@ def test_markdown_has_the_cells(comparison):
 
 def test_a_name_with_a_bar_does_not_make_a_cell_more():
     renamed = dataclasses.replace(COMPARISON, rows=(dataclasses.replace(BASELINE, name="a|b"),))
-    header, _, row = markdown(comparison_cells(renamed)).splitlines()
+    header, _, row = markdown(quality_cells(renamed)).splitlines()
     assert row.replace("\\|", "").count("|") == header.count("|")
 
 
@@ -179,7 +237,7 @@ def test_the_notes_of_a_comparison():
     assert "McNemar's exact p 0.022" in text
     assert "cut at the limit" not in text
     cut = "\n".join(comparison_notes(dataclasses.replace(COMPARISON, truncated=1200)))
-    assert "1,200 of them cut at the limit" in cut
+    assert "1,200 rows cut at the limit" in cut
 
 
 def layer(path, **changes):

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,10 @@ from sklearn.neighbors import NearestNeighbors
 import octavo
 from octavo.errors import DataError, InputError
 from octavo.evaluation.comparison import compare
+from octavo.reporting.page import comparison_json
 from octavo.tasks import metrics
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 FAMILIES = {"bert": "BertModel", "distilbert": "DistilBertModel", "roberta": "RobertaModel", "electra": "ElectraModel"}
 FRESH = """
@@ -164,6 +167,10 @@ def test_compare_scores_pairs_and_neighbours(embedder, embedder_float, sentences
     assert found.rows[0].fidelity["cosine_min"] == pytest.approx(1)
     assert 0.9 < found.rows[1].fidelity["cosine_min"] < found.rows[1].fidelity["cosine_mean"] < 1
     assert found.rows[0].batch_effect < 1e-6
+    schema = json.loads((DOCS / "comparison.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(
+        json.loads(comparison_json(found.under(octavo.Budget(min_cosine=0.9))))
+    )
 
 
 def test_without_scores_there_is_fidelity_alone(embedder_float, sentences, tmp_path):

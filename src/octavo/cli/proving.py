@@ -76,8 +76,9 @@ def compare(
     from octavo.data import DataFile
     from octavo.engines import on_device
     from octavo.evaluation.comparison import compare as run_compare
-    from octavo.evaluation.entries import is_onnx
+    from octavo.evaluation.entries import find_entries, is_onnx
     from octavo.evaluation.profiling import profile as run_profile
+    from octavo.evaluation.result import require_candidates
     from octavo.reporting.page import check_report, comparison_json
     from octavo.reporting.page import report as run_report
     from octavo.reporting.words import find_language
@@ -86,12 +87,12 @@ def compare(
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
     budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
-    if budget and not candidates and len(engine or ()) < 2:
-        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
     language, engines = find_language(lang), [on_device(name, device) for name in engine or ("auto",)]
     for path in report or ():
         check_report(path)
     named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
+    if budget and not candidates:
+        require_candidates(find_entries(named[0], engines))
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
     with Steps() as steps:
         comparison = run_compare(named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps)
@@ -102,17 +103,17 @@ def compare(
             steps.start("profiling")
             models = [model for model in named if is_onnx(Path(model.path))]
             profiles = [run_profile(model, data=file, threads=threads) for model in models]
-    comparison = replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]))
+    command = shlex.join(["octavo", *sys.argv[1:]])
+    comparison = replace(comparison, command=command, profile=tuple(found.to_dict() for found in profiles))
     for path in report or ():
         run_report(comparison, path, language=language)
     if write_card:
         _write_cards(comparison, [Path(one.path) for one in named], language)
     if as_json:
-        more = {"profile": [found.to_dict() for found in profiles]} if profile else {}
-        typer.echo(comparison_json(comparison, **more), nl=False)
+        typer.echo(comparison_json(comparison), nl=False)
     else:
         _show(comparison, profiles, details=details)
-    if comparison.verdict not in {None, "PASS", *(["UNSURE"] if allow_unsure else [])}:
+    if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
 
 
@@ -122,11 +123,10 @@ def _write_cards(comparison: Comparison, paths: list[Path], language: Language) 
     from octavo.card import add_comparison
     from octavo.reporting.page import summary_markdown
 
-    folders = {str(path): path for path in paths[1:] if (path / MANIFEST).exists()}
-    for row in comparison.rows[1:]:
-        folder = next((path for name, path in folders.items() if row.name in {name, path.resolve().name}), None)
-        if folder is not None:
-            add_comparison(folder, summary_markdown(comparison, row, language))
+    for folder in (path for path in paths[1:] if (path / MANIFEST).exists()):
+        rows = [row for row in comparison.rows[1:] if row.name in {str(folder), folder.resolve().name}]
+        if rows:
+            add_comparison(folder, summary_markdown(comparison, rows, language))
             typer.echo(f"the result is on {folder / 'README.md'}", err=True)
 
 
@@ -153,7 +153,8 @@ def _show(comparison: Comparison, profiles: list[Profile], *, details: bool) -> 
     from octavo.reporting import profiles as profiling
     from octavo.reporting import tables
 
-    print_cells(tables.comparison_cells(comparison))
+    print_cells(tables.quality_cells(comparison))
+    print_cells(tables.speed_cells(comparison))
     for note in [*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]:
         typer.echo(note)
     for row in comparison.rows[1:] if details else ():

@@ -55,13 +55,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a budget is held against: figures of one candidate on `rows` examples; `size` is a share of the baseline."""
+    """What a budget is held against: figures of one candidate on `rows` examples.
+
+    `size` is a share of the baseline's, `not_finite` how many answers have NaN or infinity in them.
+    """
 
     rows: int
     differences: Mapping[str, Estimate]
     closeness: Mapping[str, Estimate]
     speedup: Estimate
     size: float
+    not_finite: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,11 @@ class Judgement:
 
 
 def judge(budget: Budget, facts: Facts) -> Judgement:
-    """The verdict on a candidate. Where there is nothing to decide a limit on, it fails."""
-    checks = []
-    if budget.max_drop is not None:
+    """The verdict on a candidate. Where there is nothing to decide a limit on, it fails; so does NaN in its answers."""
+    checks, broken = [], facts.not_finite
+    if broken:
+        checks.append(Check("not_finite", 0, broken, broken, broken, "FAIL"))
+    if budget.max_drop is not None and not broken:
         headline = next(iter(facts.differences.values()), None)
         points = None if headline is None else _drop(headline)
         checks.append(_at_most("max_drop", budget.max_drop, points, facts.rows))
@@ -100,10 +106,10 @@ def judge(budget: Budget, facts: Facts) -> Judgement:
     if budget.max_size is not None:
         verdict: Verdict = "PASS" if facts.size <= budget.max_size else "FAIL"
         checks.append(Check("max_size", budget.max_size, facts.size, facts.size, facts.size, verdict))
-    if budget.min_agreement is not None:
+    if budget.min_agreement is not None and not broken:
         near = facts.closeness.get("agreement")
         checks.append(_at_least("min_agreement", budget.min_agreement, near, facts.rows))
-    if budget.min_cosine is not None:
+    if budget.min_cosine is not None and not broken:
         near = facts.closeness.get("cosine")
         checks.append(_at_least("min_cosine", budget.min_cosine, near, facts.rows))
     found = {check.verdict for check in checks}

@@ -17,7 +17,7 @@ from octavo.artifact import sha256_of
 from octavo.batching import Encoded, make_batches
 from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
-from octavo.errors import OctavoWarning
+from octavo.errors import OctavoError, OctavoWarning
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
@@ -33,9 +33,9 @@ from octavo.evaluation.result import ComparedRow, Comparison, DataRecord, Latenc
 from octavo.evaluation.stats import (
     DIFFERENCES,
     Estimate,
+    cosine_estimate,
     identical,
     mcnemar,
-    mean_estimate,
     ratio_estimate,
     share_estimate,
 )
@@ -159,8 +159,10 @@ def _rows(
     if signature.labels:
         _warn_of_permuted(timings[0].outputs, examples, signature.labels)
     first, rows = timings[0], []
+    if _not_finite(first):
+        got = f"NaN or infinity in {_not_finite(first):,} rows"
+        raise OctavoError("the baseline's answers are not numbers", where=entries[0].name, got=got)
     for entry, timing in zip(entries, timings, strict=True):
-        fidelity = module.fidelity(first.outputs, timing.outputs, texts, signature)
         row = ComparedRow(
             name=entry.name,
             method=entry.method,
@@ -176,22 +178,44 @@ def _rows(
             cold_start_seconds=timing.cold_start_seconds,
             peak_bytes=timing.peak_bytes,
             latency_ms=_latency(timing.single),
-            quality=module.quality(timing.outputs, examples),
-            differences=_differences(first.outputs, timing.outputs, examples, module),
-            fidelity=fidelity,
-            closeness=_closeness(fidelity, module.distances(first.outputs, timing.outputs, signature)),
-            batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
+            quality={},
+            differences={},
+            fidelity={},
+            closeness={},
+            batch_effect=None,
+            not_finite=_not_finite(timing),
             turns=tuple(tuple(part) for part in timing.turns.tolist()),
             singles_ms=tuple((1000 * timing.single).tolist()),
-            mcnemar=None if timing is first else _mcnemar(first.outputs, timing.outputs, examples, module),
             origin=entry.origin,
         )
-        if timing is not first:
-            pair = first.outputs, timing.outputs
-            groups = score_groups(module, *pair, examples, lengths, signature)
-            row = replace(row, groups=groups, changed=most_changed(module, *pair, examples, signature))
+        pair = first.outputs, timing.outputs
+        if not row.not_finite:
+            fidelity = module.fidelity(*pair, texts, signature)
+            row = replace(
+                row,
+                quality=module.quality(timing.outputs, examples),
+                differences=_differences(*pair, examples, module),
+                fidelity=fidelity,
+                closeness=_closeness(fidelity, module.distances(*pair, signature)),
+                batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
+            )
+        if timing is not first and not row.not_finite:
+            row = replace(
+                row,
+                groups=score_groups(module, *pair, examples, lengths, signature),
+                changed=most_changed(module, *pair, examples, signature),
+                mcnemar=_mcnemar(*pair, examples, module),
+            )
         rows.append(row)
     return tuple(rows)
+
+
+def _not_finite(timing: Timing) -> int:
+    """How many rows have an answer with NaN or infinity in it."""
+    return sum(
+        int(np.sum(~np.isfinite(found).reshape(len(found), -1).all(axis=1)))
+        for found in (timing.outputs, timing.alone, timing.among)
+    )
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
@@ -234,7 +258,7 @@ def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64]) ->
         same = not distances.any()
         share = fidelity["agreement"]
         return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
-    return {"cosine": mean_estimate(1 - distances) if distances.any() else identical(1.0)}
+    return {"cosine": cosine_estimate(distances) if distances.any() else identical(1.0)}
 
 
 def _warn_of_permuted(outputs: NDArray[np.float32], examples: Sequence[Example], labels: tuple[str, ...]) -> None:

@@ -238,7 +238,8 @@ def _more_rounds(
 ) -> None:
     """Repeat the round as often as the time allows, contenders in another order each time."""
     one_round = sum(part[0] for contender in seconds for part in contender)
-    rounds = min(MAX_ROUNDS - 1, int(ROUNDS_SECONDS / max(one_round, 1e-9)))
+    fewest = 2 if len(parts) < 4 else 0  # so that times can be told from chance (`stats.ratio_estimate`)
+    rounds = min(MAX_ROUNDS - 1, max(fewest, int(ROUNDS_SECONDS / max(one_round, 1e-9))))
     progress.start("timing", rounds * len(parts) * len(processes))
     for _ in range(rounds):
         for number, part in enumerate(parts):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from octavo.errors import DataError
+from octavo.errors import DataError, InputError
 from octavo.evaluation.breakdown import Changed, Group
 from octavo.evaluation.budget import Budget, Facts, Judgement, Verdict, judge
 from octavo.evaluation.stats import Estimate
@@ -74,6 +75,7 @@ class ComparedRow:
     instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
     `cold_start_seconds` from starting a process to its first answer. `groups` are the first score by class and by
     length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
+    `not_finite` counts the answers with NaN or infinity in them; where there is one, no other figure of its answers is given.
     """
 
     name: str
@@ -94,12 +96,13 @@ class ComparedRow:
     differences: dict[str, Estimate]
     fidelity: dict[str, float]
     closeness: dict[str, Estimate]
-    batch_effect: float
+    batch_effect: float | None
     turns: tuple[tuple[float, ...], ...]
     singles_ms: tuple[float, ...]
     groups: tuple[Group, ...] = ()
     changed: tuple[Changed, ...] = ()
     mcnemar: McNemar | None = None
+    not_finite: int = 0
     origin: Origin | None = None
     judgement: Judgement | None = None
 
@@ -110,6 +113,7 @@ class Comparison:
 
     `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
     `versions` are those of Octavo and the libraries that ran, `command` what was typed, where it was.
+    `note` is what whoever made it wants a report to say; `profile` where the time of each ONNX model goes, if asked.
     """
 
     task: str
@@ -126,12 +130,19 @@ class Comparison:
     versions: dict[str, str] = field(default_factory=dict)
     command: str | None = None
     budget: Budget | None = None
+    note: str | None = None
+    profile: tuple[dict[str, Any], ...] = ()
 
     def under(self, budget: Budget) -> Comparison:
-        """The same comparison with a verdict on each candidate."""
+        """The same comparison with a verdict on each candidate.
+
+        Raises:
+            InputError: there is none.
+        """
+        require_candidates(self.rows)
         rows = []
         for row in self.rows[1:]:
-            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller)
+            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller, row.not_finite)
             rows.append(replace(row, judgement=judge(budget, facts)))
         return replace(self, rows=(self.rows[0], *rows), budget=budget)
 
@@ -143,13 +154,24 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
-        return {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
+        fields = {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
+        return fields if self.profile else {name: value for name, value in fields.items() if name != "profile"}
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the report, in a frame of its own so that styles do not mix."""
         from octavo.reporting.page import notebook_html
 
         return notebook_html(self)
+
+
+def require_candidates(rows: Sequence[object]) -> None:
+    """See that there is more than the baseline, which no budget judges.
+
+    Raises:
+        InputError: there is not.
+    """
+    if len(rows) < 2:
+        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
 
 
 def read_comparison(path: str | Path) -> Comparison:
@@ -168,7 +190,7 @@ def read_comparison(path: str | Path) -> Comparison:
     found = stored.get("format") if isinstance(stored, dict) else None
     if found != FORMAT:
         raise DataError("this is not a comparison that Octavo wrote", where=path, got=found, allowed=FORMAT)
-    fields = {name: value for name, value in stored.items() if name not in {"format", "verdict", "profile"}}
+    fields = {name: value for name, value in stored.items() if name not in {"format", "verdict"}}
     try:
         return TypeAdapter(Comparison).validate_python(fields)
     except ValidationError as error:

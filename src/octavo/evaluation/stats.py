@@ -18,12 +18,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from octavo.evaluation.intervals import (
+    FloatArray,
+    bca_interval,
+    chi_squared,
+    making,
+    score_interval,
+    student,
+    tango_bound,
+)
+
 LabelArray = NDArray[np.int64]
 RESAMPLES = 2000
-HALVINGS = 30  # of an interval that a bound is looked for in
+OF_THE_RARER = 0.15  # of a row that changed the rarer way, more than were seen; chosen by simulation
 FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
-OF_AN_EXCHANGE = 0.45  # of what a row's exchanging its score with another moves; chosen by bench/coverage.py
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -40,7 +48,7 @@ class Estimate:
     high: float
     lower: float
     upper: float
-    method: Literal["identical", "score", "bca", "bootstrap"]
+    method: Literal["identical", "score", "bca", "bootstrap", "t"]
     changed: int | None = None
 
 
@@ -50,9 +58,22 @@ def identical(value: float = 0.0) -> Estimate:
 
 
 def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Estimate:
-    """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each."""
-    effects = (second == gold).astype(np.float64) - (first == gold)
-    return _bounded(float(effects.mean()), effects, 1.0, None, int(np.sum(first != second)))
+    """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each.
+
+    Where few rows changed, and most of them one way, its one-sided bound on the other way's side holds 91 %, as bounds
+    of few counts go in steps: a part of a row more that changed that way makes it 94 (bench/coverage.py).
+    """
+    n, effects = len(gold), (second == gold).astype(np.int64) - (first == gold)
+    better, worse = int(np.sum(effects > 0)), int(np.sum(effects < 0))
+
+    def bound(b: int, c: int, confidence: float) -> float:
+        more = OF_THE_RARER if b < c else 0.0
+        return tango_bound(b + more, c, n, NormalDist().inv_cdf(0.5 + confidence / 2) ** 2) - more / n
+
+    def ends(confidence: float) -> tuple[float, float]:
+        return -bound(worse, better, confidence), bound(better, worse, confidence)
+
+    return Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
 
 
 def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Estimate:
@@ -74,8 +95,9 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
     effects = (slopes[g, b] - slopes[g, a])[index]
     present, gold_labels = np.union1d(np.union1d(g, a), b), np.unique(g)
     shares = np.bincount(g, numbers)[gold_labels] / len(gold)
-    changes = np.abs(slopes[:, :, None] - slopes[:, None, :])[np.ix_(gold_labels, present, present)]
-    unseen = float(np.mean(changes, axis=(1, 2)) @ shares) * len(present) / max(1, len(present) - 1)
+    changes = np.square(slopes[:, :, None] - slopes[:, None, :])[np.ix_(gold_labels, present, present)]
+    squares = np.mean(changes, axis=(1, 2)) @ shares * len(present) / max(1, len(present) - 1)
+    unseen = math.sqrt(squares) if len(present) > 1 else 1.0  # a second label would halve the score
     generator = np.random.default_rng(seed)
 
     def resampled() -> FloatArray:
@@ -116,7 +138,7 @@ def correlation_difference(
 
     others = np.random.default_rng(seed).permutation(len(gold))
     exchanged = influence(gold, first, others) - influence(gold, first)
-    unseen = OF_AN_EXCHANGE * float(np.sqrt(np.mean(np.square(exchanged))))
+    unseen = float(np.sqrt(np.mean(np.square(exchanged)))) or 1.0  # where one of the two does not vary: all of it
     return _bounded(float(after - before), effects, unseen, resampled, int(np.sum(first != second)))
 
 
@@ -129,20 +151,13 @@ DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Esti
 
 
 def _bounded(
-    value: float,
-    effects: FloatArray,
-    unseen: float,
-    resampled: Callable[[], FloatArray] | None,
-    changed: int,
+    value: float, effects: FloatArray, unseen: float, resampled: Callable[[], FloatArray], changed: int
 ) -> Estimate:
-    """The difference with its bounds; without `resampled` always by the score interval.
+    """The difference with its bounds.
 
-    How many rows make the difference: k = (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal
-    ones. `unseen` is the effect that a row might have had that did not change.
+    `unseen` is the size of an effect that a row might have had that did not change, as a root of a mean square.
     """
-    squares = effects**2
-    making = float(squares.sum() ** 2 / max((squares**2).sum(), 1e-300))
-    if resampled is None or making < FEW:
+    if making(effects) < FEW:
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
         low, high = score_interval(effects, unseen, 0.95)
         lower, upper = score_interval(effects, unseen, 0.90)
@@ -151,75 +166,6 @@ def _bounded(
     low, high = bca_interval(value, drawn, effects, 0.95)
     lower, upper = bca_interval(value, drawn, effects, 0.90)
     return Estimate(value, low, high, lower, upper, "bca", changed)
-
-
-def score_interval(effects: FloatArray, unseen: float, confidence: float) -> tuple[float, float]:
-    """An interval of the mean of effects [n], most of them 0; `unseen` is the size of an effect that was not seen.
-
-    Effects d are taken for b = sum of the positive d / a rows that changed by a and c = sum of the negative |d| / a
-    that changed by -a, with a = (sum d^2 + w u^2) / (sum |d| + w u): so they have the same mean, and the same variance
-    but for w rows more that change by u, w = 1 / (1 + k) after k rows (`_bounded`). Then it is Tango 1998, "Equivalence
-    test and confidence interval for the difference in proportions for the paired-sample design" (Statistics in Medicine
-    17), and for effects of -1, 0 and 1 and u = 1 exactly that. Weights as counts of equal weight, and one more event:
-    Fay and Feuer 1997, "Confidence intervals for directly standardized rates" (Statistics in Medicine 16).
-
-    Where sizes vary, their variance is known from few of them only: the quantile is Student's, with the degrees of
-    freedom at which the variance of sum d^2 is what it is beyond the counts' own (Satterthwaite 1946, Biometrics
-    Bulletin 2). It never has no width while u > 0.
-    """
-    n, sizes = len(effects), np.abs(effects)
-    total, squares = float(sizes.sum()), float(np.sum(sizes**2))
-    if unseen <= 0 and not total:
-        return 0.0, 0.0
-    making = squares**2 / max(float(np.sum(sizes**4)), 1e-300)
-    weight = 1 / (1 + making)
-    a = (squares + weight * unseen**2) / (total + weight * unseen)
-    better, worse = float(sizes[effects > 0].sum()) / a, float(sizes[effects < 0].sum()) / a
-    excess = max(0.0, 1 / making - squares / total**2) if total else 0.0
-    z = _student(NormalDist().inv_cdf(0.5 + confidence / 2), 2 / max(excess, 1e-9))
-    return -a * _tango_bound(worse, better, n, z * z), a * _tango_bound(better, worse, n, z * z)
-
-
-def _student(z: float, freedom: float) -> float:
-    """Student's quantile from that of the normal (Cornish and Fisher; Abramowitz and Stegun 1964, 26.7.5)."""
-    v = max(freedom, 2.0)
-    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-
-
-def _tango_bound(b: float, c: float, n: int, z2: float) -> float:
-    """The largest D with (b / n - c / n - D)^2 <= z^2 V(D), V being the variance of the likeliest shares b', c' of
-    difference D: c' is the root of 2 n q^2 + (-b - c + (2 n - b + c) D) q - c D (1 - D) = 0 (Tango 1998, section 3).
-    """  # noqa: D205 - one sentence
-    mean = (b - c) / n
-    inner, outer = mean, 1.0
-    for _ in range(HALVINGS):
-        d = (inner + outer) / 2
-        linear = -b - c + (2 * n - b + c) * d
-        q = (math.sqrt(max(0.0, linear**2 + 8 * n * c * d * (1 - d))) - linear) / (4 * n)
-        inside = (mean - d) ** 2 <= z2 * max(0.0, 2 * q + d * (1 - d)) / n
-        inner, outer = (d, outer) if inside else (inner, d)
-    return inner
-
-
-def bca_interval(value: float, resampled: FloatArray, influence: FloatArray, confidence: float) -> tuple[float, float]:
-    """The bias-corrected and accelerated interval of Efron 1987, "Better bootstrap confidence intervals" (JASA 82).
-
-    `resampled` [resamples] are the statistic's values, `influence` [rows] the rows' influence on it, for the
-    acceleration a = sum u^3 / (6 (sum u^2)^1.5).
-    """
-    normal = NormalDist()
-    share = float(np.mean(resampled < value) + np.mean(resampled == value) / 2)
-    half = 0.5 / len(resampled)
-    bias = normal.inv_cdf(min(max(share, half), 1 - half))
-    centred = influence - influence.mean()
-    spread = float(np.sum(centred**2))
-    acceleration = float(np.sum(centred**3)) / (6 * spread**1.5) if spread else 0.0
-    ends = []
-    for quantile in ((1 - confidence) / 2, (1 + confidence) / 2):
-        moved = bias + normal.inv_cdf(quantile)
-        ends.append(normal.cdf(bias + moved / (1 - acceleration * moved)))
-    low, high = np.quantile(resampled, ends)
-    return float(low), float(high)
 
 
 def mcnemar(worse: int, better: int) -> float:
@@ -232,16 +178,26 @@ def mcnemar(worse: int, better: int) -> float:
 
 
 def rows_to_decide(difference: Estimate, n: int, limit: float) -> int | None:
-    """How many rows would decide on which side of `limit` the difference lies, if it stays what it is; None: never.
+    """About how many rows would decide on which side of `limit` the difference lies, if it stays what it is.
 
-    The one-sided bound's distance shrinks as 1 / sqrt(rows).
+    None: never. A score bound's distance r from the value is taken for the root of (n + z^2) r^2 = z^2 (2 A r + B), as
+    Wilson's is with 2 A = 1 - 2 p and B = p (1 - p), and Tango's where nothing changed with 2 A = 1 and B = 0; A and B
+    follow from the bounds for two z. Other bounds come nearer as 1 / sqrt(n): A = 0. 3 % more, rounded up to two digits.
     """
     distance = abs(difference.value - limit)
-    reach = (difference.value - difference.lower) if difference.value > limit else (difference.upper - difference.value)
-    return None if distance == 0 else math.ceil(n * (reach / distance) ** 2)
+    if distance == 0:
+        return None
+    ends = (difference.low, difference.lower) if difference.value > limit else (difference.high, difference.upper)
+    far, near = (abs(difference.value - end) for end in ends)
+    z2 = [NormalDist().inv_cdf(share) ** 2 for share in (0.975, 0.95)]
+    parts = [(n + z) * r * r / z for z, r in zip(z2, (far, near), strict=True)]
+    twice_a = (parts[0] - parts[1]) / (far - near) if difference.method == "score" and far > near else 0.0
+    rows = z2[1] * (twice_a * distance + max(0.0, parts[1] - twice_a * near)) / distance**2 - z2[1]
+    digits: int = 10 ** max(0, math.floor(math.log10(max(rows, 1))) - 1)
+    return math.ceil(1.03 * rows / digits) * digits
 
 
-def share_estimate(count: int, n: int) -> Estimate:
+def share_estimate(count: float, n: int) -> Estimate:
     """A share of n rows with the score interval of Wilson 1927, "Probable inference" (JASA 22)."""
     share = count / n
 
@@ -254,34 +210,54 @@ def share_estimate(count: int, n: int) -> Estimate:
     return Estimate(share, *ends(0.95), *ends(0.90), "score")
 
 
-def mean_estimate(values: FloatArray, *, seed: int = 0) -> Estimate:
-    """The mean of one value per row, [rows], by the bootstrap."""
+def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:
+    """The mean cosine of [rows] pairs of vectors, whose distances 1 - cosine are given.
+
+    By the bootstrap, or as if the sum of distances were gamma distributed where that is wider: 2 k mean / true mean is
+    then chi-squared with 2 k degrees of freedom. k = n is that of exponential distances (Epstein and Sobel 1953, "Life
+    testing", JASA 48), and k = n (mean / deviation)^2 of those that vary more. So rows that happen to be alike, or a
+    single one, do not make it sure.
+    """
     generator = np.random.default_rng(seed)
-    n, mean = len(values), float(values.mean())
-    drawn = np.array([values[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
-    low, high = bca_interval(mean, drawn, values, 0.95)
-    lower, upper = bca_interval(mean, drawn, values, 0.90)
-    return Estimate(mean, low, high, lower, upper, "bca")
+    n, mean = len(distances), float(distances.mean())
+    drawn = np.array([distances[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
+    freedom = 2 * n * min(1.0, mean**2 / max(float(distances.var()), 1e-300))
+
+    def ends(confidence: float) -> tuple[float, float]:
+        near, far = bca_interval(mean, drawn, distances, confidence)
+        z = NormalDist().inv_cdf(0.5 + confidence / 2)
+        nearest, farthest = (freedom * mean / chi_squared(side, freedom) for side in (z, -z))
+        return max(-1.0, 1 - max(far, farthest)), 1 - min(near, nearest)
+
+    return Estimate(1 - mean, *ends(0.95), *ends(0.90), "bca")
 
 
 def ratio_estimate(numerators: FloatArray, denominators: FloatArray, *, seed: int = 0) -> Estimate:
     """The ratio of the sums of pairs [parts, rounds] that were taken side by side; medians over each part's rounds.
 
-    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). With one round,
-    parts are drawn.
+    The bootstrap draws rounds anew within each part, both of a pair together; percentiles (Efron 1979). Of two rounds
+    it draws too little, and of fewer than four parts: then by Student's t of the logarithms of the parts' ratios, or of
+    the rounds', of which there are more.
+
+    Raises:
+        ValueError: there are not three pairs to tell how sure it is.
     """
+    parts, rounds = numerators.shape
     value = float(np.median(numerators, axis=1).sum() / np.median(denominators, axis=1).sum())
+    if rounds < 3 or parts < 4:
+        axis = 1 if parts > rounds else 0
+        logs = np.log(numerators.sum(axis=axis) / denominators.sum(axis=axis))
+        if len(logs) < 3:
+            raise ValueError("fewer than three pairs of times have no interval")
+        error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+        reach = [error * student(NormalDist().inv_cdf(share), len(logs) - 1) for share in (0.975, 0.95)]
+        wide, narrow = (math.exp(one) for one in reach)
+        return Estimate(value, value / wide, value * wide, value / narrow, value * narrow, "t")
     generator = np.random.default_rng(seed)
-    if numerators.shape[1] == 1:
-        drawn = generator.integers(0, len(numerators), (RESAMPLES, len(numerators)))
-        ratios = numerators[drawn, 0].sum(axis=1) / denominators[drawn, 0].sum(axis=1)
-    else:
-        parts, rounds = numerators.shape
-        drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
-        line = np.arange(parts)[None, :, None]
-        above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
-        ratios = above / below
-    low, lower, upper, high = (float(end) for end in np.quantile(ratios, [0.025, 0.05, 0.95, 0.975]))
+    drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
+    line = np.arange(parts)[None, :, None]
+    above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
+    low, lower, upper, high = (float(end) for end in np.quantile(above / below, [0.025, 0.05, 0.95, 0.975]))
     return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "bootstrap")
 
 
@@ -340,20 +316,23 @@ def _pearson_influence(x: FloatArray, y: FloatArray, others: LabelArray | None =
 
 
 def _spearman_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
-    """12 (F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]) up to a constant; F and G are the shares of lower values.
+    """Of each row, up to a constant: that of E[F G], by those of E[F F] and E[G G], which ties make less than 1 / 12.
 
+    That of E[F G] is F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]; F and G are the shares of lower values, less a half.
     With `others` as if each row had their y.
     """
     n = len(x)
-    f, g = ((_midranks(np.unique(v, return_inverse=True)[1], np.ones(n)) - 0.5) / n for v in (x, y))
+    codes = [np.unique(v, return_inverse=True)[1] for v in (x, y)]
+    f, g = ((_midranks(code, np.ones(n)) - 0.5) / n - 0.5 for code in codes)
 
-    def above(of: FloatArray, other: FloatArray) -> FloatArray:
-        """E[1(of >= each) other], ties counted half."""
-        codes = np.unique(of, return_inverse=True)[1]
-        sums = np.bincount(codes, other)
-        return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[codes] / n, np.float64)
+    def above(code: LabelArray, other: FloatArray) -> FloatArray:
+        """E[1(each of the coded >= this one) other], ties counted half."""
+        sums = np.bincount(code, other)
+        return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[code] / n, np.float64)
 
-    over_x, over_y = above(f, g), above(g, f)
+    own = [(v * v + 2 * above(code, v)) / (float(np.mean(v * v)) or 1.0) for code, v in zip(codes, (f, g), strict=True)]
+    spread = math.sqrt(float(np.mean(f * f)) * float(np.mean(g * g))) or 1.0
+    r, over_x, over_y = float(np.mean(f * g)) / spread, above(codes[0], g), above(codes[1], f)
     if others is not None:
-        g, over_y = g[others], over_y[others]
-    return 12 * (f * g + over_x + over_y)
+        g, over_y, own[1] = g[others], over_y[others], own[1][others]
+    return np.asarray((f * g + over_x + over_y) / spread - r * (own[0] + own[1]) / 2, np.float64)

@@ -40,13 +40,16 @@ class Scale:
         return [step * n for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def scatter(points: Sequence[tuple[Range, Range]], titles: tuple[str, str, str], band: tuple[float, float]) -> str:
-    """Points with error bars: x and y ranges of each. `titles`: of the chart, of x, of y.
+def scatter(
+    points: Sequence[tuple[Range, Range] | None], titles: tuple[str, str, str], band: tuple[float, float]
+) -> str:
+    """Points with error bars: x and y ranges of each, None for one without. `titles`: of the chart, of x, of y.
 
     `band`: the x up to which and the y from which a point keeps the budget; infinite where there is no such limit.
     """
-    xs = [end for x, _ in points for end in x] + [one for one in band[:1] if math.isfinite(one)]
-    ys = [end for _, y in points for end in y] + [one for one in band[1:] if math.isfinite(one)]
+    known = [point for point in points if point]
+    xs = [end for x, _ in known for end in x] + [one for one in band[:1] if math.isfinite(one)]
+    ys = [end for _, y in known for end in y] + [one for one in band[1:] if math.isfinite(one)]
     margin = 0.08 * (max(ys) - min(ys)) or max(abs(ys[0]) * 0.01, 0.01)
     across = Scale(0.0, 1.08 * max(xs), 52, WIDTH - 12)
     up = Scale(min(ys) - margin, max(ys) + margin, 250, 12)
@@ -57,7 +60,7 @@ def scatter(points: Sequence[tuple[Range, Range]], titles: tuple[str, str, str],
             0,
             f'<rect class="band" x="52" y="12" width="{max(0.0, right - 52):.1f}" height="{max(0.0, low - 12):.1f}"/>',
         )
-    for index, (x, y) in enumerate(points):
+    for index, (x, y) in ((index, point) for index, point in enumerate(points) if point):
         cx, cy = across.at(x[1]), up.at(y[1])
         bars = f'<path class="bar" d="M{across.at(x[0]):.1f} {cy:.1f}H{across.at(x[2]):.1f}'
         bars += f'M{cx:.1f} {up.at(y[0]):.1f}V{up.at(y[2]):.1f}"/>'

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from octavo.errors import InputError
+from octavo.evaluation.breakdown import FEWEST
 from octavo.evaluation.result import ComparedRow, Comparison, read_comparison
 from octavo.output import whole_file
 from octavo.reporting.charts import Range, boxes, mark, scatter, whiskers
 from octavo.reporting.heat import heat_cells, heat_level, other_cells
 from octavo.reporting.tables import (
     COLUMNS,
+    Cells,
     changed_cells,
     check_reason,
-    comparison_cells,
     comparison_notes,
     group_cells,
     group_title,
     headline,
+    headlines,
     markdown,
+    quality_cells,
+    score_unit,
+    speed_cells,
     title,
 )
 from octavo.reporting.words import LANGUAGES, Language, Say, find_language
@@ -69,9 +76,9 @@ def check_report(path: str | Path) -> Path:
     return path
 
 
-def comparison_json(comparison: Comparison, **more: Any) -> str:
-    """The comparison as JSON; `more` are further fields."""
-    return json.dumps(comparison.to_dict() | more, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+def comparison_json(comparison: Comparison) -> str:
+    """The comparison as JSON."""
+    return json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def report_html(comparison: Comparison, language: Language = "en") -> str:
@@ -79,24 +86,26 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
     say, rows = LANGUAGES[language], comparison.rows
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
-    sentence = headline(comparison, say)
-    return template.render(
+    sentences, score = headlines(comparison, say), next(iter(rows[0].quality), None)
+    page = template.render(
         lang=language,
         t=say,
         level=heat_level,
         title=say("Comparison of models"),
         task=comparison.task,
         verdict=comparison.verdict,
-        headline=sentence.removeprefix(f"{comparison.verdict}: "),
+        headline=sentences[0].removeprefix(f"{comparison.verdict}: "),
+        lead=sentences[1:],
         judged=[
             {
                 "name": _named(row),
-                "checks": [(check.verdict, check_reason(check, say)) for check in row.judgement.checks],
+                "checks": [(check.verdict, check_reason(check, say, score)) for check in row.judgement.checks],
             }
             for row in rows
             if row.judgement
         ],
-        cells=comparison_cells(comparison, say),
+        note=comparison.note,
+        tables=[(say(name), cells) for name, cells in _tables(comparison, say)],
         notes=comparison_notes(comparison, say),
         names=[_named(row) for row in rows],
         marks=[mark(index, 7, 7) for index in range(len(rows))],
@@ -104,10 +113,15 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
         band=any(math.isfinite(end) for end in _band(comparison)),
         latency=boxes([row.singles_ms for row in rows], (say("Latency of single rows"), say("milliseconds"))),
         groups=[
-            {"name": _named(row), "chart": _groups(row, index, say), "cells": group_cells(row, say)}
+            {
+                "name": _named(row),
+                "charts": [(say(kind), _groups(row, kind, index, say)) for kind in _kinds(row)],
+                "cells": group_cells(row, say),
+            }
             for index, row in enumerate(rows)
             if row.groups
         ],
+        fewest=say("Groups of fewer than {n} rows are left out.").format(n=FEWEST),
         heat=[
             {
                 "name": _named(row),
@@ -122,19 +136,19 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
         facts=[{"name": name, "facts": facts} for name, facts in _facts(comparison, say)],
         made=say("Made by Octavo {version}.").format(version=comparison.versions.get("octavo", "")),
     )
+    return re.sub(r"https?:/*", "", page)  # a page that needs nothing else has no address, whatever users wrote
 
 
 def report_markdown(comparison: Comparison, language: Language = "en") -> str:
     """The same in Markdown, without the drawings."""
     say, rows = LANGUAGES[language], comparison.rows
     parts = [f"# {say('Comparison of models')}", f"**{headline(comparison, say)}**"]
+    parts += [comparison.note] if comparison.note else []
     for row in rows:
         if row.judgement:
-            parts += [
-                f"### {_named(row)}",
-                _listed([f"{check.verdict}: {check_reason(check, say)}" for check in row.judgement.checks]),
-            ]
-    parts += [f"## {say('Size, speed, quality')}", markdown(comparison_cells(comparison, say))]
+            parts += [f"### {_named(row)}", _checked(comparison, row, say)]
+    for name, cells in _tables(comparison, say):
+        parts += [f"## {say(name)}", markdown(cells)]
     parts.append(_listed(comparison_notes(comparison, say)))
     for name, cells_of in (("By class and by length", group_cells), ("The most changed examples", changed_cells)):
         tables = [(row, cells_of(row, say)) for row in rows]
@@ -156,14 +170,16 @@ def report_markdown(comparison: Comparison, language: Language = "en") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_markdown(comparison: Comparison, row: ComparedRow, language: Language = "en") -> str:
-    """What an artifact's card says of a comparison: its own row beside the baseline's."""
+def summary_markdown(comparison: Comparison, rows: Sequence[ComparedRow], language: Language = "en") -> str:
+    """What an artifact's card says of a comparison: its own rows, one for each engine, beside the baseline's."""
     say = LANGUAGES[language]
-    alone = Comparison(**{**vars(comparison), "rows": (comparison.rows[0], row)})
+    alone = replace(comparison, rows=(comparison.rows[0], *rows))
     parts = [f"## {say('Comparison')}", f"**{headline(alone, say)}**"]
-    if row.judgement:
-        parts.append(_listed([f"{check.verdict}: {check_reason(check, say)}" for check in row.judgement.checks]))
-    return "\n\n".join([*parts, markdown(comparison_cells(alone, say)), _listed(comparison_notes(alone, say))]) + "\n"
+    for row in rows:
+        if row.judgement:
+            parts += [f"### {_named(row)}", _checked(comparison, row, say)]
+    parts += [markdown(cells) for _, cells in _tables(alone, say)]
+    return "\n\n".join([*parts, _listed(comparison_notes(alone, say))]) + "\n"
 
 
 def notebook_html(comparison: Comparison) -> str:
@@ -174,6 +190,21 @@ def notebook_html(comparison: Comparison) -> str:
 
 def _named(row: ComparedRow) -> str:
     return f"{title(row)}, {row.engine}"
+
+
+def _tables(comparison: Comparison, say: Say) -> list[tuple[str, Cells]]:
+    """Heading and cells of the two tables of all models."""
+    return [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
+
+
+def _checked(comparison: Comparison, row: ComparedRow, say: Say) -> str:
+    score = next(iter(comparison.rows[0].quality), None)
+    checks = row.judgement.checks if row.judgement else ()
+    return _listed([f"{check.verdict}: {check_reason(check, say, score)}" for check in checks])
+
+
+def _kinds(row: ComparedRow) -> list[str]:
+    return list(dict.fromkeys(group.kind for group in row.groups))
 
 
 def _listed(lines: list[str]) -> str:
@@ -199,9 +230,13 @@ def _band(comparison: Comparison) -> tuple[float, float]:
 
 def _pareto(comparison: Comparison, say: Say) -> str:
     """Time against the first score; without labels against the likeness to the baseline."""
-    first, points = comparison.rows[0], []
+    first = comparison.rows[0]
+    points: list[tuple[Range, Range] | None] = []
     name = next(iter(first.quality or first.closeness))
     for row in comparison.rows:
+        if row.not_finite:
+            points.append(None)
+            continue
         each = 1000 / comparison.texts
         fastest, slowest = (each * first.seconds / end for end in (row.speedup.high, row.speedup.low))
         value = each * row.seconds
@@ -218,16 +253,19 @@ def _pareto(comparison: Comparison, say: Say) -> str:
     return scatter(points, titles, _band(comparison))
 
 
-def _groups(row: ComparedRow, index: int, say: Say) -> str:
+def _groups(row: ComparedRow, kind: str, index: int, say: Say) -> str:
     rows = [
         (
             group_title(group.kind, group.name, say),
             (100 * group.difference.low, 100 * group.difference.value, 100 * group.difference.high),
         )
         for group in row.groups
+        if group.kind == kind
     ]
-    name = say("{title}, {name}").format(title=say("By class and by length"), name=_named(row))
-    return whiskers(rows, (name, say("difference in points")), index)
+    name = say("{title}, {name}").format(title=say(kind), name=_named(row))
+    return whiskers(
+        rows, (name, say("difference, {unit}").format(unit=score_unit(next(iter(row.quality), ""), say))), index
+    )
 
 
 def _facts(comparison: Comparison, say: Say) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -15,6 +15,7 @@ from octavo.tasks import Answer
 
 MIB = 2**20
 UNSTABLE = 0.25  # range of the rounds' times by their median, from which on speed is not to be trusted
+NOTHING = "-"  # where there is no figure
 Cells = list[list[str]]  # the first row is the header
 
 
@@ -35,39 +36,59 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def comparison_cells(comparison: Comparison, say: Say = english) -> Cells:
-    """One row per model; scores in percent, differences in points."""
+CORRELATIONS = frozenset({"spearman", "pearson"})  # whose hundredths are no percentage points
+
+
+def quality_cells(comparison: Comparison, say: Say = english) -> Cells:
+    """One row per model: scores in percent and the first one's difference in points, and likeness to the baseline."""
     first = comparison.rows[0]
     scores = [say(COLUMNS[name][0]) for name in first.quality]
-    speed = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
-    header = [say(name) for name in speed]
-    header += [*scores[:1], *([say("points")] if scores else []), *scores[1:]]
-    header += [*(say(COLUMNS[name][0]) for name in first.fidelity)]
-    cells = [[*header, *(say(name) for name in ("batch effect", "load, s", "first answer, s", "peak MiB"))]]
+    header = [say("model"), say("engine"), *scores[:1]]
+    header += (
+        [say("{points} (95 % interval)").format(points=score_unit(next(iter(first.quality)), say))] if scores else []
+    )
+    header += [*scores[1:], *(say(COLUMNS[name][0]) for name in first.fidelity), say("batch effect")]
+    cells = [header]
     for row in comparison.rows:
-        scores = [COLUMNS[name][1](value) for name, value in row.quality.items()]
-        differences = [points(found, say) for found in list(row.differences.values())[:1]]
-        cells.append(
-            [
-                title(row),
-                row.engine,
-                f"{row.bytes / MIB:.1f}",
-                f"{row.smaller:.2f}x",
-                f"{row.seconds:.2f}",
-                f"{row.rows_per_second:,.0f}",
-                f"{row.speedup.value:.2f}x",
-                f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
-                *scores[:1],
-                *differences,
-                *scores[1:],
-                *(COLUMNS[name][1](value) for name, value in row.fidelity.items()),
-                f"{row.batch_effect:.1g}",
-                f"{row.load_seconds:.2f}",
-                f"{row.cold_start_seconds:.2f}",
-                f"{row.peak_bytes / MIB:,.0f}",
-            ]
-        )
+        scores = [_shown(name, row.quality.get(name)) for name in first.quality]
+        differences = [points(row.differences.get(name), say) for name in list(first.quality)[:1]]
+        likeness = [_shown(name, row.fidelity.get(name)) for name in first.fidelity]
+        effect = NOTHING if row.batch_effect is None else f"{row.batch_effect:.1g}"
+        cells.append([title(row), row.engine, *scores[:1], *differences, *scores[1:], *likeness, effect])
     return cells
+
+
+def speed_cells(comparison: Comparison, say: Say = english) -> Cells:
+    """One row per model: what it takes of storage, time and memory."""
+    names = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
+    times = say("{:.2f}x").format
+    cells = [[say(name) for name in (*names, "load, s", "first answer, s", "peak MiB")]]
+    cells += [
+        [
+            title(row),
+            row.engine,
+            f"{row.bytes / MIB:.1f}",
+            times(row.smaller),
+            f"{row.seconds:.2f}",
+            f"{row.rows_per_second:,.0f}",
+            times(row.speedup.value),
+            f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
+            f"{row.load_seconds:.2f}",
+            f"{row.cold_start_seconds:.2f}",
+            f"{row.peak_bytes / MIB:,.0f}",
+        ]
+        for row in comparison.rows
+    ]
+    return cells
+
+
+def _shown(name: str, value: float | None) -> str:
+    return NOTHING if value is None else COLUMNS[name][1](value)
+
+
+def score_unit(score: str, say: Say) -> str:
+    """What hundredths of a score's difference are called."""
+    return say("points (x 100)" if score in CORRELATIONS else "points")
 
 
 def title(row: ComparedRow) -> str:
@@ -75,8 +96,16 @@ def title(row: ComparedRow) -> str:
     return f"{row.name} ({row.method})"
 
 
-def points(found: Estimate, say: Say = english) -> str:
+def told_apart(row: ComparedRow, comparison: Comparison) -> str:
+    """What a model is called in a sentence: with its engine, where another row is called alike."""
+    alike = [one for one in comparison.rows if title(one) == title(row)]
+    return f"{title(row)}, {row.engine}" if len(alike) > 1 else title(row)
+
+
+def points(found: Estimate | None, say: Say = english) -> str:
     """A difference in points, with its interval where there is anything to doubt."""
+    if found is None:
+        return NOTHING
     if found.low == found.high:
         return f"{100 * found.value:+.2f}"
     return say("{value:+.2f} ({low:+.2f} to {high:+.2f})").format(
@@ -86,7 +115,9 @@ def points(found: Estimate, say: Say = english) -> str:
 
 def group_cells(row: ComparedRow, say: Say = english) -> Cells:
     """The first score by class and by length, against the baseline's; the header alone where there are no labels."""
-    cells = [["", "", say("rows"), say("baseline"), row.name, say("points")]]
+    unit = score_unit(next(iter(row.quality), ""), say)
+    interval = say("{points} (95 % interval)").format(points=unit)
+    cells = [["", "", say("rows"), say("baseline"), row.name, interval]]
     for group in row.groups:
         scores = [f"{100 * group.baseline:.2f}", f"{100 * group.value:.2f}"]
         difference = points(group.difference, say)
@@ -96,7 +127,8 @@ def group_cells(row: ComparedRow, say: Say = english) -> Cells:
 
 def group_title(kind: str, name: str, say: Say = english) -> str:
     """A class by its name, a bucket of lengths in tokens."""
-    return say("{range} tokens").format(range=name.replace(" to ", "-")) if kind == "length" else name
+    low, _, high = name.partition(" to ")
+    return say("{low}-{high} tokens").format(low=low, high=high) if kind == "length" else name
 
 
 def changed_cells(row: ComparedRow, say: Say = english) -> Cells:
@@ -121,33 +153,40 @@ def comparison_notes(comparison: Comparison, say: Say = english) -> list[str]:
         counted.append(say("{n:,} texts").format(n=comparison.texts))
     counted.append(say("{n:,} tokens").format(n=comparison.tokens))
     if comparison.truncated:
-        counted.append(say("{n:,} of them cut at the limit").format(n=comparison.truncated))
+        counted.append(say("{n:,} rows cut at the limit").format(n=comparison.truncated))
     rounds = min(row.rounds for row in comparison.rows)
-    notes = [
-        f"{', '.join(counted)}; " + say("tokenizing took {s:.2f} s").format(s=comparison.tokenize_seconds),
-        say("{threads} threads, {cpu} ({kind}); identical batches, interleaved, median of {rounds} rounds").format(
-            threads=comparison.threads, cpu=comparison.cpu, kind=comparison.cpu_kind, rounds=rounds
-        ),
-    ]
+    machine = say("{threads} threads, {cpu} ({kind}); identical batches, interleaved, ").format(
+        threads=comparison.threads, cpu=comparison.cpu, kind=comparison.cpu_kind
+    )
+    timed = say("timed once") if rounds == 1 else say("median of {rounds} rounds").format(rounds=rounds)
+    tokenizing = say("tokenizing took {s:.2f} s").format(s=comparison.tokenize_seconds)
+    notes = [f"{', '.join(counted)}; {tokenizing}", machine + timed]
     if not comparison.rows[0].quality:
         notes.append(
             say("no labels: this shows how near the models are to the first one, not how right any of them is")
         )
+    broken = say("{name}: NaN or infinity in {n:,} answers")
     told = say(
         "{name}: {worse:,} rows that only the baseline has right, {better:,} that only this one has; "
         "McNemar's exact p {p:.2g}"
     )
-    notes += [told.format(name=title(row), **vars(row.mcnemar)) for row in comparison.rows if row.mcnemar]
-    wild = [f"{row.name} ({100 * row.spread:.0f} %)" for row in comparison.rows if row.spread > UNSTABLE]
-    if wild:
-        share = f"{100 * UNSTABLE:.0f} %"
+    for row in comparison.rows:
+        if row.not_finite:
+            notes.append(broken.format(name=told_apart(row, comparison), n=row.not_finite))
+        if row.mcnemar:
+            notes.append(told.format(name=told_apart(row, comparison), **vars(row.mcnemar)))
+    percent = say("{:.0f} %").format
+    spread = [(told_apart(row, comparison), 100 * row.spread) for row in comparison.rows if row.spread > UNSTABLE]
+    if spread:
+        models = ", ".join(f"{name} ({percent(share)})" for name, share in spread)
         told = say("unstable: the rounds differ by more than {share}: {models}")
-        notes.append(told.format(share=share, models=", ".join(wild)))
+        notes.append(told.format(share=percent(100 * UNSTABLE), models=models))
     return notes
 
 
 # A limit of a budget -> what is limited, how it is written, and what to do where there is no figure.
 CHECKS: dict[str, tuple[str, str, str]] = {
+    "not_finite": ("answers with NaN or infinity at most {}", "{:.0f}", ""),
     "max_drop": ("drop at most {}", "{:.2f} points", "examples with labels"),
     "min_speedup": ("faster at least {}", "{:.2f}x", ""),
     "max_size": ("size at most {}", "{:.1%}", ""),
@@ -156,34 +195,47 @@ CHECKS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def headline(comparison: Comparison, say: Say = english) -> str:
-    """One sentence: the verdict on all candidates, or what they give for what where there is no budget."""
+def headlines(comparison: Comparison, say: Say = english) -> list[str]:
+    """The verdict on all candidates, if there is a budget, and a sentence for each of what it gives for what."""
     rows = comparison.rows[1:]
     if not rows:
-        return say("One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.").format(
+        alone = say("One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.").format(
             name=title(comparison.rows[0]), mib=comparison.rows[0].bytes / MIB, speed=comparison.rows[0].rows_per_second
         )
+        return [alone]
     verdict = comparison.verdict
     if verdict is None:
-        return " ".join(_gain(row, say) for row in rows)
+        return [_gain(row, comparison, say) for row in rows]
     worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
-    names = ", ".join(title(row) for row in worst)
+    names = ", ".join(told_apart(row, comparison) for row in worst)
     told = {
         "PASS": "PASS: the budget is kept by {names}.",
         "FAIL": "FAIL: the budget is broken by {names}.",
         "UNSURE": "UNSURE: the data does not decide whether the budget is kept by {names}.",
     }[verdict]
-    return " ".join([say(told).format(names=names), *(_gain(row, say) for row in worst[:1])])
+    return [say(told).format(names=names), *(_gain(row, comparison, say) for row in worst)]
 
 
-def _gain(row: ComparedRow, say: Say) -> str:
-    gain = say("{name} is {smaller:.2f}x smaller and {faster:.2f}x as fast as the baseline").format(
-        name=title(row), smaller=row.smaller, faster=row.speedup.value
+def headline(comparison: Comparison, say: Say = english) -> str:
+    """The same in one line."""
+    return " ".join(headlines(comparison, say))
+
+
+def _gain(row: ComparedRow, comparison: Comparison, say: Say) -> str:
+    gain = say("{name} has {size:.1%} of the baseline's size and is {faster:.2f}x as fast").format(
+        name=told_apart(row, comparison), size=1 / row.smaller, faster=row.speedup.value
     )
+    if row.not_finite:
+        return say("{gain}; {n:,} of its answers are NaN or infinity.").format(gain=gain, n=row.not_finite)
     if row.differences:
         name, found = next(iter(row.differences.items()))
-        told = say("{gain}; its {score} differs by {points} points.")
-        return told.format(gain=gain, score=say(COLUMNS[name][0]), points=points(found, say))
+        score, unit = say(COLUMNS[name][0]), score_unit(name, say)
+        if found.low == found.high:
+            told = say("{gain}; its {score} differs by {value:+.2f} {unit}.")
+            return told.format(gain=gain, score=score, value=100 * found.value, unit=unit)
+        told = say("{gain}; its {score} differs by {value:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f}).")
+        low, value, high = (100 * end for end in (found.low, found.value, found.high))
+        return told.format(gain=gain, score=score, unit=unit, low=low, value=value, high=high)
     name, found = next(iter(row.closeness.items()))
     told = say("{gain}; {closeness} with it is {value}, of labels nothing is known.")
     return told.format(gain=gain, closeness=say(COLUMNS[name][0]), value=COLUMNS[name][1](found.value))
@@ -195,15 +247,18 @@ def verdict_notes(comparison: Comparison, say: Say = english) -> list[str]:
     for row in comparison.rows[1:]:
         if row.judgement is not None:
             notes.append(f"{row.judgement.verdict}  {title(row)}, {row.engine}")
-            notes += [f"  {check.verdict}  {check_reason(check, say)}" for check in row.judgement.checks]
+            score = next(iter(comparison.rows[0].quality), None)
+            notes += [f"  {check.verdict}  {check_reason(check, say, score)}" for check in row.judgement.checks]
     return notes
 
 
-def check_reason(check: Check, say: Say = english) -> str:
-    """Why a check came out as it did."""
+def check_reason(check: Check, say: Say = english, score: str | None = None) -> str:
+    """Why a check came out as it did; `score` is what a drop is of."""
     asked, shape, needs = CHECKS[check.name]
-    asked, show = say(asked), say(shape).format
-    limit = asked.format(show(check.limit))
+    if check.name == "max_drop" and score in CORRELATIONS:
+        shape = "{:.2f} points (x 100)"
+    show = say(shape).format
+    limit = say(asked).format(show(check.limit))
     if check.value is None or check.lower is None or check.upper is None:
         return say("{limit}: nothing to decide it on, this needs {needs}").format(limit=limit, needs=say(needs))
     if check.lower == check.upper:

@@ -44,12 +44,14 @@ KOREAN = {
     "model": "모델",
     "engine": "엔진",
     "MiB": "MiB",
-    "smaller": "크기 축소",
+    "smaller": "압축비",
     "seconds": "총 시간(초)",
-    "rows/s": "처리량(행/초)",
+    "rows/s": "처리량(건/초)",
     "faster": "속도 향상",
-    "1 row, ms p50 / p95": "1건 지연(ms) p50 / p95",
-    "points": "차이(%p)",
+    "1 row, ms p50 / p95": "단건 지연 시간(ms) p50 / p95",
+    "points": "%p",
+    "points (x 100)": "점(×100)",
+    "{points} (95 % interval)": "차이({points}, 95% 신뢰구간)",
     "accuracy": "정확도",
     "macro-F1": "매크로 F1",
     "Spearman": "스피어만 상관",
@@ -57,7 +59,7 @@ KOREAN = {
     "agreement": "예측 일치율",
     "KL x 1e5": "KL × 1e5",
     "cosine": "코사인 유사도",
-    "1st percentile": "하위 1%",
+    "1st percentile": "1백분위수",
     "smallest": "최솟값",
     "margin left": "마진 유지율",
     "recall@10": "recall@10",
@@ -67,7 +69,7 @@ KOREAN = {
     "peak MiB": "최대 메모리(MiB)",
     "rows": "행 수",
     "baseline": "기준 모델",
-    "row": "행",
+    "row": "행 번호",
     "text": "문장",
     "gold": "정답",
     "moved": "변화량",
@@ -78,47 +80,58 @@ KOREAN = {
     "dB": "dB",
     # values and notes
     "{value:+.2f} ({low:+.2f} to {high:+.2f})": "{value:+.2f} ({low:+.2f} ~ {high:+.2f})",
-    "{range} tokens": "{range} 토큰",
-    "{n:,} rows": "{n:,}행",
+    "{low}-{high} tokens": "{low}~{high}토큰",
+    "{n:,} rows": "{n:,}건",
     "{n:,} texts": "문장 {n:,}개",
     "{n:,} tokens": "토큰 {n:,}개",
-    "{n:,} of them cut at the limit": "이 중 {n:,}개는 최대 길이에서 잘림",
+    "{n:,} rows cut at the limit": "{n:,}건은 최대 길이에서 잘림",
     "tokenizing took {s:.2f} s": "토큰화 {s:.2f}초",
-    "{threads} threads, {cpu} ({kind}); identical batches, interleaved, median of {rounds} rounds": (
-        "스레드 {threads}개, {cpu} ({kind}); 모든 모델에 같은 배치를 번갈아 실행, {rounds}회 측정의 중앙값"
+    "{threads} threads, {cpu} ({kind}); identical batches, interleaved, ": (
+        "스레드 {threads}개, {cpu} ({kind}); 모든 모델에 같은 배치를 번갈아 실행, "
     ),
+    "median of {rounds} rounds": "{rounds}회 측정의 중앙값",
+    "timed once": "1회만 측정",
+    "{name}: NaN or infinity in {n:,} answers": "{name}: 출력 {n:,}건에 NaN 또는 무한대가 있음",
+    "{:.0f} %": "{:.0f}%",
     "no labels: this shows how near the models are to the first one, not how right any of them is": (
         "정답 라벨이 없으므로 기준 모델과 얼마나 비슷한지만 알 수 있고, 얼마나 정확한지는 알 수 없음"
     ),
     "{name}: {worse:,} rows that only the baseline has right, {better:,} that only this one has; "
     "McNemar's exact p {p:.2g}": (
-        "{name}: 기준 모델만 맞힌 행 {worse:,}개, 이 모델만 맞힌 행 {better:,}개; 맥니마 정확 검정 p = {p:.2g}"
+        "{name}: 기준 모델만 맞힌 데이터 {worse:,}건, 이 모델만 맞힌 데이터 {better:,}건; McNemar 정확 검정 p = {p:.2g}"
     ),
     "unstable: the rounds differ by more than {share}: {models}": (
-        "측정 불안정: 회차별 시간 차이가 {share}를 넘음: {models}"
+        "측정 불안정: 회차 간 시간 편차가 {share}를 넘음: {models}"
     ),
     # the verdict
     "One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.": (
-        "비교 대상 없음: {name}, {mib:.1f} MiB, 초당 {speed:,.0f}행."
+        "비교 대상 없음: {name}, {mib:.1f} MiB, 초당 {speed:,.0f}건."
     ),
-    "PASS: the budget is kept by {names}.": "PASS: {names} — 허용 기준을 만족합니다.",
-    "FAIL: the budget is broken by {names}.": "FAIL: {names} — 허용 기준을 벗어납니다.",
+    "PASS: the budget is kept by {names}.": "PASS: 허용 기준을 충족합니다({names}).",
+    "FAIL: the budget is broken by {names}.": "FAIL: 허용 기준을 충족하지 못합니다({names}).",
     "UNSURE: the data does not decide whether the budget is kept by {names}.": (
-        "UNSURE: {names} — 이 데이터만으로는 허용 기준을 만족하는지 판단할 수 없습니다."
+        "UNSURE: 이 데이터만으로는 허용 기준을 충족하는지 판단할 수 없습니다({names})."
     ),
-    "{name} is {smaller:.2f}x smaller and {faster:.2f}x as fast as the baseline": (
-        "{name}: 기준 모델보다 크기는 {smaller:.2f}배 작고 속도는 {faster:.2f}배"
+    "{name} has {size:.1%} of the baseline's size and is {faster:.2f}x as fast": (
+        "{name}: 크기는 기준 모델의 {size:.1%}, 속도는 {faster:.2f}배"
     ),
-    "{gain}; its {score} differs by {points} points.": "{gain}, {score} 차이는 {points}%p입니다.",
+    "{gain}; {n:,} of its answers are NaN or infinity.": "{gain}, 출력 {n:,}건이 NaN 또는 무한대입니다.",
+    "{gain}; its {score} differs by {value:+.2f} {unit}.": "{gain}, {score} 차이는 {value:+.2f}{unit}입니다.",
+    "{gain}; its {score} differs by {value:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f}).": (
+        "{gain}, {score} 차이는 {value:+.2f}{unit}(95% 신뢰구간 {low:+.2f} ~ {high:+.2f})입니다."
+    ),
     "{gain}; {closeness} with it is {value}, of labels nothing is known.": (
-        "{gain}, 기준 모델과의 {closeness}은(는) {value}입니다. 정답 라벨이 없어 정확도는 알 수 없습니다."
+        "{gain}. 기준 모델과의 {closeness}: {value}. 정답 라벨이 없어 정확도는 알 수 없습니다."
     ),
     "drop at most {}": "점수 하락 {} 이하",
     "faster at least {}": "속도 {} 이상",
-    "size at most {}": "크기 {} 이하",
+    "size at most {}": "기준 모델 대비 크기 {} 이하",
     "agreement at least {}": "예측 일치율 {} 이상",
     "cosine at least {}": "코사인 유사도 {} 이상",
     "{:.2f} points": "{:.2f}%p",
+    "{:.2f} points (x 100)": "{:.2f}점(×100)",
+    "{:.0f}": "{:.0f}",
+    "answers with NaN or infinity at most {}": "NaN 또는 무한대인 출력 {}건 이하",
     "{:.2f}x": "{:.2f}배",
     "{:.1%}": "{:.1%}",
     "{:.2%}": "{:.2%}",
@@ -131,50 +144,52 @@ KOREAN = {
     "{limit}: {value}, between {lower} and {upper} with 90 % confidence": (
         "{limit}: 측정값 {value}, 90% 신뢰구간 {lower} ~ {upper}"
     ),
-    "; about {n:,} rows would decide": "; 약 {n:,}행이 있으면 판단 가능",
+    "; about {n:,} rows would decide": "; 약 {n:,}건이 있으면 판단 가능",
     "{limit}: {value}, with 95 % confidence at most {bound}": "{limit}: 측정값 {value}, 95% 신뢰수준에서 {bound} 이하",
     "{limit}: {value}, with 95 % confidence at least {bound}": "{limit}: 측정값 {value}, 95% 신뢰수준에서 {bound} 이상",
     # the page
     "Comparison of models": "모델 비교 보고서",
     "The budget, limit by limit": "기준별 판정",
-    "Size, speed, quality": "크기·속도·품질",
+    "Quality": "품질",
+    "Size and speed": "크기와 속도",
     "Time and quality": "시간 대비 품질",
     "Further left is faster, further up is better; bars are 95 % intervals.": (
         "왼쪽일수록 빠르고 위쪽일수록 품질이 좋습니다. 막대는 95% 신뢰구간입니다."
     ),
-    "The shaded area keeps the budget.": "음영 영역이 허용 기준을 만족하는 범위입니다.",
-    "milliseconds per row, in batches": "행당 시간(ms, 배치 처리)",
-    "Latency of single rows": "1건 처리 지연 시간",
+    "The shaded area keeps the budget.": "음영 영역이 허용 기준을 충족하는 범위입니다.",
+    "milliseconds per row, in batches": "건당 시간(ms, 배치 처리)",
+    "Latency of single rows": "단건 처리 지연 시간",
     "Boxes hold the middle half, lines reach from the 5th to the 95th percentile, the stroke is the median.": (
-        "상자는 가운데 50%, 선은 5~95 백분위수, 굵은 세로선은 중앙값입니다."
+        "상자는 가운데 50%, 선은 5~95백분위수, 굵은 세로선은 중앙값입니다."
     ),
     "milliseconds": "밀리초(ms)",
     "By class and by length": "클래스별·길이별 차이",
-    "Difference from the baseline in points, with 95 % intervals; where a line crosses zero, it may be chance.": (
-        "기준 모델과의 차이(%p)와 95% 신뢰구간입니다. 선이 0을 지나면 우연일 수 있습니다."
+    "Difference from the baseline with 95 % intervals; where a line crosses zero, it may be chance.": (
+        "기준 모델과의 차이와 95% 신뢰구간입니다. 구간이 0을 포함하면 우연에 의한 차이일 수 있습니다."
     ),
-    "difference in points": "차이(%p)",
+    "Groups of fewer than {n} rows are left out.": "{n}건 미만인 그룹은 표시하지 않습니다.",
+    "difference, {unit}": "차이({unit})",
     "Error of each layer": "레이어별 오차",
     "Signal over noise of each layer's output against float, in dB: higher is closer.": (
-        "float 대비 각 레이어 출력의 신호 대 잡음비(dB)입니다. 클수록 원본에 가깝습니다."
+        "float 대비 각 레이어 출력의 신호 대 잡음비(dB)입니다. 클수록 float 모델에 가깝습니다."
     ),
     "The most changed examples": "가장 많이 달라진 예문",
     "Changed predictions first, then those whose score moved most.": (
-        "예측이 바뀐 예문이 먼저, 그다음은 점수가 많이 움직인 예문입니다."
+        "예측이 바뀐 예문이 먼저, 그다음은 점수 변화가 큰 예문입니다."
     ),
     "How to reproduce": "재현 방법",
     "command": "명령",
     "data": "데이터",
     "machine": "측정 환경",
-    "threads": "스레드",
+    "threads": "스레드 수",
     "versions": "버전",
     "recipe": "레시피",
     "target": "대상 CPU",
     "weights, SHA-256": "가중치 SHA-256",
-    "made from": "원본",
+    "made from": "원본 체크포인트",
     "examples calibrated on, SHA-256": "캘리브레이션 데이터 SHA-256",
-    "a sample of {n:,} rows, seed {seed}": "{n:,}행 표본, 시드 {seed}",
-    "all rows": "전체 행",
+    "a sample of {n:,} rows, seed {seed}": "표본 {n:,}건, 시드 {seed}",
+    "all rows": "전체",
     "as a table": "표로 보기",
     "scroll sideways": "좌우로 스크롤",
     "Made by Octavo {version}.": "Octavo {version}에서 생성했습니다.",
