@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from octavo.config import (
+    CLASSIFIERS,
+    choose_task,
     fill_config,
     label_names,
     make_signature,
     read_config,
     require_torch,
     silent_transformers,
-    task_of,
 )
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.pooling import pooling_files
-from octavo.signature import Signature, task_name
+from octavo.signature import Signature
 from octavo.tokenizer import TokenizerParts, find_tokenizer, has_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
@@ -86,9 +87,9 @@ def read_source(checkpoint: str | Path | Checkpoint) -> Source:
             parts = read_tokenizer(place)
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            found_task = task_name(asked.task) if asked.task else task_of(filled, folder)
+            found_task = choose_task(filled, folder, asked.task)
             names: tuple[str, ...] = ()
-            if found_task != "feature-extraction":
+            if found_task in CLASSIFIERS:
                 names = label_names(filled, asked.labels, folder)
                 config = config | {
                     "id2label": {str(index): name for index, name in enumerate(names)},
@@ -121,6 +122,10 @@ def load_model(source: Source) -> Any:
     loaders = {
         "text-classification": transformers.AutoModelForSequenceClassification,
         "feature-extraction": transformers.AutoModel,
+        "token-classification": transformers.AutoModelForTokenClassification,
+        "question-answering": transformers.AutoModelForQuestionAnswering,
+        "multiple-choice": transformers.AutoModelForMultipleChoice,
+        "fill-mask": transformers.AutoModelForMaskedLM,
     }
     loader = loaders[source.signature.task]
     with silent_transformers(transformers):
@@ -203,7 +208,7 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
     config = fill_config(home, read_config(home)) if home else {}
     if not config:
         config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
-    names = label_names(config, asked.labels, file) if task != "feature-extraction" else ()
+    names = label_names(config, asked.labels, file) if task in CLASSIFIERS else ()
     if names and classes is not None and len(names) != classes:
         raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
     size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)

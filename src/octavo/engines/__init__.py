@@ -26,6 +26,9 @@ MODES: dict[str, dict[str, Any]] = {  # of OpenVINO, behind a colon: "openvino:t
 }
 
 
+SPAN = ("start_logits", "end_logits")
+
+
 class Session(Protocol):
     """A model that is loaded and can be run, from several threads at once; `streams` runs are served at a time."""
 
@@ -34,7 +37,7 @@ class Session(Protocol):
     streams: int
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns the model's first output, float32."""
+        """Run one batch: name -> int64 [batch, length]. Returns the model's answer, float32; see `answer_names`."""
 
 
 class OpenSession(Protocol):
@@ -64,6 +67,16 @@ def find_engine(name: str) -> OpenSession:
     settings = {key: value for mode in modes for key, value in MODES[mode].items()}
     found: OpenSession = partial(getattr(import_module(module), attribute), **settings)
     return found
+
+
+def answer_names(names: Sequence[str]) -> list[str]:
+    """The outputs of a model that are its answer: `logits`, or those of where a span starts and ends, or the first.
+
+    Several are [batch, length] each, and stacked to [batch, length, outputs].
+    """
+    if set(SPAN) <= set(names):
+        return list(SPAN)
+    return ["logits" if "logits" in names else names[0]]
 
 
 def run_batches(session: Session, batches: Sequence[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:

@@ -18,7 +18,7 @@ from octavo.inspection import find_onnx, has_onnx, inspect, main_output
 from octavo.pooling import MODULES as POOLING
 from octavo.signature import Signature, task_name
 from octavo.source import Checkpoint, read_beside, read_source
-from octavo.tasks import MODULES, find_task
+from octavo.tasks import MODULES, Row, find_task
 from octavo.weights import has_weights
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -224,9 +224,7 @@ def require_classes(signature: Signature) -> None:
         )
 
 
-def require_same_tokens(
-    entry: Entry, baseline: Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
-) -> None:
+def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], signature: Signature) -> None:
     """See that two tokenizers make the same ids of the rows.
 
     Raises:
@@ -237,8 +235,9 @@ def require_same_tokens(
     module = find_task(signature.task)
     texts = [baseline.tokenizer_json, entry.tokenizer_json]
     first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
-    for number, (expected, found) in enumerate(zip(first, second, strict=True)):
+    for index, (expected, found) in enumerate(zip(first, second, strict=False)):
         if list(expected.ids) != list(found.ids):
+            number = index if expected.row is None else expected.row
             raise InputError(
                 f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
                 got=f"row {number}: {rows[number][0]!r:.60}",
