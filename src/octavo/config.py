@@ -187,6 +187,8 @@ def make_signature(
     embeds = task == "feature-extraction"
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
+    if task == "fill-mask" and parts.mask_token_id is None:
+        raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
         task=task,

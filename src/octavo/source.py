@@ -186,7 +186,20 @@ def load_model(source: Source) -> Any:
         )
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # decoders would return their cache as further outputs
+    if source.signature.task == "multiple-choice":
+        _take_single_choices(model)
     return model.float().eval()
+
+
+def _take_single_choices(model: Any) -> None:
+    """Let the model take [rows, length] and answer [rows, 1], each row being one choice: rows may have any number."""
+    forward = model.forward
+
+    def one_choice(input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, **more: Any) -> Any:
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return forward(**{name: array[:, None] for name, array in given.items() if array is not None}, **more)
+
+    model.forward = one_choice
 
 
 def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:

@@ -39,8 +39,6 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "exact_match": ("exact match", lambda value: f"{100 * value:.2f}"),
     "answer_f1": ("F1", lambda value: f"{100 * value:.2f}"),
     "answer_overlap": ("F1 with baseline", lambda value: f"{100 * value:.2f}%"),
-    "top5": ("top 5", lambda value: f"{100 * value:.2f}"),
-    "top5_agreement": ("top 5 agreement", lambda value: f"{100 * value:.2f}%"),
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
 }

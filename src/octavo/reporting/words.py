@@ -69,8 +69,6 @@ KOREAN = {
     "exact match": "완전 일치(EM)",
     "F1": "F1",
     "F1 with baseline": "기준 모델과의 F1",
-    "top 5": "상위 5개 적중률",
-    "top 5 agreement": "상위 5개 일치율",
     "recall@10": "recall@10",
     "batch effect": "배치 영향",
     "load, s": "로딩(초)",

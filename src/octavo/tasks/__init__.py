@@ -27,6 +27,9 @@ MODULES = {
     "text-classification": "octavo.tasks.text_classification",
     "feature-extraction": "octavo.tasks.feature_extraction",
     "token-classification": "octavo.tasks.token_classification",
+    "question-answering": "octavo.tasks.question_answering",
+    "multiple-choice": "octavo.tasks.multiple_choice",
+    "fill-mask": "octavo.tasks.fill_mask",
 }
 Row = tuple[str, str | tuple[str, ...] | None]  # a text, alone, with another, or with several to choose from
 Options = Mapping[str, Any]
