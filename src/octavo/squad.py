@@ -17,9 +17,9 @@ EXTENSIONS = (".json", ".jsonl", ".ndjson")
 def read_squad(file: DataFile) -> tuple[Example, ...]:
     """The questions of a file, each with its context and answers, sampled as the file says.
 
-    A question that is marked as impossible, or has no answer but an empty one, has none; one without `answers` at all
-    is asked without being scored. A row has `question`, `context` and perhaps `answers`, as SQuAD writes them or as
-    `{"text": [...]}`.
+    A question that is marked as impossible, or has an empty list of answers, has none; one without `answers`, or with
+    answers that were left out (empty texts, as in the development sets of TyDi QA), is asked without being scored. A
+    row has `question`, `context` and perhaps `answers`, as SQuAD writes them or as `{"text": [...]}`.
 
     Raises:
         DataError: the file cannot be read, a question has no context, or an answer is not in it.
@@ -72,9 +72,9 @@ def _example(row: dict[str, Any], place: str) -> Example:
     texts = [one.get("text") if isinstance(one, dict) else one for one in texts]
     for text in texts:
         if not isinstance(text, str) or text not in context:
-            then = "the answer to an impossible question is left out, or empty"
+            then = "an impossible question has no answers: []"
             raise DataError("an answer is not in the context", where=place, got=f"{text!r:.60}", then=then)
-    impossible = bool(row.get("is_impossible"))
-    return Example(
-        question, context, answers=() if impossible else tuple(dict.fromkeys(text for text in texts if text))
-    )
+    if row.get("is_impossible"):
+        texts = []
+    known = tuple(dict.fromkeys(text for text in texts if text))
+    return Example(question, context, answers=known if known or not texts else None)
