@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,7 +81,9 @@ def inspect(path: str | Path) -> Inspection:
     path = Path(path)
     if (path / MANIFEST).exists():
         artifact = open_artifact(path)
-        return _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
+        found = _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
+        task = artifact.manifest.signature.task
+        return found if found.task == task else replace(found, task=task, task_reason=MANIFEST, loads_as=task)
     if path.is_dir() and (has_weights(path) or not has_onnx(path)):
         return _inspect_checkpoint(path)
     return _inspect_graph(find_onnx(path), path, "onnx", None)

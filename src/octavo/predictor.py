@@ -191,6 +191,7 @@ def predict(  # noqa: PLR0913 - each is one thing to say
     threads: int | None = None,
     max_length: int | None = None,
     prompt: str | None = None,
+    task: str | None = None,
     options: Options | None = None,
 ) -> Counts:
     """Predict a JSONL file of any length, one object a line with what the task reads; other keys are ignored.
@@ -203,16 +204,17 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         threads: see `load`.
         max_length: see `load`.
         prompt: the name of a sentence embedder's prompt.
+        task: see `load`.
         options: the task's; see `Predictor.__call__`.
 
     Raises:
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
-        predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
-        task = find_task(predictor.signature.task)
-        for prediction in predictor.stream(_rows(lines, source, task), prompt=prompt, **(options or {})):
-            stream.write(json.dumps(task.to_json(prediction), ensure_ascii=False) + "\n")
+        predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length)
+        module = find_task(predictor.signature.task)
+        for prediction in predictor.stream(_rows(lines, source, module), prompt=prompt, **(options or {})):
+            stream.write(json.dumps(module.to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 
 
