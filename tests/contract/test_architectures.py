@@ -41,19 +41,17 @@ MEASURED = "text-classification"  # the task that methods and engines are tried 
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory, tiny_parts):
     """A function of a family and a task: the folder of a tiny random checkpoint, or why there is none."""
     import torch
     import transformers
-
-    from conftest import word_pieces
 
     @cache
     def make(family, task):
         name = CLASSES[family]
         special = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")  # padding is 1, as MPNet and RoBERTa have it
         limit = {"model_max_length": POSITIONS, "do_lower_case": True, "strip_accents": False}
-        tokenizer = transformers.BertTokenizer(vocab=word_pieces(*special), **limit)
+        tokenizer = transformers.BertTokenizer(vocab=tiny_parts.word_pieces(*special), **limit)
         head = getattr(transformers, f"{name}{TASKS[task]}", None)
         if head is None:
             return "transformers has no such head"

@@ -1,6 +1,5 @@
 """Checkpoints for the tasks that have no trained head here: a seeded random one on a real encoder, or on a tiny one."""
 
-import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -68,17 +67,39 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny(make_checkpoint, tmp_path_factory):
+def write_tiny(tiny_parts):
+    """A function of a family, an architecture, a folder and labels: a tiny random checkpoint in that folder."""
+
+    def write(family, architecture, folder, labels=("O", "B-X", "I-X")):
+        import torch
+        import transformers
+
+        transformers.logging.disable_progress_bar()
+        tokenizer = tiny_parts.make_tokenizer(family)
+        config = tiny_parts.make_config(family, tokenizer)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {name: index for index, name in enumerate(labels)}
+        model = getattr(transformers, architecture)(config)
+        generator = torch.Generator().manual_seed(20)
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            scale = 0.5 if "word_embeddings" in name or name.startswith(("classifier", "qa_outputs")) else 0.2
+            norm = "norm" in name.lower() and name.endswith("weight")
+            parameter.data = 1 + 0.1 * noise if norm else scale * noise
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny(write_tiny, tmp_path_factory):
     """A function of a task: a tiny random BERT for it."""
 
     @cache
     def make(task):
-        folder = make_checkpoint("bert", tmp_path_factory.mktemp("tiny") / task, HEADS[task])
-        if task == "token-classification":
-            path = folder / "config.json"
-            config = json.loads(path.read_text())
-            config |= {"id2label": {"0": "O", "1": "B-X", "2": "I-X"}, "label2id": {"O": 0, "B-X": 1, "I-X": 2}}
-            path.write_text(json.dumps(config))
-        return folder
+        labels = ("START", "END") if task == "question-answering" else ("O", "B-X", "I-X")
+        return write_tiny("bert", HEADS[task], tmp_path_factory.mktemp("tiny") / task, labels)
 
     return make

@@ -53,9 +53,9 @@ def test_as_the_pipeline_on_200_rows(shared, made, headed, data, strategy):
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
-def test_tokenizers_without_marks_inside_words(family, make_checkpoint, tmp_path, sentences):
+def test_tokenizers_without_marks_inside_words(family, write_tiny, tmp_path, sentences):
     head = {"roberta": "RobertaForTokenClassification", "xlm-roberta": "XLMRobertaForTokenClassification"}[family]
-    folder = make_checkpoint(family, tmp_path / "checkpoint", head)
+    folder = write_tiny(family, head, tmp_path / "checkpoint")
     predictor = octavo.load(octavo.quantize(folder, tmp_path / "float", recipe="float").folder)
     for strategy in ("none", "simple", "first"):
         expected = pipeline_of(folder, strategy)(list(sentences))

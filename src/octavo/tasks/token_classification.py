@@ -5,7 +5,6 @@ Scores are of entities: those that the first token of each word marks, against t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,7 +121,7 @@ def read(outputs: Outputs, asked: Asked) -> list[Tagged]:
 
 def _has_prefix(tokenizer: Tokenizer) -> bool:
     """Whether the vocabulary marks pieces that go on with a word, as WordPiece does with ##."""
-    return bool(json.loads(tokenizer.to_str())["model"].get("continuing_subword_prefix"))
+    return bool(getattr(tokenizer.model, "continuing_subword_prefix", None))
 
 
 def decode(
