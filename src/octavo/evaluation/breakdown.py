@@ -18,6 +18,7 @@ from octavo.tasks.metrics import SCORES
 BUCKETS = 4  # of lengths, about as many examples in each
 FEWEST = 10  # examples of a group that a score is worth telling of
 MOST_CHANGED = 20
+SHOWN = 600  # characters of a second text
 
 
 @dataclass(frozen=True)
@@ -99,5 +100,7 @@ def most_changed(
         if moved[row] > 0:
             answers = before[row], after[row]
             pair = " | ".join(example.choices) or example.text_pair
+            if pair is not None and len(pair) > SHOWN:  # a context
+                pair = f"{pair[:SHOWN]}..."
             found.append(Changed(row, example.text, pair, gold[row], *answers, float(moved[row])))
     return tuple(found)
