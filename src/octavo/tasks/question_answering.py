@@ -134,15 +134,15 @@ def parse_row(row: Any) -> Row:
 
 
 def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
-    """The tokenizer that cuts contexts into windows.
+    """The tokenizer, which cuts nothing: contexts are cut into windows by `encode`.
 
     Raises:
         InputError: the limit leaves no room for a question and a context.
     """
     tokenizer = encoding.make_tokenizer(tokenizer_json, signature)
+    tokenizer.no_truncation()
     if _room(tokenizer, signature) < 8:
         raise InputError("max_length leaves no room for a question and a context", got=signature.max_length)
-    _share(tokenizer, signature, None)
     return tokenizer
 
 
@@ -150,51 +150,39 @@ def _room(tokenizer: Tokenizer, signature: Signature) -> int:
     return int(signature.max_length - tokenizer.num_special_tokens_to_add(is_pair=True))
 
 
-def _share(tokenizer: Tokenizer, signature: Signature, stride: int | None) -> None:
-    """Let windows share so many tokens.
-
-    Raises:
-        InputError: more than half of what a window may have.
-    """
-    most = _room(tokenizer, signature) // 2 - 1
-    stride = min(SHARED, signature.max_length // 4) if stride is None else stride
-    if not 0 <= stride <= most:
-        raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {most}")
-    tokenizer.enable_truncation(signature.max_length, stride=stride, strategy="only_second")
-
-
 def encode(
     tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
 ) -> list[Encoded]:
-    """The windows of each row; a question has at most half of a window, and is cut behind it."""
-    if options.get("doc_stride") is not None:
-        tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        _share(tokenizer, signature, int(options["doc_stride"]))
-    unknown = signature.unk_token_id
-    half = _room(tokenizer, signature) // 2
-    asked = tokenizer.encode_batch([question for question, _ in rows], add_special_tokens=False)
-    cut = [
-        question[: one.offsets[half - 1][1]] if len(one.ids) > half else question
-        for (question, _), one in zip(rows, asked, strict=True)
-    ]
-    pairs = [(question, context) for question, (_, context) in zip(cut, rows, strict=True)]
-    windows = [
-        (row, window)
-        for row, first in enumerate(tokenizer.encode_batch(pairs))
-        for window in (first, *first.overflowing)
-    ]
-    return [
-        Encoded(
-            ids=window.ids,
-            type_ids=window.type_ids,
-            truncated=cut[row] != rows[row][0],
-            unknown=0 if unknown is None else window.ids.count(unknown),
-            spans=window.offsets,
-            sides=[-1 if side is None else side for side in window.sequence_ids],
-            row=row,
-        )
-        for row, window in windows
-    ]
+    """The windows of each row; a question has at most half of a window, and is cut behind it.
+
+    Raises:
+        InputError: windows are to share more than half of what they may have.
+    """
+    room, stride = _room(tokenizer, signature), options.get("doc_stride")
+    stride = min(SHARED, signature.max_length // 4) if stride is None else stride
+    if not 0 <= stride < room // 2:
+        raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
+    unknown, found = signature.unk_token_id, []
+    questions, contexts = (
+        tokenizer.encode_batch([str(row[side]) for row in rows], add_special_tokens=False) for side in (0, 1)
+    )
+    for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
+        cut = len(question.ids) > room // 2
+        question.truncate(room // 2)
+        context.truncate(room - len(question.ids), stride=stride)
+        for part in (context, *context.overflowing):
+            window = tokenizer.post_process(question, part)
+            one = Encoded(
+                ids=window.ids,
+                type_ids=window.type_ids,
+                truncated=cut,
+                unknown=0 if unknown is None else window.ids.count(unknown),
+                spans=window.offsets,
+                sides=[-1 if side is None else side for side in window.sequence_ids],
+                row=row,
+            )
+            found.append(one)
+    return found
 
 
 def read(outputs: Outputs, asked: Asked) -> list[Found]:
