@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -140,6 +141,12 @@ def randomize(model, tokenizer):
 def sentences():
     """Ten short texts, Korean and English, that every tokenizer here knows without an unknown token."""
     return SENTENCES
+
+
+@pytest.fixture(scope="session")
+def tiny_parts():
+    """What checkpoints are made of here, for tests that make others."""
+    return SimpleNamespace(word_pieces=word_pieces, make_tokenizer=make_tokenizer, make_config=make_config)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,22 @@ FILES = {
 }
 LEVELS = (  # a room may import from its own level and from those before it
     {"errors", "hardware", "output", "recipe", "progress", "signature"},
-    {"quant", "rows", "data", "batching", "tokenizer", "weights", "pooling", "config", "source", "sentences"},
+    {
+        "quant",
+        "rows",
+        "data",
+        "tags",
+        "tagged",
+        "squad",
+        "choices",
+        "batching",
+        "tokenizer",
+        "weights",
+        "pooling",
+        "config",
+        "source",
+        "sentences",
+    },
     {"graph", "tasks"},
     {"engines"},
     {"methods", "selftest", "artifact"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,30 @@ from numpy.typing import NDArray
 from octavo.signature import Signature
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+Outputs = FloatArray | list[FloatArray]  # [rows, k], or of each row its own [answers, k]
 TOKEN_BUDGET = 4096  # tokens of a batch, padding included
+WIDE_BUDGET = 512  # where each token is answered with a number for every word of the vocabulary
 MAX_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row as the model reads it. `ids` and `type_ids` have the row's own length; `unknown` counts [UNK]."""
+    """One row as the model reads it. `ids` and `type_ids` have the row's own length; `unknown` counts [UNK].
+
+    Tasks that answer more than whole texts keep more: `spans` the characters (start, end) of each token, `sides` the
+    text that it belongs to (0, 1, or -1 for special tokens), `row` the position of the row that this is a part of (a
+    window of a long text, one of several choices), `hidden` the id that was put behind a mask.
+    """
 
     ids: Sequence[int]
     type_ids: Sequence[int]
     truncated: bool = False
     unknown: int = 0
+    spans: Sequence[tuple[int, int]] = ()
+    sides: Sequence[int] = ()
+    row: int | None = None
+    hidden: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> li
 
 def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
     """Plan and pad."""
+    if signature.mask_token_id is not None:
+        token_budget = min(token_budget, WIDE_BUDGET)
     plan = plan_batches([len(row.ids) for row in encoded], token_budget)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
 
@@ -68,3 +82,31 @@ def pad(rows: Sequence[Encoded], signature: Signature) -> dict[str, IntArray]:
         arrays["attention_mask"][index, :length] = 1
         arrays["token_type_ids"][index, :length] = row.type_ids
     return {name: arrays[name] for name in signature.input_names}
+
+
+def real_answers(outputs: FloatArray, inputs: Mapping[str, IntArray], signature: Signature) -> Outputs:
+    """A batch's outputs without what belongs to padding: [rows, k] as they are, [rows, length, k] row by row.
+
+    Of a model that fills masks, [rows, most masks, k], those of each row's masks are left.
+    """
+    if outputs.ndim == 2:
+        return outputs
+    real = inputs["attention_mask"] != 0
+    if signature.mask_token_id is not None:
+        real = inputs["input_ids"] == signature.mask_token_id
+    return [one[:count].copy() for one, count in zip(outputs, real.sum(axis=1).tolist(), strict=True)]
+
+
+def in_order(parts: Sequence[FloatArray], batches: Sequence[Batch], signature: Signature) -> Outputs:
+    """The outputs of batches, of which there is one at least, in the order of the rows and without padding."""
+    count = sum(len(batch.rows) for batch in batches)
+    if parts[0].ndim == 2:
+        array = np.empty((count, *parts[0].shape[1:]), np.float32)
+        for batch, part in zip(batches, parts, strict=True):
+            array[list(batch.rows)] = part
+        return array
+    found: list[FloatArray] = [parts[0][0]] * count
+    for batch, part in zip(batches, parts, strict=True):
+        for row, answer in zip(batch.rows, real_answers(part, batch.inputs, signature), strict=True):
+            found[row] = answer
+    return found

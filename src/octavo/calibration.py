@@ -35,7 +35,8 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    examples = replace(file, limit=file.limit or ENOUGH).read()
+    task = find_task(signature.task)
+    examples = task.read_examples(replace(file, limit=file.limit or ENOUGH))
     if len(examples) < FEW:
         warnings.warn(
             f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
@@ -43,7 +44,6 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
             OctavoWarning,
             stacklevel=3,
         )
-    task = find_task(signature.task)
     encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples, signature), signature)
     batches = tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
     hashes = example_hashes(examples)
@@ -55,10 +55,12 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
 def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:
     """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples."""
     task = find_task(signature.task)
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), [(one, None) for one in SENTENCES], signature)
+    rows = task.from_texts(SENTENCES)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), rows, signature)
     return tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
 
 
 def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
     """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to know a row again."""
-    return tuple(hashlib.sha256(f"{one.text}\0{one.text_pair or ''}".encode()).hexdigest()[:16] for one in examples)
+    texts = ["\0".join([one.text, one.text_pair or "", *one.choices]) for one in examples]
+    return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)

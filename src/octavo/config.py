@@ -11,7 +11,7 @@ from typing import Any
 
 from octavo.errors import CheckpointError, MissingExtraError
 from octavo.pooling import read_pooling
-from octavo.signature import Signature
+from octavo.signature import Signature, task_name
 from octavo.tokenizer import TokenizerParts
 
 ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
@@ -25,6 +25,8 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "ForConditionalGeneration": "text2text-generation",
     "Model": "feature-extraction",
 }
+CLASSIFIERS = ("text-classification", "token-classification")  # whose outputs have names
+OUTPUTS = {"feature-extraction": ("last_hidden_state",), "question-answering": ("start_logits", "end_logits")}
 # Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
 _OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
@@ -120,6 +122,31 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
     )
 
 
+def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> str:
+    """The task that was asked for, or that the config tells.
+
+    Any encoder gives vectors; but what was trained for one task answers no other, though its weights may fit.
+
+    Raises:
+        CheckpointError: the config tells another task than the one that was asked for, or none.
+    """
+    if asked is None:
+        return task_of(config, folder)
+    wanted = task_name(asked)
+    try:
+        told = task_of(config, folder)
+    except CheckpointError:
+        return wanted
+    if wanted not in {told, "feature-extraction"} and told != "feature-extraction":
+        raise CheckpointError(
+            f"this is a model for {told}, and not for {wanted}",
+            where=folder,
+            got=f"architectures: {', '.join(architectures(config))}",
+            then=f"quantize it as {told} (or without a task), or give a checkpoint that was trained for {wanted}",
+        )
+    return wanted
+
+
 def label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """The labels in id order: those given, else the config's (transformers fills in LABEL_0, LABEL_1, ...)."""
     stored = config["id2label"]
@@ -161,18 +188,21 @@ def make_signature(
     embeds = task == "feature-extraction"
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
+    if task == "fill-mask" and parts.mask_token_id is None:
+        raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
         task=task,
         input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
-        output_names=("last_hidden_state" if embeds else "logits",),
+        output_names=OUTPUTS.get(task, ("logits",)),
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
         pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
         unk_token_id=parts.unk_token_id,
         truncation_side=parts.truncation_side,
-        labels=() if embeds else labels,
-        problem_type=None if embeds else config.get("problem_type"),
+        labels=labels,
+        problem_type=config.get("problem_type") if task in CLASSIFIERS else None,
         pooling=read_pooling(folder, int(width)) if embeds else None,
+        mask_token_id=parts.mask_token_id if task == "fill-mask" else None,
     )
 
 

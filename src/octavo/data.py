@@ -46,12 +46,21 @@ CLEAR = 4.0  # standard errors: the best of 720 permutations is hardly ever that
 
 @dataclass(frozen=True)
 class Example:
-    """One row. `label` is an id in the model's labels, `score` how similar the pair is; None where none was read."""
+    """One row. `label` is an id in the model's labels, `score` how similar the pair is; None where none was read.
+
+    `words` are the characters (start, end) of the words of a text whose words are tagged, `tags` their tags; `answers`
+    the texts that answer a question (`text`) from its context (`text_pair`), empty where nothing does; `choices` the
+    texts of which `label` is the right one.
+    """
 
     text: str
     text_pair: str | None = None
     label: int | None = None
     score: float | None = None
+    words: tuple[tuple[int, int], ...] = ()
+    tags: tuple[str, ...] | None = None
+    answers: tuple[str, ...] | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ def inspect(path: str | Path) -> Inspection:
         artifact = open_artifact(path)
         if artifact.manifest.recipe.format == "torch":
             return _inspect_modules(artifact)
-        return _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
+        found = _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
+        task = artifact.manifest.signature.task
+        return found if found.task == task else replace(found, task=task, task_reason=MANIFEST, loads_as=task)
     if path.is_dir() and (has_weights(path) or not has_onnx(path)):
         return _inspect_checkpoint(path)
     return _inspect_graph(find_onnx(path), path, "onnx", None)

@@ -14,17 +14,16 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from octavo.artifact import MANIFEST, check_cpu, made_elsewhere, open_artifact, open_model
-from octavo.batching import Encoded, make_batches
+from octavo.batching import Encoded, Outputs, in_order, make_batches
 from octavo.engines import Session, modes_of, on_device, run_batches, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.output import whole_file
-from octavo.signature import Signature, lower_limit
-from octavo.tasks import Task, find_task
+from octavo.signature import Signature, lower_limit, require_task
+from octavo.source import Checkpoint, read_source
+from octavo.tasks import Asked, Options, Task, find_task
+from octavo.tasks.encoding import settings
 
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
 UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
@@ -72,28 +71,32 @@ class Predictor:
             raise InputError("there is no torch module behind an ONNX model", then="octavo quantize --format torch")
         return found
 
-    def __call__(self, inputs: Any, *, prompt: str | None = None) -> Any:
-        """Predict; see the class for what comes back. `prompt` names one of a sentence embedder's prompts.
+    def __call__(self, inputs: Any, *, prompt: str | None = None, **options: Any) -> Any:
+        """Predict; see the class for what comes back.
+
+        `prompt` names one of a sentence embedder's prompts; `options` are the task's (its `OPTIONS`), such as the
+        `aggregation_strategy` of tags.
 
         Raises:
-            DataError: an input is neither a text nor a pair; the message names its position.
-            InputError: there is no such prompt.
+            DataError: an input is not what the task reads; the message names its position.
+            InputError: there is no such prompt or option.
         """
         if isinstance(inputs, str):
-            return self._task.gather(list(self.stream([inputs], prompt=prompt)), self.signature, single=True)
+            found = list(self.stream([inputs], prompt=prompt, **options))
+            return self._task.gather(found, self.signature, single=True)
         if isinstance(inputs, (tuple, Mapping)):
-            return next(self.stream([inputs], prompt=prompt))
+            return next(self.stream([inputs], prompt=prompt, **options))
         if isinstance(inputs, list):
-            return self._task.gather(list(self.stream(inputs, prompt=prompt)), self.signature)
+            return self._task.gather(list(self.stream(inputs, prompt=prompt, **options)), self.signature)
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
-            return self.stream(inputs, prompt=prompt)
+            return self.stream(inputs, prompt=prompt, **options)
         return self._task.parse_row(inputs)  # raises, with what is allowed
 
-    def stream(self, rows: Iterable[Any], *, prompt: str | None = None) -> Iterator[Any]:
+    def stream(self, rows: Iterable[Any], *, prompt: str | None = None, **options: Any) -> Iterator[Any]:
         """Predictions in the order of the rows."""
-        return self._stream(rows, self.signature.prompt(prompt))
+        return self._stream(rows, self.signature.prompt(prompt), settings(options, self._task.OPTIONS))
 
-    def _stream(self, rows: Iterable[Any], prefix: str) -> Iterator[Any]:
+    def _stream(self, rows: Iterable[Any], prefix: str, options: Options) -> Iterator[Any]:
         source, position = iter(rows), 0
         while window := list(islice(source, WINDOW)):
             parsed = []
@@ -103,23 +106,22 @@ class Predictor:
                     parsed.append((prefix + text, pair))
                 except DataError as error:
                     raise DataError(f"row {position + offset}: {error}") from None
-            encoded = self._task.encode(self._tokenizer, parsed, self.signature)
-            self._count(encoded)
-            yield from self._task.decode(self.run(encoded), self.signature)
+            encoded = self._task.encode(self._tokenizer, parsed, self.signature, options)
+            self._count(len(parsed), encoded)
+            asked = Asked(parsed, encoded, self._tokenizer, self.signature)
+            found = self._task.read(self.run(encoded), asked)
+            yield from self._task.decode(found, self.signature, options)
             position += len(window)
 
-    def run(self, encoded: list[Encoded]) -> NDArray[np.float32]:
-        """The model's outputs [rows, ...] for encoded rows, run in length-sorted batches, in the order given."""
+    def run(self, encoded: list[Encoded]) -> Outputs:
+        """The model's outputs for encoded rows, run in length-sorted batches, in the order given."""
         batches = make_batches(encoded, self.signature)
         parts = run_batches(self.session, [batch.inputs for batch in batches])
-        found = np.empty((len(encoded), *parts[0].shape[1:]), np.float32)
-        for batch, part in zip(batches, parts, strict=True):
-            found[list(batch.rows)] = part
-        return found
+        return in_order(parts, batches, self.signature)
 
-    def _count(self, encoded: list[Encoded]) -> None:
+    def _count(self, rows: int, encoded: list[Encoded]) -> None:
         with self._lock:
-            self.counts.rows += len(encoded)
+            self.counts.rows += rows
             self.counts.truncated += sum(row.truncated for row in encoded)
             self.counts.tokens += sum(len(row.ids) for row in encoded)
             self.counts.unknown += sum(row.unknown for row in encoded)
@@ -141,6 +143,7 @@ def unknown_warning(share: float) -> str:
 def load(
     path: str | Path,
     *,
+    task: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     max_length: int | None = None,
@@ -150,6 +153,7 @@ def load(
 
     Args:
         path: the folder.
+        task: what it has to be for; by default whatever it is for.
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
             `torch:bf16`, and on a GPU `torch:fp8`.
@@ -158,14 +162,16 @@ def load(
         device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
 
     Raises:
+        InputError: it is for another task.
         ArtifactError: the artifact is damaged, or does not answer here as it did where it was made.
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
     path, engine = Path(path), on_device(engine, device)
     if not (path / MANIFEST).exists() and (path / "config.json").exists():
-        return _load_checkpoint(path, engine, threads, max_length)
+        return _load_checkpoint(Checkpoint(path, task), engine, threads, max_length)
     artifact = open_artifact(path)
+    require_task(artifact.manifest.signature.task, task, path)
     note = check_cpu(artifact.manifest)
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
@@ -177,14 +183,14 @@ def load(
     return Predictor(session, artifact.tokenizer_json, signature)
 
 
-def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
+def _load_checkpoint(checkpoint: Checkpoint, engine: str, threads: int | None, max_length: int | None) -> Predictor:
     from octavo.config import require_torch
-    from octavo.source import load_model, read_source
+    from octavo.source import load_model
 
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
     modes = modes_of("torch" if engine == "auto" else engine)
-    source = read_source(path)
+    source = read_source(checkpoint)
     find_task(source.signature.task)
     require_torch()
     from octavo.engines.torch import TorchSession
@@ -203,8 +209,10 @@ def predict(  # noqa: PLR0913 - each is one thing to say
     max_length: int | None = None,
     device: str = "cpu",
     prompt: str | None = None,
+    task: str | None = None,
+    options: Options | None = None,
 ) -> Counts:
-    """Predict a JSONL file of any length, one object with `text` (and `text_pair`) a line; other keys are ignored.
+    """Predict a JSONL file of any length, one object a line with what the task reads; other keys are ignored.
 
     Args:
         artifact: an artifact, or a checkpoint.
@@ -215,18 +223,21 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         max_length: see `load`.
         device: see `load`.
         prompt: the name of a sentence embedder's prompt.
+        task: see `load`.
+        options: the task's; see `Predictor.__call__`.
 
     Raises:
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
-        predictor = load(artifact, engine=engine, threads=threads, max_length=max_length, device=device)
-        for prediction in predictor.stream(_rows(lines, source), prompt=prompt):
-            stream.write(json.dumps(find_task(predictor.signature.task).to_json(prediction), ensure_ascii=False) + "\n")
+        predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length, device=device)
+        module = find_task(predictor.signature.task)
+        for prediction in predictor.stream(_rows(lines, source, module), prompt=prompt, **(options or {})):
+            stream.write(json.dumps(module.to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 
 
-def _rows(lines: Iterable[bytes], source: str | Path) -> Iterator[Any]:
+def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[Any]:
     place = "standard input" if str(source) == "-" else source
     for number, line in enumerate(lines, 1):
         try:
@@ -237,6 +248,13 @@ def _rows(lines: Iterable[bytes], source: str | Path) -> Iterator[Any]:
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except (ValueError, RecursionError) as error:
             raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
+        if "text" not in task.KEYS:
+            try:
+                known = {key: row[key] for key in task.KEYS if key in row} if isinstance(row, dict) else row
+                yield task.parse_row(known) and known
+            except DataError as error:
+                raise DataError(f"{place}, line {number}: {error}") from None
+            continue
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise DataError(
                 "a line needs a text", where=f"{place}, line {number}", got=f"{row!r:.80}", allowed='{"text": "..."}'

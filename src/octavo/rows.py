@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ Rows = list[tuple[str, dict[str, Any]]]  # (the row's place in words, column -> 
 
 def read_rows(path: Path, encoding: str, named: Mapping[str, str]) -> Rows:
     """The rows of a file of any format, one at least."""
-    text = _decoded(path, encoding)
+    text = read_text(path, encoding)
     if not text.strip():
         raise DataError("the file is empty", where=path)
     suffix = path.suffix.lower()
@@ -45,13 +45,17 @@ def read_rows(path: Path, encoding: str, named: Mapping[str, str]) -> Rows:
     return rows
 
 
-def _decoded(path: Path, encoding: str) -> str:
-    """The file's text, without a byte-order mark and with its line ends as they are."""
+def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS) -> str:
+    """The file's text, without a byte-order mark and with its line ends as they are.
+
+    Raises:
+        DataError: there is no such file, it has another ending, or is in another encoding.
+    """
     try:
         if path.is_dir():
             raise DataError("a data file is expected, and this is a folder", got=path)
-        if path.suffix.lower() not in EXTENSIONS:
-            raise DataError("unknown kind of data file", got=path, allowed=", ".join(EXTENSIONS))
+        if path.suffix.lower() not in extensions:
+            raise DataError("unknown kind of data file", got=path, allowed=", ".join(extensions))
         raw = path.read_bytes()
     except FileNotFoundError:
         raise DataError("no such data file", got=path) from None

@@ -62,7 +62,8 @@ class Signature(BaseModel):
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
     `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it says nothing;
-    `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text.
+    `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text,
+    `mask_token_id` where the answer is what stands behind masks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +77,7 @@ class Signature(BaseModel):
     problem_type: str | None = None
     truncation_side: Literal["left", "right"] = "right"
     pooling: Pooling | None = None
+    mask_token_id: int | None = None
 
     def prompt(self, name: str | None = None) -> str:
         """What goes before every text: the prompt of that name, or the default one, which may be empty.
@@ -103,6 +105,21 @@ def task_name(name: str) -> str:
     if name not in TASKS:
         raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASKS, *SYNONYMS)))
     return name
+
+
+def require_task(found: str, asked: str | None, where: object) -> None:
+    """See that a model is for the task that was asked for, where one was.
+
+    Raises:
+        InputError: it is for another one.
+    """
+    if asked is not None and task_name(asked) != found:
+        raise InputError(
+            f"this is a model for {found}, and not for {task_name(asked)}",
+            where=where,
+            then=f"load it as {found} (or without a task), or quantize a checkpoint that was trained for "
+            f"{task_name(asked)}",
+        )
 
 
 def lower_limit(signature: Signature, max_length: int | None) -> Signature:

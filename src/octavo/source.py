@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from octavo.config import (
+    CLASSIFIERS,
+    choose_task,
     fill_config,
     label_names,
     make_signature,
     read_config,
     require_torch,
     silent_transformers,
-    task_of,
 )
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.pooling import pooling_files
-from octavo.signature import Signature, task_name
+from octavo.signature import Signature
 from octavo.tokenizer import TokenizerParts, find_tokenizer, has_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
@@ -34,6 +35,10 @@ _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/m
 AUTO_CLASSES = {  # of transformers, by task
     "text-classification": "AutoModelForSequenceClassification",
     "feature-extraction": "AutoModel",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "multiple-choice": "AutoModelForMultipleChoice",
+    "fill-mask": "AutoModelForMaskedLM",
 }
 
 
@@ -94,9 +99,9 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
             parts = read_tokenizer(place)
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            found_task = task_name(asked.task) if asked.task else task_of(filled, folder)
+            found_task = choose_task(filled, folder, asked.task)
             names: tuple[str, ...] = ()
-            if found_task != "feature-extraction":
+            if found_task in CLASSIFIERS:
                 names = label_names(filled, asked.labels, folder)
                 config = config | {
                     "id2label": {str(index): name for index, name in enumerate(names)},
@@ -185,7 +190,20 @@ def load_model(source: Source) -> Any:
         )
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # decoders would return their cache as further outputs
+    if source.signature.task == "multiple-choice":
+        _take_single_choices(model)
     return model.float().eval()
+
+
+def _take_single_choices(model: Any) -> None:
+    """Let the model take [rows, length] and answer [rows, 1], each row being one choice: rows may have any number."""
+    forward = model.forward
+
+    def one_choice(input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, **more: Any) -> Any:
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return forward(**{name: array[:, None] for name, array in given.items() if array is not None}, **more)
+
+    model.forward = one_choice
 
 
 def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:
@@ -207,7 +225,7 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
     config = fill_config(home, read_config(home)) if home else {}
     if not config:
         config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
-    names = label_names(config, asked.labels, file) if task != "feature-extraction" else ()
+    names = label_names(config, asked.labels, file) if task in CLASSIFIERS else ()
     if names and classes is not None and len(names) != classes:
         raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
     size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)

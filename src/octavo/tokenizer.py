@@ -39,6 +39,7 @@ class TokenizerParts:
     truncation_side: Literal["left", "right"]
     pad_token_id: int | None
     unk_token_id: int | None
+    mask_token_id: int | None
     max_length: int | None
     differing: str | None
     bytes: int
@@ -99,6 +100,7 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
         input_names=tuple(reference.model_input_names),
         truncation_side="left" if reference.truncation_side == "left" else "right",
         pad_token_id=tokenizer.token_to_id(reference.pad_token) if reference.pad_token else None,
+        mask_token_id=tokenizer.token_to_id(reference.mask_token) if reference.mask_token else None,
         unk_token_id=_unk_token_id(json.loads(text)["model"]),
         max_length=int(limit) if limit and limit < _UNLIMITED else None,
         differing=differing,

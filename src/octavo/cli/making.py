@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,18 +107,45 @@ def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:
 
 def predict(
     artifact: Annotated[str, typer.Argument(help="An artifact, or a checkpoint.")],
-    source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair. Default: stdin.")] = "-",
+    source: Annotated[
+        str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair, or what the task reads. Default: stdin.")
+    ] = "-",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL. Default: stdout.")] = None,
     engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
     threads: Threads = None,
     max_length: MaxLength = None,
     device: Device = "cpu",
     prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
+    task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, such as aggregation_strategy=simple.")
+    ] = None,
 ) -> None:
     """Predict JSONL, one object a line, in order."""
     from octavo.predictor import predict as run_predict
 
-    settings = {"engine": engine, "threads": threads, "max_length": max_length, "device": device, "prompt": prompt}
-    counts = run_predict(artifact, source, output, **settings)  # type: ignore[arg-type]  # each has the option's type
+    settings: dict[str, Any] = {
+        "engine": engine,
+        "threads": threads,
+        "max_length": max_length,
+        "device": device,
+        "prompt": prompt,
+    }
+    settings |= {"task": task, "options": _options(option or ())}
+    counts = run_predict(artifact, source, output, **settings)
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
     typer.echo(f"{counts.rows} rows{cut}", err=True)
+
+
+def _options(given: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE`, the values as JSON where they are, else as text."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or not name:
+            raise InputError("--option is not understood", got=one, allowed="NAME=VALUE, such as top_k=3")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

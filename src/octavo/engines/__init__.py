@@ -33,6 +33,9 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
 }
 
 
+SPAN = ("start_logits", "end_logits")
+
+
 class Session(Protocol):
     """A model that is loaded and can be run, from several threads at once; `streams` runs are served at a time."""
 
@@ -41,7 +44,7 @@ class Session(Protocol):
     streams: int
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns the model's first output, float32."""
+        """Run one batch: name -> int64 [batch, length]. Returns the model's answer, float32; see `answer_names`."""
 
 
 class OpenSession(Protocol):
@@ -99,6 +102,16 @@ def on_device(engine: str, device: str) -> str:
     if name not in {"auto", "torch"}:
         raise InputError(f"{name} runs on CPUs here", got=device, allowed="cpu", then="--format torch, or a checkpoint")
     return f"torch:{device}{',' if colon else ''}{rest}"
+
+
+def answer_names(names: Sequence[str]) -> list[str]:
+    """The outputs of a model that are its answer: `logits`, or those of where a span starts and ends, or the first.
+
+    Several are [batch, length] each, and stacked to [batch, length, outputs].
+    """
+    if set(SPAN) <= set(names):
+        return list(SPAN)
+    return ["logits" if "logits" in names else names[0]]
 
 
 def run_batches(session: Session, batches: Sequence[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from octavo.engines import answer_names
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -54,12 +55,12 @@ class OnnxRuntimeSession:
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=reason) from None
         self.threads = threads
-        names = [output.name for output in self._session.get_outputs()]
-        self._outputs = ["logits" if "logits" in names else names[0]]
+        self._outputs = answer_names([output.name for output in self._session.get_outputs()])
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns `logits`, or the first output."""
-        return self.fetch(inputs, self._outputs)[0]
+        """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
+        found = self.fetch(inputs, self._outputs)
+        return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
     def fetch(self, inputs: dict[str, NDArray[np.int64]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """Run one batch and return the outputs of these names."""

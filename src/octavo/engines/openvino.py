@@ -15,6 +15,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from octavo.engines import SPAN, answer_names
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -48,14 +49,17 @@ class OpenVinoSession:
             raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason) from None
         self.name = "openvino" if precision == "f32" else f"openvino:{precision}"
         self.threads, self.streams = threads, streams
-        names = [name for output in self._model.outputs for name in output.get_names()]
-        self._output = self._model.output("logits" if "logits" in names else 0)
+        known = {"logits", *SPAN}
+        names = [next(iter(known & output.get_names()), output.get_any_name()) for output in self._model.outputs]
+        self._outputs = [self._model.output(names.index(name)) for name in answer_names(names)]
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns `logits`, or the first output."""
+        """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
         try:
             request = self._model.create_infer_request()
-            return np.array(request.infer(inputs)[self._output])
+            results = request.infer(inputs)
+            found = [np.array(results[output]) for output in self._outputs]
+            return found[0] if len(found) == 1 else np.stack(found, axis=-1)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[-200:]
             raise OctavoError("OpenVINO could not run the model", got=reason) from None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.engines import Session
+from octavo.engines.masked import MaskedSession
 from octavo.pooling import Dense, embed, read_dense
 from octavo.signature import Pooling, Signature
 
@@ -29,7 +30,12 @@ class PooledSession:
 
 
 def pooled(session: Session, signature: Signature, folder: Path) -> Session:
-    """The session itself, or with pooling where the signature has it; weights of Dense steps are in `folder`."""
+    """The session itself, or reduced to what its task answers with: one vector, or what stands at the masks.
+
+    Weights of Dense steps are in `folder`.
+    """
+    if signature.mask_token_id is not None:
+        return MaskedSession(session, signature.mask_token_id)
     if signature.pooling is None:
         return session
     return PooledSession(session, signature.pooling, read_dense(folder, signature.pooling))

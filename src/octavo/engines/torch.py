@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from octavo.engines import SPAN
 from octavo.errors import HardwareError, InputError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -49,15 +50,29 @@ class TorchSession:
         self._call = torch.compile(self.model, dynamic=True) if compiled else self.model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns the first output."""
+        """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
         try:
             with torch.inference_mode():
                 found = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-                outputs = self._call(**found)
+                outputs = ask(self.model, found, self._call)
         except (RuntimeError, IndexError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise OctavoError("torch could not run the model", got=reason) from None
+        names = [name for name in SPAN if name in outputs]
+        if len(names) == len(SPAN):
+            return np.stack([outputs[name].float().cpu().numpy() for name in names], axis=-1)
         return np.asarray(outputs[0].float().cpu().numpy())
+
+
+def ask(model: Any, inputs: dict[str, Any], call: Any = None) -> Any:
+    """The outputs of a model, by `call` where it was compiled.
+
+    A model for multiple choice, [rows, choices, length], is given one choice a row, unless it was made to take that
+    already (`source.load_model`).
+    """
+    if type(model).__name__.endswith("ForMultipleChoice") and "forward" not in vars(model):
+        inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
+    return (call or model)(**inputs)
 
 
 def require_device(device: str) -> None:

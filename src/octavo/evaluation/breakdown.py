@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from octavo.tasks.metrics import SCORES
 BUCKETS = 4  # of lengths, about as many examples in each
 FEWEST = 10  # examples of a group that a score is worth telling of
 MOST_CHANGED = 20
+SHOWN = 600  # characters of a second text
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Changed:
 
 def score_groups(
     module: Task,
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
+    reference: Any,
+    outputs: Any,
     examples: Sequence[Example],
     lengths: NDArray[np.int64],
     signature: Signature,
@@ -63,17 +65,17 @@ def score_groups(
     first, second = module.judged(reference, examples), module.judged(outputs, examples)
     if first is None or second is None:
         return ()
-    gold, known = first[0], np.array([example.label is not None or module.SCORED for example in examples])
+    gold, before, after = first[0], first[1], second[1]
+    known = np.array([example.label is not None or len(gold) == len(examples) for example in examples])
     tokens = lengths[known]
-    parts: list[tuple[str, str, NDArray[np.bool_]]] = []
-    if not module.SCORED:
-        parts += [("class", name, gold == label) for label, name in enumerate(signature.labels)]
+    classes = module.judged_by_class(reference, outputs, examples, signature)
+    parts: list[tuple[str, str, tuple[NDArray[Any], ...]]] = [("class", name, one) for name, one in classes.items()]
     ends = np.unique(np.quantile(tokens, np.linspace(0, 1, BUCKETS + 1)).astype(np.int64))
     for low, high in zip([ends[0] - 1, *ends[1:-1]], ends[1:] if len(ends) > 1 else ends, strict=False):
-        parts.append(("length", f"{low + 1} to {high}", (tokens > low) & (tokens <= high)))
+        inside = (tokens > low) & (tokens <= high)
+        parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside])))
     name, found = next(iter(module.quality(outputs, examples))), []
-    for kind, title, inside in parts:
-        right, before, after = gold[inside], first[1][inside], second[1][inside]
+    for kind, title, (right, before, after) in parts:
         if len(right) >= FEWEST and (not module.SCORED or len(set(right.tolist())) > 1):
             scores = SCORES[name](right, before), SCORES[name](right, after)
             found.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
@@ -82,20 +84,23 @@ def score_groups(
 
 def most_changed(
     module: Task,
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
+    reference: Any,
+    outputs: Any,
     examples: Sequence[Example],
     signature: Signature,
 ) -> tuple[Changed, ...]:
     """The examples whose answer changed, and then those that moved most; at most 20, none that did not move."""
     before, after = (module.answers(one, examples, signature) for one in (reference, outputs))
     moved = module.movement(reference, outputs, examples, signature)
+    gold = module.gold(outputs, examples, signature)
     flipped = np.array([one.label != other.label for one, other in zip(before, after, strict=True)])
     found = []
     for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():
         example = examples[row]
-        gold = example.score if example.label is None else signature.labels[example.label]
         if moved[row] > 0:
             answers = before[row], after[row]
-            found.append(Changed(row, example.text, example.text_pair, gold, *answers, float(moved[row])))
+            pair = " | ".join(example.choices) or example.text_pair
+            if pair is not None and len(pair) > SHOWN:  # a context
+                pair = f"{pair[:SHOWN]}..."
+            found.append(Changed(row, example.text, pair, gold[row], *answers, float(moved[row])))
     return tuple(found)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo.artifact import sha256_of
-from octavo.batching import Encoded, make_batches
+from octavo.batching import Encoded, Outputs, make_batches
 from octavo.calibration import example_hashes
 from octavo.data import DataFile, Example, better_assignment
 from octavo.errors import OctavoError, OctavoWarning
@@ -44,7 +45,7 @@ from octavo.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
-from octavo.tasks import Task, find_task
+from octavo.tasks import Asked, Task, find_task
 
 
 def compare(
@@ -81,7 +82,7 @@ def compare(
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
         require_classes(entry.signature)
-    examples = file.read(names, scored=find_task(signature.task).SCORED)
+    examples = find_task(signature.task).read_examples(file, names)
     _warn_of_calibrated(entries, examples)
     found = compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
     path = Path(file.path)
@@ -101,7 +102,8 @@ def compare_entries(
     module = find_task(signature.task)
     rows = module.rows(examples, signature)
     start = time.perf_counter()
-    encoded = module.encode(module.make_tokenizer(entries[0].tokenizer_json, signature), rows, signature)
+    tokenizer = module.make_tokenizer(entries[0].tokenizer_json, signature)
+    encoded = module.encode(tokenizer, rows, signature)
     tokenize_seconds = time.perf_counter() - start
     for entry in entries[1:]:
         require_same_tokens(entry, entries[0], rows[:200], signature)
@@ -123,7 +125,7 @@ def compare_entries(
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(entries, timings, examples, _lengths(encoded, len(examples)), signature),
+        rows=_rows(entries, timings, examples, Asked(rows, encoded, tokenizer, signature)),
         versions=_versions(entries),
     )
 
@@ -151,17 +153,17 @@ def _rows(
     entries: Sequence[Entry],
     timings: Sequence[Timing],
     examples: Sequence[Example],
-    lengths: NDArray[np.int64],
-    signature: Signature,
+    asked: Asked,
 ) -> tuple[ComparedRow, ...]:
-    module = find_task(signature.task)
-    texts = module.rows(examples, signature)
-    if signature.labels:
-        _warn_of_permuted(timings[0].outputs, examples, signature.labels)
+    signature, module, texts = asked.signature, find_task(asked.signature.task), asked.rows
+    lengths = _lengths(asked.encoded, len(examples))
     first, rows = timings[0], []
     if _not_finite(first):
         got = f"NaN or infinity in {_not_finite(first):,} rows"
         raise OctavoError("the baseline's answers are not numbers", where=entries[0].name, got=got)
+    reference = module.read(first.outputs, asked)
+    if signature.task == "text-classification":
+        _warn_of_permuted(reference, examples, signature.labels)
     for entry, timing in zip(entries, timings, strict=True):
         row = ComparedRow(
             name=entry.name,
@@ -188,16 +190,18 @@ def _rows(
             singles_ms=tuple((1000 * timing.single).tolist()),
             origin=entry.origin,
         )
-        pair = first.outputs, timing.outputs
+        pair = reference, reference
         if not row.not_finite:
+            found = reference if timing is first else module.read(timing.outputs, asked)
+            pair, same = (reference, found), _same(first.outputs, timing.outputs)
             fidelity = module.fidelity(*pair, texts, signature)
             row = replace(
                 row,
-                quality=module.quality(timing.outputs, examples),
-                differences=_differences(*pair, examples, module),
+                quality=module.quality(found, examples),
+                differences=_differences(*pair, examples, module, same=same),
                 fidelity=fidelity,
-                closeness=_closeness(fidelity, module.distances(*pair, signature)),
-                batch_effect=float(module.distances(timing.alone, timing.among, signature).max()),
+                closeness=_closeness(fidelity, module.distances(*pair, signature), same=same),
+                batch_effect=module.batch_effect(timing.alone, timing.among, signature),
             )
         if timing is not first and not row.not_finite:
             row = replace(
@@ -212,35 +216,40 @@ def _rows(
 
 def _not_finite(timing: Timing) -> int:
     """How many rows have an answer with NaN or infinity in it."""
-    return sum(
-        int(np.sum(~np.isfinite(found).reshape(len(found), -1).all(axis=1)))
-        for found in (timing.outputs, timing.alone, timing.among)
-    )
+    parts = (timing.outputs, timing.alone, timing.among)
+    return sum(not bool(np.isfinite(row).all()) for found in parts for row in found)
+
+
+def _same(first: Outputs, second: Outputs) -> bool:
+    """Whether two models answered the same to the last bit."""
+    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
-    """The tokens of each example; of pairs whose texts are rows of their own, those of the first."""
-    return np.array([len(row.ids) for row in encoded[:examples]], np.int64)
+    """The tokens of each example, all its parts together; of pairs whose texts are rows of their own, of the first."""
+    lengths = np.zeros(examples, np.int64)
+    for index, row in enumerate(encoded):
+        owner = index if row.row is None else row.row
+        lengths[owner : owner + 1] += len(row.ids)
+    return lengths
 
 
 def _differences(
-    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], module: Task
+    reference: Any, outputs: Any, examples: Sequence[Example], module: Task, *, same: bool
 ) -> dict[str, Estimate]:
     first, second = module.judged(reference, examples), module.judged(outputs, examples)
     if first is None or second is None:
         return {}
     names = module.quality(outputs, examples)
-    if np.array_equal(reference, outputs):
+    if same:
         return {name: identical() for name in names}
     return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names}
 
 
-def _mcnemar(
-    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], module: Task
-) -> McNemar | None:
-    """The test on the rows that one model alone has right; None without labels."""
+def _mcnemar(reference: Any, outputs: Any, examples: Sequence[Example], module: Task) -> McNemar | None:
+    """The test on the rows that one model alone has right; None without labels, or where more than one is of a row."""
     first, second = module.judged(reference, examples), module.judged(outputs, examples)
-    if module.SCORED or first is None or second is None:
+    if module.SCORED or first is None or second is None or first[1].ndim > 1:
         return None
     before, after = first[1] == first[0], second[1] == first[0]
     worse, better = int(np.sum(before & ~after)), int(np.sum(after & ~before))
@@ -252,13 +261,12 @@ def _versions(entries: Sequence[Entry]) -> dict[str, str]:
     return {name: version(name) for name in ("octavo", "numpy", "tokenizers", *sorted(engines)) if find_spec(name)}
 
 
-def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64]) -> dict[str, Estimate]:
-    """The figure that a budget without labels is about; `distances` are all 0 where the outputs are the same."""
+def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
+    """The figure that a budget without labels is about."""
     if "agreement" in fidelity:
-        same = not distances.any()
         share = fidelity["agreement"]
         return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
-    return {"cosine": cosine_estimate(distances) if distances.any() else identical(1.0)}
+    return {"cosine": identical(1.0) if same else cosine_estimate(distances)}
 
 
 def _warn_of_permuted(outputs: NDArray[np.float32], examples: Sequence[Example], labels: tuple[str, ...]) -> None:

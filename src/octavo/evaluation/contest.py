@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.batching import Batch, IntArray
+from octavo.batching import Batch, IntArray, Outputs, in_order, real_answers
 from octavo.errors import InputError, OctavoError
 from octavo.progress import Progress
 from octavo.signature import Signature
@@ -51,16 +51,16 @@ class Contender:
 class Timing:
     """What was measured of one contender.
 
-    `outputs` [rows, ...] in the order of the data; `turns` [parts, rounds] the seconds of each part of the data in each
+    `outputs` of the rows in the order of the data; `turns` [parts, rounds] the seconds of each part of the data in each
     round, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
     `load_seconds` from starting the process to a loaded model, `cold_start_seconds` to its first answer; `peak_bytes`
-    the most memory that it held; `alone` and `among` [sampled rows, ...] the outputs of rows that ran by themselves,
-    and the same rows' in a batch with the longest ones.
+    the most memory that it held; `alone` and `among` the outputs of sampled rows that ran by themselves, and the same
+    rows' in a batch with the longest ones.
     """
 
-    outputs: NDArray[np.float32]
-    alone: NDArray[np.float32]
-    among: NDArray[np.float32]
+    outputs: Outputs
+    alone: Outputs
+    among: Outputs
     turns: NDArray[np.float64]
     single: NDArray[np.float64]
     load_seconds: float
@@ -165,17 +165,17 @@ def run_contest(
         singles = _single_rows(processes, batches, random.Random(seed), progress)  # noqa: S311
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         further = [_kept(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
-    rows = sum(len(batch.rows) for batch in batches)
+    signature = contenders[0].signature
     return [
         Timing(
-            outputs=_in_order(outputs[index], batches, rows),
+            outputs=in_order([outputs[index][number] for number in range(len(batches))], batches, signature),
             turns=np.array(seconds[index]),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
             cold_start_seconds=process.cold_start_seconds,
             peak_bytes=peaks[index],
-            alone=np.concatenate([found[:1] for found in further[index][: len(alone)]]),
-            among=np.concatenate([found[:1] for found in further[index][len(alone) :]]),
+            alone=_first_rows(further[index][: len(alone)], alone, signature),
+            among=_first_rows(further[index][len(alone) :], among, signature),
         )
         for index, process in enumerate(processes)
     ]
@@ -269,8 +269,11 @@ def _single_rows(
     return singles
 
 
-def _in_order(parts: dict[int, NDArray[np.float32]], batches: Sequence[Batch], rows: int) -> NDArray[np.float32]:
-    found = np.empty((rows, *parts[0].shape[1:]), np.float32)
-    for index, batch in enumerate(batches):
-        found[list(batch.rows)] = parts[index]
-    return found
+def _first_rows(
+    parts: Sequence[NDArray[np.float32]], inputs: Sequence[dict[str, IntArray]], signature: Signature
+) -> Outputs:
+    """The answer of the first row of each batch."""
+    if parts[0].ndim == 2:
+        return np.concatenate([part[:1] for part in parts])
+    first = [{name: array[:1] for name, array in one.items()} for one in inputs]
+    return [real_answers(part[:1], one, signature)[0] for part, one in zip(parts, first, strict=True)]

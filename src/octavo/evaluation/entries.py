@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from octavo.artifact import MANIFEST, Artifact, check_cpu, open_artifact, sha256_of
-from octavo.config import require_torch
-from octavo.engines import find_engine, runs_torch
+from octavo.config import CLASSIFIERS, require_torch
+from octavo.engines import answer_names, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.contest import Contender
 from octavo.evaluation.result import Origin
@@ -18,9 +18,22 @@ from octavo.inspection import find_onnx, has_onnx, inspect, main_output
 from octavo.pooling import MODULES as POOLING
 from octavo.signature import Signature, task_name
 from octavo.source import Checkpoint, read_beside, read_source
-from octavo.tasks import MODULES, find_task
+from octavo.tasks import MODULES, Row, find_task
 from octavo.weights import has_weights
 
+# What an ONNX file of a task has to answer: what is said where it does not, the shape, its dimensions.
+_OUTPUTS = {
+    "text-classification": ("the output has no row of classes", "logits [batch, classes]", (2,)),
+    "feature-extraction": (
+        "the output is neither tokens' vectors nor texts'",
+        "[batch, length, width] or [batch, dimension]",
+        (2, 3),
+    ),
+    "token-classification": ("the output has no tags for each token", "logits [batch, length, tags]", (3,)),
+    "question-answering": ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,)),
+    "multiple-choice": ("the model does not take a choice a row", "input_ids [batch, length], logits [batch, 1]", (2,)),
+    "fill-mask": ("the output has no vocabulary for each token", "logits [batch, length, vocabulary]", (3,)),
+}
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -150,15 +163,15 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
             OctavoWarning,
             stacklevel=4,
         )
-    output, embeds = main_output(found.outputs), task == "feature-extraction"
-    if len(output.shape) != 2 and not (embeds and len(output.shape) == 3):
-        shape = f"{output.name} [{', '.join(map(str, output.shape))}]"
-        what = "the output is neither tokens' vectors nor texts'" if embeds else "the output has no row of classes"
-        allowed = "[batch, length, width] or [batch, dimension]" if embeds else "logits [batch, classes]"
-        raise InputError(what, where=file, got=shape, allowed=allowed)
-    classes = None if embeds else output.shape[1]
+    output = main_output(found.outputs)
+    what, allowed, dimensions = _OUTPUTS[task]
+    if len(output.shape) not in dimensions or any(len(port.shape) != 2 for port in found.inputs):
+        shapes = ", ".join(f"{port.name} [{', '.join(map(str, port.shape))}]" for port in (*found.inputs, output))
+        raise InputError(what, where=file, got=shapes, allowed=allowed)
+    classes = output.shape[-1] if task in CLASSIFIERS else None
     signature, parts, bytes_beside = read_beside(asked, file, task, classes if isinstance(classes, int) else None)
-    signature = signature.model_copy(update={"input_names": tuple(names), "output_names": (output.name,)})
+    answered = tuple(answer_names([port.name for port in found.outputs]))
+    signature = signature.model_copy(update={"input_names": tuple(names), "output_names": answered})
     folder = file.resolve().parent
     name = file.stem if file.stem != "model" else (folder.parent if folder.name == "onnx" else folder).name
     above = folder.name == "onnx" and not (folder / POOLING).exists()
@@ -237,9 +250,7 @@ def require_classes(signature: Signature) -> None:
         )
 
 
-def require_same_tokens(
-    entry: Entry, baseline: Entry, rows: Sequence[tuple[str, str | None]], signature: Signature
-) -> None:
+def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], signature: Signature) -> None:
     """See that two tokenizers make the same ids of the rows.
 
     Raises:
@@ -250,8 +261,9 @@ def require_same_tokens(
     module = find_task(signature.task)
     texts = [baseline.tokenizer_json, entry.tokenizer_json]
     first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
-    for number, (expected, found) in enumerate(zip(first, second, strict=True)):
+    for index, (expected, found) in enumerate(zip(first, second, strict=False)):
         if list(expected.ids) != list(found.ids):
+            number = index if expected.row is None else expected.row
             raise InputError(
                 f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
                 got=f"row {number}: {rows[number][0]!r:.60}",

@@ -64,7 +64,7 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
     task = find_task(signature.task)
-    rows = task.rows(replace(file, limit=min(file.limit or ROWS, ROWS)).read(), signature)
+    rows = task.rows(task.read_examples(replace(file, limit=min(file.limit or ROWS, ROWS))), signature)
     batches = make_batches(
         task.encode(task.make_tokenizer(entry.tokenizer_json, signature), rows, signature), signature
     )

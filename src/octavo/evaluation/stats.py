@@ -27,6 +27,7 @@ from octavo.evaluation.intervals import (
     student,
     tango_bound,
 )
+from octavo.tasks import metrics
 
 LabelArray = NDArray[np.int64]
 RESAMPLES = 2000
@@ -142,11 +143,45 @@ def correlation_difference(
     return _bounded(float(after - before), effects, unseen, resampled, int(np.sum(first != second)))
 
 
+def ratio_difference(
+    name: str, gold: NDArray[Any], first: NDArray[Any], second: NDArray[Any], *, seed: int = 0
+) -> Estimate:
+    """Of two scores that are ratios of sums over the rows, A / B (`metrics.RATIOS`).
+
+    The effect of a row is da / B - db A / B^2, the derivatives being their means on the straight way from the first
+    model's sums to the second's (Aumann and Shapley 1974): the effects of all rows add up to the difference.
+    """
+    (a, b), (c, d) = (metrics.RATIOS[name](gold, found) for found in (first, second))
+    rows, counts = np.unique(np.stack([a, b, c, d], axis=1).astype(np.float64), axis=0, return_counts=True)
+
+    def difference(drawn: NDArray[np.int64]) -> FloatArray:
+        """Of resamples of the rows, [resamples, different rows] -> [resamples]."""
+        before, below, after, above = (drawn @ rows).T
+        return np.asarray(after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12), np.float64)
+
+    n = len(gold)
+    ends = np.array([[one.mean() for one in (a, b)], [one.mean() for one in (c, d)]])
+    ways = (1 + NODES[:, None]) / 2 * (ends[1] - ends[0]) + ends[0]
+    below = np.maximum(ways[:, 1], 1e-12)
+    by_above, by_below = float(WEIGHTS @ (1 / below)) / 2, -float(WEIGHTS @ (ways[:, 0] / below**2)) / 2
+    effects = by_above * (c - a) + by_below * (d - b).astype(np.float64)
+    unseen = by_above * (2.0 if name == "entity_f1" else 1.0)  # one entity, or tag, or answer more that is lost
+    generator = np.random.default_rng(seed)
+
+    def resampled() -> FloatArray:
+        return difference(generator.multinomial(n, counts / n, RESAMPLES))
+
+    return _bounded(
+        float(difference(counts[None])[0]), effects, unseen, resampled, int(np.sum(np.any(first != second, axis=1)))
+    )
+
+
 DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
     "accuracy": accuracy_difference,
     "macro_f1": macro_f1_difference,
     "spearman": partial(correlation_difference, ranked=True),
     "pearson": partial(correlation_difference, ranked=False),
+    **{name: partial(ratio_difference, name) for name in metrics.RATIOS},
 }
 
 

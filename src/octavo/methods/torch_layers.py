@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from octavo.engines.torch import ask
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
 from octavo.errors import RecipeError
 from octavo.graph.layers import Kind, part_of
@@ -88,6 +89,7 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
     activation: Activation | None = recipe.granularity if recipe.method == "dynamic" else None
     linear_levels = INT7_LEVELS if saturates and activation else INT8_LEVELS
     found: Any = copy.deepcopy(model)
+    vars(found).pop("forward", None)  # of the one that is given: `engines.torch.ask` asks both alike
     outcomes, known = [], {}
     for layer in layers:
         reason = reason_for_float(layer, rules.get(layer.path))
@@ -148,7 +150,7 @@ def _outputs(model: torch.nn.Module, paths: Sequence[str], batches: Sequence[Inp
             for batch in batches:
                 inputs = {name: torch.from_numpy(array) for name, array in batch.items()}
                 mask = inputs["attention_mask"] != 0
-                model(**inputs)
+                ask(model, inputs)
     finally:
         for hook in hooks:
             hook.remove()

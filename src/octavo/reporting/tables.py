@@ -31,6 +31,15 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "cosine_mean": ("cosine", lambda value: f"{value:.4f}"),
     "cosine_p1": ("1st percentile", lambda value: f"{value:.4f}"),
     "cosine_min": ("smallest", lambda value: f"{value:.4f}"),
+    "entity_f1": ("entity F1", lambda value: f"{100 * value:.2f}"),
+    "precision": ("precision", lambda value: f"{100 * value:.2f}"),
+    "recall": ("recall", lambda value: f"{100 * value:.2f}"),
+    "tag_accuracy": ("tags right", lambda value: f"{100 * value:.2f}"),
+    "span_agreement": ("entity agreement", lambda value: f"{100 * value:.2f}%"),
+    "tag_agreement": ("tag agreement", lambda value: f"{100 * value:.2f}%"),
+    "exact_match": ("exact match", lambda value: f"{100 * value:.2f}"),
+    "answer_f1": ("F1", lambda value: f"{100 * value:.2f}"),
+    "answer_overlap": ("F1 with baseline", lambda value: f"{100 * value:.2f}%"),
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
 }
@@ -190,7 +199,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "max_drop": ("drop at most {}", "{:.2f} points", "examples with labels"),
     "min_speedup": ("faster at least {}", "{:.2f}x", ""),
     "max_size": ("size at most {}", "{:.1%}", ""),
-    "min_agreement": ("agreement at least {}", "{:.2%}", "a classifier"),
+    "min_agreement": ("agreement at least {}", "{:.2%}", "a model that chooses"),
     "min_cosine": ("cosine at least {}", "{:.4f}", "a sentence embedder"),
 }
 

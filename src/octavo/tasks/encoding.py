@@ -7,10 +7,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded
-from octavo.errors import DataError, InputError
+from octavo.batching import Encoded, Outputs
+from octavo.errors import DataError, InputError, did_you_mean
 from octavo.signature import Signature
-from octavo.tasks import Row
+from octavo.tasks import NO_OPTIONS, Asked, Options, Row
 
 
 def parse_row(row: Any) -> Row:
@@ -64,7 +64,34 @@ def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
+def from_texts(texts: Sequence[str]) -> list[Row]:
+    """Each text alone."""
+    return [(text, None) for text in texts]
+
+
+def read(outputs: Outputs, asked: Asked) -> Outputs:  # noqa: ARG001 - the task's signature
+    """The outputs themselves, where each row has one."""
+    return outputs
+
+
+def settings(given: Options, known: Options) -> dict[str, Any]:
+    """What a call sets, with the defaults of what it does not.
+
+    Raises:
+        InputError: the task has no such option.
+    """
+    for name in given:
+        if name not in known:
+            raise InputError("unknown option", got=name, allowed=did_you_mean(name, known) if known else "none")
+    return {**known, **given}
+
+
+def encode(
+    tokenizer: Tokenizer,
+    rows: Sequence[Row],
+    signature: Signature,
+    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
+) -> list[Encoded]:
     """Token ids of each row, cut at the tokenizer's limit."""
     unknown = signature.unk_token_id
     encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])

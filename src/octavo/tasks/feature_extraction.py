@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.data import Example
+from octavo.data import DataFile, Example
 from octavo.errors import DataError
 from octavo.signature import Signature
-from octavo.tasks import Answer, Row, encoding
-from octavo.tasks.encoding import encode, make_tokenizer
+from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
+from octavo.tasks.encoding import encode, from_texts, make_tokenizer, read
 from octavo.tasks.metrics import cosine, neighbour_recall, pearson, spearman
 
-__all__ = ["encode", "make_tokenizer"]
+__all__ = ["encode", "from_texts", "make_tokenizer", "read"]
 
 SCORED = True
+KEYS = ("text",)
+OPTIONS = NO_OPTIONS
 NEIGHBOURS = 10
 MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+    """Texts, or pairs with a score; see `data.read_examples`."""
+    return file.read(labels, scored=True)
 
 
 def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:
@@ -41,7 +48,11 @@ def parse_row(row: Any) -> Row:
     return text, None
 
 
-def decode(outputs: NDArray[np.float32], signature: Signature) -> list[NDArray[np.float32]]:  # noqa: ARG001
+def decode(
+    outputs: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+    options: Options = NO_OPTIONS,  # noqa: ARG001
+) -> list[NDArray[np.float32]]:
     """The vectors, one by one."""
     return list(outputs)
 
@@ -96,6 +107,30 @@ def fidelity(
     if len(distinct) > NEIGHBOURS:
         found["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
     return found
+
+
+def judged_by_class(
+    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    outputs: NDArray[np.float32],  # noqa: ARG001
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """None: scores are no classes."""
+    return {}
+
+
+def gold(
+    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """The score of each example."""
+    return [example.score for example in examples]
+
+
+def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
+    """The largest 1 - cosine."""
+    return float(distances(alone, among, signature).max())
 
 
 def answers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,19 @@ def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> f
 
     In float64. P is the float model's, as in Kullback and Leibler 1951: what is lost by taking Q for P.
     """
+    return float(np.mean(kl_rows(reference, candidate)))
+
+
+def kl_rows(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The divergence of each row, [rows]; see `mean_kl`."""
     log_p, log_q = _log_softmax(reference), _log_softmax(candidate)
-    return float(np.mean(np.sum(np.exp(log_p) * (log_p - log_q), axis=1)))
+    return np.asarray(np.sum(np.exp(log_p) * (log_p - log_q), axis=1), np.float64)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """exp(z_i) / sum exp(z) over the last axis, in float32."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
 def median_margin(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
@@ -94,10 +106,27 @@ def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
     return found
 
 
+def ratio(name: str, gold: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """A score of that name that is a ratio of sums over the rows, 0 where there is nothing to divide by."""
+    above, below = RATIOS[name](gold, predicted)
+    return float(above.sum() / below.sum()) if below.sum() else 0.0
+
+
+# Scores that are a sum of numbers of the rows by a sum of others: of entities [rows, (there are, words)] and [rows,
+# (found, named, right tags)], of answers [rows] and [rows, (exact match, F1)].
+RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]] = {
+    "entity_f1": lambda gold, found: (2 * found[:, 0], found[:, 1] + gold[:, 0]),
+    "precision": lambda gold, found: (found[:, 0], found[:, 1]),  # noqa: ARG005
+    "recall": lambda gold, found: (found[:, 0], gold[:, 0]),
+    "tag_accuracy": lambda gold, found: (found[:, 2], gold[:, 1]),
+    "exact_match": lambda gold, found: (found[:, 0], np.ones(len(gold))),
+    "answer_f1": lambda gold, found: (found[:, 1], np.ones(len(gold))),
+}
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "spearman": spearman,
     "pearson": pearson,
+    **{name: partial(ratio, name) for name in RATIOS},
 }

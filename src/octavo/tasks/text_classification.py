@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.data import Example
+from octavo.data import DataFile, Example
 from octavo.signature import Signature
-from octavo.tasks import Answer, Row
-from octavo.tasks.encoding import encode, make_tokenizer, parse_row
+from octavo.tasks import NO_OPTIONS, Answer, Options, Row
+from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row, read
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl, median_margin
 
-__all__ = ["encode", "make_tokenizer", "parse_row"]
+__all__ = ["encode", "from_texts", "make_tokenizer", "parse_row", "read"]
 
 SCORED = False
+KEYS = ("text", "text_pair")
+OPTIONS = NO_OPTIONS
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+    """Texts or pairs with a label; see `data.read_examples`."""
+    return file.read(labels)
 
 
 def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
@@ -38,7 +45,11 @@ def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.floa
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str, Any]]:
+def decode(
+    outputs: NDArray[np.float32],
+    signature: Signature,
+    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
+) -> list[dict[str, Any]]:
     """One `{"label", "score"}` per row of logits [rows, labels]."""
     values = scores(outputs, signature)
     best = values.argmax(axis=1)
@@ -94,6 +105,31 @@ def fidelity(
     if reference.shape[1] > 1:
         found["margin"] = median_margin(reference, outputs)
     return found
+
+
+def judged_by_class(
+    reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example], signature: Signature
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """The labels of the examples of each, and the predicted ones."""
+    first, second = judged(reference, examples), judged(outputs, examples)
+    if first is None or second is None:
+        return {}
+    masks = {name: first[0] == label for label, name in enumerate(signature.labels)}
+    return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in masks.items()}
+
+
+def gold(
+    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,
+) -> list[str | float | None]:
+    """The label of each example."""
+    return [None if example.label is None else signature.labels[example.label] for example in examples]
+
+
+def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
+    """The largest difference of a score."""
+    return float(distances(alone, among, signature).max())
 
 
 def answers(

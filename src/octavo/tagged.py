@@ -1,0 +1,175 @@
+"""Files of tagged words -> examples: columns with blank lines between sentences (CoNLL, WikiAnn, KLUE-NER), or JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from octavo.data import DataFile, Example, sample
+from octavo.errors import DataError
+from octavo.rows import listed, read_rows, read_text
+from octavo.tags import types
+
+COLUMNED = (".tsv", ".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".annotated")
+JSON = (".json", ".jsonl", ".ndjson")
+WORDS = ("tokens", "words")
+TAGS = ("ner_tags", "tags", "labels")
+COLUMNS = {"text": "1", "label": "-1"}  # the first column and the last
+
+Sentence = tuple[str, list[str], list[str]]  # place, words, tags
+
+
+def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+    """The sentences of a file with their tags, sampled as the file says.
+
+    Columns are separated by tabs, or by blanks in a file without tabs; the first is the word and the last its tag, or
+    those that `file.columns` gives as `text` and `label` by position. Blank lines end sentences; lines of `-DOCSTART-`,
+    and in a file with tabs those that begin with `# ` or `## `, are left out. Where a blank is tagged as a word is, as
+    in KLUE-NER, words are characters. JSON has objects of `tokens` and `ner_tags`.
+
+    Args:
+        file: the file.
+        labels: the model's tags in id order. Without them tags are not looked at, and not needed.
+
+    Raises:
+        DataError: the file cannot be read or has no sentence, a line has one column, or tags are of types that the
+            model does not have.
+    """
+    path = Path(file.path)
+    if path.suffix.lower() in JSON:
+        sentences = _from_json(path, file, labels)
+    else:
+        text = read_text(path, file.encoding, (*COLUMNED, *JSON))
+        sentences = _from_columns(text, path, {**COLUMNS, **(file.columns or {})})
+    if not sentences:
+        raise DataError("no sentences", where=path)
+    if labels:
+        _check_types(sentences, labels)
+    characters = any(not word.strip() for _, words, _ in sentences for word in words)
+    return sample(
+        [_example(words, tags, "" if characters else " ") for _, words, tags in sentences], file.limit, file.seed
+    )
+
+
+def _example(words: Sequence[str], tags: Sequence[str], between: str) -> Example:
+    text, spans, known = between.join(words), [], []
+    start = 0
+    for word, tag in zip(words, tags, strict=True):
+        if word.strip():  # a blank inside an entity belongs to it, and says nothing of its own
+            spans.append((start, start + len(word)))
+            known.append(tag)
+        start += len(word) + len(between)
+    return Example(text, words=tuple(spans), tags=tuple(known) if all(known) else None)
+
+
+def _from_columns(text: str, path: Path, columns: Mapping[str, str]) -> list[Sentence]:
+    try:
+        word_at, tag_at = (_index(columns[role]) for role in ("text", "label"))
+    except ValueError:
+        got = ", ".join(f"{role}={name}" for role, name in columns.items())
+        raise DataError(
+            "columns of tagged words are given by position", got=got, allowed="--columns text=1,label=4"
+        ) from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    tabs = any("\t" in line for line in lines if line.strip() and not line.startswith("#"))
+    sentences: list[Sentence] = []
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate([*lines, ""], start=1):
+        if not line.strip():
+            if words:
+                sentences.append((f"{path}, line {number - len(words)}", words, tags))
+            words, tags = [], []
+            continue
+        if line.startswith("-DOCSTART-") or (tabs and re.match(r"##? ", line)):
+            continue
+        fields = line.split("\t") if tabs else line.split()
+        try:
+            word, tag = fields[word_at], fields[tag_at].strip()
+        except IndexError:
+            word = tag = ""
+        if len(fields) < 2 or not tag or not word:
+            got = f"{len(fields)} column" + ("s" if len(fields) > 1 else "")
+            then = "write a word and its tag a line, with a tab between, and a blank line behind each sentence"
+            raise DataError(
+                "a line needs a word and a tag", where=f"{path}, line {number}", got=f"{got}: {line!r:.40}", then=then
+            )
+        words.append(word)
+        tags.append(tag)
+    return sentences
+
+
+def _index(position: str) -> int:
+    """A 1-based position, or a negative one from the end, as an index."""
+    number = int(position)
+    return number - 1 if number > 0 else number
+
+
+def _from_json(path: Path, file: DataFile, labels: Sequence[str]) -> list[Sentence]:
+    rows, named = read_rows(path, file.encoding, {}), dict(file.columns or {})
+    sentences = []
+    for place, row in rows:
+        word_key = named.get("text") or next((key for key in WORDS if key in row), WORDS[0])
+        tag_key = named.get("label") or next((key for key in TAGS if key in row), TAGS[0])
+        words, tags = row.get(word_key), row.get(tag_key)
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+            allowed = f"a list of words under {' or '.join(WORDS)}"
+            raise DataError("a row has no words", where=place, got=listed(row), allowed=allowed)
+        if tags is None and not labels:
+            tags = [""] * len(words)
+        if not isinstance(tags, list) or len(tags) != len(words):
+            got = listed(row) if tags is None else f"{len(words)} words and {tags!r:.60}"
+            raise DataError("a row needs a tag for each word", where=place, got=got, allowed=" or ".join(TAGS))
+        sentences.append((place, words, [_named(tag, labels, place) for tag in tags]))
+    return sentences
+
+
+def _named(tag: Any, labels: Sequence[str], place: str) -> str:
+    """A tag's name; of one that is an id the model's."""
+    if isinstance(tag, int) and not isinstance(tag, bool) and (not labels or 0 <= tag < len(labels)):
+        return labels[tag] if labels else str(tag)
+    if not isinstance(tag, str):
+        allowed = f"names, or ids from 0 to {len(labels) - 1}"
+        raise DataError("a tag is neither a name nor an id", where=place, got=f"{tag!r:.40}", allowed=allowed)
+    return tag
+
+
+def _check_types(sentences: Sequence[Sentence], labels: Sequence[str]) -> None:
+    """See that the model has each type of entity that the file speaks of.
+
+    Raises:
+        DataError: it does not; both sides are listed.
+    """
+    known = types(labels)
+    strange = [(place, tag) for place, _, tags in sentences for tag in tags if set(types([tag])) - set(known)]
+    if strange:
+        found = types(tag for _, _, tags in sentences for tag in tags)
+        place, tag = strange[0]
+        raise DataError(
+            f"the model has no tag {tag!r}",
+            where=place,
+            got=f"{listed(found)} in the file",
+            allowed=listed(known) if known else listed(labels),
+            then="give the model's tags in id order, by the names of the file, with --labels",
+        )
+
+
+def overlapping(words: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int | None]:
+    """The first token (start, end) of each word, None where it has none. Both are in the order of the text.
+
+    What stands between two words belongs to the second: a token that is only the blank before a word is its first, as
+    SentencePiece makes them and as models are trained.
+    """
+    found: list[int | None] = []
+    token = 0
+    for (_, before), (_, end) in pairwise([(0, 0), *words]):
+        while token < len(spans) and spans[token][1] <= before:
+            token += 1
+        ahead = token
+        while ahead < len(spans) and spans[ahead][0] == spans[ahead][1]:  # a token of no characters
+            ahead += 1
+        found.append(ahead if ahead < len(spans) and spans[ahead][0] < end else None)
+    return found

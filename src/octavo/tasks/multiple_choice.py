@@ -1,0 +1,202 @@
+"""multiple-choice: a text and any number of texts to choose from in, the choice that fits best out.
+
+Each choice is a row of the model's, so that rows with different numbers of choices run in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded, Outputs
+from octavo.choices import read_choices
+from octavo.data import DataFile, Example
+from octavo.errors import DataError
+from octavo.signature import Signature
+from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
+from octavo.tasks.encoding import make_tokenizer
+from octavo.tasks.metrics import accuracy, kl_rows, softmax
+
+__all__ = ["make_tokenizer"]
+
+SCORED = False
+KEYS = ("text", "choices")
+OPTIONS = NO_OPTIONS
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a model says of a row: a logit for each choice, [choices]."""
+
+    choices: tuple[str, ...]
+    logits: NDArray[np.float32]
+
+    @property
+    def best(self) -> int:
+        """The position of the choice with the largest logit."""
+        return int(self.logits.argmax())
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001
+    """Texts with their choices; see `choices.read_choices`."""
+    return read_choices(file)
+
+
+def from_texts(texts: Sequence[str]) -> list[Row]:
+    """Each text with the next two to choose from."""
+    count = len(texts)
+    return [(text, (texts[(i + 1) % count], texts[(i + 2) % count])) for i, text in enumerate(texts)]
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """Each text with its choices."""
+    return [(example.text, example.choices) for example in examples]
+
+
+def parse_row(row: Any) -> Row:
+    """A text and its choices: a mapping with `text` and `choices`, or a tuple `(text, [choice, ...])`.
+
+    Raises:
+        DataError: it is not, or there are fewer than two choices.
+    """
+    if isinstance(row, Mapping) and set(row) == {"text", "choices"}:
+        row = row["text"], row["choices"]
+    choices = row[1] if isinstance(row, tuple) and len(row) == 2 else None
+    if not isinstance(choices, list | tuple) or len(choices) < 2:
+        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
+        allowed = '{"text": ..., "choices": [two or more]}, or a tuple (text, choices)'
+        raise DataError("a row is a text with choices", got=got, allowed=allowed)
+    checked = [encoding.parse_row((row[0], choice)) for choice in choices]
+    return row[0], tuple(str(choice) for _, choice in checked)
+
+
+def encode(
+    tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
+) -> list[Encoded]:
+    """Each row's text paired with each of its choices."""
+    owners = [(index, (text, choice)) for index, (text, choices) in enumerate(rows) for choice in choices or ()]
+    found = encoding.encode(tokenizer, [pair for _, pair in owners], signature, options)
+    return [
+        Encoded(one.ids, one.type_ids, one.truncated, one.unknown, row=index)
+        for one, (index, _) in zip(found, owners, strict=True)
+    ]
+
+
+def read(outputs: Outputs, asked: Asked) -> list[Chosen]:
+    """The logits of each row's choices together."""
+    found = []
+    for row, group in groupby(zip(asked.encoded, outputs, strict=True), key=lambda one: one[0].row):
+        assert row is not None
+        logits = np.concatenate([output for _, output in group])
+        found.append(Chosen(tuple(asked.rows[row][1] or ()), logits))
+    return found
+
+
+def decode(
+    outputs: Sequence[Chosen],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+    options: Options = NO_OPTIONS,  # noqa: ARG001
+) -> list[dict[str, Any]]:
+    """Of each row `{"index", "choice", "score", "scores"}`: the best choice, and the probabilities of all."""
+    found = []
+    for one in outputs:
+        scores = softmax(one.logits).tolist()
+        best = {"index": one.best, "choice": one.choices[one.best], "score": scores[one.best]}
+        found.append({**best, "scores": scores})
+    return found
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of predictions."""
+    return predictions
+
+
+def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction itself."""
+    return prediction
+
+
+def quality(outputs: Sequence[Chosen], examples: Sequence[Example]) -> dict[str, float]:
+    """Accuracy over the rows whose right choice is known."""
+    found = judged(outputs, examples)
+    return {} if found is None else {"accuracy": accuracy(*found)}
+
+
+def judged(outputs: Sequence[Chosen], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The positions of the right choices that are known, and of the chosen ones."""
+    known = [(example.label, one.best) for one, example in zip(outputs, examples, strict=True)]
+    pairs = np.array([pair for pair in known if pair[0] is not None], np.int64).reshape(-1, 2)
+    return (pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+
+
+def judged_by_class(
+    reference: Sequence[Chosen],  # noqa: ARG001 - the task's signature
+    outputs: Sequence[Chosen],  # noqa: ARG001
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """None: a position is no class."""
+    return {}
+
+
+def fidelity(
+    reference: Sequence[Chosen],
+    outputs: Sequence[Chosen],
+    rows: Sequence[Row],  # noqa: ARG001 - the task's signature
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, float]:
+    """`agreement`, the share of rows with the baseline's choice, and `kl`, the mean divergence over the choices."""
+    pairs = list(zip(reference, outputs, strict=True))
+    return {
+        "agreement": float(np.mean([one.best == other.best for one, other in pairs])),
+        "kl": float(np.mean([kl_rows(one.logits[None], other.logits[None])[0] for one, other in pairs])),
+    }
+
+
+def gold(
+    outputs: Sequence[Chosen],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """The right choice of each row."""
+    return [None if example.label is None else example.choices[example.label] for example in examples]
+
+
+def answers(
+    outputs: Sequence[Chosen],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """Each row's choice and its probability."""
+    return [Answer(one.choices[one.best], float(softmax(one.logits)[one.best])) for one in outputs]
+
+
+def movement(
+    reference: Sequence[Chosen],
+    outputs: Sequence[Chosen],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """The largest difference of a probability in each row."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: Sequence[Chosen],
+    second: Sequence[Chosen],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+) -> NDArray[np.float64]:
+    """The largest difference of a probability in each row."""
+    pairs = zip(first, second, strict=True)
+    return np.array([float(np.abs(softmax(one.logits) - softmax(other.logits)).max()) for one, other in pairs])
+
+
+def batch_effect(alone: Outputs, among: Outputs, signature: Signature) -> float:  # noqa: ARG001 - the task's signature
+    """The largest difference of a choice's logit."""
+    return max(float(np.abs(one - other).max()) for one, other in zip(alone, among, strict=True))

@@ -1,0 +1,343 @@
+"""question-answering: a question and its context in, the part of the context that answers it out.
+
+Contexts longer than the limit are read in windows that overlap. As transformers' pipeline, until version 5, gave them,
+answers come with a score and their characters; of several windows the logits are compared, as SQuAD's scripts do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded, Outputs
+from octavo.data import DataFile, Example
+from octavo.errors import DataError, InputError
+from octavo.signature import Signature
+from octavo.squad import read_squad
+from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
+from octavo.tasks.answer_scores import exact_match, f1, is_korean
+from octavo.tasks.encoding import settings
+from octavo.tasks.metrics import kl_rows, ratio, softmax
+
+SCORED = False
+KEYS = ("question", "context")
+# `doc_stride`: tokens that windows share, by default 128 or a quarter of the limit.
+OPTIONS: Options = {"top_k": 1, "max_answer_len": 30, "handle_impossible_answer": False, "doc_stride": None}
+SHARED = 128
+
+
+@dataclass(frozen=True)
+class Span:
+    """A possible answer: characters (start, end) of the context, and its probability; 0, 0 is no answer."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model says of a question: of each window the context's tokens as characters, and their logits.
+
+    `spans` [tokens, 2] and `logits` [tokens, (start, end)] are those of all windows, `windows` the tokens of each, and
+    `nothing` [windows, 2] the logits of the first token, which stands for no answer.
+    """
+
+    context: str
+    windows: tuple[int, ...]
+    spans: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    nothing: NDArray[np.float32]
+
+    @cached_property
+    def shares(self) -> NDArray[np.float32]:
+        """The probabilities of where the answer starts and ends [windows + tokens, 2], no answer first."""
+        return np.asarray(softmax(np.concatenate([self.nothing, self.logits]).T).T, np.float32)
+
+    @cached_property
+    def best(self) -> Span:
+        """The likeliest answer."""
+        return likeliest(self, 1, int(OPTIONS["max_answer_len"]))[0]
+
+    @property
+    def none(self) -> Span:
+        """No answer, as likely as it is in the window that says so least."""
+        return Span(0, 0, float(self.shares[: len(self.windows)].prod(axis=1).min()))
+
+    def text(self, span: Span) -> str:
+        """The characters of an answer."""
+        return self.context[span.start : span.end]
+
+
+def likeliest(found: Found, count: int, longest: int) -> list[Span]:
+    """The `count` likeliest answers of at most `longest` tokens, the same characters once; at least one."""
+    spans: dict[tuple[int, int], float] = {}
+    begin = 0
+    shares = found.shares[len(found.windows) :]
+    for size in found.windows:
+        places, inside = found.spans[begin : begin + size], shares[begin : begin + size].astype(np.float64)
+        begin += size
+        if not size:
+            continue
+        reach = min(longest, size)
+        scores = np.full((reach, size), -1.0)  # [tokens more, first token]
+        for more in range(reach):
+            scores[more, : size - more] = inside[: size - more, 0] * inside[more:, 1]
+        most = min(scores.size, 4 * count)
+        for place in np.argpartition(-scores, most - 1, axis=None)[:most].tolist():
+            more, first = divmod(place, size)
+            if scores[more, first] >= 0:
+                where = int(places[first, 0]), int(places[first + more, 1])
+                spans[where] = max(spans.get(where, 0.0), float(scores[more, first]))
+    ordered = sorted(spans.items(), key=lambda one: (-one[1], one[0]))[:count]
+    return [Span(*where, score) for where, score in ordered] or [Span(0, 0, 0.0)]
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001
+    """Questions with their contexts; see `squad.read_squad`."""
+    return read_squad(file)
+
+
+def from_texts(texts: Sequence[str]) -> list[Row]:
+    """Each text asked of the next one."""
+    return [(text, texts[(index + 1) % len(texts)]) for index, text in enumerate(texts)]
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """Each question with its context."""
+    return [(example.text, example.text_pair) for example in examples]
+
+
+def parse_row(row: Any) -> Row:
+    """A question and a context: a mapping with these keys, or a tuple.
+
+    Raises:
+        DataError: it is not, or one of them is empty.
+    """
+    if isinstance(row, Mapping) and set(row) == {"question", "context"}:
+        row = row["question"], row["context"]
+    if not isinstance(row, tuple):
+        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
+        allowed = '{"question": ..., "context": ...}, or a tuple of both'
+        raise DataError("a row is a question with its context", got=got, allowed=allowed)
+    question, context = encoding.parse_row(row)
+    if not question.strip() or context is None or not str(context).strip():
+        raise DataError("a question and a context are needed, and one is empty", got=f"{row!r:.80}")
+    return question, context
+
+
+def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
+    """The tokenizer, which cuts nothing: contexts are cut into windows by `encode`.
+
+    Raises:
+        InputError: the limit leaves no room for a question and a context.
+    """
+    tokenizer = encoding.make_tokenizer(tokenizer_json, signature)
+    tokenizer.no_truncation()
+    if _room(tokenizer, signature) < 8:
+        raise InputError("max_length leaves no room for a question and a context", got=signature.max_length)
+    return tokenizer
+
+
+def _room(tokenizer: Tokenizer, signature: Signature) -> int:
+    return int(signature.max_length - tokenizer.num_special_tokens_to_add(is_pair=True))
+
+
+def encode(
+    tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
+) -> list[Encoded]:
+    """The windows of each row; a question has at most half of a window, and is cut behind it.
+
+    Raises:
+        InputError: windows are to share more than half of what they may have.
+    """
+    room, stride = _room(tokenizer, signature), options.get("doc_stride")
+    stride = min(SHARED, signature.max_length // 4) if stride is None else stride
+    if not 0 <= stride < room // 2:
+        raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
+    unknown, found = signature.unk_token_id, []
+    questions, contexts = (
+        tokenizer.encode_batch([str(row[side]) for row in rows], add_special_tokens=False) for side in (0, 1)
+    )
+    for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
+        cut = len(question.ids) > room // 2
+        question.truncate(room // 2)
+        context.truncate(room - len(question.ids), stride=stride)
+        for part in (context, *context.overflowing):
+            window = tokenizer.post_process(question, part)
+            one = Encoded(
+                ids=window.ids,
+                type_ids=window.type_ids,
+                truncated=cut,
+                unknown=0 if unknown is None else window.ids.count(unknown),
+                spans=window.offsets,
+                sides=[-1 if side is None else side for side in window.sequence_ids],
+                row=row,
+            )
+            found.append(one)
+    return found
+
+
+def read(outputs: Outputs, asked: Asked) -> list[Found]:
+    """The windows of each question together."""
+    found = []
+    windows = zip(asked.encoded, outputs, strict=True)
+    for row, group in groupby(windows, key=lambda one: one[0].row):
+        assert row is not None
+        sizes, spans, logits, nothing = [], [], [], []
+        for one, output in group:
+            kept = [index for index, side in enumerate(one.sides) if side == 1]
+            sizes.append(len(kept))
+            spans += [one.spans[index] for index in kept]
+            logits.append(output[kept])
+            nothing.append(output[0])
+        places = np.array(spans, np.int64).reshape(-1, 2)
+        context = str(asked.rows[row][1])
+        found.append(Found(context, tuple(sizes), places, np.concatenate(logits), np.stack(nothing)))
+    return found
+
+
+def decode(
+    outputs: Sequence[Found],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+    options: Options = NO_OPTIONS,
+) -> list[Any]:
+    """Of each question `{"score", "start", "end", "answer"}`, or a list of `top_k` of them, the likeliest first.
+
+    With `handle_impossible_answer` an empty answer is among them.
+
+    Raises:
+        InputError: `top_k` or `max_answer_len` is below 1.
+    """
+    chosen = settings(options, OPTIONS)
+    count, longest = int(chosen["top_k"]), int(chosen["max_answer_len"])
+    if count < 1 or longest < 1:
+        raise InputError("top_k and max_answer_len are 1 or more", got=f"{count} and {longest}")
+    found = []
+    for one in outputs:
+        spans = likeliest(one, count, longest)
+        if chosen["handle_impossible_answer"]:
+            spans = sorted([*spans, one.none], key=lambda span: -span.score)[:count]
+        told = [{"score": span.score, "start": span.start, "end": span.end, "answer": one.text(span)} for span in spans]
+        found.append(told[0] if count == 1 else told)
+    return found
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of answers."""
+    return predictions
+
+
+def to_json(prediction: Any) -> dict[str, Any]:
+    """An answer as it is, several under `answers`."""
+    return prediction if isinstance(prediction, dict) else {"answers": prediction}
+
+
+def quality(outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, float]:
+    """Exact match and F1, as SQuAD counts them, or KorQuAD for questions in Korean."""
+    found = judged(outputs, examples)
+    return {} if found is None else {name: ratio(name, *found) for name in ("exact_match", "answer_f1")}
+
+
+def judged(outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Ones, and the exact match and F1 of each answer; None where a question has no answers to hold it against.
+
+    No answer counts as one where it is likelier, in data that has impossible questions.
+    """
+    if any(example.answers is None for example in examples):
+        return None
+    impossible = any(not example.answers for example in examples)
+    found = []
+    for one, example in zip(outputs, examples, strict=True):
+        gold, korean = example.answers or (), is_korean(example.text)
+        said = "" if impossible and one.none.score > one.best.score else one.text(one.best)
+        found.append((exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)))
+    return np.ones(len(found), np.int64), np.array(found, np.float64)
+
+
+def judged_by_class(
+    reference: Sequence[Found],
+    outputs: Sequence[Found],
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Questions with an answer and impossible ones, where there are both."""
+    first, second = judged(reference, examples), judged(outputs, examples)
+    possible = np.array([bool(example.answers) for example in examples])
+    if first is None or second is None or possible.all():
+        return {}
+    parts = {"answerable": possible, "impossible": ~possible}
+    return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in parts.items()}
+
+
+def fidelity(
+    reference: Sequence[Found],
+    outputs: Sequence[Found],
+    rows: Sequence[Row],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+) -> dict[str, float]:
+    """How near the outputs are to the baseline's, answers unseen.
+
+    `agreement`, the share of questions with exactly the baseline's answer; `answer_overlap`, the mean F1 with it; `kl`,
+    the mean divergence of where answers start and where they end, both together.
+    """
+    pairs = list(zip(reference, outputs, strict=True))
+    overlap = [
+        f1(two.text(two.best), [one.text(one.best)], korean=is_korean(str(row[0])))
+        for (one, two), row in zip(pairs, rows, strict=True)
+    ]
+    logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
+    return {
+        "agreement": float(np.mean([one.text(one.best) == two.text(two.best) for one, two in pairs])),
+        "answer_overlap": float(np.mean(overlap)),
+        "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
+    }
+
+
+def gold(
+    outputs: Sequence[Found],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """The answers of each question."""
+    return [None if example.answers is None else " | ".join(example.answers) or "-" for example in examples]
+
+
+def answers(
+    outputs: Sequence[Found],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The likeliest answer to each question."""
+    return [Answer(one.text(one.best), one.best.score) for one in outputs]
+
+
+def movement(
+    reference: Sequence[Found],
+    outputs: Sequence[Found],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """The largest difference of a probability."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: Sequence[Found],
+    second: Sequence[Found],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+) -> NDArray[np.float64]:
+    """The largest difference of the probability that an answer starts, or ends, at a token."""
+    return np.array([float(np.abs(one.shares - two.shares).max()) for one, two in zip(first, second, strict=True)])
+
+
+def batch_effect(alone: Outputs, among: Outputs, signature: Signature) -> float:  # noqa: ARG001 - the task's signature
+    """The largest difference of such a probability within a window."""
+    return max(float(np.abs(softmax(a.T) - softmax(b.T)).max()) for a, b in zip(alone, among, strict=True))

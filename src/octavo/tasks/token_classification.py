@@ -1,0 +1,387 @@
+"""token-classification: a text in, its tokens' tags or its entities out, as Hugging Face's pipeline returns them.
+
+Scores are of entities: those that the first token of each word marks, against those of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded, Outputs
+from octavo.data import DataFile, Example
+from octavo.errors import DataError, InputError, did_you_mean
+from octavo.signature import Signature
+from octavo.tagged import overlapping, read_tagged
+from octavo.tags import entities, spread
+from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
+from octavo.tasks.encoding import from_texts, make_tokenizer, settings
+from octavo.tasks.metrics import kl_rows, ratio, softmax
+
+__all__ = ["from_texts", "make_tokenizer"]
+
+SCORED = False
+KEYS = ("text",)
+OPTIONS: Options = {"aggregation_strategy": "none", "ignore_labels": ("O",)}
+STRATEGIES = ("none", "simple", "first", "average", "max")
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What a model says of a text: of each token, special ones apart, the logits of its tags [tokens, labels].
+
+    `spans` are its characters, `pieces` what it is in the vocabulary, `continues` whether it goes on with the word of
+    the token before, `first` the position of the first one among all tokens.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    pieces: tuple[str, ...]
+    continues: tuple[bool, ...]
+    logits: NDArray[np.float32]
+    first: int
+    labels: tuple[str, ...]
+    tokenizer: Tokenizer
+
+    @property
+    def tags(self) -> list[str]:
+        """The likeliest tag of each token."""
+        return [self.labels[index] for index in self.logits.argmax(axis=1).tolist()]
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+    """Sentences of tagged words; see `tagged.read_tagged`."""
+    return read_tagged(file, labels)
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """Each text."""
+    return [(example.text, None) for example in examples]
+
+
+def parse_row(row: Any) -> Row:
+    """A text, alone or in a mapping with `text`.
+
+    Raises:
+        DataError: it is not, or is a pair.
+    """
+    text, pair = encoding.parse_row(row)
+    if pair is not None:
+        raise DataError("tags are those of one text, and this is a pair", got=f"{row!r:.80}")
+    return text, None
+
+
+def encode(
+    tokenizer: Tokenizer,
+    rows: Sequence[Row],
+    signature: Signature,
+    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
+) -> list[Encoded]:
+    """Token ids of each row, cut at the tokenizer's limit, with the characters of each token."""
+    unknown = signature.unk_token_id
+    return [
+        Encoded(
+            ids=one.ids,
+            type_ids=one.type_ids,
+            truncated=bool(one.overflowing),
+            unknown=0 if unknown is None else one.ids.count(unknown),
+            spans=one.offsets,
+            sides=[-1 if side is None else side for side in one.sequence_ids],
+        )
+        for one in tokenizer.encode_batch([text for text, _ in rows])
+    ]
+
+
+def read(outputs: Outputs, asked: Asked) -> list[Tagged]:
+    """The tokens of each row with their logits."""
+    prefixed, unknown = _has_prefix(asked.tokenizer), asked.signature.unk_token_id
+    found = []
+    for logits, one, (text, _) in zip(outputs, asked.encoded, asked.rows, strict=True):
+        kept = [index for index, side in enumerate(one.sides) if side >= 0]
+        spans = tuple(one.spans[index] for index in kept)
+        pieces, continues = [], []
+        for index, (start, end) in zip(kept, spans, strict=True):
+            piece = asked.tokenizer.id_to_token(one.ids[index]) or ""
+            # As the pipeline of transformers tells it: a piece with a mark is longer than what it stands for.
+            inside = len(piece) != end - start if prefixed else start > 0 and " " not in text[start - 1 : start + 1]
+            is_unknown = one.ids[index] == unknown
+            pieces.append(text[start:end] if is_unknown else piece)
+            continues.append(inside and not is_unknown)
+        known = (spans, tuple(pieces), tuple(continues), logits[kept], kept[0] if kept else 0)
+        found.append(Tagged(text, *known, asked.signature.labels, asked.tokenizer))
+    return found
+
+
+def _has_prefix(tokenizer: Tokenizer) -> bool:
+    """Whether the vocabulary marks pieces that go on with a word, as WordPiece does with ##."""
+    return bool(getattr(tokenizer.model, "continuing_subword_prefix", None))
+
+
+def decode(
+    outputs: Sequence[Tagged],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+    options: Options = NO_OPTIONS,
+) -> list[list[dict[str, Any]]]:
+    """The tokens (`none`) or entities of each text, those with a label of `ignore_labels` left out.
+
+    Raises:
+        InputError: there is no such strategy.
+    """
+    chosen = settings(options, OPTIONS)
+    strategy = str(chosen["aggregation_strategy"]).lower()
+    if strategy not in STRATEGIES:
+        allowed = did_you_mean(strategy, STRATEGIES)
+        raise InputError("unknown aggregation_strategy", got=chosen["aggregation_strategy"], allowed=allowed)
+    ignored = set(chosen["ignore_labels"])
+    found = [_tokens(row, strategy) for row in outputs]
+    if strategy == "none":
+        return [[one for one in row if one["entity"] not in ignored] for row in found]
+    grouped = [_grouped(tokens, row.tokenizer) for tokens, row in zip(found, outputs, strict=True)]
+    return [[one for one in row if one["entity_group"] not in ignored] for row in grouped]
+
+
+def _tokens(row: Tagged, strategy: str) -> list[dict[str, Any]]:
+    """Each token, or each word where the strategy is one of words, with its tag."""
+    scores, found = softmax(row.logits), []
+    if strategy in {"none", "simple"}:
+        for index, (piece, (start, end)) in enumerate(zip(row.pieces, row.spans, strict=True)):
+            best = int(scores[index].argmax())
+            place = {"score": float(scores[index, best]), "index": row.first + index, "word": piece}
+            found.append({"entity": row.labels[best]} | place | {"start": start, "end": end})
+        return found
+    for word in _words(row):
+        shares = scores[word]
+        if strategy == "first":
+            shares = shares[0]
+        elif strategy == "max":
+            shares = shares[int(shares.max(axis=1).argmax())]
+        else:
+            shares = np.nanmean(shares, axis=0)
+        best = int(shares.argmax())
+        found.append(
+            {
+                "entity": row.labels[best],
+                "score": float(shares[best]),
+                "word": _joined([row.pieces[index] for index in word], row.tokenizer),
+                "start": row.spans[word[0]][0],
+                "end": row.spans[word[-1]][1],
+            }
+        )
+    return found
+
+
+def _words(row: Tagged) -> list[list[int]]:
+    """The tokens of each word."""
+    words: list[list[int]] = []
+    for index, inside in enumerate(row.continues):
+        if inside and words:
+            words[-1].append(index)
+        else:
+            words.append([index])
+    return words
+
+
+def _grouped(found: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Neighbours of one type as one: all but B- go on with what stands before, as the pipeline of transformers does."""
+    groups: list[list[dict[str, Any]]] = []
+    for one in found:
+        begins = one["entity"].startswith("B-")
+        if groups and not begins and _type(one["entity"]) == _type(groups[-1][-1]["entity"]):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [
+        {
+            "entity_group": group[0]["entity"].split("-", 1)[-1],
+            "score": float(np.mean([np.float32(one["score"]) for one in group])),
+            "word": _joined([one["word"] for one in group], tokenizer),
+            "start": group[0]["start"],
+            "end": group[-1]["end"],
+        }
+        for group in groups
+    ]
+
+
+def _type(tag: str) -> str:
+    return tag[2:] if tag.startswith(("B-", "I-")) else tag
+
+
+def _joined(pieces: list[str], tokenizer: Tokenizer) -> str:
+    return str(tokenizer.decoder.decode(pieces)) if tokenizer.decoder is not None else " ".join(pieces)
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> Any:  # noqa: ARG001
+    """A list for each text, or the one of a single text."""
+    return predictions[0] if single else predictions
+
+
+def to_json(prediction: list[dict[str, Any]]) -> dict[str, Any]:
+    """`{"entities": [...]}`."""
+    return {"entities": prediction}
+
+
+def word_tags(row: Tagged, words: Sequence[tuple[int, int]]) -> list[str]:
+    """The tag of each word (start, end): that of its first token, O where it has none, as behind the limit."""
+    tags, found = row.tags, []
+    for token, group in groupby(overlapping(words, row.spans)):
+        count = len(list(group))
+        found += ["O"] * count if token is None else spread(tags[token], count)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _gold(examples: tuple[Example, ...]) -> list[list[tuple[str, int, int]]]:
+    return [entities(example.tags or ()) for example in examples]
+
+
+def quality(outputs: Sequence[Tagged], examples: Sequence[Example]) -> dict[str, float]:
+    """F1, precision and recall of entities as seqeval counts them, and the share of words with the right tag."""
+    found = judged(outputs, examples)
+    if found is None:
+        return {}
+    names = ("entity_f1", "precision", "recall", "tag_accuracy")
+    return {name: ratio(name, *found) for name in names}
+
+
+def judged(outputs: Sequence[Tagged], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Of each text: the entities and words that there are; those that were found, that were named, the right tags."""
+    return _judged(outputs, examples, None)
+
+
+def _judged(
+    outputs: Sequence[Tagged], examples: Sequence[Example], kind: str | None
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The same of entities of one type; None where texts have no tags."""
+    if not all(example.tags is not None for example in examples):
+        return None
+    gold, found = [], []
+    for row, example, right in zip(outputs, examples, _gold(tuple(examples)), strict=True):
+        assert example.tags is not None
+        tags = word_tags(row, example.words)
+        wanted = {one for one in right if kind is None or one[0] == kind}
+        named = {one for one in entities(tags) if kind is None or one[0] == kind}
+        gold.append((len(wanted), len(tags)))
+        right_tags = sum(one == other for one, other in zip(tags, example.tags, strict=True))
+        found.append((len(wanted & named), len(named), right_tags))
+    return np.array(gold, np.int64), np.array(found, np.int64)
+
+
+def judged_by_class(
+    reference: Sequence[Tagged],
+    outputs: Sequence[Tagged],
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """By type of entity, over all texts."""
+    if judged(outputs, examples) is None:
+        return {}
+    found = {}
+    for kind in sorted({one[0] for right in _gold(tuple(examples)) for one in right}):
+        first, second = _judged(reference, examples, kind), _judged(outputs, examples, kind)
+        assert first is not None
+        assert second is not None
+        found[kind] = (first[0], first[1], second[1])
+    return found
+
+
+def spans_of(row: Tagged) -> list[tuple[str, int, int]]:
+    """The entities of a text as type and characters (start, end), by the first token of each word."""
+    words = _words(row)
+    tags = [row.tags[word[0]] for word in words]
+    return [(kind, row.spans[words[a][0]][0], row.spans[words[b][-1]][1]) for kind, a, b in entities(tags)]
+
+
+def fidelity(
+    reference: Sequence[Tagged],
+    outputs: Sequence[Tagged],
+    rows: Sequence[Row],  # noqa: ARG001 - the task's signature
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, float]:
+    """How near the outputs are to the baseline's, tags unseen.
+
+    `agreement`, the share of texts with exactly the baseline's entities; `span_agreement`, the F1 of the entities with
+    the baseline's for the right ones; `tag_agreement`, the share of words, and `kl` the mean divergence of their first
+    tokens' tags.
+    """
+    same = both = words = equal = 0
+    total = 0.0
+    counts = 0
+    for before, after in zip(reference, outputs, strict=True):
+        first, second = set(spans_of(before)), set(spans_of(after))
+        same += first == second
+        both += len(first & second)
+        counts += len(first) + len(second)
+        heads = [word[0] for word in _words(before)]
+        words += len(heads)
+        if heads:
+            one, other = before.logits[heads], after.logits[heads]
+            equal += int(np.sum(one.argmax(axis=1) == other.argmax(axis=1)))
+            total += float(kl_rows(one, other).sum())
+    return {
+        "agreement": same / len(outputs),
+        "span_agreement": 2 * both / counts if counts else 1.0,
+        "tag_agreement": equal / max(1, words),
+        "kl": total / max(1, words),
+    }
+
+
+def gold(
+    outputs: Sequence[Tagged],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """The entities of each text."""
+    return [
+        None
+        if example.tags is None
+        else _told(example.text, [(kind, example.words[a][0], example.words[b][1]) for kind, a, b in right])
+        for example, right in zip(examples, _gold(tuple(examples)), strict=True)
+    ]
+
+
+def answers(
+    outputs: Sequence[Tagged],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The entities that were found in each text."""
+    return [Answer(_told(row.text, spans_of(row)), None) for row in outputs]
+
+
+def _told(text: str, found: Sequence[tuple[str, int, int]]) -> str:
+    return "; ".join(f"{text[start:end]} ({kind})" for kind, start, end in found) or "-"
+
+
+def movement(
+    reference: Sequence[Tagged],
+    outputs: Sequence[Tagged],
+    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """The largest difference of a score in each text."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: Sequence[Tagged],
+    second: Sequence[Tagged],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+) -> NDArray[np.float64]:
+    """The largest difference of a score in each text, over its tokens and tags."""
+    return np.array([_apart(one.logits, other.logits) for one, other in zip(first, second, strict=True)])
+
+
+def _apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.abs(softmax(one) - softmax(other)).max()) if one.size else 0.0
+
+
+def batch_effect(alone: Outputs, among: Outputs, signature: Signature) -> float:  # noqa: ARG001 - the task's signature
+    """The largest difference of a score."""
+    return max(_apart(one, other) for one, other in zip(alone, among, strict=True))

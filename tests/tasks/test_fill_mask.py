@@ -1,0 +1,117 @@
+"""fill-mask, held against the pipeline of transformers."""
+
+import random
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo.data import DataFile, Example
+from octavo.engines.masked import MaskedSession
+from octavo.errors import DataError, InputError
+from octavo.tagged import read_tagged
+from octavo.tasks import fill_mask as task
+
+
+def pipeline_of(folder, **options):
+    import transformers
+
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    return transformers.pipeline(
+        "fill-mask", model=model, tokenizer=transformers.AutoTokenizer.from_pretrained(folder), **options
+    )
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(one, list):
+            same(one, other)
+            continue
+        assert one.keys() == other.keys()
+        assert one["score"] == pytest.approx(other["score"], abs=2e-5)
+        if one["token"] != other["token"]:  # a tie to the last digits
+            assert any(abs(other["score"] - near["score"]) < 1e-6 for near in found if near["token"] == other["token"])
+        else:
+            assert (one["token_str"], one["sequence"]) == (other["token_str"], other["sequence"])
+
+
+def masked(texts, masks):
+    """Each text with so many of its words behind masks."""
+    chance = random.Random(5)
+    found = []
+    for text in texts:
+        words = text.split()
+        for place in chance.sample(range(len(words)), min(masks, len(words))):
+            words[place] = "[MASK]"
+        found.append(" ".join(words))
+    return found
+
+
+@pytest.mark.parametrize("masks", [1, 2])
+def test_as_the_pipeline_on_200_rows(shared, made, masks):
+    folder = shared / "models/ko-encoder"
+    examples = read_tagged(DataFile(shared / "data/panx/dev-ko.tsv", limit=400))
+    rows = masked([one.text for one in examples if len(one.text.split()) > 4][:200], masks)
+    assert len(rows) == 200
+    found, expected = octavo.load(made(folder, "float"))(rows), pipeline_of(folder)(rows)
+    for one, other in zip(found, expected, strict=True):
+        same(one, other)
+
+
+def test_shapes_targets_and_errors(made, tiny):
+    folder = tiny("fill-mask")
+    predictor = octavo.load(made(folder, "float"))
+    text = "아이들이 [MASK] 놀고 있다."
+    one = predictor(text)
+    assert len(one) == 5
+    assert predictor([text]) == [one]
+    same(predictor(text, top_k=2), pipeline_of(folder, top_k=2)(text))
+    same(predictor(text, targets=["공원에서", "fox"]), pipeline_of(folder, targets=["공원에서", "fox"])(text))
+    with pytest.raises(InputError, match="no single token of the vocabulary; got: 없는단어"):
+        predictor(text, targets=["없는단어"])
+    with pytest.raises(DataError, match=r"a text has no mask.*got: '아이들이'; allowed: a \[MASK\] in each"):
+        predictor("아이들이")
+    with pytest.raises(InputError, match="top_k is 1 or more"):
+        predictor(text, top_k=0)
+
+
+def test_one_token_of_each_text_is_hidden_always_the_same(made, tiny, sentences):
+    predictor = octavo.load(made(tiny("fill-mask"), "float"))
+    rows = [(text, None) for text in sentences]
+    first, second = (task.encode(predictor._tokenizer, rows, predictor.signature) for _ in range(2))
+    assert first == second
+    for (text, _), one in zip(rows, first, strict=True):
+        plain = predictor._tokenizer.encode(text).ids
+        place = list(one.ids).index(predictor.signature.mask_token_id)
+        assert [*one.ids[:place], one.hidden, *one.ids[place + 1 :]] == plain
+        assert 0 < place < len(plain) - 1
+    alone = task.encode(predictor._tokenizer, [("", None)], predictor.signature)[0]
+    assert alone.hidden is None
+    given = task.encode(predictor._tokenizer, [("아이들이 [MASK]", None)], predictor.signature)[0]
+    assert given.hidden is None
+    assert list(given.ids).count(predictor.signature.mask_token_id) == 1
+
+
+def test_only_masked_positions_are_kept():
+    class Counting:
+        name, threads, streams = "x", 1, 1
+
+        def run(self, inputs):
+            rows, length = inputs["input_ids"].shape
+            return np.arange(rows * length * 3, dtype=np.float32).reshape(rows, length, 3)
+
+    ids = np.array([[9, 4, 9, 4], [1, 1, 1, 4], [1, 2, 3, 5]])
+    found = MaskedSession(Counting(), 4).run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    np.testing.assert_array_equal(found[0], [[3, 4, 5], [9, 10, 11]])
+    np.testing.assert_array_equal(found[1], [[21, 22, 23], [0, 0, 0]])
+    np.testing.assert_array_equal(found[2], np.zeros((2, 3)))
+
+
+def test_scores():
+    def filled(logits, hidden):
+        return task.Filled("x", (1,), np.array(logits, np.float32).reshape(-1, 3), hidden, None)
+
+    outputs = [filled([0, 0, 1], 2), filled([0, 1, 0], 2), filled([], None)]
+    assert task.quality(outputs, [Example("x")] * 3) == {"accuracy": 1 / 3}
+    assert task.quality([filled([0, 0, 1], None)], [Example("x")]) == {}

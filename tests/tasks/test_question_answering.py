@@ -1,0 +1,165 @@
+"""question-answering, held against a reference on the outputs of AutoModelForQuestionAnswering."""
+
+import json
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo.data import DataFile
+from octavo.errors import DataError, InputError
+from octavo.squad import read_squad
+from octavo.tasks import question_answering as task
+
+
+class Reference:
+    """The answers of a checkpoint: windows by AutoTokenizer, one softmax over all windows, every span looked at."""
+
+    def __init__(self, folder, max_length, stride):
+        import transformers
+
+        self.model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.limits = {"max_length": max_length, "stride": stride, "truncation": "only_second"}
+
+    def __call__(self, question, context, longest=30):
+        import torch
+
+        inputs = self.tokenizer(
+            question,
+            context,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            padding=True,
+            return_tensors="pt",
+            **self.limits,
+        )
+        offsets = inputs.pop("offset_mapping").tolist()
+        inputs.pop("overflow_to_sample_mapping")
+        with torch.no_grad():
+            outputs = self.model(**inputs)
+        starts, ends = outputs.start_logits.double().numpy(), outputs.end_logits.double().numpy()
+        allowed = np.array(
+            [[index == 0 or side == 1 for index, side in enumerate(inputs.sequence_ids(w))] for w in range(len(starts))]
+        )
+        p, q = (np.exp(z) / np.exp(z)[allowed].sum() for z in (starts, ends))
+        best = max(
+            (p[w, i] * q[w, j], w, i, j)
+            for w in range(len(starts))
+            for i in range(1, starts.shape[1])
+            for j in range(i, min(i + longest, starts.shape[1]))
+            if allowed[w, i] and allowed[w, j]
+        )
+        score, w, i, j = best
+        start, end = offsets[w][i][0], offsets[w][j][1]
+        nothing = min(p[w, 0] * q[w, 0] for w in range(len(starts)))
+        return {"score": score, "start": start, "end": end, "answer": context[start:end]}, nothing, len(starts)
+
+
+def test_as_the_reference_on_200_rows(shared, made, headed):
+    folder = headed("question-answering")
+    files = ("korquad/KorQuAD_v1.0_dev.json", "tydiqa/tydiqa.goldp.ko.train.json")
+    examples = [one for name in files for one in read_squad(DataFile(shared / "data" / name, limit=100))]
+    predictor = octavo.load(made(folder, "float"), max_length=160)
+    reference = Reference(folder, 160, 40)
+    found = predictor([(one.text, one.text_pair) for one in examples])
+    windows = 0
+    for one, example in zip(found, examples, strict=True):
+        expected, _, count = reference(example.text, example.text_pair)
+        windows += count
+        assert one["score"] == pytest.approx(expected["score"], rel=1e-3)
+        if one["start"] != expected["start"] or one["end"] != expected["end"]:  # a tie to the last digits
+            again = predictor({"question": example.text, "context": example.text_pair}, top_k=3)
+            assert (expected["start"], expected["end"]) in [(span["start"], span["end"]) for span in again]
+        else:
+            assert one["answer"] == expected["answer"] == example.text_pair[one["start"] : one["end"]]
+    assert windows > 300
+
+
+CONTEXT = "아이들이 공원에서 놀고 있다. 그 남자는 어제 서울에서 친구를 만났다. 오늘 날씨는 춥지만 하늘은 맑다. "
+
+
+def test_shapes_options_and_impossible_answers(made, tiny):
+    folder = tiny("question-answering")
+    predictor = octavo.load(made(folder, "float"))
+    row = {"question": "아이들이 공원에서 놀고 있다?", "context": CONTEXT * 3}
+    one = predictor(row)
+    assert one.keys() == {"score", "start", "end", "answer"}
+    assert predictor([row]) == [one]
+    assert predictor((row["question"], row["context"])) == one
+    best = predictor(row, top_k=5)
+    assert len(best) == 5
+    assert best[0] == one
+    assert [span["score"] for span in best] == sorted((span["score"] for span in best), reverse=True)
+    assert len({(span["start"], span["end"]) for span in best}) == 5
+    many = predictor(row, top_k=100_000, handle_impossible_answer=True)
+    (nothing,) = [span for span in many if span["answer"] == ""]
+    assert nothing["score"] == pytest.approx(Reference(folder, 64, 16)(row["question"], row["context"])[1], rel=1e-3)
+    assert predictor(row, max_answer_len=1)["end"] - predictor(row, max_answer_len=1)["start"] <= 10
+    with pytest.raises(InputError, match="doc_stride is out of range; got: 60; allowed: 0 to"):
+        predictor(row, doc_stride=60)
+    with pytest.raises(InputError, match="are 1 or more"):
+        predictor(row, top_k=0)
+    assert predictor(row, doc_stride=2).keys() == one.keys()
+
+
+def test_a_question_longer_than_the_limit_is_cut(made, tiny):
+    predictor = octavo.load(made(tiny("question-answering"), "float"))
+    assert predictor({"question": CONTEXT * 5, "context": CONTEXT})["answer"] in CONTEXT
+    assert predictor.counts.truncated == predictor.counts.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("text", "a question with its context; got: str"),
+        ({"question": "x"}, "got: keys question"),
+        ({"question": "x", "context": " "}, "one is empty"),
+        (("", "x"), "one is empty"),
+    ],
+)
+def test_rows_that_are_none(made, tiny, row, told):
+    predictor = octavo.load(made(tiny("question-answering"), "float"))
+    with pytest.raises(DataError, match=told):
+        predictor(row)
+
+
+def test_predicting_a_file(made, tiny, tmp_path):
+    lines = [json.dumps({"question": "누가?", "context": CONTEXT, "id": 3}, ensure_ascii=False)]
+    (tmp_path / "in.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    folder = made(tiny("question-answering"), "float")
+    octavo.predict(folder, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    (found,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(found) == octavo.load(folder)({"question": "누가?", "context": CONTEXT})
+    (tmp_path / "bad.jsonl").write_text("\n".join([*lines, '{"text": "x"}']), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 2: a row is a question with its context"):
+        octavo.predict(folder, tmp_path / "bad.jsonl", tmp_path / "bad.out")
+
+
+def found_of(windows, nothing):
+    spans = np.array([place for window in windows for place, _, _ in window], np.int64)
+    logits = np.array([[s, e] for window in windows for _, s, e in window], np.float32)
+    return task.Found("abcdefghij", tuple(map(len, windows)), spans, logits, np.array(nothing, np.float32))
+
+
+def test_spans_do_not_cross_windows_and_are_told_once():
+    first = [((0, 1), 5, 0), ((1, 2), 0, 0)]
+    second = [((1, 2), 0, 4), ((2, 3), 0, 9)]
+    one = found_of([first, second], [[0, 0], [0, 0]])
+    best = task.likeliest(one, 10, 30)
+    assert (0, 3) not in [(span.start, span.end) for span in best]
+    assert len(best) == 5  # (0,1) (0,2) (1,2) (1,3) (2,3): (1,2) is in both windows
+    assert [(span.start, span.end) for span in task.likeliest(one, 1, 1)] == [(2, 3)]
+
+
+def test_no_answer_counts_where_the_data_has_impossible_questions():
+    from octavo.data import Example
+
+    sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])
+    none = found_of([[((0, 3), 0, 0)]], [[9, 9]])
+    asked = [Example("who?", "abc def", answers=("abc",)), Example("who?", "abc def", answers=())]
+    assert task.quality([sure, none], asked) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert task.quality([none, sure], asked) == {"exact_match": 0.0, "answer_f1": 0.0}
+    assert task.quality([none], asked[:1]) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert task.judged([sure], [Example("who?", "abc def")]) is None
+    assert task.judged_by_class([sure, none], [sure, none], asked, None).keys() == {"answerable", "impossible"}

@@ -1,0 +1,62 @@
+"""Files of choices."""
+
+import json
+
+import pytest
+
+from octavo.choices import read_choices
+from octavo.data import DataFile, Example
+from octavo.errors import DataError
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write(content, name="a.jsonl", **settings):
+        text = content if isinstance(content, str) else "\n".join(json.dumps(row) for row in content)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return read_choices(DataFile(tmp_path / name, **settings))
+
+    return write
+
+
+def test_any_number_of_choices(read):
+    rows = [
+        {"text": "a", "choices": ["x", "y"], "label": 1},
+        {"text": "b", "choices": ["x", "y", "z"], "label": "C"},
+        {"text": "c", "choices": ["p", "q"], "label": "q"},
+        {"text": "d", "choices": ["p", "q"]},
+    ]
+    assert [one.label for one in read(rows)] == [1, 2, 1, None]
+    assert read(rows)[1] == Example("b", label=2, choices=("x", "y", "z"))
+
+
+def test_swag_and_columns(read):
+    swag = "sent1,sent2,ending0,ending1,ending2,ending3,label\nHe ran.,He,fell.,sang.,ate.,slept.,0\n"
+    (found,) = read(swag, "a.csv")
+    assert found == Example("He ran.", label=0, choices=("He fell.", "He sang.", "He ate.", "He slept."))
+    table = "question\tchoice1\tchoice2\tchoice3\tanswer\nq\tx\ty\t\t1\nr\tx\ty\tz\tC\n"
+    assert [(len(one.choices), one.label) for one in read(table, "a.tsv")] == [(2, 1), (3, 2)]
+    arc = {"question": "q", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"}
+    assert read([arc], columns={"label": "answerKey"})[0].label == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("", "the file is empty"),
+        ([{"text": "a"}], "no text and choices"),
+        ([{"text": "a", "choices": ["x"]}], "two choices or more"),
+        ([{"text": "a", "choices": ["x", 3]}], "two choices or more"),
+        ([{"text": 3, "choices": ["x", "y"]}], "'text' is not text"),
+        ([{"text": "a", "choices": ["x", "y"], "label": 2}], r"line 1; got: 2; allowed: 0 to 1, A to B"),
+        ([{"text": "a", "choices": ["x", "y"], "label": True}], "none of the choices"),
+    ],
+)
+def test_errors(read, rows, told):
+    with pytest.raises(DataError, match=told):
+        read(rows)
+
+
+def test_an_unknown_role(read):
+    with pytest.raises(DataError, match=r"unknown role; got: labels; allowed: .*did you mean 'label'"):
+        read([{"text": "a", "choices": ["x", "y"]}], columns={"labels": "x"})
