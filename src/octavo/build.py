@@ -23,9 +23,9 @@ from octavo.exporting import export_checked
 from octavo.hardware import find_target, this_cpu
 from octavo.methods import Applied, Given, LayerOutcome, find_method
 from octavo.progress import Progress, Silent
-from octavo.recipe import Recipe, recipe_from
+from octavo.recipe import Recipe, kept_as, recipe_from, rules_for
 from octavo.selftest import SelfTest, record_self_test, self_test_inputs
-from octavo.signature import lower_limit
+from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
@@ -80,31 +80,33 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
         file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
         examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
     model = load_model(source)
-    graph, exported, passes = export_checked(model, source.signature, chosen, say)
+    graphs, exported, passes = _export(model, source.signature, chosen, say)
     say.start(f"method {chosen.method}")
     given = Given(cpu, examples.batches if examples else (), say)
-    applied = find_method(chosen.method)(graph, chosen, given)
-    runnable = applied.model
-    if applied.exact_u8s8 and this_cpu().saturates:  # made for another CPU: here its products would be wrong
-        from octavo.graph.lower import with_exact_products
-
-        runnable = with_exact_products(applied.model)
-    layers = _measured(replace(applied, model=runnable), graph, source, given)
+    apply = find_method(chosen.method)
+    applied = {name: apply(graph, part, given) for (name, graph), part in _parts(graphs, chosen)}
+    runnable = {name: _runnable(one) for name, one in applied.items()}
+    layers = [
+        layer
+        for name, one in applied.items()
+        for layer in _measured(replace(one, model=runnable[name]), graphs[name], source, given)
+    ]
     say.start("writing the artifact")
     with writing(output, force=force) as aside:
-        _save_graph(applied.model, aside / "model.onnx")
+        for name, one in applied.items():
+            _save_graph(one.model, aside / f"{name}.onnx")
         (aside / "config.json").write_text(
             json.dumps(source.config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
         (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
-        for name, content in (source.tokenizer.side_files | source.pooling_files).items():
+        for name, content in (source.tokenizer.side_files | source.beside).items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
         fields: dict[str, Any] = {
             "version": version("octavo"),
             "recipe": chosen,
             "target": cpu.name,
-            "exact_u8s8": applied.exact_u8s8,
+            "exact_u8s8": any(one.exact_u8s8 for one in applied.values()),
             "signature": source.signature,
             "source": {
                 "name": _plain_name(source),
@@ -116,12 +118,57 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             "passes": passes,
             "layers": [asdict(layer) for layer in layers],
             "calibration": examples.record if examples else None,
-            "overflow": applied.overflow,
-            "self_test": _self_test(aside, source, model, runnable if runnable is not applied.model else None),
+            "overflow": next(iter(applied.values())).overflow,
+            "components": {name: f"{name}.onnx" for name in applied},
+            "self_test": _self_test(
+                aside,
+                source,
+                model,
+                runnable if any(runnable[name] is not applied[name].model for name in applied) else None,
+            ),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
     return open_artifact(output)
+
+
+def _export(
+    model: Any, signature: Signature, recipe: Recipe, say: Progress
+) -> tuple[dict[str, ir.Model], dict[str, Any], list[dict[str, Any]]]:
+    """The float graphs by component, the export record, and what the passes did."""
+    if signature.generation is None:
+        graph, exported, passes = export_checked(model, signature, recipe, say)
+        return {"model": graph}, exported, passes
+    from octavo.exporting_writers import export_writer
+
+    return export_writer(model, signature, recipe, say)
+
+
+def _parts(graphs: dict[str, ir.Model], recipe: Recipe) -> list[tuple[tuple[str, ir.Model], Recipe]]:
+    """Each component with the recipe for it: rules for layers that it has.
+
+    Raises:
+        RecipeError: a rule matches no layer of any component.
+    """
+    if len(graphs) == 1:
+        return [(one, recipe) for one in graphs.items()]
+    from octavo.graph.layers import find_layers
+
+    paths = {name: [layer.path for layer in find_layers(graph)] for name, graph in graphs.items()}
+    kept_as(recipe, [path for found in paths.values() for path in found])
+    return [
+        ((name, graph), recipe.model_copy(update={"layers": rules_for(recipe, paths[name])}))
+        for name, graph in graphs.items()
+    ]
+
+
+def _runnable(applied: Applied) -> ir.Model:
+    """The model, or one that computes here what it will compute on the CPU that it is made for."""
+    if not (applied.exact_u8s8 and this_cpu().saturates):
+        return applied.model
+    from octavo.graph.lower import with_exact_products
+
+    return with_exact_products(applied.model)
 
 
 def measure_layers(
@@ -141,7 +188,10 @@ def measure_layers(
     say.start("reading the checkpoint")
     source = read_source(checkpoint)
     require_torch()
-    graph, _, _ = export_checked(load_model(source), source.signature, artifact.manifest.recipe, say)
+    if len(artifact.manifest.components) > 1:
+        raise InputError("layers of several components are not measured", got=", ".join(artifact.manifest.components))
+    graphs, _, _ = _export(load_model(source), source.signature, artifact.manifest.recipe, say)
+    graph = graphs["model"]
     found = find_layers(graph)
     sizes = {layer.path: layer.parameters for layer in found}
     other = [layer.path for layer in layers if sizes.get(layer.path) != layer.parameters]
@@ -169,8 +219,9 @@ def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recip
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
-    if calibrated and recipe.method != "static":
-        raise RecipeError("this method does not calibrate", got=recipe.method, then="leave the examples out, or static")
+    if calibrated and recipe.method not in {"static", "weight-only"}:
+        then = "leave the examples out, or take static or weight-only"
+        raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",
@@ -186,10 +237,10 @@ def _save_graph(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
 
 
-def _self_test(folder: Path, source: Source, model: Any, instead: ir.Model | None) -> SelfTest:
+def _self_test(folder: Path, source: Source, model: Any, instead: dict[str, ir.Model] | None) -> SelfTest:
     """Load the files that were written and run them, so that nothing is handed over that does not run.
 
-    Recorded is what the graph `instead` answers, where there is one: what the files mean on the CPU that they are for.
+    Recorded is what the graphs `instead` answer, where they are given: what the files mean on the CPU they are for.
 
     Raises:
         ExportError: it answers with values that are not finite.
@@ -198,17 +249,35 @@ def _self_test(folder: Path, source: Source, model: Any, instead: ir.Model | Non
     from octavo.engines.torch import TorchSession
 
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
-    sessions: list[Session] = [TorchSession(model), open_session(folder / "model.onnx")]
-    sessions += [open_graph(instead)] if instead is not None else []
+    if source.signature.generation is not None:
+        sessions = _writers(folder, model, instead)
+    else:
+        sessions = [TorchSession(model), open_session(folder / "model.onnx")]
+        sessions += [open_graph(instead["model"])] if instead is not None else []
     found = [pooled(session, source.signature, folder).run(inputs) for session in sessions]
     if not all(np.isfinite(one).all() for one in found):
         raise ExportError("the quantized model answers with values that are not finite")
     return record_self_test(inputs, found[-1], found[0])
 
 
+def _writers(folder: Path, model: Any, instead: dict[str, ir.Model] | None) -> list[Session]:
+    from octavo.engines.onnxruntime import open_graph
+    from octavo.engines.torch_writing import TorchWriter
+    from octavo.engines.writing import OnnxWriter, open_writer
+
+    files = {name: folder / f"{name}.onnx" for name in ("model", "encoder", "decoder")}
+    sessions: list[Session] = [TorchWriter(model)]
+    sessions.append(open_writer({name: file for name, file in files.items() if file.exists()}))
+    if instead is not None:
+        opened = {name: open_graph(graph) for name, graph in instead.items()}
+        sessions.append(OnnxWriter(opened.get("decoder") or opened["model"], opened.get("encoder")))
+    return sessions
+
+
 def _measured(applied: Applied, graph: ir.Model, source: Source, given: Given) -> tuple[LayerOutcome, ...]:
     """The layers with the error of each one's output: on the calibration examples, else on Octavo's own sentences."""
-    if all(layer.dtype.startswith("float") for layer in applied.layers):
+    several = source.signature.task == "text2text-generation"  # a decoder alone reads what an encoder makes
+    if several or all(layer.dtype.startswith("float") for layer in applied.layers):
         return applied.layers
     from octavo.methods.layer_errors import layer_errors
 

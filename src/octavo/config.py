@@ -10,7 +10,8 @@ from typing import Any
 
 from octavo.errors import CheckpointError, MissingExtraError
 from octavo.pooling import read_pooling
-from octavo.signature import Signature
+from octavo.sampling import read_generation
+from octavo.signature import WRITING, Signature
 from octavo.tokenizer import TokenizerParts
 
 ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
@@ -157,21 +158,27 @@ def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
     """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
-    embeds = task == "feature-extraction"
+    embeds, writes = task == "feature-extraction", task in WRITING
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
-    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
+    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not writes
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
         task=task,
-        input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
+        input_names=(
+            "input_ids",
+            "attention_mask",
+            *(("token_type_ids",) if types else ()),
+            *(("decoder_input_ids", "decoder_attention_mask") if task == "text2text-generation" else ()),
+        ),
         output_names=("last_hidden_state" if embeds else "logits",),
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
         pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
         unk_token_id=parts.unk_token_id,
-        truncation_side=parts.truncation_side,
+        truncation_side="left" if task == "text-generation" else parts.truncation_side,
         labels=() if embeds else labels,
-        problem_type=None if embeds else config.get("problem_type"),
+        problem_type=None if embeds or writes else config.get("problem_type"),
         pooling=read_pooling(folder, int(width)) if embeds else None,
+        generation=read_generation(folder, config, answers=task == "text2text-generation") if writes else None,
     )
 
 

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -18,27 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.artifact import MANIFEST, check_cpu, made_elsewhere, open_artifact, open_model
-from octavo.batching import Encoded, make_batches
+from octavo.batching import Counts, Encoded, make_batches
 from octavo.engines import Session, run_batches
 from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.generator import Generator, make_tokenizers
 from octavo.output import whole_file
+from octavo.sampling import TARGET_TOKENIZER
 from octavo.signature import Signature, lower_limit
 from octavo.tasks import Task, find_task
 
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
 UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
 _ENOUGH_TOKENS = 50
-
-
-@dataclass
-class Counts:
-    """What a predictor has seen: rows, rows cut at the limit, tokens, and unknown ones among them."""
-
-    rows: int = 0
-    truncated: int = 0
-    tokens: int = 0
-    unknown: int = 0
 
 
 class Predictor:
@@ -128,8 +119,8 @@ def unknown_warning(share: float) -> str:
 
 def load(
     path: str | Path, *, engine: str = "auto", threads: int | None = None, max_length: int | None = None
-) -> Predictor:
-    """Load an artifact, or a checkpoint (which runs in torch, in float32).
+) -> Predictor | Generator:
+    """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
     Args:
         path: the folder.
@@ -151,13 +142,15 @@ def load(
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
     chosen = artifact.engine(engine)
-    session = open_model(artifact, chosen, threads)
+    session: Any = open_model(artifact, chosen, threads)  # of a model that writes, its `Writer`
     if made_elsewhere(artifact.manifest, chosen):
         artifact.manifest.self_test.check(session, path)
+    if signature.generation is not None:
+        return Generator(session, make_tokenizers(artifact.tokenizer_json, artifact.target_json, signature), signature)
     return Predictor(session, artifact.tokenizer_json, signature)
 
 
-def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor:
+def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor | Generator:
     from octavo.config import require_torch
     from octavo.source import load_model, read_source
 
@@ -166,10 +159,17 @@ def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: i
     source = read_source(path)
     find_task(source.signature.task)
     require_torch()
+    signature = lower_limit(source.signature, max_length)
+    if signature.generation is not None:
+        from octavo.engines.torch_writing import TorchWriter
+
+        target = source.beside.get(TARGET_TOKENIZER)
+        tokenizers = make_tokenizers(source.tokenizer.json, target.decode() if target else None, signature)
+        return Generator(TorchWriter(load_model(source), threads), tokenizers, signature)
     from octavo.engines.torch import TorchSession
 
     session = pooled(TorchSession(load_model(source), threads), source.signature, source.folder)
-    return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
+    return Predictor(session, source.tokenizer.json, signature)
 
 
 def predict(  # noqa: PLR0913 - each is one thing to say
@@ -181,6 +181,7 @@ def predict(  # noqa: PLR0913 - each is one thing to say
     threads: int | None = None,
     max_length: int | None = None,
     prompt: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> Counts:
     """Predict a JSONL file of any length, one object with `text` (and `text_pair`) a line; other keys are ignored.
 
@@ -192,13 +193,24 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         threads: see `load`.
         max_length: see `load`.
         prompt: the name of a sentence embedder's prompt.
+        sampling: how a model that writes does so, in the words of `octavo.signature.Sampling`.
 
     Raises:
+        InputError: settings for a model that does not write, or of the wrong kind.
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
         predictor = load(artifact, engine=engine, threads=threads, max_length=max_length)
-        for prediction in predictor.stream(_rows(lines, source), prompt=prompt):
+        if isinstance(predictor, Generator):
+            if prompt is not None:
+                raise InputError("a model that writes has no named prompts", got=prompt)
+            found = predictor(_rows(lines, source), **(sampling or {}))
+        elif sampling:
+            got = f"{', '.join(sampling)} for {predictor.signature.task}"
+            raise InputError("these settings are for models that write", got=got)
+        else:
+            found = predictor.stream(_rows(lines, source), prompt=prompt)
+        for prediction in found:
             stream.write(json.dumps(find_task(predictor.signature.task).to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 

@@ -6,7 +6,7 @@ A recipe is frozen and hashable, and goes to TOML and back:
 
     [[layers]]
     match = "*.attention.output.dense"   # a glob on the module path
-    keep = "float"                       # "float" or "int8"; the last rule that matches a layer wins
+    keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 
-Method = Literal["float", "dynamic", "static"]
+Method = Literal["float", "dynamic", "static", "weight-only"]
 METHODS: tuple[str, ...] = get_args(Method)
 BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
     "observer": "static",
@@ -30,8 +30,10 @@ BELONGS = {  # settings that one method alone reads: given to another they would
     "smoothing": "static",
     "bias_correction": "static",
     "storage": "float",
+    "bits": "weight-only",
+    "block": "weight-only",
 }
-RESERVED = ("weight-only", "qat")  # names that are taken, for methods that do not exist yet
+RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
 
 
 class LayerRule(BaseModel):
@@ -39,7 +41,7 @@ class LayerRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     match: str
-    keep: Literal["float", "int8"]
+    keep: Literal["float", "int8", "int4"]
 
 
 class Recipe(BaseModel):
@@ -55,6 +57,10 @@ class Recipe(BaseModel):
     range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.quant.smooth`), a number
     for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
 
+    For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
+    says `int4`), `block` is how many inputs of an output channel share one scale; by default 32 for 4 bits, and 128 for
+    8. Activations stay float.
+
     For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """
 
@@ -69,6 +75,8 @@ class Recipe(BaseModel):
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
     storage: Literal["float32", "float16"] = "float32"
+    bits: Literal[4, 8] = 8
+    block: Literal[16, 32, 64, 128, 256] | None = None
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="after")
@@ -76,6 +84,8 @@ class Recipe(BaseModel):
         for name, method in BELONGS.items():
             if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        if self.method != "weight-only" and any(rule.keep == "int4" for rule in self.layers):
+            raise ValueError(f"int4 layers are made by the method weight-only, and this is {self.method}")
         return self
 
     def to_toml(self) -> str:
@@ -145,3 +155,8 @@ def kept_as(recipe: Recipe, paths: Sequence[str]) -> dict[str, LayerRule]:
         decided.update(dict.fromkeys(matched, rule))
     raise_together(problems)
     return decided
+
+
+def rules_for(recipe: Recipe, paths: Sequence[str]) -> tuple[LayerRule, ...]:
+    """The rules that match any of these module paths: a component of a model has some of its layers."""
+    return tuple(rule for rule in recipe.layers if fnmatch.filter(paths, rule.match))

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from octavo.engines.cache import Port, complete
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -54,7 +55,9 @@ class OnnxRuntimeSession:
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=reason) from None
         self.threads = threads
-        names = [output.name for output in self._session.get_outputs()]
+        self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        names = list(self.outputs)
         self._outputs = ["logits" if "logits" in names else names[0]]
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -62,9 +65,21 @@ class OnnxRuntimeSession:
         return self.fetch(inputs, self._outputs)[0]
 
     def fetch(self, inputs: dict[str, NDArray[np.int64]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Run one batch and return the outputs of these names."""
+        """Run one batch and return the outputs of these names; a cache that is not given is empty (`engines.cache`)."""
         try:
-            return [np.asarray(found) for found in self._session.run(list(outputs), inputs)]
+            return [np.asarray(found) for found in self._session.run(list(outputs), complete(inputs, self.inputs))]
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OctavoError("ONNX Runtime could not run the model", got=reason) from None
+
+    def run_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one batch of ONNX Runtime's own values, not copied, or of arrays; all outputs by name."""
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in inputs.items()
+        }
+        try:
+            return dict(zip(self.outputs, self._session.run_with_ort_values(self.outputs, values), strict=True))
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise OctavoError("ONNX Runtime could not run the model", got=reason) from None

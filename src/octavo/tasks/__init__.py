@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MODULES = {
     "text-classification": "octavo.tasks.text_classification",
     "feature-extraction": "octavo.tasks.feature_extraction",
+    "text-generation": "octavo.tasks.text_generation",
+    "text2text-generation": "octavo.tasks.text2text_generation",
 }
 Row = tuple[str, str | None]
 

@@ -1,0 +1,133 @@
+"""text2text-generation: a text in, another text out: a translation, a summary, a pronunciation.
+
+The outputs of a model that writes are its texts as code points, [rows, length] padded with 0: the same whatever the
+tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded
+from octavo.data import Example
+from octavo.errors import DataError
+from octavo.signature import Signature
+from octavo.tasks import Answer, Row, encoding
+from octavo.tasks.encoding import make_tokenizer
+
+__all__ = ["make_tokenizer"]
+
+SCORED = False
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """One row for each text."""
+    return [(example.text, None) for example in examples]
+
+
+def parse_row(row: Any) -> Row:
+    """A text, alone or in a mapping with `text`.
+
+    Raises:
+        DataError: it is not, or is a pair.
+    """
+    text, pair = encoding.parse_row(row)
+    if pair is not None:
+        raise DataError("one text is answered, and this is a pair", got=f"{row!r:.80}")
+    return text, None
+
+
+def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
+    """Token ids of each text, and as an answer to be scored the text itself."""
+    assert signature.generation is not None
+    start = signature.generation.decoder_start_token_id or 0
+    return [
+        Encoded(one.ids, one.type_ids, one.truncated, one.unknown, [start, *list(one.ids)[: signature.max_length - 1]])
+        for one in encoding.encode(tokenizer, rows, signature)
+    ]
+
+
+def points(texts: Sequence[str], width: int) -> NDArray[np.float32]:
+    """Texts as code points, [texts, width], cut or padded with 0; float32 holds each exactly."""
+    found = np.zeros((len(texts), width), np.float32)
+    for row, text in enumerate(texts):
+        found[row, : min(width, len(text))] = [ord(letter) for letter in text[:width]]
+    return found
+
+
+def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str, Any]]:  # noqa: ARG001
+    """The text of each row."""
+    return [{"generated_text": text} for text in _texts(outputs)]
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of predictions."""
+    return predictions
+
+
+def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction itself."""
+    return prediction
+
+
+def _texts(outputs: NDArray[np.float32]) -> list[str]:
+    return ["".join(chr(int(point)) for point in row if point) for row in outputs]
+
+
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """The share of texts that are exactly what they should be."""
+    found = judged(outputs, examples)
+    return {} if found is None else {"exact_match": float(np.mean(found[0] == found[1]))}
+
+
+def judged(
+    outputs: NDArray[np.float32], examples: Sequence[Example]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """1 for each example that has a target, and whether the text is it."""
+    texts = _texts(outputs)
+    pairs = [(text, example.text_pair) for text, example in zip(texts, examples, strict=True)]
+    hits = np.array([text == target for text, target in pairs if target is not None], np.int64)
+    return (np.ones(len(hits), np.int64), hits) if len(hits) else None
+
+
+def fidelity(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    rows: Sequence[Row],  # noqa: ARG001
+    signature: Signature,
+) -> dict[str, float]:
+    """The share of texts that are the baseline's."""
+    return {"agreement": float(np.mean(distances(reference, outputs, signature) == 0))}
+
+
+def answers(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The text of each row."""
+    return [Answer(text, None) for text in _texts(outputs)]
+
+
+def movement(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """1 where the text is another."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001
+) -> NDArray[np.float64]:
+    """1 where the text is another."""
+    return np.asarray((first != second).any(axis=1), np.float64)
