@@ -15,11 +15,33 @@ FILES = {
 }
 LEVELS = (  # a room may import from its own level and from those before it
     {"errors", "hardware", "output", "recipe", "progress", "signature"},
-    {"quant", "rows", "data", "batching", "tokenizer", "weights", "pooling", "config", "source", "sentences"},
-    {"graph", "tasks"},
+    {
+        "quant",
+        "rows",
+        "data",
+        "batching",
+        "tokenizer",
+        "weights",
+        "pooling",
+        "config",
+        "source",
+        "sentences",
+        "sampling",
+    },
+    {"graph", "tasks", "generation"},
     {"engines"},
     {"methods", "selftest", "artifact"},
-    {"card", "calibration", "exporting", "build", "predictor", "inspection", "diagnosis"},
+    {
+        "card",
+        "calibration",
+        "exporting",
+        "exporting_writers",
+        "build",
+        "generator",
+        "predictor",
+        "inspection",
+        "diagnosis",
+    },
     {"evaluation"},
     {"tuning"},
     {"reporting"},
@@ -31,8 +53,10 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.config": {"torch", "transformers"},  # require_torch
     "octavo.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.tokenizer": {"transformers"},  # AutoTokenizer
-    "octavo.graph.export": {"torch", "transformers"},
+    "octavo.graph.export": {"transformers"},
+    "octavo.graph.export_cached": {"torch"},
     "octavo.engines.torch": {"torch"},
+    "octavo.engines.torch_writing": {"torch"},
     "octavo.exporting": {"torch"},  # torch.from_numpy
 }
 COMMAND_LINE = """

@@ -13,11 +13,12 @@ from tokenizers import Tokenizer
 
 from octavo.batching import Counts, Encoded, plan_batches
 from octavo.errors import DataError, InputError
-from octavo.generation import IntArray, Steps
+from octavo.generation import FloatArray, IntArray, Steps
 from octavo.generation.beam import search
 from octavo.generation.loop import write
 from octavo.signature import Generation, Signature, change_sampling
 from octavo.tasks import find_task
+from octavo.tasks.text2text_generation import points
 
 ROWS = 8  # that are written together: more are faster in all, and wait for the longest
 WINDOW = 256  # rows of a generator that are held at once
@@ -29,6 +30,10 @@ class Writer(Protocol):
 
     name: str
     threads: int
+    streams: int
+
+    def logits(self, inputs: dict[str, IntArray]) -> FloatArray:
+        """The logits behind every token, [batch, length, vocabulary]."""
 
     def begin(self, ids: IntArray, mask: IntArray, prompts: IntArray | None = None) -> Steps:
         """Begin with texts [rows, length]; with an encoder answers begin with `prompts` [rows, tokens]."""
@@ -74,6 +79,26 @@ def write_texts(
                 if token is not None:
                     found[row].append(token)
     return found
+
+
+class AnsweringSession:
+    """A model that answers texts with texts, in a comparison: texts as code points (`tasks.text2text_generation`)."""
+
+    def __init__(self, generator: Generator) -> None:
+        """Take the model with its own settings; answers are cut at eight letters a token."""
+        self.name, self.threads, self.streams = generator.session.name, generator.session.threads, 1
+        self._generator, self._width = generator, 8 * generator.generation.sampling.max_new_tokens
+
+    def run(self, inputs: dict[str, IntArray]) -> FloatArray:
+        """Answer one batch; `input_ids` and `attention_mask` [batch, length] -> [batch, letters]."""
+        kept = [
+            ids[mask != 0].tolist() for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        ]
+        one = self._generator
+        rows = [Encoded(ids, ()) for ids in kept]
+        found = write_texts(one.session, one.tokenizers, one.signature, rows, one.generation)
+        prompt = [one.generation.decoder_start_token_id or 0]
+        return points([Text(one.tokenizers, prompt, one.generation).text(ids) for ids in found], self._width)
 
 
 class Begun:

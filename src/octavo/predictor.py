@@ -25,6 +25,7 @@ from octavo.generator import Generator, make_tokenizers
 from octavo.output import whole_file
 from octavo.sampling import TARGET_TOKENIZER
 from octavo.signature import Signature, lower_limit
+from octavo.source import Checkpoint, read_source
 from octavo.tasks import Task, find_task
 
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
@@ -118,12 +119,12 @@ def unknown_warning(share: float) -> str:
 
 
 def load(
-    path: str | Path, *, engine: str = "auto", threads: int | None = None, max_length: int | None = None
+    path: str | Path | Checkpoint, *, engine: str = "auto", threads: int | None = None, max_length: int | None = None
 ) -> Predictor | Generator:
     """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
     Args:
-        path: the folder.
+        path: the folder; a `Checkpoint` says what a checkpoint's files do not tell.
         engine: for artifacts: `auto`, `onnxruntime`, `openvino`, `openvino:throughput`, `openvino:bf16`.
         threads: threads of one run; by default as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
@@ -133,9 +134,10 @@ def load(
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
-    path = Path(path)
+    asked = path if isinstance(path, Checkpoint) else Checkpoint(path)
+    path = Path(asked.path)
     if not (path / MANIFEST).exists() and (path / "config.json").exists():
-        return _load_checkpoint(path, engine, threads, max_length)
+        return _load_checkpoint(asked, engine, threads, max_length)
     artifact = open_artifact(path)
     note = check_cpu(artifact.manifest)
     if note:
@@ -150,13 +152,15 @@ def load(
     return Predictor(session, artifact.tokenizer_json, signature)
 
 
-def _load_checkpoint(path: Path, engine: str, threads: int | None, max_length: int | None) -> Predictor | Generator:
+def _load_checkpoint(
+    asked: Checkpoint, engine: str, threads: int | None, max_length: int | None
+) -> Predictor | Generator:
     from octavo.config import require_torch
-    from octavo.source import load_model, read_source
+    from octavo.source import load_model
 
     if engine not in {"auto", "torch"}:
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
-    source = read_source(path)
+    source = read_source(asked)
     find_task(source.signature.task)
     require_torch()
     signature = lower_limit(source.signature, max_length)

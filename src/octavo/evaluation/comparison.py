@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from octavo.artifact import sha256_of
 from octavo.batching import Encoded, make_batches
 from octavo.calibration import example_hashes
-from octavo.data import DataFile, Example, better_assignment
+from octavo.data import DataFile, Example, better_assignment, target_columns
 from octavo.errors import OctavoWarning
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.contest import Timing, run_contest
@@ -45,6 +45,7 @@ from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import Task, find_task
+from octavo.tasks.text_generation import windows
 
 
 def compare(
@@ -81,7 +82,7 @@ def compare(
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
         require_classes(entry.signature)
-    examples = file.read(names, scored=find_task(signature.task).SCORED)
+    examples = _read(file, names, signature)
     _warn_of_calibrated(entries, examples)
     found = compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
     path = Path(file.path)
@@ -101,7 +102,13 @@ def compare_entries(
     module = find_task(signature.task)
     rows = module.rows(examples, signature)
     start = time.perf_counter()
-    encoded = module.encode(module.make_tokenizer(entries[0].tokenizer_json, signature), rows, signature)
+    tokenizer = module.make_tokenizer(entries[0].tokenizer_json, signature)
+    if signature.task == "text-generation":  # what is compared are windows of the whole text
+        encoded = windows(tokenizer, [text for text, _ in rows], signature)
+        examples = [Example(tokenizer.decode(list(row.ids))) for row in encoded]
+        rows = module.rows(examples, signature)
+    else:
+        encoded = module.encode(tokenizer, rows, signature)
     tokenize_seconds = time.perf_counter() - start
     for entry in entries[1:]:
         require_same_tokens(entry, entries[0], rows[:200], signature)
@@ -126,6 +133,13 @@ def compare_entries(
         rows=_rows(entries, timings, examples, _lengths(encoded, len(examples)), signature),
         versions=_versions(entries),
     )
+
+
+def _read(file: DataFile, names: tuple[str, ...], signature: Signature) -> tuple[Example, ...]:
+    """The examples of a file, as the task reads them."""
+    if signature.task == "text2text-generation":
+        return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
+    return file.read(names, scored=find_task(signature.task).SCORED and signature.generation is None)
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:
@@ -208,7 +222,7 @@ def _differences(
     names = module.quality(outputs, examples)
     if np.array_equal(reference, outputs):
         return {name: identical() for name in names}
-    return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names}
+    return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names if name in DIFFERENCES}
 
 
 def _mcnemar(

@@ -79,7 +79,8 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
         return [_onnx_entry(asked, path, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
     source = read_source(asked)
     require_torch()
-    contender = Contender(source.folder, "torch", source.signature, source.folder, asked.tokenizer)
+    beside = (asked.tokenizer, asked.target_tokenizer)
+    contender = Contender(source.folder, "torch", source.signature, source.folder, *beside)
     name = source.folder.resolve().name if path.exists() else str(path)
     origin = Origin(sha256_of(*source.weights.files))
     return [Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)]
@@ -88,7 +89,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
 def _origin(artifact: Artifact) -> Origin:
     made = artifact.manifest
     return Origin(
-        sha256=made.files["model.onnx"].sha256,
+        sha256=made.files[list(made.components.values())[-1]].sha256,
         source=made.source.name,
         source_sha256=made.source.sha256,
         target=made.target,

@@ -56,7 +56,7 @@ def search(
         if ended is not None:
             hits |= np.array([[ended(row, ids.tolist()) for ids in found.tokens[row]] for row in range(rows)])
         finished = _finish(finished, found, hits, hopeful, sampling)
-        left = _Beams(found.tokens, found.scores + hits * LOW, hits)
+        left = _Beams(found.tokens, np.asarray(found.scores + hits * LOW, np.float32), hits)
         running, order = left.best(beams)
         hopeful = hopeful & _may_improve(running, finished, length, sampling)
         full = sampling.early_stopping is True and bool(finished.ended.all())

@@ -22,6 +22,7 @@ _LEAF = re.compile(
     r"(?:input\.|output\.)?past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
 )
 _SIDES = {"self": "decoder.", "cross": "encoder.", None: ""}
+_GONE = {"decoder_input_ids", "encoder_outputs.last_hidden_state"}  # inputs of which nothing may be read in the end
 ROWS, READ, NEW = 2, 4, 3  # of a sample; with one new token the exporter would take the cache to grow by one always
 
 
@@ -110,11 +111,26 @@ def _finish(exported: ir.Model, opset: int, wanted: Callable[[str], bool]) -> ir
     tidied = tidy(exported, opset)
     passes.RemoveUnusedNodesPass()(tidied)
     graph = tidied.graph
+    for value in [value for value in graph.inputs if value.name in _GONE]:
+        _count_rows_elsewhere(value, graph.inputs[0])
     for value in [value for value in graph.inputs if not value.uses() and not value.is_graph_output()]:
         graph.inputs.remove(value)
     for value in (*graph.inputs, *graph.outputs):
         _name_dimensions(value)
     return tidied
+
+
+def _count_rows_elsewhere(value: ir.Value, instead: ir.Value) -> None:
+    """Take the number of rows from another input: it is all that is read of an input that is to go.
+
+    Raises:
+        ExportError: more of it is read.
+    """
+    for node, position in list(value.uses()):
+        ends = node.attributes.get_int("start", 0), node.attributes.get_int("end", -1)
+        if node.op_type != "Shape" or ends != (0, 1):
+            raise ExportError("an encoder and its decoder cannot be told apart", got=f"{node.name} reads {value.name}")
+        node.replace_input_with(position, instead)
 
 
 def _name_dimensions(value: ir.Value) -> None:

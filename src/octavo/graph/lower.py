@@ -305,7 +305,7 @@ def replace_node(model: ir.Model, old: ir.Node, nodes: Sequence[ir.Node]) -> Non
 
 
 def drop_if_unread(model: ir.Model, value: ir.Value) -> None:
-    """Take a constant out of the graph where nothing reads it any more, or only a Transpose that is not read; in place."""
+    """Take a constant out of the graph where nothing reads it any more, or only a Transpose that nobody reads."""
     for node in value.consumers():
         if node.op_type == "Transpose" and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
             model.graph.remove(node, safe=True)

@@ -94,10 +94,22 @@ def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
     return found
 
 
+def perplexity(counts: NDArray[np.float64], losses: NDArray[np.float64]) -> float:
+    """exp(sum of -log p / number of tokens), over all rows; [rows] each."""
+    return float(np.exp(losses.sum() / counts.sum()))
+
+
+def exact_match(gold: NDArray[np.int64], found: NDArray[np.int64]) -> float:
+    """The share of rows whose text is the gold one."""
+    return float(np.mean(gold == found))
+
+
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
+    "perplexity": perplexity,
+    "exact_match": exact_match,
     "spearman": spearman,
     "pearson": pearson,
 }

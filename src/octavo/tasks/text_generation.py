@@ -1,8 +1,8 @@
 """text-generation: a text in, the same text continued out; texts measure it by their perplexity.
 
-An example is a text. Texts of a file are read as one long text, line after line, and cut into windows of tokens; a
-window's tokens are scored given those before them in it. The outputs are scores: log p of each token [rows, length],
-`UNSCORED` where there is none.
+An example is a text. For a perplexity the texts of a file are read as one, line after line, and cut into windows of
+tokens; a token is scored given those before it in its window. The outputs are those of `engines.scoring`: log p of each
+token, [windows, tokens, ...], and what is likeliest in its place.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from tokenizers import Tokenizer
 
 from octavo.batching import Encoded
 from octavo.data import Example
+from octavo.errors import DataError, InputError
 from octavo.signature import Signature
-from octavo.tasks import Answer, Row, encoding
-from octavo.tasks.encoding import make_tokenizer, parse_row
+from octavo.tasks import Answer, Row
+from octavo.tasks.encoding import encode, make_tokenizer, parse_row
+from octavo.tasks.metrics import perplexity
 
-__all__ = ["make_tokenizer", "parse_row"]
+__all__ = ["encode", "make_tokenizer", "parse_row"]
 
-SCORED = False
-UNSCORED = 1.0  # no logarithm of a probability
+SCORED = True  # a text is its own label
 
 
 def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
@@ -31,14 +32,43 @@ def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noq
     return [(example.text, None) for example in examples]
 
 
-def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
-    """Token ids of each text, cut at the tokenizer's limit."""
-    return encoding.encode(tokenizer, rows, signature)
+def windows(
+    tokenizer: Tokenizer, texts: Sequence[str], signature: Signature, stride: int | None = None
+) -> list[Encoded]:
+    """Texts as one, in windows of at most `signature.max_length` tokens; `type_ids` are 1 where a token is scored.
+
+    The next window begins `stride` tokens later, by default where the last one ended; what two have in common is scored
+    in the first, and context in the second. What the tokenizer puts before a text stands before the first window only.
+
+    Raises:
+        InputError: a stride that leaves tokens out.
+        DataError: the texts have fewer than two tokens.
+    """
+    size = signature.max_length
+    stride = stride or size
+    if not 0 < stride <= size:
+        raise InputError("a stride leaves tokens out", got=stride, allowed=f"1 to {size}, the window")
+    tokenizer.no_truncation()
+    encoding = tokenizer.encode("\n".join(texts))
+    ids, unknown = encoding.ids, signature.unk_token_id
+    if len(ids) < 2:
+        raise DataError("the texts are too short to be scored", got=f"{len(ids)} tokens", allowed="2 at least")
+    found, done = [], 0
+    for start in range(0, len(ids), stride):
+        part = ids[start : start + size]
+        scored = [int(start + place >= done) for place in range(len(part))]
+        done = start + len(part)
+        if any(scored[1:]):
+            count = 0 if unknown is None else part.count(unknown)
+            found.append(Encoded(part, scored, unknown=count))
+        if done == len(ids):
+            break
+    return found
 
 
-def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str, Any]]:  # noqa: ARG001
-    """The perplexity of each row."""
-    return [{"perplexity": perplexity(row[None])} for row in outputs]
+def decode(outputs: NDArray[np.float32], signature: Signature) -> list[dict[str, Any]]:
+    """The perplexity of each window."""
+    return [{"perplexity": answer.score} for answer in answers(outputs, (), signature)]
 
 
 def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
@@ -51,19 +81,22 @@ def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
     return prediction
 
 
-def perplexity(outputs: NDArray[np.float32]) -> float:
-    """Exp of the mean negative log-probability of all scored tokens."""
-    scored = outputs[outputs < UNSCORED]
-    return float(np.exp(-scored.astype(np.float64).mean())) if scored.size else float("nan")
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """The perplexity of all windows together."""
+    return {"perplexity": perplexity(*judged(outputs, examples))}
 
 
-def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:  # noqa: ARG001
-    """The perplexity of all rows together."""
-    return {"perplexity": perplexity(outputs)}
+def judged(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many tokens of each window are scored, and the sum of their -log p."""
+    known = _known(outputs)
+    return known.sum(axis=1).astype(np.float64), -np.where(known, outputs[:, :, 0], 0).sum(axis=1, dtype=np.float64)
 
 
-def judged(outputs: NDArray[np.float32], examples: Sequence[Example]) -> None:
-    """Nothing: a text is its own label."""
+def _known(outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(outputs[:, :, 0] <= 0)
 
 
 def fidelity(
@@ -72,18 +105,43 @@ def fidelity(
     rows: Sequence[Row],  # noqa: ARG001
     signature: Signature,  # noqa: ARG001
 ) -> dict[str, float]:
-    """The mean change of a token's log-probability, in nats, whatever its sign."""
-    known = reference < UNSCORED
-    return {"log_probability_change": float(np.abs(reference - outputs)[known].mean())}
+    """How often the likeliest next token is the baseline's, and the Kullback-Leibler divergence of the next token's
+    distribution from it, in nats.
+
+    The divergence is over the tokens that are among the likeliest of both, and all others as one: by the data
+    processing inequality it is never above the whole one, and near it while the models are.
+    """  # noqa: D205 - one sentence
+    known = _known(reference)
+    before, after = reference[known], outputs[known]
+    count = (reference.shape[2] - 1) // 2
+    same = before[:, 1 + count] == after[:, 1 + count]
+    return {"agreement": float(np.mean(same)), "kl": float(np.mean(_divergences(before, after, count)))}
+
+
+def _divergences(before: NDArray[np.float32], after: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    found = np.empty(len(before))
+    for start in range(0, len(before), 4096):  # [4096, count, count] pairs at a time
+        p, q = before[start : start + 4096], after[start : start + 4096]
+        alike = p[:, 1 + count :, None] == q[:, None, 1 + count :]
+        both, where = alike.any(axis=2) & (p[:, 1 + count :] >= 0), alike.argmax(axis=2)
+        log_p = p[:, 1 : 1 + count].astype(np.float64)
+        log_q = np.take_along_axis(q[:, 1 : 1 + count].astype(np.float64), where, axis=1)
+        log_p, log_q = np.where(both, log_p, -np.inf), np.where(both, log_q, -np.inf)
+        mass_p, mass_q = np.exp(log_p), np.exp(log_q)
+        rest_p, rest_q = (np.maximum(1 - mass.sum(axis=1), 1e-7) for mass in (mass_p, mass_q))
+        within = np.where(both, mass_p * (np.where(both, log_p, 0) - np.where(both, log_q, 0)), 0).sum(axis=1)
+        found[start : start + 4096] = within + rest_p * np.log(rest_p / rest_q)
+    return np.maximum(found, 0)
 
 
 def answers(
     outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
+    examples: Sequence[Example],
     signature: Signature,  # noqa: ARG001
 ) -> list[Answer]:
-    """The perplexity of each row."""
-    return [Answer(None, perplexity(row[None])) for row in outputs]
+    """The perplexity of each window."""
+    counts, losses = judged(outputs, examples)
+    return [Answer(None, value) for value in np.exp(losses / np.maximum(counts, 1)).tolist()]
 
 
 def movement(
@@ -92,7 +150,7 @@ def movement(
     examples: Sequence[Example],  # noqa: ARG001
     signature: Signature,
 ) -> NDArray[np.float64]:
-    """The mean change of a token's log-probability in each row."""
+    """The mean change of a token's log-probability in each window."""
     return distances(reference, outputs, signature)
 
 
@@ -101,7 +159,7 @@ def distances(
     second: NDArray[np.float32],
     signature: Signature,  # noqa: ARG001
 ) -> NDArray[np.float64]:
-    """The mean change of a token's log-probability in each row."""
-    known = first < UNSCORED
-    moved = np.where(known, np.abs(first - second), 0).sum(axis=1, dtype=np.float64)
+    """The mean change of a token's log-probability in each window."""
+    known = _known(first)
+    moved = np.where(known, np.abs(first[:, :, 0] - second[:, :, 0]), 0).sum(axis=1, dtype=np.float64)
     return np.asarray(moved / np.maximum(known.sum(axis=1), 1), np.float64)
