@@ -18,12 +18,17 @@ UNSTABLE = 0.25  # range of the rounds' times by their median, from which on spe
 Cells = list[list[str]]  # the first row is the header
 
 
-# What a task measures -> how its column is headed and written; scores in percent, differences in points.
+# What a task measures -> how its column is headed and written; scores in percent, differences in points
+# (of perplexities in percent of the baseline's, with the sign of a score: below 0 where it rose).
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
     "macro_f1": ("macro-F1", lambda value: f"{100 * value:.2f}"),
     "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
     "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
+    "perplexity": ("perplexity", lambda value: f"{value:.4f}"),
+    "exact_match": ("exact match", lambda value: f"{100 * value:.2f}"),
+    "chrf": ("chrF", lambda value: f"{value:.2f}"),
+    "bleu": ("BLEU", lambda value: f"{value:.2f}"),
     "agreement": ("agreement", lambda value: f"{100 * value:.2f}%"),
     "cosine": ("cosine", lambda value: f"{value:.4f}"),
     "kl": ("KL x 1e5", lambda value: f"{1e5 * value:.1f}"),
