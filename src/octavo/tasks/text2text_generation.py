@@ -7,6 +7,7 @@ tokenizer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from octavo.errors import DataError
 from octavo.signature import Signature
 from octavo.tasks import Answer, Row, encoding
 from octavo.tasks.encoding import make_tokenizer
+from octavo.tasks.metrics import exact_match
 
 __all__ = ["make_tokenizer"]
 
@@ -80,9 +82,22 @@ def _texts(outputs: NDArray[np.float32]) -> list[str]:
 
 
 def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-    """The share of texts that are exactly what they should be."""
+    """The share of texts that are exactly what they should be; chrF and BLEU where sacrebleu is installed."""
     found = judged(outputs, examples)
-    return {} if found is None else {"exact_match": float(np.mean(found[0] == found[1]))}
+    if found is None:
+        return {}
+    pairs = [(text, one.text_pair) for text, one in zip(_texts(outputs), examples, strict=True) if one.text_pair]
+    return {"exact_match": exact_match(*found)} | overlap([text for text, _ in pairs], [str(one) for _, one in pairs])
+
+
+def overlap(texts: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+    """Corpus chrF (Popovic 2015) and BLEU (Papineni et al. 2002) with sacrebleu's defaults; nothing without it."""
+    if find_spec("sacrebleu") is None or not texts:
+        return {}
+    import sacrebleu
+
+    scores = {"chrf": sacrebleu.corpus_chrf, "bleu": sacrebleu.corpus_bleu}
+    return {name: float(score(list(texts), [list(targets)]).score) for name, score in scores.items()}
 
 
 def judged(
