@@ -23,6 +23,7 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "text2text-generation",
     "Model": "feature-extraction",
 }
 # Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.

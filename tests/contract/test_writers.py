@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import octavo
+from octavo import build
 from octavo.recipe import Recipe
 
 FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
@@ -75,12 +76,22 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quantized(made, tmp_path_factory):
-    """A function of a family and a recipe: the artifact, made once."""
-    return cache(
-        lambda family, recipe: octavo.quantize(
-            made(family)[0], tmp_path_factory.mktemp("artifacts") / family, recipe=recipe
+    """A function of a family and a recipe: the artifact, made once; a family is exported once."""
+    exported, export = {}, build._export
+
+    def export_once(model, *rest):
+        name = type(model).__name__
+        if name not in exported:
+            exported[name] = export(model, *rest)
+        return exported[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_export", export_once)
+        yield cache(
+            lambda family, recipe: octavo.quantize(
+                made(family)[0], tmp_path_factory.mktemp("artifacts") / family, recipe=recipe
+            )
         )
-    )
 
 
 @pytest.fixture(scope="module")
