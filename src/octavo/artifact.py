@@ -136,6 +136,8 @@ class Artifact:
     def engine(self, asked: str = "auto") -> str:
         """The engine to run it on: the one asked for, or the one that this CPU and its method call for."""
         recipe = self.manifest.recipe
+        if self.manifest.signature.generation is not None and asked == "auto":
+            return "onnxruntime"
         return choose_engine(recipe.method, half=recipe.storage == "float16")[0] if asked == "auto" else asked
 
     @property

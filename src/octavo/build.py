@@ -76,6 +76,9 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             stacklevel=2,
         )
     examples = None
+    if calibration is not None and source.signature.task == "text2text-generation":
+        then = "leave the examples out, and take weight-only or dynamic"
+        raise RecipeError("an encoder with a decoder is not calibrated", got=chosen.method, then=then)
     if calibration is not None:
         file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
         examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))

@@ -93,7 +93,8 @@ def group_cells(row: ComparedRow, say: Say = english) -> Cells:
     """The first score by class and by length, against the baseline's; the header alone where there are no labels."""
     cells = [["", "", say("rows"), say("baseline"), row.name, say("points")]]
     for group in row.groups:
-        scores = [f"{100 * group.baseline:.2f}", f"{100 * group.value:.2f}"]
+        show = COLUMNS[next(iter(row.quality))][1]
+        scores = [show(group.baseline), show(group.value)]
         difference = points(group.difference, say)
         cells.append([say(group.kind), group_title(group.kind, group.name, say), f"{group.n:,}", *scores, difference])
     return cells

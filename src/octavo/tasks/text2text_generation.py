@@ -24,7 +24,7 @@ from octavo.tasks.metrics import exact_match
 
 __all__ = ["make_tokenizer"]
 
-SCORED = False
+SCORED = True  # examples have a text, and no label
 
 
 def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
