@@ -16,7 +16,7 @@ from octavo.recipe import LayerRule, Recipe
 WIDTH = 48
 
 
-def model():
+def model(width=WIDTH):
     """ids -> Gather -> MatMul, Add -> Tanh -> Gemm with a bias -> the head, which is the embedding table turned."""
     generator = np.random.default_rng(7)
     weights = {}
@@ -34,14 +34,14 @@ def model():
         return nodes[-1].outputs[0]
 
     ids = ir.val("ids", ir.DataType.INT64, ["rows"])
-    table = weight("embed.weight", 30, WIDTH)
+    table = weight("embed.weight", 30, width)
     x = node("embed/Gather", table, ids, axis=0)
-    x = node("h.0.mlp.up/MatMul", x, weight("h.0.mlp.up.weight", WIDTH, 70))
+    x = node("h.0.mlp.up/MatMul", x, weight("h.0.mlp.up.weight", width, 70))
     x = node("h.0.mlp.up/Add", x, weight("h.0.mlp.up.bias", 70))
     x = node("h.0.mlp/Tanh", x)
-    x = node("h.0.mlp.down/Gemm", x, weight("h.0.mlp.down.weight", 70, WIDTH), weight("h.0.mlp.down.bias", WIDTH))
+    x = node("h.0.mlp.down/Gemm", x, weight("h.0.mlp.down.weight", 70, width), weight("h.0.mlp.down.bias", width))
     turned = node("lm_head/Transpose", table, perm=[1, 0])
-    turned.shape, turned.type = ir.Shape([WIDTH, 30]), ir.TensorType(ir.DataType.FLOAT)
+    turned.shape, turned.type = ir.Shape([width, 30]), ir.TensorType(ir.DataType.FLOAT)
     y = node("lm_head/MatMul", x, turned)
     y.name, y.type, y.shape = "logits", ir.TensorType(ir.DataType.FLOAT), ir.Shape(["rows", 30])
     graph = ir.Graph([ids], [y], nodes=nodes, initializers=list(weights.values()), opset_imports={"": 23}, name="test")
@@ -85,6 +85,30 @@ def test_eight_bits_everywhere():
     assert np.abs(run(found.model) - run(model())).max() < 0.03 * np.abs(run(model())).max()
     assert not any(node.op_type == "Transpose" for node in found.model.graph)
     assert "embed.weight" not in found.model.graph.initializers
+
+
+def test_a_table_that_is_embedding_and_head_is_stored_once():
+    given = model(64)
+    found = quantize_weight_only(given, Recipe(method="weight-only"), Given(TARGETS["avx512_vnni"]))
+    assert sorted(name for name in found.model.graph.initializers if "int8" in name) == [
+        "h.0.mlp.down.weight_int8",
+        "h.0.mlp.up.weight_int8",
+        "lm_head.weight_int8",
+    ]
+    embedding, head = found.layers[0], found.layers[-1]
+    assert (embedding.path, embedding.dtype, embedding.bytes) == ("embed", "int8", 0)
+    assert embedding.reason == "rows of the codes of lm_head"
+    assert embedding.error_db == head.error_db > 40
+    assert np.abs(run(found.model) - run(given)).max() < 0.03 * np.abs(run(given)).max()
+    rows = {value.name for node in found.model.graph for value in node.outputs}
+    assert "embed/Gather" in rows
+    watched = found.model.clone(deep_copy=False)
+    value = next(out for node in watched.graph for out in node.outputs if out.name == "embed/Gather")
+    value.type = ir.TensorType(ir.DataType.FLOAT)
+    watched.graph.outputs.append(value)
+    table = given.graph.initializers["embed.weight"].const_value.numpy()
+    read = open_graph(watched).fetch({"ids": np.arange(30)}, ["embed/Gather"])[0]
+    assert np.abs(read - table).max() <= 0.5 * np.abs(table).max() / 127 * 1.001
 
 
 def test_four_bits_but_for_head_and_embedding():

@@ -2,8 +2,8 @@
 
 For models that make one token after the other: there each weight is read for one row, and what is read counts.
 A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one scale per row. With `bits = 4` a head
-keeps 8, since every word hangs on it. Examples to calibrate on, where they are given, are for rounding that makes up
-for itself (`quant.rounding`).
+keeps 8, since every word hangs on it; an embedding that is the same table is read from the head's codes. Examples to
+calibrate on, where they are given, are for rounding that makes up for itself (`quant.rounding`), of 4-bit weights.
 
 Products of 8 bits are taken in integers (the input quantized for each row and block) where that cannot saturate on the
 target, and in float32 elsewhere; those of 4 bits never saturate.
@@ -12,6 +12,7 @@ target, and in float32 elsewhere; those of 4 bits never saturate.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ import onnx_ir as ir
 
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
-from octavo.graph.lower_blocks import lower_block_linear
+from octavo.graph.lower_blocks import lower_block_linear, lower_block_rows
 from octavo.methods import Applied, Given, LayerOutcome
 from octavo.methods.calibrate import see_channels
 from octavo.methods.outcomes import float_outcome, lower_rows, reason_for_float
@@ -42,7 +43,15 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
     rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
     decided = [(layer, rules.get(layer.paths[0])) for layer in layers]
     linears = [layer for layer, rule in decided if layer.kind == "linear" and reason_for_float(layer, rule) is None]
-    moments = _moments(model, linears, given)
+    bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
+    moments = _moments(model, [layer for layer in linears if bits_of[layer.path] == 4], given)
+    heads = {str(layer.weight.name): layer for layer in linears if layer.transposed and layer.part == "head"}
+
+    @cache
+    def made(layer: Layer) -> Blocks:
+        bits = bits_of[layer.path]
+        return quantize_blocks(layer.matrix(), bits, _block(layer, bits, recipe), moments.get(layer.path))
+
     outcomes = []
     for layer, rule in decided:
         reason = reason_for_float(layer, rule)
@@ -51,11 +60,16 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
         elif layer.kind == "embedding":
             if rule is not None and rule.keep == "int4":
                 raise RecipeError("embedding rows are int8 or float", got=f"{rule.match}: int4")
-            outcomes.append(lower_rows(model, layer))
+            head = heads.get(str(layer.weight.name))
+            shared = made(head) if head is not None else None
+            if head is not None and shared is not None and shared.bits == 8 and shared.fills:
+                outcomes.append(_shared(layer, shared, head.path))
+                lower_block_rows(model, layer, shared, head.path)
+            else:
+                outcomes.append(lower_rows(model, layer))
         else:
-            bits = _bits(layer, rule, recipe)
-            weight = quantize_blocks(layer.matrix(), bits, _block(layer, bits, recipe), moments.get(layer.path))
-            accuracy: Literal[1, 4] = 1 if bits == 8 and given.target.saturates else 4
+            weight = made(layer)
+            accuracy: Literal[1, 4] = 1 if weight.bits == 8 and given.target.saturates else 4
             outcomes.append(_outcome(layer, weight, accuracy))
             lower_block_linear(model, layer, weight, accuracy)
     if all(outcome.dtype.startswith("float") for outcome in outcomes):
@@ -78,7 +92,7 @@ def _block(layer: Layer, bits: int, recipe: Recipe) -> int:
 
 def _moments(model: ir.Model, layers: list[Layer], given: Given) -> Mapping[str, FloatArray]:
     """E[x x^T] of what each layer reads, by module path; empty without examples."""
-    if not given.calibration:
+    if not given.calibration or not layers:
         return {}
     read = {layer.path: list(dict.fromkeys(str(node.inputs[0].name) for node in layer.nodes if node.inputs[0]))
             for layer in layers}  # fmt: skip
@@ -86,6 +100,13 @@ def _moments(model: ir.Model, layers: list[Layer], given: Given) -> Mapping[str,
     return {
         path: np.mean([seen[name].moment for name in names], axis=0, dtype=np.float32) for path, names in read.items()
     }
+
+
+def _shared(layer: Layer, weight: Blocks, head: str) -> LayerOutcome:
+    """The outcome of an embedding that is stored in the head's codes; its bytes are counted there."""
+    error = round(error_db(layer.matrix(), weight.dequantize().T), 2)
+    reason, size = f"rows of the codes of {head}", layer.parameters
+    return LayerOutcome(layer.path, layer.kind, layer.part, "int8", reason, size, 0, weight_bits=8, error_db=error)
 
 
 def _outcome(layer: Layer, weight: Blocks, accuracy: int) -> LayerOutcome:

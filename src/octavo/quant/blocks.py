@@ -35,6 +35,11 @@ class Blocks:
     bits: int
 
     @property
+    def fills(self) -> bool:
+        """Whether the blocks are as long as the inputs together, with no filling."""
+        return bool(self.codes.shape[0] * self.codes.shape[1] == self.inputs)
+
+    @property
     def bytes(self) -> int:
         """As they are stored: codes, scales, and zero points of 4 bits."""
         zeros = 0 if self.bits == 8 else self.packed_zeros().nbytes
