@@ -139,7 +139,9 @@ def _read(file: DataFile, names: tuple[str, ...], signature: Signature) -> tuple
     """The examples of a file, as the task reads them."""
     if signature.task == "text2text-generation":
         return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
-    return file.read(names, scored=find_task(signature.task).SCORED and signature.generation is None)
+    if signature.task == "text-generation":  # the first rows, and no sample of them: lines go on from each other
+        return replace(file, limit=None).read()[: file.limit]
+    return file.read(names, scored=find_task(signature.task).SCORED)
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:
