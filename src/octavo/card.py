@@ -40,13 +40,15 @@ returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library, w
 tokens."""
 _DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
 `attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
-`.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` and
-`present.<layer>....`, which are the next step's `past_key_values`; `tokenizer.json` is for the `tokenizers` library.
+`.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` of the
+last `logits_to_keep` tokens (int64, [1]) and `present.<layer>....`, which are the next step's `past_key_values`;
+`tokenizer.json` is for the `tokenizers` library.
 {max_length} tokens in all are the most."""
 _PAIR = """Without Octavo: `encoder.onnx` takes `input_ids` and `attention_mask` (int64, [batch, length], padded on the
 right with {pad}) and returns `present.<layer>.encoder.key` and `.value`, which `decoder.onnx` takes as
 `past_key_values....`, with `encoder_attention_mask`, `input_ids` (int64, [batch, new tokens], {start} first) and its
-own cache, `past_key_values.<layer>.decoder....` (of no tokens in the beginning); it returns `logits` and
+own cache, `past_key_values.<layer>.decoder....` (of no tokens in the beginning); it returns `logits` of the last
+`logits_to_keep` tokens (int64, [1]) and
 `present.<layer>.decoder....`. `tokenizer.json` is for the `tokenizers` library."""
 
 

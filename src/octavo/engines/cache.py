@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+KEEP = "logits_to_keep"  # of how many of the last tokens there are to be logits
+ALL = np.array([2**31], np.int64)
 PAST, PRESENT = "past_key_values.", "present."
 
 
@@ -23,10 +25,15 @@ class Port(NamedTuple):
 
 
 def complete(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> dict[str, NDArray[Any]]:
-    """The inputs with what a graph reads besides: positions counted along the mask, and an empty cache."""
+    """The inputs with what a graph reads besides: positions counted along the mask, and an empty cache.
+
+    Logits are of all tokens where nothing is said.
+    """
     found = dict(inputs)
     if "position_ids" in ports and "position_ids" not in found:
         found["position_ids"] = positions(found["attention_mask"], found["input_ids"].shape[1])
+    if KEEP in ports and KEEP not in found:
+        found[KEEP] = ALL
     for name in ports:
         if name.startswith(PAST) and name not in found:
             found[name] = empty(ports[name], len(found["input_ids"]))

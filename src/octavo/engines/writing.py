@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.engines.cache import PAST, PRESENT, empty, positions
+from octavo.engines.cache import ALL, KEEP, PAST, PRESENT, empty, positions
 from octavo.engines.onnxruntime import OnnxRuntimeSession, open_session
 from octavo.generation import FloatArray, IntArray
 from octavo.generation.processors import log_softmax
 
-CHUNK = 512  # tokens of a prompt that are read at once: logits of all of them are made
+CHUNK = 512  # tokens of a prompt that are read at once: what attends to what is as large as its square
+ONE = np.array([1], np.int64)
 
 
 class OnnxWriter:
@@ -80,7 +81,7 @@ class CachedSteps:
         self._mask = np.concatenate([self._mask, np.ones(tokens.shape, np.int64)], axis=1)
         tokens, self._unread = np.concatenate([self._unread, tokens], axis=1), tokens[:, :0]
         for start in range(0, tokens.shape[1], CHUNK):
-            logits = self.step(tokens[:, start : start + CHUNK], tokens.shape[1] - start - CHUNK)
+            logits = self.step(tokens[:, start : start + CHUNK], tokens.shape[1] - start - CHUNK, ONE)
         return logits[:, -1]
 
     def select(self, rows: IntArray) -> None:
@@ -88,9 +89,13 @@ class CachedSteps:
         self._unread, self._mask = self._unread[rows], self._mask[rows]
         self._cache = {name: take(value, rows) for name, value in self._cache.items()}
 
-    def step(self, tokens: IntArray, behind: int = 0) -> FloatArray:
-        """Read tokens; their logits [rows, tokens, vocabulary]. `behind`: how many of the mask are still to come."""
-        outputs = self._session.run_values(self._feeds(tokens, max(0, behind)) | self._cache)
+    def step(self, tokens: IntArray, behind: int = 0, keep: IntArray = ALL) -> FloatArray:
+        """Read tokens; the logits [rows, tokens, vocabulary] of as many of the last of them as `keep` [1] says.
+
+        `behind`: how many of the mask are still to come.
+        """
+        feeds = self._feeds(tokens, max(0, behind)) | ({KEEP: keep} if KEEP in self._session.inputs else {})
+        outputs = self._session.run_values(feeds | self._cache)
         for name in self._cache:
             self._cache[name] = outputs[PRESENT + name.removeprefix(PAST)]
         logits: FloatArray = outputs["logits"].numpy()

@@ -12,11 +12,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from octavo.errors import ExportError
 from octavo.graph.export import run_exporter, tidy
+from octavo.graph.layers import constant, find_layers
 
 _LEAF = re.compile(
     r"(?:input\.|output\.)?past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
@@ -28,6 +30,8 @@ ROWS, READ, NEW = 2, 4, 3  # of a sample; with one new token the exporter would 
 
 def export_decoder(model: Any, opset: int) -> ir.Model:
     """A decoder: input_ids, attention_mask over past and new tokens, position_ids and cache to logits and cache.
+
+    `logits_to_keep` [1] says of how many of the last tokens there are logits.
 
     Raises:
         ExportError: the exporter fails, or gives another interface.
@@ -115,9 +119,31 @@ def _finish(exported: ir.Model, opset: int, wanted: Callable[[str], bool]) -> ir
         _count_rows_elsewhere(value, graph.inputs[0])
     for value in [value for value in graph.inputs if not value.uses() and not value.is_graph_output()]:
         graph.inputs.remove(value)
+    _keep_last_logits(tidied)
     for value in (*graph.inputs, *graph.outputs):
         _name_dimensions(value)
     return tidied
+
+
+def _keep_last_logits(model: ir.Model) -> None:
+    """Let the head read only so many of the last tokens as the input `logits_to_keep` says; in place.
+
+    Of a prompt the last one counts, and a head with its large vocabulary can be a third of the work.
+    """
+    heads = [layer for layer in find_layers(model) if layer.kind == "linear" and layer.part == "head"]
+    read = heads[-1].nodes[0].inputs[0] if heads else None
+    if read is None or read.shape is None or len(read.shape) != 3:
+        return
+    node, count = heads[-1].nodes[0], ir.val("logits_to_keep", ir.DataType.INT64, [1])
+    begin = ir.node("Neg", [count], name=f"{heads[-1].path}/Neg")
+    ends = [constant(model, "to_the_end", np.array([2**62], np.int64)), constant(model, "axis_1", np.array([1]))]
+    last = ir.node("Slice", [read, begin.outputs[0], *ends], name=f"{heads[-1].path}/Slice")
+    for one in (begin, last):
+        one.outputs[0].name = one.name
+    last.outputs[0].shape, last.outputs[0].type = read.shape, read.type
+    model.graph.inputs.append(count)
+    model.graph.insert_before(node, [begin, last])
+    node.replace_input_with(0, last.outputs[0])
 
 
 def _count_rows_elsewhere(value: ir.Value, instead: ir.Value) -> None:
