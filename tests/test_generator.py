@@ -1,6 +1,7 @@
 """Real models that write: their texts are those of transformers' `generate`; streams, stops, the command line."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -112,13 +113,33 @@ def test_the_command_line_writes_json_lines(stories, tmp_path, fresh):
     assert lines == [row[0] for row in expected]
 
 
-def test_weights_of_eight_bits_hardly_change_the_perplexity(stories, tmp_path):
-    text = SAMPLE.read_text(encoding="utf-8")[:40_000].split("\n")
+def by_torch(texts, window):
+    """The perplexity by transformers' own loss, window by window."""
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(STORIES)
+    model = transformers.AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32)
+    ids = tokenizer("\n".join(texts), return_tensors="pt").input_ids[0]
+    parts = [part[None] for part in ids.split(window) if len(part) > 1]
+    with torch.no_grad():
+        losses = [float(model(part, labels=part).loss) * (part.shape[1] - 1) for part in parts]
+    return math.exp(sum(losses) / sum(part.shape[1] - 1 for part in parts))
+
+
+def test_perplexity_is_that_of_transformers_and_hardly_changes_with_weights_of_eight_bits(stories, tmp_path):
+    texts = SAMPLE.read_text(encoding="utf-8")[:40_000].split("\n")
+    before = perplexity(stories, texts, window=256)
+    assert before == pytest.approx(by_torch(texts, 256), rel=1e-4)
     int8 = octavo.quantize(STORIES, tmp_path / "int8", recipe=Recipe(method="weight-only")).folder
-    before, after = (perplexity(model, text, window=256) for model in (stories, int8))
-    assert 3 < before < 5
-    assert after == pytest.approx(before, rel=0.01)
-    assert perplexity(stories, text[:60], window=128, stride=32) < perplexity(stories, text[:60], window=128)
+    assert perplexity(int8, texts, window=256) == pytest.approx(before, rel=0.01)
+    int4 = octavo.quantize(STORIES, tmp_path / "int4", recipe=Recipe(method="weight-only", bits=4)).folder
+    assert perplexity(int4, texts, window=256) == pytest.approx(before, rel=0.10)
+
+
+def test_more_context_makes_the_perplexity_smaller(stories):
+    texts = SAMPLE.read_text(encoding="utf-8")[:10_000].split("\n")
+    assert perplexity(stories, texts, window=128, stride=32) < perplexity(stories, texts, window=128)
 
 
 @pytest.mark.parametrize("side", ["us", "gb"])

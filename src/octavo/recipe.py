@@ -58,8 +58,8 @@ class Recipe(BaseModel):
     for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
-    says `int4`), `block` is how many inputs of an output channel share one scale; by default 32 for 4 bits, and 128 for
-    8. Activations stay float.
+    says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
+    bits 32, or 16 in layers of few inputs. Activations stay float.
 
     For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """

@@ -29,6 +29,7 @@ from octavo.quant.blocks import Blocks, quantize_blocks
 from octavo.recipe import LayerRule, Recipe, kept_as
 
 BLOCK = {8: 128, 4: 32}  # inputs that share one scale
+FEW = 256  # inputs of a layer, up to which 4-bit weights are in blocks of 16: the fewer there are, the more each counts
 SMALLEST = 16  # that the operator has
 
 
@@ -87,7 +88,8 @@ def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]
 def _block(layer: Layer, bits: int, recipe: Recipe) -> int:
     """The recipe's block, or the default one; no larger than the layer has inputs."""
     inputs = len(layer.matrix())
-    return max(SMALLEST, min(recipe.block or BLOCK[bits], 1 << (inputs.bit_length() - 1)))
+    default = SMALLEST if bits == 4 and inputs <= FEW else BLOCK[bits]
+    return max(SMALLEST, min(recipe.block or default, 1 << (inputs.bit_length() - 1)))
 
 
 def _moments(model: ir.Model, layers: list[Layer], given: Given) -> Mapping[str, FloatArray]:

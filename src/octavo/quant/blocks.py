@@ -78,7 +78,10 @@ def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArra
     padded = np.zeros((count * block, outputs), np.float32)
     padded[:inputs] = weight
     blocks = padded.reshape(count, block, outputs)
-    scale, zero = _symmetric(blocks) if bits == 8 else _asymmetric(blocks)
+    counts = np.ones(count * block, np.float32)  # how much an error of each input's weights matters
+    if moment is not None:
+        counts[:inputs] = np.diag(moment)
+    scale, zero = _symmetric(blocks) if bits == 8 else _asymmetric(blocks, counts.reshape(count, block, 1))
     if moment is None:
         codes = np.clip(np.rint(blocks / scale[:, None, :]) + zero[:, None, :], 0, 2**bits - 1).astype(np.uint8)
     else:
@@ -94,8 +97,8 @@ def _symmetric(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
     return scale, np.full(scale.shape, MIDDLE, np.float32)
 
 
-def _asymmetric(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Scale and zero point of each block, 4 bits: the share of its range that loses the least in squares."""
+def _asymmetric(blocks: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Scale and zero point of each block, 4 bits: the share of its range that loses the least in weighted squares."""
     low, high = np.minimum(blocks.min(axis=1), 0), np.maximum(blocks.max(axis=1), 0)
     best = np.full(low.shape, np.inf)
     scale, zero = np.ones_like(low), np.zeros_like(low)
@@ -103,7 +106,7 @@ def _asymmetric(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
         step = _safe((high - low) * np.float32(share / 15))
         middle = np.clip(np.rint(-low * np.float32(share) / step), 0, 15).astype(np.float32)
         codes = np.clip(np.rint(blocks / step[:, None, :]) + middle[:, None, :], 0, 15)
-        lost = np.square((codes - middle[:, None, :]) * step[:, None, :] - blocks).sum(axis=1)
+        lost = (counts * np.square((codes - middle[:, None, :]) * step[:, None, :] - blocks)).sum(axis=1)
         better = lost < best
         best, scale, zero = np.where(better, lost, best), np.where(better, step, scale), np.where(better, middle, zero)
     return scale.astype(np.float32), zero.astype(np.float32)
