@@ -92,8 +92,8 @@ def points(found: Estimate, say: Say = english) -> str:
 def group_cells(row: ComparedRow, say: Say = english) -> Cells:
     """The first score by class and by length, against the baseline's; the header alone where there are no labels."""
     cells = [["", "", say("rows"), say("baseline"), row.name, say("points")]]
+    show = COLUMNS[next(iter(row.quality), "accuracy")][1]
     for group in row.groups:
-        show = COLUMNS[next(iter(row.quality))][1]
         scores = [show(group.baseline), show(group.value)]
         difference = points(group.difference, say)
         cells.append([say(group.kind), group_title(group.kind, group.name, say), f"{group.n:,}", *scores, difference])
