@@ -261,13 +261,11 @@ class Generator:
             InputError: the model cannot read and write as much.
         """
         continues, limit = self.signature.task == "text-generation", self.signature.max_length
-        room = limit - generation.sampling.max_new_tokens if continues else limit
-        if room < 1:
-            raise InputError(
-                "more new tokens than the model has places, prompt included",
-                got=generation.sampling.max_new_tokens,
-                allowed=f"below {limit}",
-            )
+        new = generation.sampling.max_new_tokens
+        room = limit - new if continues else limit
+        if new > limit - continues:
+            allowed = f"up to {limit - continues}"
+            raise InputError("more new tokens than the model has places", got=new, allowed=allowed)
         found = []
         for encoding in self.tokenizers.read.encode_batch(list(texts)):
             ids = (encoding.ids[-room:] or [self._first()]) if continues else encoding.ids
