@@ -179,6 +179,11 @@ class Generator:
         assert signature.generation is not None
         self.session, self.signature, self.tokenizers = writer, signature, tokenizers
         self.generation = signature.generation
+        own, limit = self.generation.sampling, signature.max_length  # what nobody asked for has to fit small models
+        most = max(1, limit // 2) if signature.task == "text-generation" else limit
+        if own.max_new_tokens > most:
+            shorter = own.model_copy(update={"max_new_tokens": most})
+            self.generation = self.generation.model_copy(update={"sampling": shorter})
         self.counts = Counts()
         self._lock = threading.Lock()
 
