@@ -210,13 +210,10 @@ def with_exact_products(model: ir.Model) -> ir.Model:
     """The same model for a CPU on which products of 8-bit weights saturate: what it would answer elsewhere; a copy.
 
     An integer product is the sum of two with half of the weight each, which has 7 bits; a weight that is dequantized
-    becomes float, and a product of 8-bit blocks is taken in float32.
+    becomes float.
     """
     model = model.clone(deep_copy=False)
     for node in list(model.graph):
-        if node.op_type == "MatMulNBits" and node.attributes.get_int("bits", 4) == 8:
-            node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", 1)
-            continue
         weight = node.inputs[1 if node.op_type == "MatMulInteger" else 0] if node.inputs else None
         tensor = weight.const_value if weight is not None else None
         if weight is None or tensor is None or tensor.dtype != ir.DataType.INT8 or len(tensor.shape) != 2:

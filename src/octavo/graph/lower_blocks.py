@@ -1,8 +1,6 @@
-"""Writes weights in blocks into a graph: a Linear becomes ONNX Runtime's `MatMulNBits`, its activations stay float."""
+"""Writes weights in blocks into a graph: a Linear becomes ONNX Runtime's `MatMulNBits`."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -14,12 +12,8 @@ from octavo.quant.blocks import MIDDLE, Blocks
 DOMAIN = "com.microsoft"
 
 
-def lower_block_linear(model: ir.Model, layer: Layer, weight: Blocks, accuracy: Literal[1, 4]) -> None:
-    """Multiply by a weight in blocks; in place.
-
-    `accuracy` is the operator's accuracy_level: 1 computes in float32 with weights made real on the fly, 4 in integers
-    with the input quantized as it comes, one scale for each row and block.
-    """
+def lower_block_linear(model: ir.Model, layer: Layer, weight: Blocks) -> None:
+    """Multiply by a weight in blocks, in integers, the input quantized for each row and block as it comes; in place."""
     outputs = weight.codes.shape[2]
     codes, scale = _stored(model, layer.path, weight)
     operands = [codes, scale]
@@ -30,7 +24,7 @@ def lower_block_linear(model: ir.Model, layer: Layer, weight: Blocks, accuracy: 
         "N": outputs,
         "bits": weight.bits,
         "block_size": weight.codes.shape[1],
-        "accuracy_level": accuracy,
+        "accuracy_level": 4,  # as docs/ContribOperators.md counts: the input is rounded to int8
     }
     for node in layer.nodes:
         product = ir.node(

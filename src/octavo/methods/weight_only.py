@@ -5,8 +5,10 @@ A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one s
 keeps 8, since every word hangs on it; an embedding that is the same table is read from the head's codes. Examples to
 calibrate on, where they are given, are for rounding that makes up for itself (`quant.rounding`), of 4-bit weights.
 
-Products of 8 bits are taken in integers (the input quantized for each row and block) where that cannot saturate on the
-target, and in float32 elsewhere; those of 4 bits never saturate.
+Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They do not
+saturate: where a CPU adds two products in 16 bits, ONNX Runtime's kernels take a weight's upper bit apart (its source,
+`sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) 8-bit
+products were a hundred times as slow.
 """
 
 from __future__ import annotations
@@ -69,14 +71,11 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
             else:
                 outcomes.append(lower_rows(model, layer))
         else:
-            weight = made(layer)
-            accuracy: Literal[1, 4] = 1 if weight.bits == 8 and given.target.saturates else 4
-            outcomes.append(_outcome(layer, weight, accuracy))
-            lower_block_linear(model, layer, weight, accuracy)
+            outcomes.append(_outcome(layer, made(layer)))
+            lower_block_linear(model, layer, made(layer))
     if all(outcome.dtype.startswith("float") for outcome in outcomes):
         raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
-    integer = any(outcome.activation and outcome.weight_bits == 8 for outcome in outcomes)
-    return Applied(model, tuple(outcomes), exact_u8s8=integer)
+    return Applied(model, tuple(outcomes))
 
 
 def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]:
@@ -111,7 +110,7 @@ def _shared(layer: Layer, weight: Blocks, head: str) -> LayerOutcome:
     return LayerOutcome(layer.path, layer.kind, layer.part, "int8", reason, size, 0, weight_bits=8, error_db=error)
 
 
-def _outcome(layer: Layer, weight: Blocks, accuracy: int) -> LayerOutcome:
+def _outcome(layer: Layer, weight: Blocks) -> LayerOutcome:
     block, kind = weight.codes.shape[1], "symmetric" if weight.bits == 8 else "asymmetric"
     return LayerOutcome(
         path=layer.path,
@@ -122,6 +121,6 @@ def _outcome(layer: Layer, weight: Blocks, accuracy: int) -> LayerOutcome:
         parameters=layer.parameters,
         bytes=weight.bytes,
         weight_bits=weight.bits,
-        activation="block" if accuracy == 4 else None,
+        activation="block",
         error_db=round(error_db(layer.matrix(), weight.dequantize()), 2),
     )
