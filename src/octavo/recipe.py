@@ -59,7 +59,7 @@ class Recipe(BaseModel):
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
-    bits 32, or 16 in layers of few inputs. Activations stay float.
+    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
 
     For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """

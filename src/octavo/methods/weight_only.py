@@ -1,4 +1,4 @@
-"""`weight-only`: weights of 8 or 4 bits in blocks, activations in float; needs no data.
+"""`weight-only`: weights of 8 or 4 bits in blocks, and what is between layers in float; needs no data.
 
 For models that make one token after the other: there each weight is read for one row, and what is read counts.
 A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one scale per row. With `bits = 4` a head
@@ -7,8 +7,8 @@ calibrate on, where they are given, are for rounding that makes up for itself (`
 
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They do not
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime's kernels take a weight's upper bit apart (its source,
-`sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) 8-bit
-products were a hundred times as slow.
+`sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
+of 8-bit weights were two hundred times as slow.
 """
 
 from __future__ import annotations
