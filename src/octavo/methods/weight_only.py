@@ -6,7 +6,7 @@ keeps 8, since every word hangs on it; an embedding that is the same table is re
 calibrate on, where they are given, are for rounding that makes up for itself (`quant.rounding`), of 4-bit weights.
 
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They do not
-saturate: where a CPU adds two products in 16 bits, ONNX Runtime takes a weight apart (in its source,
+saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
 `sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
 of 8-bit weights were two hundred times as slow.
 """
