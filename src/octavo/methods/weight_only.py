@@ -5,7 +5,7 @@ A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one s
 keeps 8, since every word hangs on it; an embedding that is the same table is read from the head's codes. Examples to
 calibrate on, where they are given, are for rounding that makes up for itself (`quant.rounding`), of 4-bit weights.
 
-Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They do not
+Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They never
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
 `sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
 of 8-bit weights were two hundred times as slow.
