@@ -30,11 +30,23 @@ LEVELS = (  # a room may import from its own level and from those before it
         "config",
         "source",
         "sentences",
+        "sampling",
     },
-    {"graph", "tasks"},
+    {"graph", "tasks", "generation"},
     {"engines"},
     {"methods", "selftest", "artifact"},
-    {"card", "calibration", "exporting", "build", "predictor", "inspection", "diagnosis"},
+    {
+        "card",
+        "calibration",
+        "exporting",
+        "exporting_writers",
+        "build",
+        "making",
+        "generator",
+        "predictor",
+        "inspection",
+        "diagnosis",
+    },
     {"evaluation"},
     {"tuning"},
     {"reporting"},
@@ -46,12 +58,14 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.config": {"torch", "transformers"},  # require_torch
     "octavo.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.tokenizer": {"transformers"},  # AutoTokenizer
-    "octavo.graph.export": {"torch", "transformers"},
+    "octavo.graph.export": {"transformers"},
+    "octavo.graph.export_cached": {"torch"},
     "octavo.engines.torch": {"torch"},
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},
     "octavo.methods.torch_layers": {"torch", "transformers"},
     "octavo.methods.rescue": {"torch", "transformers"},
+    "octavo.engines.torch_writing": {"torch"},
     "octavo.exporting": {"torch"},  # torch.from_numpy
 }
 COMMAND_LINE = """

@@ -58,6 +58,7 @@ def test_toml_holds_every_setting():
         "smoothing": "auto",
         "bias_correction": True,
         "storage": "float32",
+        "bits": 8,
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -83,7 +84,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, storage, "
+        "bias_correction, storage, bits, block, "
         "layers (did you mean 'method'?)"
     )
 
@@ -117,7 +118,12 @@ def test_method_that_is_not_a_name(value):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"layers": [{"match": "a", "keep": "int4"}]}, r"layers\.0\.keep .*got: int4; allowed: 'float' or 'int8'"),
+        (
+            {"layers": [{"match": "a", "keep": "int3"}]},
+            r"layers\.0\.keep .*got: int3; allowed: 'float', 'int8' or 'int4'",
+        ),
+        ({"layers": [{"match": "a", "keep": "int4"}]}, r"int4 layers are made by the method weight-only, .* dynamic"),
+        ({"method": "weight-only", "bits": 3}, r"bits .*got: 3; allowed: 4 or 8"),
         ({"granularity": "row"}, r"granularity .*got: row; allowed: 'token' or 'tensor'"),
         ({"opset": 19}, r"opset .*got: 19; allowed: 20, 21, 22 or 23"),
         ({"layers": [{"match": "a"}]}, r"layers\.0\.keep: Field required"),
@@ -131,7 +137,7 @@ def test_wrong_value_is_named_with_its_place(table, message):
 
 
 def test_several_problems_are_told_together_a_line_each():
-    table = {"method": "qat", "granularty": "tensor", "layers": [{"match": "a", "keep": "int4"}]}
+    table = {"method": "qat", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
     with pytest.raises(RecipeError) as caught:
         recipe_from(table)
     lines = str(caught.value).splitlines()
@@ -219,7 +225,13 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
 
 @pytest.mark.parametrize(
     ("setting", "owner"),
-    [({"smoothing": 0.7}, "static"), ({"bias_correction": False}, "static"), ({"storage": "float16"}, "float")],
+    [
+        ({"smoothing": 0.7}, "static"),
+        ({"bias_correction": False}, "static"),
+        ({"storage": "float16"}, "float"),
+        ({"bits": 4}, "weight-only"),
+        ({"block": 64}, "weight-only"),
+    ],
 )
 def test_a_setting_of_another_method_is_refused(setting, owner):
     with pytest.raises(RecipeError) as caught:

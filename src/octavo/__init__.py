@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from octavo.evaluation.budget import Budget
     from octavo.evaluation.comparison import compare
     from octavo.evaluation.result import Comparison
+    from octavo.generator import Generator
     from octavo.inspection import Inspection, inspect
     from octavo.predictor import Predictor, load, predict
     from octavo.recipe import LayerRule, Recipe
@@ -54,6 +55,7 @@ _HOMES = {
     "octavo.evaluation.budget": ("Budget",),
     "octavo.evaluation.comparison": ("compare",),
     "octavo.evaluation.result": ("Comparison",),
+    "octavo.generator": ("Generator",),
     "octavo.inspection": ("Inspection", "inspect"),
     "octavo.predictor": ("Predictor", "load", "predict"),
     "octavo.recipe": ("LayerRule", "Recipe"),
@@ -74,6 +76,7 @@ __all__ = [
     "Diagnosis",
     "Example",
     "ExportError",
+    "Generator",
     "HardwareError",
     "InputError",
     "Inspection",

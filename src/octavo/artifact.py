@@ -26,12 +26,12 @@ from octavo.errors import ArtifactError, HardwareError, InputError
 from octavo.hardware import TARGETS, this_cpu
 from octavo.methods import LayerOutcome, Overflow
 from octavo.recipe import Recipe
+from octavo.sampling import TARGET_TOKENIZER
 from octavo.selftest import SelfTest
 from octavo.signature import Signature
 from octavo.tokenizer import SIDE_FILES
 
 MANIFEST = "octavo.json"
-MODEL_FILES = {"onnx": "model.onnx", "torch": "model.safetensors"}  # format -> its file
 SCHEMA: Literal[1] = 1
 CARD = "README.md"
 
@@ -96,7 +96,7 @@ class CalibrationRecord(_Record):
 
 
 class Manifest(_Record):
-    """`octavo.json`."""
+    """`octavo.json`; `components` are the model's files by what they are: `model`, or `encoder` and `decoder`."""
 
     octavo: Literal[1]
     version: str
@@ -112,6 +112,7 @@ class Manifest(_Record):
     overflow: Overflow | None = None
     host: HostRecord
     self_test: SelfTest
+    components: dict[str, str] = {"model": "model.onnx"}
     files: dict[str, FileRecord]
 
 
@@ -124,8 +125,13 @@ class Artifact:
 
     @property
     def model_file(self) -> Path:
-        """The model: a graph, or the weights of a torch model."""
-        return self.folder / MODEL_FILES[self.manifest.recipe.format]
+        """The model: a graph, or torch weights; of several components the last, which gives the answers."""
+        return list(self.model_files.values())[-1]
+
+    @property
+    def model_files(self) -> dict[str, Path]:
+        """The files of the model by component."""
+        return {name: self.folder / file for name, file in self.manifest.components.items()}
 
     def engine(self, asked: str = "auto") -> str:
         """The engine to run it on: the one asked for, or the one that this CPU and its method call for.
@@ -134,6 +140,8 @@ class Artifact:
             InputError: an engine for artifacts of the other format.
         """
         recipe = self.manifest.recipe
+        if self.manifest.signature.generation is not None and asked == "auto":
+            return "onnxruntime"
         if asked == "auto":
             return choose_engine(recipe)[0]
         if runs_torch(asked) != (recipe.format == "torch"):
@@ -150,6 +158,12 @@ class Artifact:
     def tokenizer_json(self) -> str:
         """The tokenizer, for the Rust library."""
         return (self.folder / "tokenizer.json").read_text(encoding="utf-8")
+
+    @property
+    def target_json(self) -> str | None:
+        """The tokenizer of what is written, where that is another one."""
+        file = self.folder / TARGET_TOKENIZER
+        return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 def open_artifact(folder: str | Path) -> Artifact:
@@ -201,9 +215,16 @@ def verify(artifact: Artifact) -> float:
 def open_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:
     """The artifact's model, loaded on an engine, and what stands behind it; see `engines.find_engine`.
 
-    Without one, on the engine that its self-test was recorded with.
+    Without one, on the engine that its self-test was recorded with. A model that writes comes as an
+    `engines.writing.OnnxWriter`.
     """
     engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
+    if artifact.manifest.signature.generation is not None:
+        if engine != "onnxruntime":
+            raise InputError("models that write run in onnxruntime", got=engine)
+        from octavo.engines.writing import open_writer
+
+        return open_writer(artifact.model_files, threads)
     session = find_engine(engine)(artifact.model_file, threads)
     return pooled(session, artifact.manifest.signature, artifact.folder)
 
@@ -299,7 +320,8 @@ def _names_in(folder: Path) -> set[str]:
     try:
         return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {*MODEL_FILES.values(), "model.onnx.data", "config.json", "tokenizer.json", *SIDE_FILES}
+        models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
+        return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}
 
 
 def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:

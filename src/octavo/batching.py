@@ -24,7 +24,8 @@ class Encoded:
 
     Tasks that answer more than whole texts keep more: `spans` the characters (start, end) of each token, `sides` the
     text that it belongs to (0, 1, or -1 for special tokens), `row` the position of the row that this is a part of (a
-    window of a long text, one of several choices), `hidden` the id that was put behind a mask.
+    window of a long text, one of several choices), `hidden` the id that was put behind a mask, `target_ids` what a
+    text2text model is to have written.
     """
 
     ids: Sequence[int]
@@ -35,6 +36,17 @@ class Encoded:
     sides: Sequence[int] = ()
     row: int | None = None
     hidden: int | None = None
+    target_ids: Sequence[int] = ()
+
+
+@dataclass
+class Counts:
+    """What a predictor has seen: rows, rows cut at the limit, tokens, and unknown ones among them."""
+
+    rows: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,10 @@ def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget:
 def pad(rows: Sequence[Encoded], signature: Signature) -> dict[str, IntArray]:
     """The inputs that the model has, each int64 [batch, longest row], padded on the right."""
     shape = (len(rows), max(len(row.ids) for row in rows))
+    answers = (len(rows), max(len(row.target_ids) for row in rows))
     arrays = {
+        "decoder_input_ids": np.full(answers, signature.pad_token_id, np.int64),
+        "decoder_attention_mask": np.zeros(answers, np.int64),
         "input_ids": np.full(shape, signature.pad_token_id, np.int64),
         "attention_mask": np.zeros(shape, np.int64),
         "token_type_ids": np.zeros(shape, np.int64),
@@ -81,6 +96,8 @@ def pad(rows: Sequence[Encoded], signature: Signature) -> dict[str, IntArray]:
         arrays["input_ids"][index, :length] = row.ids
         arrays["attention_mask"][index, :length] = 1
         arrays["token_type_ids"][index, :length] = row.type_ids
+        arrays["decoder_input_ids"][index, : len(row.target_ids)] = row.target_ids
+        arrays["decoder_attention_mask"][index, : len(row.target_ids)] = 1
     return {name: arrays[name] for name in signature.input_names}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,26 +17,20 @@ from octavo.calibration import read_calibration, sentence_batches
 from octavo.card import write_card
 from octavo.config import require_torch
 from octavo.data import DataFile
-from octavo.engines import Session
 from octavo.engines.pooled import pooled
 from octavo.errors import ExportError, InputError, OctavoWarning, RecipeError
-from octavo.exporting import export_checked
 from octavo.hardware import find_target, this_cpu
-from octavo.methods import Applied, Given, LayerOutcome, Overflow, find_method
+from octavo.making import Made, export_graphs, make_graph, make_modules, make_rescued
+from octavo.methods import Given, LayerOutcome
 from octavo.progress import Progress, Silent
 from octavo.recipe import Recipe, recipe_from
 from octavo.selftest import SelfTest, record_self_test, self_test_inputs
 from octavo.signature import lower_limit
-from octavo.source import AUTO_CLASSES, Checkpoint, Source, load_model, read_source
+from octavo.source import Checkpoint, Source, load_model, read_source
 from octavo.tasks import find_task
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from octavo.methods.outcomes import AnyLayer
-    from octavo.methods.torch_layers import Modules
-
-ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the graph: protobuf ends at 2 GiB
 
 
 def quantize(  # noqa: PLR0913 - each is one thing to say
@@ -80,21 +74,24 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             stacklevel=2,
         )
     examples = None
+    if calibration is not None and source.signature.task == "text2text-generation":
+        then = "leave the examples out, and take weight-only or dynamic"
+        raise RecipeError("an encoder with a decoder is not calibrated", got=chosen.method, then=then)
     if calibration is not None:
         file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
         examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
     given = Given(cpu, examples.batches if examples else (), say)
     if source.weights.packed:
-        made = _rescue(source, chosen)
+        made = make_rescued(source, chosen)
     else:
         model = load_model(source)
-        made = (_make_graph if chosen.format == "onnx" else _make_modules)(source, model, chosen, given)
+        made = (make_graph if chosen.format == "onnx" else make_modules)(source, model, chosen, given)
     say.start("writing the artifact")
     with writing(output, force=force) as aside:
         config = source.config | made.write(aside)
         (aside / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
-        for name, content in (source.tokenizer.side_files | source.pooling_files).items():
+        for name, content in (source.tokenizer.side_files | source.beside).items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
         fields: dict[str, Any] = {
@@ -114,115 +111,12 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             "layers": [asdict(layer) for layer in made.layers],
             "calibration": examples.record if examples else None,
             "overflow": made.overflow,
+            "components": made.components,
             "self_test": _self_test(aside, source, made),
             "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": _packages()},
         }
         write_manifest(aside, fields, write_card(fields, source.folder))
     return open_artifact(output)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A quantized model that is to be written.
-
-    `write` puts its files into a folder and returns what `config.json` has to say of them; `answers` opens what was
-    written there, as it answers on the CPU that it is for; `reference` is the float model, where there is one.
-    """
-
-    layers: tuple[LayerOutcome, ...]
-    exact_u8s8: bool
-    write: Callable[[Path], dict[str, Any]]
-    answers: Callable[[Path], Session]
-    reference: Any = None
-    export: dict[str, Any] | None = None
-    passes: Sequence[dict[str, Any]] = ()
-    overflow: Overflow | None = None
-
-
-def _make_graph(source: Source, model: Any, recipe: Recipe, given: Given) -> _Made:
-    """The format `onnx`: export, and let the method rewrite the graph."""
-    from octavo.engines.onnxruntime import open_graph, open_session
-
-    graph, exported, passes = export_checked(model, source.signature, recipe, given.progress)
-    given.progress.start(f"method {recipe.method}")
-    applied = find_method(recipe.method)(graph, recipe, given)
-    runnable = applied.model
-    if applied.exact_u8s8 and this_cpu().saturates:  # made for another CPU: here its products would be wrong
-        from octavo.graph.lower import with_exact_products
-
-        runnable = with_exact_products(applied.model)
-
-    def write(folder: Path) -> dict[str, Any]:
-        _save_graph(applied.model, folder / "model.onnx")
-        return {}
-
-    def answers(folder: Path) -> Session:
-        written = open_session(folder / "model.onnx")  # opened in any case: nothing is handed over that does not run
-        return written if runnable is applied.model else open_graph(runnable)
-
-    return _Made(
-        layers=_measured(replace(applied, model=runnable), graph, source, given),
-        exact_u8s8=applied.exact_u8s8,
-        write=write,
-        answers=answers,
-        reference=model,
-        export=exported,
-        passes=passes,
-        overflow=applied.overflow,
-    )
-
-
-def _make_modules(source: Source, model: Any, recipe: Recipe, given: Given) -> _Made:
-    """The format `torch`: int8 modules in the place of Linear and Embedding."""
-    from octavo.engines.torch_int8 import use_exact_products
-    from octavo.methods.torch_layers import module_errors, quantize_modules
-
-    given.progress.start(f"method {recipe.method}")
-    made = quantize_modules(model, recipe, saturates=given.target.saturates)
-    exact = made.exact_u8s8 and this_cpu().saturates  # made for another CPU: here its products would be wrong
-    if exact:
-        use_exact_products(made.model)
-    given.progress.start("measuring layers")
-    batches = sentence_batches(source.tokenizer.json, source.signature)
-    layers = module_errors(model, made.model, made.layers, batches)
-    return _saved_modules(source, replace(made, layers=layers), exact=exact, reference=model)
-
-
-def _rescue(source: Source, recipe: Recipe) -> _Made:
-    """The format `torch`, from the state of a model that PyTorch quantized: its float weights are gone.
-
-    Raises:
-        RecipeError: it is to be quantized otherwise than it was.
-    """
-    from octavo.methods.rescue import rescue_modules
-
-    as_it_was = Recipe(method="dynamic", format="torch", granularity="tensor")
-    if recipe.model_copy(update={"granularity": "tensor"}) != as_it_was:
-        raise RecipeError(
-            "a model that is quantized already keeps what it has",
-            where=source.folder,
-            got=f"method {recipe.method}{', rules for layers' if recipe.layers else ''}",
-            allowed="--format torch --method dynamic",
-        )
-    return _saved_modules(source, rescue_modules(source), exact=False)
-
-
-def _saved_modules(source: Source, made: Modules, *, exact: bool, reference: Any = None) -> _Made:
-    from octavo.engines.torch import TorchSession
-    from octavo.engines.torch_int8 import use_exact_products
-    from octavo.engines.torch_saved import WEIGHTS, load_saved, quantization_config, save_model
-
-    def write(folder: Path) -> dict[str, Any]:
-        save_model(made.model, folder, AUTO_CLASSES[source.signature.task])
-        return {"quantization_config": quantization_config(made.model), "dtype": "float32"}
-
-    def answers(folder: Path) -> Session:
-        written = load_saved(folder / WEIGHTS)
-        if exact:
-            use_exact_products(written)
-        return TorchSession(written)
-
-    return _Made(made.layers, made.exact_u8s8, write, answers, reference)
 
 
 def measure_layers(
@@ -251,7 +145,10 @@ def measure_layers(
     from octavo.graph.reading import read_graph
     from octavo.methods.layer_errors import folded_layers, layer_errors
 
-    graph, _, _ = export_checked(model, source.signature, recipe, say)
+    if len(artifact.manifest.components) > 1:
+        raise InputError("layers of several components are not measured", got=", ".join(artifact.manifest.components))
+    graphs, _, _ = export_graphs(model, source.signature, recipe, say)
+    graph = graphs["model"]
     _require_same_layers(artifact, find_layers(graph), source)
     folded = folded_layers(graph, [layer.path for layer in layers if layer.smoothing is not None])
     given = Given(find_target(artifact.manifest.target), batches, say)
@@ -287,8 +184,9 @@ def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recip
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
-    if calibrated and recipe.method != "static":
-        raise RecipeError("this method does not calibrate", got=recipe.method, then="leave the examples out, or static")
+    if calibrated and recipe.method not in {"static", "weight-only"}:
+        then = "leave the examples out, or take static or weight-only"
+        raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",
@@ -297,14 +195,7 @@ def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recip
     return recipe
 
 
-def _save_graph(model: ir.Model, path: Path) -> None:
-    import onnx_ir as ir
-
-    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
-
-
-def _self_test(folder: Path, source: Source, made: _Made) -> SelfTest:
+def _self_test(folder: Path, source: Source, made: Made) -> SelfTest:
     """Load the files that were written and run them, so that nothing is handed over that does not run.
 
     Raises:
@@ -313,23 +204,17 @@ def _self_test(folder: Path, source: Source, made: _Made) -> SelfTest:
     from octavo.engines.torch import TorchSession
 
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
-    sessions = [made.answers(folder)] + ([TorchSession(made.reference)] if made.reference is not None else [])
+    sessions = [made.answers(folder)]
+    if source.signature.generation is not None:
+        from octavo.engines.torch_writing import TorchWriter
+
+        sessions.append(TorchWriter(made.reference))
+    elif made.reference is not None:
+        sessions.append(TorchSession(made.reference))
     found = [pooled(session, source.signature, folder).run(inputs) for session in sessions]
     if not all(np.isfinite(one).all() for one in found):
         raise ExportError("the quantized model answers with values that are not finite")
     return record_self_test(inputs, found[0], found[-1])
-
-
-def _measured(applied: Applied, graph: ir.Model, source: Source, given: Given) -> tuple[LayerOutcome, ...]:
-    """The layers with the error of each one's output: on the calibration examples, else on Octavo's own sentences."""
-    if all(layer.dtype.startswith("float") for layer in applied.layers):
-        return applied.layers
-    from octavo.methods.layer_errors import layer_errors
-
-    if not given.calibration:
-        given = replace(given, calibration=sentence_batches(source.tokenizer.json, source.signature))
-    errors = layer_errors(applied.reference or graph, applied.model, given)
-    return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in applied.layers)
 
 
 def _plain_name(source: Source) -> str:

@@ -26,17 +26,33 @@ Made by Octavo {version} from `{name}` ({dtype}, {source_mib:.1f} MiB as it was 
 ```python
 import octavo
 predict = octavo.load("this folder")
-predict("...")                 # or a pair: predict(("...", "..."))
+{example}
 ```
 
-Without Octavo: {without} `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens.
+{without}
 """
-_WITHOUT = {
-    "onnx": """`model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and returns
-{outputs} (float32);""",
-    "torch": """`AutoModel...from_pretrained("this folder")` of transformers opens it where torchao is installed:
-the same int8 weights through torchao's kernels, so answers agree and are not the same to the last bit;""",
+_EXAMPLES = {
+    False: 'predict("...")                 # or a pair: predict(("...", "..."))',
+    True: 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...',
 }
+_ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
+returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length}
+tokens."""
+_DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
+`attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
+`.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` of the
+last `logits_to_keep` tokens (int64, [1]) and `present.<layer>....`, which are the next step's `past_key_values`;
+`tokenizer.json` is for the `tokenizers` library.
+{max_length} tokens in all are the most."""
+_PAIR = """Without Octavo: `encoder.onnx` takes `input_ids` and `attention_mask` (int64, [batch, length], padded on the
+right with {pad}) and returns `present.<layer>.encoder.key` and `.value`, which `decoder.onnx` takes as
+`past_key_values....`, with `encoder_attention_mask`, `input_ids` (int64, [batch, new tokens], {start} first) and its
+own cache, `past_key_values.<layer>.decoder....` (of no tokens in the beginning); it returns `logits` of the last
+`logits_to_keep` tokens (int64, [1]) and
+`present.<layer>.decoder....`. `tokenizer.json` is for the `tokenizers` library."""
+_TORCH = """Without Octavo: `AutoModel...from_pretrained("this folder")` of transformers opens it where torchao is
+installed: the same int8 weights through torchao's kernels, so answers agree and are not the same to the last bit;
+`tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens."""
 
 
 def write_card(fields: dict[str, Any], source_folder: Path) -> str:
@@ -54,6 +70,8 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         safety = "No integer product of it can saturate on any CPU."
         if fields.get("overflow"):
             safety += f" {overflow_note(fields['overflow'])}."
+    without = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
+    without = _TORCH if recipe.format == "torch" else without
     return _CARD.format(
         licence=_licence(source_folder),
         name=fields["source"]["name"],
@@ -65,12 +83,14 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         summary=summary,
         safety=safety,
         format=recipe.format,
-        without=_WITHOUT[recipe.format].format(
+        example=_EXAMPLES[signature.generation is not None],
+        without=without.format(
             inputs=", ".join(f"`{name}`" for name in signature.input_names),
             outputs=", ".join(f"`{name}`" for name in signature.output_names),
             pad=signature.pad_token_id,
+            max_length=signature.max_length,
+            start=signature.generation.decoder_start_token_id if signature.generation else None,
         ),
-        max_length=signature.max_length,
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from octavo.errors import CheckpointError, MissingExtraError
 from octavo.pooling import read_pooling
-from octavo.signature import Signature, task_name
+from octavo.sampling import read_generation
+from octavo.signature import WRITING, Signature, task_name
 from octavo.tokenizer import TokenizerParts
 
 ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
@@ -23,6 +24,7 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "text2text-generation",
     "Model": "feature-extraction",
 }
 CLASSIFIERS = ("text-classification", "token-classification")  # whose outputs have names
@@ -185,24 +187,30 @@ def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
     """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
-    embeds = task == "feature-extraction"
+    embeds, writes = task == "feature-extraction", task in WRITING
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
-    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1
+    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not writes
     if task == "fill-mask" and parts.mask_token_id is None:
         raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
         task=task,
-        input_names=("input_ids", "attention_mask", *(("token_type_ids",) if types else ())),
+        input_names=(
+            "input_ids",
+            "attention_mask",
+            *(("token_type_ids",) if types else ()),
+            *(("decoder_input_ids", "decoder_attention_mask") if task == "text2text-generation" else ()),
+        ),
         output_names=OUTPUTS.get(task, ("logits",)),
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
         pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
         unk_token_id=parts.unk_token_id,
-        truncation_side=parts.truncation_side,
+        truncation_side="left" if task == "text-generation" else parts.truncation_side,
         labels=labels,
         problem_type=config.get("problem_type") if task in CLASSIFIERS else None,
         pooling=read_pooling(folder, int(width)) if embeds else None,
         mask_token_id=parts.mask_token_id if task == "fill-mask" else None,
+        generation=read_generation(folder, config, answers=task == "text2text-generation") if writes else None,
     )
 
 

@@ -32,6 +32,7 @@ PAIRS = (
     ("question", "sentence"),
 )
 TEXT = ("text", "sentence1", "premise", "sentence", "document", "review", "question", "content", "comment")
+TARGETS = ("target", "translation", "summary", "output", "text_pair")
 TEXT_PAIR = ("text_pair", "sentence2", "hypothesis")
 LABEL = ("gold_label", "label", "labels", "class", "target")
 SCORE = ("score", "similarity_score", "similarity", "labels", "label")
@@ -83,6 +84,14 @@ class DataFile:
         columns = self.columns
         found = read_examples(Path(self.path), labels=labels, encoding=self.encoding, columns=columns, scored=scored)
         return sample(found, self.limit, self.seed)
+
+
+def target_columns(path: Path, encoding: str) -> dict[str, str] | None:
+    """The columns of texts and what is to be made of them; None where the file has no such pair of columns."""
+    names = dict.fromkeys(name for _, row in read_rows(path, encoding, {}) for name in row)
+    source = next((name for name in (*TEXT, "source") if name in names), None)
+    target = next((name for name in TARGETS if name in names), None)
+    return {"text": source, "text_pair": target} if source and target else None
 
 
 def read_examples(

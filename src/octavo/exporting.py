@@ -5,8 +5,9 @@ Every graph pass is checked too, on the graph before and after it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from octavo.signature import Signature
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from octavo.engines.onnxruntime import OnnxRuntimeSession
+
+Made = TypeVar("Made")
 PASS_TOLERANCE = 1e-5  # of the largest output
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
@@ -36,31 +40,49 @@ def export_checked(
     """
     import torch
 
-    from octavo.graph.export import OPSETS, export_graph
+    from octavo.graph.export import export_graph
 
-    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, model.config.vocab_size).items()}
+    vocabulary = model.config.vocab_size
+    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, vocabulary).items()}
+    shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
+    batches = [probe(signature, rows, length, vocabulary) for rows, length in shapes]
+
+    def attempt(opset: int) -> tuple[ir.Model, dict[str, float], list[dict[str, Any]]]:
+        graph = export_graph(model, sample, signature.output_names, opset)
+        passes = optimize_checked(graph, batches, recipe, say)
+        return graph, _compare_with_torch(model, graph, signature), passes
+
+    (graph, differences, passes), record = newest_opset(attempt, recipe, say)
+    return graph, record | {"differences": differences}, passes
+
+
+def newest_opset(attempt: Callable[[int], Made], recipe: Recipe, say: Progress) -> tuple[Made, dict[str, Any]]:
+    """What is made at the newest opset at which that works, or at the recipe's; and a record of which, and why.
+
+    Raises:
+        ExportError: none does; the message is that of the newest opset tried.
+    """
+    from octavo.graph.export import OPSETS
+
     failure: ExportError | None = None
-    for version_number in (recipe.opset,) if recipe.opset else OPSETS:
-        say.start(f"exporting (opset {version_number})")
+    for opset in (recipe.opset,) if recipe.opset else OPSETS:
+        say.start(f"exporting (opset {opset})")
         try:
-            graph = export_graph(model, sample, signature.output_names, version_number)
-            passes = _optimize(graph, signature, recipe, model.config.vocab_size, say) if recipe.optimize else []
-            differences = _compare_with_torch(model, graph, signature)
+            made = attempt(opset)
         except ExportError as error:
             failure = failure or error
             continue
-        note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
-        return graph, {"opset": version_number, "note": note, "differences": differences}, passes
+        return made, {"opset": opset, "note": f"opset {OPSETS[0]} did not work: {failure}" if failure else None}
     assert failure is not None
     raise failure
 
 
-def _optimize(
-    graph: ir.Model, signature: Signature, recipe: Recipe, vocabulary: int, say: Progress
+def optimize_checked(
+    graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, say: Progress
 ) -> list[dict[str, Any]]:
     """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
 
-    The difference is the largest of all outputs, over the largest output, on a padded batch and on a single text.
+    The difference is the largest of all outputs, over the largest output, on these batches.
 
     Raises:
         ExportError: the graph does not run, or a pass changes its outputs by more than other orders of sums do.
@@ -68,9 +90,8 @@ def _optimize(
     from octavo.graph.layers import find_layers
     from octavo.graph.passes import optimize
 
-    batches = [
-        probe(signature, rows, min(length, signature.max_length), vocabulary) for rows, length in ((3, 9), (1, 12))
-    ]
+    if not recipe.optimize:
+        return []
     kept = {
         path: rule.keep
         for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
@@ -97,12 +118,12 @@ def _optimize(
     return records
 
 
-def _answers(graph: ir.Model, batches: list[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:
-    session, found = _open_graph(graph), []
+def _answers(graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float32]]:
+    session, found = open_checked(graph), []
     for batch in batches:
         rows, length = batch["input_ids"].shape
         try:
-            found.append(session.run(batch))
+            found.append(session.run(dict(batch)))
         except OctavoError as error:
             raise ExportError(f"a run at {_shape(rows, length)} failed", got=error) from None
     return found
@@ -112,7 +133,12 @@ def _shape(rows: int, length: int) -> str:
     return f"{rows} x {length}" + (", padded" if rows > 1 else "")
 
 
-def _open_graph(graph: ir.Model) -> Session:
+def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
+    """The graph in a session.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load it.
+    """
     from octavo.engines.onnxruntime import open_graph
 
     try:
@@ -129,7 +155,7 @@ def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> di
     """
     from octavo.engines.torch import TorchSession
 
-    reference, session = TorchSession(model), _open_graph(graph)
+    reference, session = TorchSession(model), open_checked(graph)
     differences = {}
     longest = signature.max_length
     for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):

@@ -245,7 +245,8 @@ def guess_task(
     names = {port.name for port in outputs}
     ids = next((port for port in inputs if port.name == "input_ids"), None)
     first = main_output(outputs)
-    decoder = any("encoder_hidden_states" in port.name or port.name == "decoder_input_ids" for port in inputs)
+    read = ("encoder_hidden_states", "decoder_input_ids", "encoder_attention_mask")
+    decoder = any(name in port.name for port in inputs for name in read)
     caches = [
         port.name for port in (*inputs, *outputs) if re.search(r"(^|[_./])(past|present|cache)([_./]|$)", port.name)
     ]

@@ -9,17 +9,18 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from octavo.artifact import MANIFEST, check_cpu, made_elsewhere, open_artifact, open_model
-from octavo.batching import Encoded, Outputs, in_order, make_batches
+from octavo.batching import Counts, Encoded, Outputs, in_order, make_batches
 from octavo.engines import Session, modes_of, on_device, run_batches, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.generator import Generator, make_tokenizers
 from octavo.output import whole_file
+from octavo.sampling import TARGET_TOKENIZER
 from octavo.signature import Signature, lower_limit, require_task
 from octavo.source import Checkpoint, read_source
 from octavo.tasks import Asked, Options, Task, find_task
@@ -28,16 +29,6 @@ from octavo.tasks.encoding import settings
 WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
 UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
 _ENOUGH_TOKENS = 50
-
-
-@dataclass
-class Counts:
-    """What a predictor has seen: rows, rows cut at the limit, tokens, and unknown ones among them."""
-
-    rows: int = 0
-    truncated: int = 0
-    tokens: int = 0
-    unknown: int = 0
 
 
 class Predictor:
@@ -141,18 +132,18 @@ def unknown_warning(share: float) -> str:
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Checkpoint,
     *,
     task: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     max_length: int | None = None,
     device: str = "cpu",
-) -> Predictor:
-    """Load an artifact, or a checkpoint (which runs in torch, in float32).
+) -> Predictor | Generator:
+    """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
     Args:
-        path: the folder.
+        path: the folder; a `Checkpoint` says what a checkpoint's files do not tell.
         task: what it has to be for; by default whatever it is for.
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
@@ -167,9 +158,10 @@ def load(
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
-    path, engine = Path(path), on_device(engine, device)
+    asked = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
+    path, engine = Path(asked.path), on_device(engine, device)
     if not (path / MANIFEST).exists() and (path / "config.json").exists():
-        return _load_checkpoint(Checkpoint(path, task), engine, threads, max_length)
+        return _load_checkpoint(asked, engine, threads, max_length)
     artifact = open_artifact(path)
     require_task(artifact.manifest.signature.task, task, path)
     note = check_cpu(artifact.manifest)
@@ -177,26 +169,37 @@ def load(
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
     chosen = artifact.engine(engine)
-    session = open_model(artifact, chosen, threads)
+    session: Any = open_model(artifact, chosen, threads)  # of a model that writes, its `Writer`
     if made_elsewhere(artifact.manifest, chosen):
         artifact.manifest.self_test.check(session, path)
+    if signature.generation is not None:
+        return Generator(session, make_tokenizers(artifact.tokenizer_json, artifact.target_json, signature), signature)
     return Predictor(session, artifact.tokenizer_json, signature)
 
 
-def _load_checkpoint(checkpoint: Checkpoint, engine: str, threads: int | None, max_length: int | None) -> Predictor:
+def _load_checkpoint(
+    asked: Checkpoint, engine: str, threads: int | None, max_length: int | None
+) -> Predictor | Generator:
     from octavo.config import require_torch
     from octavo.source import load_model
 
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
     modes = modes_of("torch" if engine == "auto" else engine)
-    source = read_source(checkpoint)
+    source = read_source(asked)
     find_task(source.signature.task)
     require_torch()
+    signature = lower_limit(source.signature, max_length)
+    if signature.generation is not None:
+        from octavo.engines.torch_writing import TorchWriter
+
+        target = source.beside.get(TARGET_TOKENIZER)
+        tokenizers = make_tokenizers(source.tokenizer.json, target.decode() if target else None, signature)
+        return Generator(TorchWriter(load_model(source), threads), tokenizers, signature)
     from octavo.engines.torch import TorchSession
 
     session = pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
-    return Predictor(session, source.tokenizer.json, lower_limit(source.signature, max_length))
+    return Predictor(session, source.tokenizer.json, signature)
 
 
 def predict(  # noqa: PLR0913 - each is one thing to say
@@ -224,15 +227,22 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         device: see `load`.
         prompt: the name of a sentence embedder's prompt.
         task: see `load`.
-        options: the task's; see `Predictor.__call__`.
+        options: the task's (see `Predictor.__call__`); of a model that writes those of `octavo.signature.Sampling`.
 
     Raises:
+        InputError: settings for a model that does not write, or of the wrong kind.
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
         predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length, device=device)
-        module = find_task(predictor.signature.task)
-        for prediction in predictor.stream(_rows(lines, source, module), prompt=prompt, **(options or {})):
+        module, rows = find_task(predictor.signature.task), _rows(lines, source, find_task(predictor.signature.task))
+        if isinstance(predictor, Generator):
+            if prompt is not None:
+                raise InputError("a model that writes has no named prompts", got=prompt)
+            found = predictor(rows, **(options or {}))
+        else:
+            found = predictor.stream(rows, prompt=prompt, **(options or {}))
+        for prediction in found:
             stream.write(json.dumps(module.to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 

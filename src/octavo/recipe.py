@@ -6,7 +6,7 @@ A recipe is frozen and hashable, and goes to TOML and back:
 
     [[layers]]
     match = "*.attention.output.dense"   # a glob on the module path
-    keep = "float"                       # "float" or "int8"; the last rule that matches a layer wins
+    keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ BELONGS = {  # settings that one method alone reads: given to another they would
     "smoothing": "static",
     "bias_correction": "static",
     "storage": "float",
+    "bits": "weight-only",
+    "block": "weight-only",
 }
 OF_ONNX = ("opset", "optimize", "merge_qkv")  # settings that a torch model has nothing to do with
 RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
-FORMATS: dict[str, tuple[str, ...]] = {"onnx": ("float", "dynamic", "static"), "torch": ("dynamic", "weight-only")}
+FORMATS: dict[str, tuple[str, ...]] = {
+    "onnx": ("float", "dynamic", "static", "weight-only"),
+    "torch": ("dynamic", "weight-only"),
+}
 
 
 class LayerRule(BaseModel):
@@ -41,7 +46,7 @@ class LayerRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     match: str
-    keep: Literal["float", "int8"]
+    keep: Literal["float", "int8", "int4"]
 
 
 class Recipe(BaseModel):
@@ -61,6 +66,10 @@ class Recipe(BaseModel):
     range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.quant.smooth`), a number
     for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
 
+    For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
+    says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
+    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
+
     For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """
 
@@ -76,6 +85,8 @@ class Recipe(BaseModel):
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
     storage: Literal["float32", "float16"] = "float32"
+    bits: Literal[4, 8] = 8
+    block: Literal[16, 32, 64, 128, 256] | None = None
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -98,6 +109,8 @@ class Recipe(BaseModel):
         for name in OF_ONNX if self.format != "onnx" else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
+        if self.method != "weight-only" and any(rule.keep == "int4" for rule in self.layers):
+            raise ValueError(f"int4 layers are made by the method weight-only, and this is {self.method}")
         return self
 
     def to_toml(self) -> str:
@@ -167,3 +180,8 @@ def kept_as(recipe: Recipe, paths: Sequence[str]) -> dict[str, LayerRule]:
         decided.update(dict.fromkeys(matched, rule))
     raise_together(problems)
     return decided
+
+
+def rules_for(recipe: Recipe, paths: Sequence[str]) -> tuple[LayerRule, ...]:
+    """The rules that match any of these module paths: a component of a model has some of its layers."""
+    return tuple(rule for rule in recipe.layers if fnmatch.filter(paths, rule.match))

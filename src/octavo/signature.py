@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from octavo.errors import InputError, did_you_mean
 
@@ -18,6 +18,7 @@ TASKS = (
     "text-generation",
     "text2text-generation",
 )
+WRITING = ("text-generation", "text2text-generation")  # tasks whose answers are texts
 SYNONYMS = {
     "default": "feature-extraction",
     "sequence-classification": "text-classification",
@@ -56,6 +57,45 @@ class Pooling(BaseModel):
     default_prompt: str | None = None
 
 
+class Sampling(BaseModel):
+    """How text is generated, in the words and with the meaning of transformers' `GenerationConfig`.
+
+    `stop` are strings: text ends before the first of them; `seed` makes samples repeatable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_new_tokens: int = Field(default=64, ge=1)
+    min_new_tokens: int = Field(default=0, ge=0)
+    do_sample: bool = False
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=50, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    num_beams: int = Field(default=1, ge=1)
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+class Generation(BaseModel):
+    """What a model that writes has besides: its own sampling settings and the tokens that mean something.
+
+    `suppress_token_ids` are never written; `decoder_start_token_id` begins an answer of text2text models, and
+    `target_tokenizer` tells that answers are of another vocabulary, in `target_tokenizer.json`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sampling: Sampling = Sampling()
+    eos_token_ids: tuple[int, ...] = ()
+    decoder_start_token_id: int | None = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    suppress_token_ids: tuple[int, ...] = ()
+    target_tokenizer: bool = False
+
+
 class Signature(BaseModel):
     """How a model is asked and how it answers.
 
@@ -63,7 +103,7 @@ class Signature(BaseModel):
     `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it says nothing;
     `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text,
-    `mask_token_id` where the answer is what stands behind masks.
+    `mask_token_id` where the answer is what stands behind masks, `generation` where it is text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +118,7 @@ class Signature(BaseModel):
     truncation_side: Literal["left", "right"] = "right"
     pooling: Pooling | None = None
     mask_token_id: int | None = None
+    generation: Generation | None = None
 
     def prompt(self, name: str | None = None) -> str:
         """What goes before every text: the prompt of that name, or the default one, which may be empty.
@@ -120,6 +161,31 @@ def require_task(found: str, asked: str | None, where: object) -> None:
             then=f"load it as {found} (or without a task), or quantize a checkpoint that was trained for "
             f"{task_name(asked)}",
         )
+
+
+def change_sampling(sampling: Sampling, given: dict[str, Any]) -> Sampling:
+    """The settings with those that are given (and not None) in the place of the model's own.
+
+    A temperature, `top_k` or `top_p` asks for samples where nothing else is said; a temperature of 0 for none.
+
+    Raises:
+        InputError: an unknown setting, or a value out of its range.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("temperature") == 0:
+        given = {name: value for name, value in given.items() if name != "temperature"} | {"do_sample": False}
+    elif {"temperature", "top_k", "top_p"} & given.keys():
+        given = {"do_sample": True} | given
+    if isinstance(given.get("stop"), str):
+        given["stop"] = (given["stop"],)
+    try:
+        return Sampling.model_validate(sampling.model_dump() | given)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(str(part) for part in detail["loc"][:1])
+        if detail["type"] == "extra_forbidden":
+            raise InputError("unknown setting", got=name, allowed=did_you_mean(name, Sampling.model_fields)) from None
+        raise InputError(f"{name}: {detail['msg']}", got=detail["input"]) from None
 
 
 def lower_limit(signature: Signature, max_length: int | None) -> Signature:

@@ -25,7 +25,8 @@ from octavo.config import (
 )
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.pooling import pooling_files
-from octavo.signature import Signature
+from octavo.sampling import FILE, TARGET_TOKENIZER
+from octavo.signature import WRITING, Signature
 from octavo.tokenizer import TokenizerParts, find_tokenizer, has_tokenizer, read_tokenizer
 from octavo.weights import Weights, read_weights
 
@@ -39,6 +40,8 @@ AUTO_CLASSES = {  # of transformers, by task
     "question-answering": "AutoModelForQuestionAnswering",
     "multiple-choice": "AutoModelForMultipleChoice",
     "fill-mask": "AutoModelForMaskedLM",
+    "text-generation": "AutoModelForCausalLM",
+    "text2text-generation": "AutoModelForSeq2SeqLM",
 }
 
 
@@ -48,20 +51,22 @@ class Checkpoint:
 
     `path` is a folder, or a hub id where there is a network; `task` overrides the task that `config.json` tells;
     `tokenizer` is a folder to take the tokenizer from, for checkpoints saved without one; `labels` are names in id
-    order, for checkpoints that call theirs LABEL_0, LABEL_1, ...
+    order, for checkpoints that call theirs LABEL_0, LABEL_1, ...; `target_tokenizer` is a `tokenizer.json` for what a
+    text2text model writes, where that is of another vocabulary than what it reads.
     """
 
     path: str | Path
     task: str | None = None
     tokenizer: str | Path | None = None
     labels: tuple[str, ...] = ()
+    target_tokenizer: str | Path | None = None
 
 
 @dataclass(frozen=True)
 class Source:
     """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force.
 
-    `pooling_files` are those of a sentence-transformers folder that say how token vectors become one.
+    `beside` are files that go with the model: how a sentence-transformers folder pools, how a model writes.
     """
 
     asked: Checkpoint
@@ -70,7 +75,7 @@ class Source:
     signature: Signature
     tokenizer: TokenizerParts
     weights: Weights
-    pooling_files: dict[str, bytes]
+    beside: dict[str, bytes]
     bytes: int
 
 
@@ -101,6 +106,8 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
         with _collect(problems, folder):
             found_task = choose_task(filled, folder, asked.task)
             names: tuple[str, ...] = ()
+            if found_task in WRITING and asked.labels:
+                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
             if found_task in CLASSIFIERS:
                 names = label_names(filled, asked.labels, folder)
                 config = config | {
@@ -110,16 +117,31 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
             elif asked.labels:
                 raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
             if parts is not None:
-                signature = make_signature(folder, filled, parts, found_task, names)
+                signature = make_signature(folder, config | filled, parts, found_task, names)
     raise_together(problems)
     assert config is not None
     assert weights is not None
     assert parts is not None
     assert signature is not None
     beside = pooling_files(folder, signature.pooling) if signature.pooling else {}
+    if signature.generation is not None:
+        signature, beside = _writing_files(asked, folder, signature)
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
     size += sum(map(len, beside.values()))
     return Source(asked, folder, config, signature, parts, weights, beside, size)
+
+
+def _writing_files(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
+    """The signature and the files of a model that writes: its settings, and a tokenizer for what it writes."""
+    assert signature.generation is not None
+    found = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
+    target = Path(asked.target_tokenizer) if asked.target_tokenizer else folder / TARGET_TOKENIZER
+    if not target.exists() and asked.target_tokenizer:
+        raise CheckpointError("no such tokenizer", got=target, then="name a tokenizer.json with --target-tokenizer")
+    if signature.task == "text2text-generation" and target.exists():
+        found[TARGET_TOKENIZER] = target.read_bytes()
+    generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in found})
+    return signature.model_copy(update={"generation": generation}), found
 
 
 def load_model(source: Source) -> Any:

@@ -39,12 +39,19 @@ def quantize(
     output_format: Annotated[
         str | None, typer.Option("--format", help="onnx, or torch: a model of transformers with int8 layers.")
     ] = None,
+    bits: Annotated[int | None, typer.Option(help="Of weights, method weight-only: 8 or 4.")] = None,
+    block: Annotated[
+        int | None, typer.Option(help="Weights that share a scale, method weight-only: 16 to 256.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")] = False,
     target: Annotated[
         str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
     ] = "auto",
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
+    target_tokenizer: Annotated[
+        Path | None, typer.Option(help="A tokenizer.json of what a text2text model writes, where it is another one.")
+    ] = None,
     labels: Labels = None,
     opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
     no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,
@@ -74,13 +81,16 @@ def quantize(
         chosen = recipe_from(chosen.model_dump(exclude_unset=True) | {"format": output_format}, where="--format")
     if half:
         chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
+    blocks = {name: value for name, value in (("bits", bits), ("block", block)) if value is not None}
+    if blocks:
+        chosen = recipe_from(chosen.model_dump() | blocks, where=" and ".join(f"--{name}" for name in blocks))
     if opset is not None:
         chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
     if no_optimize:
         chosen = recipe_from(chosen.model_dump() | {"optimize": False}, where="--no-optimize")
     with Steps() as steps:
         artifact = run_quantize(
-            Checkpoint(checkpoint, task, tokenizer, names(labels)),
+            Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer),
             output,
             recipe=chosen,
             calibration=DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None,
@@ -120,18 +130,37 @@ def predict(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, such as aggregation_strategy=simple.")
     ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Models that write: the longest text.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Draw, instead of taking the most likely token.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest that are so likely together.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: say less again.")] = None,
+    num_beams: Annotated[int | None, typer.Option(help="Search for the likeliest text.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the same again.")] = None,
 ) -> None:
     """Predict JSONL, one object a line, in order."""
     from octavo.predictor import predict as run_predict
 
+    sampling = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "num_beams": num_beams,
+        "stop": tuple(stop) if stop else None,
+        "seed": seed,
+    }
     settings: dict[str, Any] = {
         "engine": engine,
         "threads": threads,
         "max_length": max_length,
         "device": device,
         "prompt": prompt,
+        "task": task,
+        "options": _options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
     }
-    settings |= {"task": task, "options": _options(option or ())}
     counts = run_predict(artifact, source, output, **settings)
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
     typer.echo(f"{counts.rows} rows{cut}", err=True)

@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from octavo.engines import answer_names
+from octavo.engines.cache import Port, complete
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -55,7 +56,9 @@ class OnnxRuntimeSession:
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=reason) from None
         self.threads = threads
-        self._outputs = answer_names([output.name for output in self._session.get_outputs()])
+        self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self._outputs = answer_names(self.outputs)
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
@@ -63,9 +66,21 @@ class OnnxRuntimeSession:
         return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
     def fetch(self, inputs: dict[str, NDArray[np.int64]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Run one batch and return the outputs of these names."""
+        """Run one batch and return the outputs of these names; a cache that is not given is empty (`engines.cache`)."""
         try:
-            return [np.asarray(found) for found in self._session.run(list(outputs), inputs)]
+            return [np.asarray(found) for found in self._session.run(list(outputs), complete(inputs, self.inputs))]
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OctavoError("ONNX Runtime could not run the model", got=reason) from None
+
+    def run_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one batch of ONNX Runtime's own values, not copied, or of arrays; all outputs by name."""
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in inputs.items()
+        }
+        try:
+            return dict(zip(self.outputs, self._session.run_with_ort_values(self.outputs, values), strict=True))
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise OctavoError("ONNX Runtime could not run the model", got=reason) from None

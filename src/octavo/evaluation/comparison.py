@@ -46,6 +46,7 @@ from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import Asked, Task, find_task
+from octavo.tasks.text_generation import windows
 
 
 def compare(
@@ -103,7 +104,12 @@ def compare_entries(
     rows = module.rows(examples, signature)
     start = time.perf_counter()
     tokenizer = module.make_tokenizer(entries[0].tokenizer_json, signature)
-    encoded = module.encode(tokenizer, rows, signature)
+    if signature.task == "text-generation":  # what is compared are windows of the whole text
+        encoded = windows(tokenizer, [text for text, _ in rows], signature)
+        examples = [Example(tokenizer.decode(list(row.ids))) for row in encoded]
+        rows = module.rows(examples, signature)
+    else:
+        encoded = module.encode(tokenizer, rows, signature)
     tokenize_seconds = time.perf_counter() - start
     for entry in entries[1:]:
         require_same_tokens(entry, entries[0], rows[:200], signature)
@@ -243,7 +249,7 @@ def _differences(
     names = module.quality(outputs, examples)
     if same:
         return {name: identical() for name in names}
-    return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names}
+    return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names if name in DIFFERENCES}
 
 
 def _mcnemar(reference: Any, outputs: Any, examples: Sequence[Example], module: Task) -> McNemar | None:

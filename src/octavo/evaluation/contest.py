@@ -38,13 +38,17 @@ REST = 0.05  # seconds between two turns, for threads of the last one to fall as
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of a comparison: where its model is, and how it is run; `home` holds what pooling needs beside it."""
+    """One row of a comparison: where its model is, and how it is run; `home` holds what pooling needs beside it.
+
+    The tokenizers are those of `Checkpoint`.
+    """
 
     path: Path
     engine: str
     signature: Signature
     home: Path
     tokenizer: str | Path | None = None
+    target_tokenizer: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,7 @@ def run_contest(
                 "signature": contender.signature.model_dump(mode="json"),
                 "home": str(contender.home),
                 "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
+                "target_tokenizer": str(contender.target_tokenizer) if contender.target_tokenizer else None,
                 "threads": threads,
                 "batches": str(stored),
             }

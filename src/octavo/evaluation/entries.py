@@ -97,7 +97,8 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     made = []
     for engine in [one for one in dict.fromkeys(engines) if runs_torch(one)] or ["torch"]:
         find_engine(engine)
-        contender = Contender(source.folder, engine, source.signature, source.folder, asked.tokenizer)
+        beside = (asked.tokenizer, asked.target_tokenizer)
+        contender = Contender(source.folder, engine, source.signature, source.folder, *beside)
         made.append(
             Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)
         )

@@ -61,6 +61,8 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     entry = find_entries(model)[0]
     if entry.contender.engine != "onnxruntime":
         raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
+    if entry.signature.generation is not None:
+        raise InputError("models that write have no profile", got=f"{entry.name}: {entry.signature.task}")
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
     task = find_task(signature.task)

@@ -176,9 +176,34 @@ def ratio_difference(
     )
 
 
+def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
+    """Of two perplexities, relative and with the sign of a score: 1 - second / first, below 0 where it rose.
+
+    `counts` are the tokens of each window, `first` and `second` the sums of their -log p. With r the difference of
+    sum losses / sum counts, D = 1 - exp(r), and a window's effect is linear in what it adds to r (Woodruff 1971, "A
+    simple method for approximating the variance of a complicated estimate", JASA 66).
+    """
+    lost, n = (second - first).astype(np.float64), len(counts)
+    rise = float(lost.sum() / counts.sum())
+    value = 1 - math.exp(rise)
+    effects = value - math.exp(rise) * n / float(counts.sum()) * (lost - rise * counts)
+    generator = np.random.default_rng(seed)
+
+    def resampled() -> FloatArray:
+        found = np.empty(RESAMPLES)
+        for index in range(RESAMPLES):
+            rows = generator.integers(0, n, n)
+            found[index] = 1 - math.exp(lost[rows].sum() / counts[rows].sum())
+        return found
+
+    unseen = float(np.abs(effects).max(initial=0))
+    return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+
+
 DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
     "accuracy": accuracy_difference,
     "macro_f1": macro_f1_difference,
+    "perplexity": perplexity_difference,
     "spearman": partial(correlation_difference, ranked=True),
     "pearson": partial(correlation_difference, ranked=False),
     **{name: partial(ratio_difference, name) for name in metrics.RATIOS},

@@ -26,6 +26,8 @@ from octavo.signature import Signature
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
     """The session of a contender: an artifact's model file in an engine, or a checkpoint in torch."""
+    if signature.generation is not None:
+        return _open_writing(spec, signature)
     path = Path(spec["path"])
     if runs_torch(spec["engine"]) and not (path / MANIFEST).exists():
         from octavo.source import Checkpoint, load_model, read_source
@@ -39,6 +41,23 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
         path = open_artifact(path).model_file
     file = path if path.is_file() else path / "model.onnx"
     return pooled(find_engine(spec["engine"])(file, spec["threads"]), signature, Path(spec["home"]))
+
+
+def _open_writing(spec: dict[str, Any], signature: Signature) -> Session:
+    """A session that scores windows of texts, or answers texts with texts."""
+    from octavo.engines.scoring import ScoringSession
+    from octavo.generator import AnsweringSession, Generator
+    from octavo.predictor import load
+    from octavo.source import Checkpoint
+
+    path: Any = spec["path"]
+    if spec["engine"] == "torch":
+        path = Checkpoint(path, signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
+    generator = load(path, engine=spec["engine"], threads=spec["threads"])
+    assert isinstance(generator, Generator)
+    if signature.task == "text-generation":
+        return ScoringSession(generator.session, signature.max_length)
+    return AnsweringSession(generator)
 
 
 def main() -> None:

@@ -39,21 +39,32 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
     Raises:
         ExportError: the exporter fails, or gives other outputs.
     """
-    import torch
-    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
-
-    shapes = {name: dict.fromkeys(range(tensor.ndim), torch.export.Dim.AUTO) for name, tensor in sample.items()}
-    config = OnnxConfig(dynamic=True, dynamic_shapes=shapes, opset_version=opset)
-    with _quiet():
-        try:
-            exported = OnnxExporter().export(model, dict(sample), config).program
-        except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ExportError("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
+    exported = run_exporter(model, dict(sample), opset)
     found = tuple(str(value.name) for value in exported.graph.outputs)
     if found != outputs:
         raise ExportError("the exported graph has other outputs", got=", ".join(found), allowed=", ".join(outputs))
     return tidy(exported, opset)
+
+
+def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
+    """What transformers' exporter makes of a model and a sample, every dimension of which may vary.
+
+    Raises:
+        ExportError: it fails.
+    """
+    from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes, register_cache_pytrees_for_model
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    register_cache_pytrees_for_model(model)
+    shapes = get_auto_dynamic_shapes({name: value for name, value in sample.items() if name != "use_cache"})
+    config = OnnxConfig(dynamic=True, dynamic_shapes=shapes, opset_version=opset)
+    with _quiet():
+        try:
+            exported: ir.Model = OnnxExporter().export(model, sample, config).program
+        except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ExportError("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
+    return exported
 
 
 def tidy(model: ir.Model, opset: int) -> ir.Model:

@@ -1,7 +1,7 @@
 """The layers of a graph: every Linear and Embedding, by its torch module path.
 
-A Linear is a MatMul or Gemm with a constant matrix, an Embedding a Gather of rows of a constant table. One path may
-have several call sites (ALBERT runs one layer many times), and several paths may read one weight.
+A Linear is a MatMul or Gemm with a constant matrix or its Transpose, an Embedding a Gather of rows of a constant table.
+One path may have several call sites (ALBERT runs one layer many times), and several paths may read one weight.
 """
 
 from __future__ import annotations
@@ -166,6 +166,9 @@ def _as_layer(node: ir.Node) -> Layer | None:
         weight = node.inputs[1]
         if _is_matrix(weight):
             return Layer(path, "linear", (node,), weight)
+        turned = weight.producer() if weight is not None else None  # a head that is an embedding table too
+        if turned is not None and turned.op_type == "Transpose" and _is_matrix(turned.inputs[0]):
+            return Layer(path, "linear", (node,), turned.inputs[0], transposed=True)
     elif node.op_type == "Gemm" and not read.get_int("transA", 0):
         weight = node.inputs[1]
         if _is_matrix(weight) and read.get_float("alpha", 1.0) == 1.0 and read.get_float("beta", 1.0) == 1.0:

@@ -27,7 +27,7 @@ def lower_half(model: ir.Model, layer: Layer) -> None:
     real.outputs[0].shape, real.outputs[0].type = value.shape, ir.TensorType(ir.DataType.FLOAT)
     model.graph.insert_before(model.graph[0], real)
     ir.convenience.replace_all_uses_with(value, real.outputs[0])
-    _drop_if_unread(model, value)
+    drop_if_unread(model, value)
 
 
 def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
@@ -43,7 +43,7 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
         row_scales = _node("Gather", [scales, ids], f"{node.name}_scales", axis=0)
         real = _node("Cast", [rows.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
         _replace(model, node, [rows, row_scales, real], ("Mul", [real.outputs[0], row_scales.outputs[0]]))
-    _drop_if_unread(model, layer.weight)
+    drop_if_unread(model, layer.weight)
 
 
 def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> None:
@@ -68,7 +68,7 @@ def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> No
         else:
             scaled = _node("Mul", product, f"{node.name}_product")
             _replace(model, node, [*nodes, scaled], ("Add", [scaled.outputs[0], bias]))
-    _drop_if_unread(model, layer.weight)
+    drop_if_unread(model, layer.weight)
 
 
 def lower_static_linear(
@@ -95,7 +95,7 @@ def lower_static_linear(
         else:
             product = _node("MatMul", operands, f"{node.name}_product")
             _replace(model, node, [real, product], ("Add", [product.outputs[0], bias]))
-    _drop_if_unread(model, layer.weight)
+    drop_if_unread(model, layer.weight)
 
 
 def _round_once(model: ir.Model, x: ir.Value, scale: np.float32, zero_point: np.uint8) -> ir.Value:
@@ -147,7 +147,7 @@ def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: f
             last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
             shape = _add(nodes, "Concat", [leading, last], shape_of, axis=0)
         _replace(model, node, nodes, ("Reshape", [rows, shape]))
-    _drop_if_unread(model, layer.weight)
+    drop_if_unread(model, layer.weight)
 
 
 def _one(model: ir.Model, scales: ir.Value) -> ir.Value:
@@ -288,15 +288,23 @@ def _node(operator: str, inputs: Sequence[ir.Value | None], name: str, **attribu
 def _replace(model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[str, Sequence[ir.Value | None]]) -> None:
     """Put `nodes` and a last one in the place of `old`; the last one takes over its output, name and all."""
     operator, inputs = last
-    output, name = old.outputs[0], old.outputs[0].name
-    final = ir.node(operator, inputs, name=f"{old.name}_int8")
+    replace_node(model, old, [*nodes, ir.node(operator, inputs, name=f"{old.name}_int8")])
+
+
+def replace_node(model: ir.Model, old: ir.Node, nodes: Sequence[ir.Node]) -> None:
+    """Put `nodes` in the place of `old`; the last one takes over its output, name and all."""
+    output, name, final = old.outputs[0], old.outputs[0].name, nodes[-1]
     final.outputs[0].shape, final.outputs[0].type = output.shape, output.type
-    model.graph.insert_before(old, [*nodes, final])
+    model.graph.insert_before(old, nodes)
     ir.convenience.replace_all_uses_with(output, final.outputs[0], replace_graph_outputs=True)
     model.graph.remove(old, safe=True)
     final.outputs[0].name = name
 
 
-def _drop_if_unread(model: ir.Model, value: ir.Value) -> None:
+def drop_if_unread(model: ir.Model, value: ir.Value) -> None:
+    """Take a constant out of the graph where nothing reads it any more, or only a Transpose that nobody reads."""
+    for node in value.consumers():
+        if node.op_type == "Transpose" and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+            model.graph.remove(node, safe=True)
     if not value.consumers() and not value.is_graph_output():
         model.graph.initializers.pop(str(value.name))

@@ -25,6 +25,7 @@ METHODS = {
     "float": "octavo.methods.unquantized:leave_float",
     "dynamic": "octavo.methods.dynamic:quantize_dynamic",
     "static": "octavo.methods.static:quantize_static",
+    "weight-only": "octavo.methods.weight_only:quantize_weight_only",
 }
 Inputs = dict[str, NDArray[np.int64]]  # of one batch: name -> [batch, length]
 
@@ -48,8 +49,8 @@ class LayerOutcome:
 
     `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the
     weight, signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of
-    an int8 Linear, "tensor" or "token"; `output_db`: the same ratio of its output (`methods.layer_errors`; None where
-    that is exact, or nothing was measured).
+    an int8 Linear, "tensor", "token" or "block" (of a token); `output_db`: the same ratio of its output
+    (`methods.layer_errors`; None where that is exact, or nothing was measured).
     """
 
     path: str

@@ -34,21 +34,21 @@ def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, levels:
     joined = np.concatenate(weights, axis=1, dtype=np.float32)
     scale = quantize_symmetric(joined, axis=0, levels=levels).scale
     order = np.argsort(-np.diag(moment), kind="stable")
-    passed_on = _passed_on(moment[np.ix_(order, order)])
+    ahead = passed_on(moment[np.ix_(order, order)])
     rows, codes = joined[order] / scale, np.empty(joined.shape, np.int8)
     lost = np.zeros_like(rows)
     for start in range(0, len(rows), BLOCK):
         stop = min(len(rows), start + BLOCK)
-        wanted = rows[start:stop] + passed_on[:start, start:stop].T @ lost[:start]
+        wanted = rows[start:stop] + ahead[:start, start:stop].T @ lost[:start]
         for row in range(start, stop):
-            value = wanted[row - start] + passed_on[start:row, row] @ lost[start:row]
+            value = wanted[row - start] + ahead[start:row, row] @ lost[start:row]
             rounded = np.clip(np.rint(value), -levels, levels)
             codes[order[row]], lost[row] = rounded, rows[row] - rounded
     parts = zip(np.split(codes, widths, axis=1), np.split(scale, widths, axis=1), strict=True)
     return [Quantized(np.ascontiguousarray(code), part) for code, part in parts]
 
 
-def _passed_on(moment: FloatArray) -> FloatArray:
+def passed_on(moment: FloatArray) -> FloatArray:
     """A [in, in] of the damped moment: with J the reversal of rows and columns and J C J = L L^T, A + I ~ J L J."""
     damped = moment.astype(np.float64)
     diagonal = np.diag_indices_from(damped)

@@ -38,7 +38,7 @@ def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
 def quantization_notes(manifest: Manifest, size: int) -> list[str]:
     """What became of the checkpoint, in sentences."""
     engine, why = choose_engine(manifest.recipe)
-    floats = [layer for layer in manifest.layers if layer.dtype != "int8"]
+    floats = [layer for layer in manifest.layers if layer.dtype.startswith("float")]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [
         f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
@@ -59,5 +59,6 @@ def quantization_notes(manifest: Manifest, size: int) -> list[str]:
         shown = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
         notes.append(f"{len(paths)} of {len(manifest.layers)} layers stayed float, {reason}: {shown}")
     if not floats:
-        notes.append(f"all {len(manifest.layers)} layers are int8; biases and normalizations stay float")
+        kinds = " or ".join(sorted({layer.dtype for layer in manifest.layers}, reverse=True))
+        notes.append(f"all {len(manifest.layers)} layers are {kinds}; biases and normalizations stay float")
     return notes

@@ -220,12 +220,18 @@ def _band(comparison: Comparison) -> tuple[float, float]:
     if budget.min_speedup:
         time = 1000 * first.seconds / comparison.texts / budget.min_speedup
     if first.quality and budget.max_drop is not None:
-        quality = 100 * next(iter(first.quality.values())) - budget.max_drop
+        quality = 100 * _level(first) - budget.max_drop
     elif not first.quality:
         limits = {"agreement": budget.min_agreement, "cosine": budget.min_cosine}
         limit = limits[next(iter(first.closeness))]
         quality = -math.inf if limit is None else 100 * limit
     return time, quality
+
+
+def _level(first: ComparedRow) -> float:
+    """The baseline's first score; 1 for a perplexity, whose differences are shares of the baseline's."""
+    name, value = next(iter(first.quality.items()))
+    return 1.0 if name == "perplexity" else value
 
 
 def _pareto(comparison: Comparison, say: Say) -> str:
@@ -242,7 +248,7 @@ def _pareto(comparison: Comparison, say: Say) -> str:
         value = each * row.seconds
         times: Range = (min(fastest, value), value, max(slowest, value))
         if first.quality:
-            base, found = first.quality[name], row.differences[name]
+            base, found = _level(first), row.differences[name]
             scores: Range = (100 * (base + found.low), 100 * (base + found.value), 100 * (base + found.high))
         else:
             found = row.closeness[name]

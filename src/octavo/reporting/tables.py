@@ -19,12 +19,17 @@ NOTHING = "-"  # where there is no figure
 Cells = list[list[str]]  # the first row is the header
 
 
-# What a task measures -> how its column is headed and written; scores in percent, differences in points.
+# What a task measures -> how its column is headed and written; scores in percent, differences in points
+# (of perplexities in percent of the baseline's, with the sign of a score: below 0 where it rose).
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
     "macro_f1": ("macro-F1", lambda value: f"{100 * value:.2f}"),
     "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
     "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
+    "perplexity": ("perplexity", lambda value: f"{value:.4f}"),
+    "exact_match": ("exact match", lambda value: f"{100 * value:.2f}"),
+    "chrf": ("chrF", lambda value: f"{value:.2f}"),
+    "bleu": ("BLEU", lambda value: f"{value:.2f}"),
     "agreement": ("agreement", lambda value: f"{100 * value:.2f}%"),
     "cosine": ("cosine", lambda value: f"{value:.4f}"),
     "kl": ("KL x 1e5", lambda value: f"{1e5 * value:.1f}"),
@@ -37,7 +42,6 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "tag_accuracy": ("tags right", lambda value: f"{100 * value:.2f}"),
     "span_agreement": ("entity agreement", lambda value: f"{100 * value:.2f}%"),
     "tag_agreement": ("tag agreement", lambda value: f"{100 * value:.2f}%"),
-    "exact_match": ("exact match", lambda value: f"{100 * value:.2f}"),
     "answer_f1": ("F1", lambda value: f"{100 * value:.2f}"),
     "answer_overlap": ("F1 with baseline", lambda value: f"{100 * value:.2f}%"),
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
@@ -127,8 +131,9 @@ def group_cells(row: ComparedRow, say: Say = english) -> Cells:
     unit = score_unit(next(iter(row.quality), ""), say)
     interval = say("{points} (95 % interval)").format(points=unit)
     cells = [["", "", say("rows"), say("baseline"), row.name, interval]]
+    show = COLUMNS[next(iter(row.quality), "accuracy")][1]
     for group in row.groups:
-        scores = [f"{100 * group.baseline:.2f}", f"{100 * group.value:.2f}"]
+        scores = [show(group.baseline), show(group.value)]
         difference = points(group.difference, say)
         cells.append([say(group.kind), group_title(group.kind, group.name, say), f"{group.n:,}", *scores, difference])
     return cells

@@ -30,6 +30,8 @@ MODULES = {
     "question-answering": "octavo.tasks.question_answering",
     "multiple-choice": "octavo.tasks.multiple_choice",
     "fill-mask": "octavo.tasks.fill_mask",
+    "text-generation": "octavo.tasks.text_generation",
+    "text2text-generation": "octavo.tasks.text2text_generation",
 }
 Row = tuple[str, str | tuple[str, ...] | None]  # a text, alone, with another, or with several to choose from
 Options = Mapping[str, Any]

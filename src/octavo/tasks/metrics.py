@@ -106,6 +106,11 @@ def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
     return found
 
 
+def perplexity(counts: NDArray[np.float64], losses: NDArray[np.float64]) -> float:
+    """exp(sum of -log p / number of tokens), over all rows; [rows] each."""
+    return float(np.exp(losses.sum() / counts.sum()))
+
+
 def ratio(name: str, gold: NDArray[Any], predicted: NDArray[Any]) -> float:
     """A score of that name that is a ratio of sums over the rows, 0 where there is nothing to divide by."""
     above, below = RATIOS[name](gold, predicted)
@@ -126,6 +131,7 @@ RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDA
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
+    "perplexity": perplexity,
     "spearman": spearman,
     "pearson": pearson,
     **{name: partial(ratio, name) for name in RATIOS},

@@ -1,0 +1,195 @@
+"""text2text-generation: a text in, another text out: a translation, a summary, a pronunciation.
+
+The outputs of a model that writes are its texts as code points, [rows, length] padded with 0: the same whatever the
+tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded
+from octavo.data import DataFile, Example, target_columns
+from octavo.errors import DataError
+from octavo.signature import Signature
+from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
+from octavo.tasks.encoding import from_texts, make_tokenizer, read
+from octavo.tasks.metrics import ratio
+
+__all__ = ["from_texts", "make_tokenizer", "read"]
+
+SCORED = True  # examples have a text, and no label
+KEYS = ("text",)
+OPTIONS = NO_OPTIONS  # how a text is written is said to a `Generator`
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001 - as all tasks
+    """Texts, and what is to be made of them where the file tells: columns such as `text` and `target`."""
+    return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """One row for each text."""
+    return [(example.text, None) for example in examples]
+
+
+def parse_row(row: Any) -> Row:
+    """A text, alone or in a mapping with `text`.
+
+    Raises:
+        DataError: it is not, or is a pair.
+    """
+    text, pair = encoding.parse_row(row)
+    if pair is not None:
+        raise DataError("one text is answered, and this is a pair", got=f"{row!r:.80}")
+    return text, None
+
+
+def encode(
+    tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
+) -> list[Encoded]:
+    """Token ids of each text, and as an answer to be scored the text itself."""
+    assert signature.generation is not None
+    start = signature.generation.decoder_start_token_id or 0
+    return [
+        Encoded(
+            one.ids,
+            one.type_ids,
+            one.truncated,
+            one.unknown,
+            target_ids=[start, *list(one.ids)[: signature.max_length - 1]],
+        )
+        for one in encoding.encode(tokenizer, rows, signature, options)
+    ]
+
+
+def points(texts: Sequence[str], width: int) -> NDArray[np.float32]:
+    """Texts as code points, [texts, width], cut or padded with 0; float32 holds each exactly."""
+    found = np.zeros((len(texts), width), np.float32)
+    for row, text in enumerate(texts):
+        found[row, : min(width, len(text))] = [ord(letter) for letter in text[:width]]
+    return found
+
+
+def decode(
+    outputs: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001 - the task's signature
+    options: Options = NO_OPTIONS,  # noqa: ARG001
+) -> list[dict[str, Any]]:
+    """The text of each row."""
+    return [{"generated_text": text} for text in _texts(outputs)]
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of predictions."""
+    return predictions
+
+
+def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction itself."""
+    return prediction
+
+
+def _texts(outputs: NDArray[np.float32]) -> list[str]:
+    return ["".join(chr(int(point)) for point in row if point) for row in outputs]
+
+
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """The share of texts that are exactly what they should be; chrF and BLEU where sacrebleu is installed."""
+    found = judged(outputs, examples)
+    if found is None:
+        return {}
+    pairs = [(text, one.text_pair) for text, one in zip(_texts(outputs), examples, strict=True) if one.text_pair]
+    return {"exact_match": ratio("exact_match", *found)} | overlap(
+        [text for text, _ in pairs], [str(one) for _, one in pairs]
+    )
+
+
+def overlap(texts: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+    """Corpus chrF (Popovic 2015) and BLEU (Papineni et al. 2002) with sacrebleu's defaults; nothing without it."""
+    if find_spec("sacrebleu") is None or not texts:
+        return {}
+    import sacrebleu
+
+    scores = {"chrf": sacrebleu.corpus_chrf, "bleu": sacrebleu.corpus_bleu}
+    return {name: float(score(list(texts), [list(targets)]).score) for name, score in scores.items()}
+
+
+def judged(
+    outputs: NDArray[np.float32], examples: Sequence[Example]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Ones for the examples that have a target, and whether the text is it, [examples, 1]."""
+    texts = _texts(outputs)
+    pairs = [(text, example.text_pair) for text, example in zip(texts, examples, strict=True)]
+    hits = np.array([text == target for text, target in pairs if target is not None], np.float64)
+    return (np.ones(len(hits)), hits[:, None]) if len(hits) else None
+
+
+def judged_by_class(
+    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    outputs: NDArray[np.float32],  # noqa: ARG001
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Texts have no classes."""
+    return {}
+
+
+def gold(
+    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """What each text is to become."""
+    return [example.text_pair for example in examples]
+
+
+def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
+    """1 where company changes a text."""
+    return float(distances(alone, among, signature).max())
+
+
+def fidelity(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    rows: Sequence[Row],  # noqa: ARG001
+    signature: Signature,
+) -> dict[str, float]:
+    """The share of texts that are the baseline's."""
+    return {"agreement": float(np.mean(distances(reference, outputs, signature) == 0))}
+
+
+def answers(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The text of each row."""
+    return [Answer(text, None) for text in _texts(outputs)]
+
+
+def movement(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """1 where the text is another."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001
+) -> NDArray[np.float64]:
+    """1 where the text is another."""
+    return np.asarray((first != second).any(axis=1), np.float64)

@@ -1,0 +1,217 @@
+"""text-generation: a text in, the same text continued out; texts measure it by their perplexity.
+
+An example is a text. For a perplexity the texts of a file are read as one, line after line, and cut into windows of
+tokens; a token is scored given those before it in its window. The outputs are those of `engines.scoring`: log p of each
+token, [windows, tokens, ...], and what is likeliest in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.batching import Encoded
+from octavo.data import DataFile, Example
+from octavo.errors import DataError, InputError
+from octavo.signature import Signature
+from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row
+from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row
+from octavo.tasks.metrics import perplexity
+
+__all__ = ["encode", "from_texts", "make_tokenizer", "parse_row"]
+
+SCORED = True  # a text is its own label
+KEYS = ("text",)
+OPTIONS = NO_OPTIONS  # how a text is continued is said to a `Generator`
+NOT_SCORED = 1.0  # in the place of a log p, which is never above 0
+
+
+def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001 - as all tasks
+    """Texts: the first rows, and no sample of them, since lines go on from each other."""
+    return replace(file, limit=None).read()[: file.limit]
+
+
+def read(outputs: Sequence[NDArray[np.float32]], asked: Asked) -> NDArray[np.float32]:  # noqa: ARG001 - as all tasks
+    """The windows' answers [tokens, k] as one array, [windows, tokens, k], shorter ones filled with `NOT_SCORED`."""
+    return _together(outputs)
+
+
+def _together(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    longest = max(len(one) for one in outputs)
+    found = np.full((len(outputs), longest, outputs[0].shape[-1]), NOT_SCORED, np.float32)
+    for row, one in enumerate(outputs):
+        found[row, : len(one)] = one
+    return found
+
+
+def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
+    """One row for each text."""
+    return [(example.text, None) for example in examples]
+
+
+def windows(
+    tokenizer: Tokenizer, texts: Sequence[str], signature: Signature, stride: int | None = None
+) -> list[Encoded]:
+    """Texts as one, in windows of at most `signature.max_length` tokens; `type_ids` are 1 where a token is scored.
+
+    The next window begins `stride` tokens later, by default where the last one ended; what two have in common is scored
+    in the first, and context in the second. What the tokenizer puts before a text stands before the first window only.
+
+    Raises:
+        InputError: a stride that leaves tokens out.
+        DataError: the texts have fewer than two tokens.
+    """
+    size = signature.max_length
+    stride = stride or size
+    if not 0 < stride <= size:
+        raise InputError("a stride leaves tokens out", got=stride, allowed=f"1 to {size}, the window")
+    tokenizer.no_truncation()
+    encoding = tokenizer.encode("\n".join(texts))
+    ids, unknown = encoding.ids, signature.unk_token_id
+    if len(ids) < 2:
+        raise DataError("the texts are too short to be scored", got=f"{len(ids)} tokens", allowed="2 at least")
+    found, done = [], 0
+    for start in range(0, len(ids), stride):
+        part = ids[start : start + size]
+        scored = [int(start + place >= done) for place in range(len(part))]
+        done = start + len(part)
+        if any(scored[1:]):
+            count = 0 if unknown is None else part.count(unknown)
+            found.append(Encoded(part, scored, unknown=count))
+        if done == len(ids):
+            break
+    return found
+
+
+def decode(
+    outputs: NDArray[np.float32],
+    signature: Signature,
+    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
+) -> list[dict[str, Any]]:
+    """The perplexity of each window."""
+    return [{"perplexity": answer.score} for answer in answers(outputs, (), signature)]
+
+
+def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
+    """The list of predictions."""
+    return predictions
+
+
+def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction itself."""
+    return prediction
+
+
+def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+    """The perplexity of all windows together."""
+    return {"perplexity": perplexity(*judged(outputs, examples))}
+
+
+def judged(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many tokens of each window are scored, and the sum of their -log p."""
+    known = _known(outputs)
+    return known.sum(axis=1).astype(np.float64), -np.where(known, outputs[:, :, 0], 0).sum(axis=1, dtype=np.float64)
+
+
+def _known(outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(outputs[:, :, 0] <= 0)
+
+
+def judged_by_class(
+    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    outputs: NDArray[np.float32],  # noqa: ARG001
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Texts have no classes."""
+    return {}
+
+
+def gold(
+    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[str | float | None]:
+    """Nothing: a text is its own label."""
+    return [None for _ in examples]
+
+
+def batch_effect(
+    alone: Sequence[NDArray[np.float32]], among: Sequence[NDArray[np.float32]], signature: Signature
+) -> float:
+    """The largest mean change of a token's log-probability in a window."""
+    return float(distances(_together(alone), _together(among), signature).max())
+
+
+def fidelity(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    rows: Sequence[Row],  # noqa: ARG001
+    signature: Signature,  # noqa: ARG001
+) -> dict[str, float]:
+    """How often the likeliest next token is the baseline's, and the Kullback-Leibler divergence of the next token's
+    distribution from it, in nats.
+
+    The divergence is over the tokens that are among the likeliest of both, and all others as one: by the data
+    processing inequality it is never above the whole one, and near it while the models are.
+    """  # noqa: D205 - one sentence
+    known = _known(reference)
+    before, after = reference[known], outputs[known]
+    count = (reference.shape[2] - 1) // 2
+    same = before[:, 1 + count] == after[:, 1 + count]
+    return {"agreement": float(np.mean(same)), "kl": float(np.mean(_divergences(before, after, count)))}
+
+
+def _divergences(before: NDArray[np.float32], after: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    found = np.empty(len(before))
+    for start in range(0, len(before), 4096):  # [4096, count, count] pairs at a time
+        p, q = before[start : start + 4096], after[start : start + 4096]
+        alike = p[:, 1 + count :, None] == q[:, None, 1 + count :]
+        both, where = alike.any(axis=2) & (p[:, 1 + count :] >= 0), alike.argmax(axis=2)
+        log_p = p[:, 1 : 1 + count].astype(np.float64)
+        log_q = np.take_along_axis(q[:, 1 : 1 + count].astype(np.float64), where, axis=1)
+        log_p, log_q = np.where(both, log_p, -np.inf), np.where(both, log_q, -np.inf)
+        mass_p, mass_q = np.exp(log_p), np.exp(log_q)
+        rest_p, rest_q = (np.maximum(1 - mass.sum(axis=1), 1e-7) for mass in (mass_p, mass_q))
+        within = np.where(both, mass_p * (np.where(both, log_p, 0) - np.where(both, log_q, 0)), 0).sum(axis=1)
+        found[start : start + 4096] = within + rest_p * np.log(rest_p / rest_q)
+    return np.maximum(found, 0)
+
+
+def answers(
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],
+    signature: Signature,  # noqa: ARG001
+) -> list[Answer]:
+    """The perplexity of each window."""
+    counts, losses = judged(outputs, examples)
+    return [Answer(None, value) for value in np.exp(losses / np.maximum(counts, 1)).tolist()]
+
+
+def movement(
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    examples: Sequence[Example],  # noqa: ARG001
+    signature: Signature,
+) -> NDArray[np.float64]:
+    """The mean change of a token's log-probability in each window."""
+    return distances(reference, outputs, signature)
+
+
+def distances(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    signature: Signature,  # noqa: ARG001
+) -> NDArray[np.float64]:
+    """The mean change of a token's log-probability in each window."""
+    known = _known(first)
+    moved = np.where(known, np.abs(first[:, :, 0] - second[:, :, 0]), 0).sum(axis=1, dtype=np.float64)
+    return np.asarray(moved / np.maximum(known.sum(axis=1), 1), np.float64)

@@ -1,0 +1,196 @@
+"""Models that write, tiny and random, of every family: what they write is what transformers' `generate` writes."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo import build
+from octavo.recipe import Recipe
+
+FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
+CONTINUING = FAMILIES[:2]
+NEW = 12
+
+
+def make_tokenizer():
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    from conftest import byte_pairs
+
+    vocabulary, merges = byte_pairs()
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+
+
+def make_model(family, tokenizer):
+    import torch
+    import transformers
+
+    size = {"vocab_size": len(tokenizer), "pad_token_id": 1, "eos_token_id": 2, "bos_token_id": 0}
+    start = {"decoder_start_token_id": 1}
+    if family == "gpt2":
+        config = transformers.GPT2Config(n_embd=48, n_layer=2, n_head=4, n_positions=64, **size)
+    elif family == "llama":
+        width = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4}
+        config = transformers.LlamaConfig(num_key_value_heads=2, max_position_embeddings=64, **width, **size)
+    elif family == "t5":
+        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_layers=2, num_heads=4, **size, **start)
+    else:
+        width = {"d_model": 48, "max_position_embeddings": 64}
+        for side in ("encoder", "decoder"):
+            width |= {f"{side}_layers": 2, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 80}
+        make = transformers.BartConfig if family == "bart" else transformers.MarianConfig
+        config = make(forced_eos_token_id=None, **width, **size, **start)
+    torch.manual_seed(7)
+    loader = transformers.AutoModelForCausalLM if family in CONTINUING else transformers.AutoModelForSeq2SeqLM
+    model = loader.from_config(config).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" not in name and parameter.ndim > 1:
+            parameter.data = 0.25 * torch.randn(parameter.shape)
+    return model
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A function of a family: the folder of its checkpoint and its torch model."""
+    import transformers
+
+    transformers.logging.disable_progress_bar()
+
+    @cache
+    def make(family):
+        tokenizer = make_tokenizer()
+        model, folder = make_model(family, tokenizer), tmp_path_factory.mktemp("writers") / family
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        loaded = type(model).from_pretrained(folder)  # Marian's positions are computed, and not stored
+        return folder, loaded.eval(), tokenizer
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def quantized(made, tmp_path_factory):
+    """A function of a family and a recipe: the artifact, made once; a family is exported once."""
+    exported, export = {}, build._export
+
+    def export_once(model, *rest):
+        name = type(model).__name__
+        if name not in exported:
+            exported[name] = export(model, *rest)
+        return exported[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_export", export_once)
+        yield cache(
+            lambda family, recipe: octavo.quantize(
+                made(family)[0], tmp_path_factory.mktemp("artifacts") / family, recipe=recipe
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def writer(quantized):
+    """A function of a family and a recipe: the artifact, loaded."""
+    return cache(lambda family, recipe: octavo.load(quantized(family, recipe).folder))
+
+
+def by_transformers(made, family, text, **settings):
+    """The ids that `generate` writes, without the prompt."""
+    _, model, tokenizer = made(family)
+    inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+    found = model.generate(**inputs, max_new_tokens=NEW, do_sample=False, **settings)[0].tolist()
+    return found[inputs["input_ids"].shape[1] if family in CONTINUING else 1 :]
+
+
+def text_of(made, family, text, ids):
+    tokenizer = made(family)[2]
+    written = tokenizer.decode(ids, skip_special_tokens=True)
+    return text + written if family in CONTINUING else written
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_text_is_that_of_generate(made, writer, sentences, family):
+    found = writer(family, Recipe(method="float"))(list(sentences[:6]), max_new_tokens=NEW)
+    for text, one in zip(sentences, found, strict=False):
+        expected = text_of(made, family, text, by_transformers(made, family, text))
+        assert (one[0] if family in CONTINUING else one)["generated_text"] == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_beams_are_those_of_generate(made, writer, sentences, family):
+    for settings in ({}, {"length_penalty": 0.2, "early_stopping": True}):
+        found = writer(family, Recipe(method="float"))(list(sentences[:4]), max_new_tokens=NEW, num_beams=3, **settings)
+        for text, one in zip(sentences, found, strict=False):
+            ids = by_transformers(made, family, text, num_beams=3, **settings)
+            expected = text_of(made, family, text, ids)
+            assert (one[0] if family in CONTINUING else one)["generated_text"] == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_writes_what_its_float_artifact_writes(made, writer, sentences, family):
+    here = octavo.load(made(family)[0])
+    settings = {"max_new_tokens": NEW, "repetition_penalty": 1.3}
+    texts = list(sentences[:5])
+    assert here(texts, **settings) == writer(family, Recipe(method="float"))(texts, **settings)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cache_changes_nothing(writer, family):
+    """Token by token, in one go, and in two parts: the same logits."""
+    session = writer(family, Recipe(method="float")).session
+    ids = np.random.default_rng(3).integers(4, 300, (2, 11))
+    mask = np.ones_like(ids)
+    if family in CONTINUING:
+        mask[1, :3] = 0
+
+        def begin(tokens):
+            return session.begin(tokens, mask[:, : tokens.shape[1]])
+    else:
+
+        def begin(tokens):
+            return session.begin(ids, mask, tokens)
+
+    nothing = np.empty((2, 0), np.int64)
+    whole = begin(ids).advance(nothing)
+    steps = begin(ids[:, :4])
+    logits = steps.advance(nothing)
+    for place in range(4, 11):
+        logits = steps.advance(ids[:, place : place + 1])
+    assert np.abs(logits - whole).max() < 1e-4
+    steps = begin(ids[:, :6])
+    assert np.abs(steps.advance(ids[:, 6:]) - whole).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(method="dynamic"),
+        Recipe(method="weight-only"),
+        Recipe(method="weight-only", bits=4),
+    ],
+    ids=["dynamic", "int8", "int4"],
+)
+def test_every_method_accounts_for_every_layer_and_writes(made, quantized, writer, sentences, family, recipe):
+    assert len(writer(family, recipe)(list(sentences[:3]), max_new_tokens=NEW)) == 3
+    layers = quantized(family, recipe).manifest.layers
+    kinds = {layer.dtype for layer in layers}
+    assert kinds == ({"int4", "int8"} if recipe.bits == 4 else {"int8"})
+    assert [layer.dtype for layer in layers if layer.part == "head"] == ["int8"]
+    assert all(layer.reason and layer.error_db > 15 for layer in layers)
+    import torch
+
+    model = made(family)[1]
+    linears = {
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, torch.nn.Linear) or type(part).__name__ == "Conv1D"
+    }
+    assert linears == {layer.path for layer in layers if layer.kind == "linear"}

@@ -1,0 +1,162 @@
+"""Real models that write: their texts are those of transformers' `generate`; streams, stops, the command line."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import octavo
+from octavo.errors import DataError, InputError
+from octavo.evaluation.perplexity import perplexity
+from octavo.recipe import Recipe
+from octavo.source import Checkpoint
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+STORIES, SPELLING = SHARED / "models" / "stories260k" / "hf", SHARED / "models" / "misaki_g2p"
+SAMPLE = SHARED / "data" / "tinystories_sample" / "tinystories_sample.txt"
+PROMPTS = ["Once upon a time", "Tim", "The big dog was", "Lily and her mom went to the park. They", "One day,"]
+NEW = 40
+
+pytestmark = pytest.mark.skipif(not STORIES.exists() or not SPELLING.exists(), reason="the shared models are not here")
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    """The float artifact of a small model that tells stories."""
+    return octavo.quantize(STORIES, tmp_path_factory.mktemp("stories") / "float", recipe="float").folder
+
+
+@pytest.fixture(scope="module")
+def write(stories):
+    return octavo.load(stories)
+
+
+def test_stories_are_those_of_generate(write):
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(STORIES)
+    model = transformers.AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32)
+    found = write(PROMPTS, max_new_tokens=NEW)
+    for prompt, (one,) in zip(PROMPTS, found, strict=True):
+        inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        ids = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)[0]
+        assert one["generated_text"] == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_a_batch_writes_what_its_rows_write_alone(write):
+    for settings in ({}, {"temperature": 0.8, "seed": 5}):
+        alone = [write([prompt], max_new_tokens=NEW, **settings)[0][0] for prompt in PROMPTS]
+        together = [row[0] for row in write(PROMPTS, max_new_tokens=NEW, **settings)]
+        if settings:  # a sample depends on the row's number too
+            assert alone[0] == together[0]
+            assert together == [row[0] for row in write(PROMPTS, max_new_tokens=NEW, **settings)]
+        else:
+            assert alone == together
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 1}, {"stop": ["park", "\n"]}])
+def test_pieces_together_are_the_new_text(write, settings):
+    whole = write(PROMPTS[0], max_new_tokens=NEW, return_full_text=False, **settings)[0]["generated_text"]
+    pieces = list(write.pieces(PROMPTS[0], max_new_tokens=NEW, **settings))
+    assert "".join(pieces) == whole
+    assert len(pieces) > 3
+
+
+def test_a_text_ends_before_a_stop_string(write):
+    whole = write(PROMPTS[0], max_new_tokens=NEW, return_full_text=False)[0]["generated_text"]
+    stop = whole[30:38]
+    found = write(PROMPTS[0], max_new_tokens=NEW, return_full_text=False, stop=stop)[0]["generated_text"]
+    assert found == whole[: whole.index(stop)]
+
+
+def test_shapes_are_those_of_the_pipeline(write):
+    few = {"max_new_tokens": 2}
+    one = write("Tim", **few)
+    assert one == write(["Tim"], **few)[0]
+    assert write({"text": "Tim"}, **few) == one
+    assert list(write(iter(["Tim"]), **few)) == one
+    assert one[0]["generated_text"].startswith("Tim")
+
+
+def test_long_prompts_keep_their_end(write):
+    prompt = "Once upon a time there was a dog. " * 60
+    before = write.counts.truncated
+    (one,) = write(prompt, max_new_tokens=5)
+    assert write.counts.truncated == before + 1
+    assert one["generated_text"].startswith(prompt)
+    with pytest.raises(InputError, match="more new tokens than the model has places"):
+        write("Tim", max_new_tokens=512)
+
+
+def test_what_is_no_text_and_settings_that_do_not_fit_are_errors(write):
+    with pytest.raises(DataError, match="row 1"):
+        write(["Tim", 3])
+    with pytest.raises(DataError, match="pair"):
+        write([("a", "b")])
+    with pytest.raises(InputError, match="unknown setting"):
+        write("Tim", max_tokens=3)
+    with pytest.raises(InputError, match="beams"):
+        write("Tim", num_beams=2, do_sample=True)
+
+
+def test_the_command_line_writes_json_lines(stories, tmp_path, fresh):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "Once upon a time"}\n{"text": "Tim"}\n', encoding="utf-8")
+    code = "import sys\nfrom octavo.cli.main import run\nsys.argv = ['octavo', *sys.argv[1:]]\nrun()"
+    checked = f"{code}\nassert not any(name in sys.modules for name in ('torch', 'transformers', 'onnx_ir'))"
+    checked = checked.replace("run()\nassert", "try:\n    run()\nexcept SystemExit:\n    pass\nassert")
+    fresh(checked, "predict", stories, source, "-o", output, "--max-new-tokens", 4, "--num-beams", 2)
+    lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    expected = octavo.load(stories)(["Once upon a time", "Tim"], max_new_tokens=4, num_beams=2)
+    assert lines == [row[0] for row in expected]
+
+
+def by_torch(texts, window):
+    """The perplexity by transformers' own loss, window by window."""
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(STORIES)
+    model = transformers.AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32)
+    ids = tokenizer("\n".join(texts), return_tensors="pt").input_ids[0]
+    parts = [part[None] for part in ids.split(window) if len(part) > 1]
+    with torch.no_grad():
+        losses = [float(model(part, labels=part).loss) * (part.shape[1] - 1) for part in parts]
+    return math.exp(sum(losses) / sum(part.shape[1] - 1 for part in parts))
+
+
+def test_perplexity_is_that_of_transformers_and_hardly_changes_with_weights_of_eight_bits(stories, tmp_path):
+    texts = SAMPLE.read_text(encoding="utf-8")[:40_000].split("\n")
+    before = perplexity(stories, texts, window=256)
+    assert before == pytest.approx(by_torch(texts, 256), rel=1e-4)
+    int8 = octavo.quantize(STORIES, tmp_path / "int8", recipe=Recipe(method="weight-only")).folder
+    assert perplexity(int8, texts, window=256) == pytest.approx(before, rel=0.01)
+    int4 = octavo.quantize(STORIES, tmp_path / "int4", recipe=Recipe(method="weight-only", bits=4)).folder
+    assert perplexity(int4, texts, window=256) == pytest.approx(before, rel=0.10)
+
+
+def test_more_context_makes_the_perplexity_smaller(stories):
+    texts = SAMPLE.read_text(encoding="utf-8")[:10_000].split("\n")
+    assert perplexity(stories, texts, window=128, stride=32) < perplexity(stories, texts, window=128)
+
+
+@pytest.mark.parametrize("side", ["us", "gb"])
+def test_pronunciations_are_those_of_generate(tmp_path, side):
+    import torch
+    import transformers
+    from tokenizers import Tokenizer
+
+    folder = SPELLING / f"hf_{side}"
+    words = list(json.loads((SPELLING / f"{side}_gold.json").read_text(encoding="utf-8")))[5000:5040]
+    checkpoint = Checkpoint(folder, target_tokenizer=folder / "phoneme_tokenizer.json")
+    pronounce = octavo.load(octavo.quantize(checkpoint, tmp_path / side, recipe="float").folder)
+    found = pronounce(words, max_new_tokens=NEW)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    target = Tokenizer.from_file(str(folder / "phoneme_tokenizer.json"))
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
+    for word, one in zip(words, found, strict=True):
+        inputs = tokenizer(word, return_tensors="pt", return_token_type_ids=False)
+        ids = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)[0].tolist()
+        assert one["generated_text"] == target.decode(ids, skip_special_tokens=True)

@@ -1,0 +1,75 @@
+"""What a checkpoint says of how it wants to write, and what a user may change."""
+
+import json
+
+import pytest
+
+from octavo.errors import CheckpointError, InputError, OctavoWarning
+from octavo.sampling import read_generation
+from octavo.signature import Sampling, change_sampling
+
+
+def stored(folder, **settings):
+    (folder / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+def test_settings_and_tokens_come_from_generation_config(tmp_path):
+    folder = stored(
+        tmp_path,
+        eos_token_id=[7, 8],
+        decoder_start_token_id=3,
+        forced_bos_token_id=11,
+        forced_eos_token_id=7,
+        bad_words_ids=[[5], [1, 2]],
+        num_beams=4,
+        max_length=40,
+        length_penalty=0.6,
+        early_stopping=True,
+        no_repeat_ngram_size=3,
+    )
+    found = read_generation(folder, {"eos_token_id": 1}, answers=True)
+    assert found.eos_token_ids == (7, 8)
+    assert (found.decoder_start_token_id, found.forced_bos_token_id, found.forced_eos_token_id) == (3, 11, 7)
+    assert found.suppress_token_ids == (5,)
+    assert found.sampling == Sampling(
+        num_beams=4, max_new_tokens=39, length_penalty=0.6, early_stopping=True, no_repeat_ngram_size=3
+    )
+
+
+def test_without_the_file_tokens_come_from_the_config(tmp_path):
+    found = read_generation(tmp_path, {"eos_token_id": 2, "decoder_start_token_id": 0, "d_model": 5}, answers=True)
+    assert (found.eos_token_ids, found.decoder_start_token_id, found.sampling) == ((2,), 0, Sampling())
+    assert read_generation(tmp_path, {"eos_token_id": 2}, answers=False).decoder_start_token_id is None
+
+
+def test_a_temperature_that_is_stored_does_not_make_greedy_models_draw(tmp_path):
+    folder = stored(tmp_path, temperature=0.6, top_p=0.9, do_sample=False)
+    assert not read_generation(folder, {}, answers=False).sampling.do_sample
+    assert read_generation(stored(tmp_path, temperature=0.6, do_sample=True), {}, answers=False).sampling.do_sample
+
+
+def test_settings_that_would_change_the_text_are_named(tmp_path):
+    with pytest.warns(OctavoWarning, match="typical_p"):
+        read_generation(stored(tmp_path, typical_p=0.5, use_cache=True), {}, answers=False)
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"top_p": 3}'])
+def test_a_damaged_file_is_an_error(tmp_path, content):
+    (tmp_path / "generation_config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="generation_config"):
+        read_generation(tmp_path, {}, answers=False)
+
+
+def test_a_temperature_asks_for_samples_and_a_temperature_of_zero_for_none():
+    assert change_sampling(Sampling(), {"temperature": 0.7}) == Sampling(do_sample=True, temperature=0.7)
+    assert change_sampling(Sampling(do_sample=True), {"temperature": 0}) == Sampling()
+    assert change_sampling(Sampling(), {"top_k": 5, "do_sample": False}) == Sampling(top_k=5)
+    assert change_sampling(Sampling(), {"stop": "\n", "seed": None}).stop == ("\n",)
+
+
+def test_unknown_settings_and_values_out_of_range_are_named():
+    with pytest.raises(InputError, match="did you mean 'temperature'"):
+        change_sampling(Sampling(), {"temperatur": 1})
+    with pytest.raises(InputError, match="top_p"):
+        change_sampling(Sampling(), {"top_p": 1.5})
