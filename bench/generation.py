@@ -92,6 +92,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["torch", *RECIPES])
     parser.add_argument("--serve", type=Path)
     parser.add_argument(
+        "--keep", type=Path, help="Where checkpoint and artifacts stay; what is there is not made again."
+    )
+    parser.add_argument(
         "--output", type=Path, default=ROOT / "bench" / "results" / f"generation-{this_cpu().kind}.json"
     )
     asked = parser.parse_args()
@@ -102,12 +105,13 @@ def main() -> None:
     from octavo.recipe import Recipe
 
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        make_checkpoint(folder / "torch")
+        folder = asked.keep or Path(place)
+        if not (folder / "torch").exists():
+            make_checkpoint(folder / "torch")
         paths, sizes = {}, {}
         for name in asked.only:
             paths[name] = folder / name
-            if name in RECIPES:
+            if name in RECIPES and not paths[name].exists():
                 print(f"quantizing: {name}", file=sys.stderr, flush=True)
                 octavo.quantize(folder / "torch", paths[name], recipe=Recipe(**RECIPES[name]))
             sizes[name] = sum(file.stat().st_size for file in paths[name].iterdir())

@@ -36,8 +36,8 @@ _EXAMPLES = {
     True: 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...',
 }
 _ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
-returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length}
-tokens."""
+returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library,
+with truncation at {max_length} tokens."""
 _DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
 `attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
 `.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` of the

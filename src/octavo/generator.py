@@ -74,7 +74,7 @@ def write_texts(
                 found[row] = ids
             continue
         ended = (lambda row, ids, texts=texts: texts[row].stops(ids)) if generation.sampling.stop else None
-        for step in write(begun.steps, begun.prompts, generation, ended, batch[0]):
+        for step in write(begun.steps, begun.prompts, generation, ended, batch):
             for row, token in zip(batch, step, strict=True):
                 if token is not None:
                     found[row].append(token)

@@ -70,7 +70,7 @@ def test_samples_depend_on_the_seed_and_the_row_and_not_on_their_company():
     assert together == written(Table(logits, prompts), prompts, model)
     assert together[0] != together[1]
     for row, prompt in enumerate(prompts):
-        assert written(Table(logits, [prompt]), [prompt], model, first=row) == [together[row]]
+        assert written(Table(logits, [prompt]), [prompt], model, numbers=[row]) == [together[row]]
     assert together != written(Table(logits, prompts), prompts, generation(max_new_tokens=12, do_sample=True, seed=4))
 
 

@@ -14,7 +14,11 @@ Ended = Callable[[int, Sequence[int]], bool]  # whether a row's text has ended, 
 
 
 def write(
-    steps: Steps, prompts: Sequence[Sequence[int]], model: Generation, ended: Ended | None = None, first: int = 0
+    steps: Steps,
+    prompts: Sequence[Sequence[int]],
+    model: Generation,
+    ended: Ended | None = None,
+    numbers: Sequence[int] = (),
 ) -> Iterator[list[int | None]]:
     """The next token of each row, step by step; None for rows that have ended.
 
@@ -23,10 +27,12 @@ def write(
         prompts: the ids that a row begins with; of a text2text model the decoder's start.
         model: its tokens, and how to write.
         ended: whether a row ends besides at an end token.
-        first: the number of the first row among all that a user gave: a row's samples depend on it and the seed alone.
+        numbers: of the rows among all that a user gave, by default from 0: a row's samples depend on its number and the
+            seed alone.
     """
     sampling, count = model.sampling, len(prompts)
-    seeds = [None if sampling.seed is None else (sampling.seed, first + row) for row in range(count)]
+    numbers = numbers or range(count)
+    seeds = [None if sampling.seed is None else (sampling.seed, number) for number in numbers]
     chances = [np.random.default_rng(seed) for seed in seeds]
     written, begin = [list(ids) for ids in prompts], [len(ids) for ids in prompts]
     alive, tokens = np.arange(count), np.empty((count, 0), np.int64)
