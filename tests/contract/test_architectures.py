@@ -211,7 +211,7 @@ def write_docs(results):
         for family, line in found.items():
             cells = []
             for column in columns:
-                why = re.sub(r"got: .*(?=': )", "", line[column])  # numbers of nodes, which are others in each run
+                why = re.sub(r"got: .*': ", "got: ", line[column])  # numbers of nodes, which are others in each run
                 if why != "yes" and why not in reasons:
                     reasons.append(why)
                 cells.append("yes" if why == "yes" else f"no ({1 + reasons.index(why)})")
