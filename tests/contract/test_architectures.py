@@ -6,6 +6,7 @@ OCTAVO_WRITE_DOCS is set.
 
 import json
 import os
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,6 +160,8 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_task_and_method(family, checkpoint, tmp_path, sentences, results):
     # One test for a family: its line of both tables has to be what the documentation says.
+    if not os.environ.get("OCTAVO_WRITE_DOCS") and family not in documented_lines():
+        pytest.skip("not in docs/architectures.md yet: run all families with OCTAVO_WRITE_DOCS=1")
     line = {}
     for task in TASKS:
         (tmp_path / task).mkdir()
@@ -208,7 +211,7 @@ def write_docs(results):
         for family, line in found.items():
             cells = []
             for column in columns:
-                why = line[column]
+                why = re.sub(r"got: .*': ", "got: ", line[column])  # numbers of nodes, which are others in each run
                 if why != "yes" and why not in reasons:
                     reasons.append(why)
                 cells.append("yes" if why == "yes" else f"no ({1 + reasons.index(why)})")

@@ -152,6 +152,31 @@ def test_spans_do_not_cross_windows_and_are_told_once():
     assert [(span.start, span.end) for span in task.likeliest(one, 1, 1)] == [(2, 3)]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_likeliest_spans_are_those_of_all_that_there_are(seed):
+    generator = np.random.default_rng(seed)
+    windows, texts = [], []
+    for start in (0, 5, 12):
+        places = [(start + 2 * index, start + 2 * index + 2) for index in range(generator.integers(1, 9))]
+        windows.append([(place, *generator.normal(size=2)) for place in places])
+        texts.append(places)
+    one = found_of(windows, generator.normal(size=(3, 2)))
+    logits = np.concatenate([one.nothing, one.logits]).astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(axis=0)
+    every, begin = {}, 3
+    for places in texts:
+        for i, (first, _) in enumerate(places):
+            for j in range(i, min(i + 4, len(places))):
+                score = p[begin + i, 0] * p[begin + j, 1]
+                where = first, places[j][1]
+                every[where] = max(every.get(where, 0), score)
+        begin += len(places)
+    wanted = sorted(every.items(), key=lambda span: -span[1])[:5]
+    found = task.likeliest(one, 5, 4)
+    assert [(span.start, span.end) for span in found] == [where for where, _ in wanted]
+    assert [span.score for span in found] == pytest.approx([score for _, score in wanted], rel=1e-5)
+
+
 def test_no_answer_counts_where_the_data_has_impossible_questions():
     from octavo.data import Example
 
