@@ -100,7 +100,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
     else:
         import onnx_ir as ir
 
-        from octavo.build import _save_graph
+        from octavo.making import save_graph
         from octavo.methods import Given, find_method
 
         recipes = {
@@ -112,7 +112,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
         }
         recipe = recipes[kind]
         given = Given(find_target("auto"), batches if recipe.method == "static" else (), Steps())
-        _save_graph(find_method(recipe.method)(ir.load(float_model), recipe, given).model, output)
+        save_graph(find_method(recipe.method)(ir.load(float_model), recipe, given).model, output)
 
 
 def measure_making(kind: str, float_model: Path, output: Path, inputs: Path) -> None:

@@ -61,7 +61,7 @@ def make_graph(source: Source, model: Any, recipe: Recipe, given: Given) -> Made
 
     def write(folder: Path) -> dict[str, Any]:
         for name, one in applied.items():
-            _save_graph(one.model, folder / f"{name}.onnx")
+            save_graph(one.model, folder / f"{name}.onnx")
         return {}
 
     def answers(folder: Path) -> Session:
@@ -187,7 +187,7 @@ def _runnable(applied: Applied) -> ir.Model:
     return with_exact_products(applied.model)
 
 
-def _save_graph(model: ir.Model, path: Path) -> None:
+def save_graph(model: ir.Model, path: Path) -> None:
     import onnx_ir as ir
 
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)

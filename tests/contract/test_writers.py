@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo import build
+from octavo import making
 from octavo.recipe import Recipe
 
 FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
@@ -78,7 +78,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(made, tmp_path_factory):
     """A function of a family and a recipe: the artifact, made once; a family is exported once."""
-    exported, export = {}, build._export
+    exported, export = {}, making.export_graphs
 
     def export_once(model, *rest):
         name = type(model).__name__
@@ -87,7 +87,7 @@ def quantized(made, tmp_path_factory):
         return exported[name]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "_export", export_once)
+        patch.setattr(making, "export_graphs", export_once)
         yield cache(
             lambda family, recipe: octavo.quantize(
                 made(family)[0], tmp_path_factory.mktemp("artifacts") / family, recipe=recipe
