@@ -188,6 +188,7 @@ def _runnable(applied: Applied) -> ir.Model:
 
 
 def save_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph; weights of more than 1.5 GB stand in a file beside it."""
     import onnx_ir as ir
 
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)

@@ -363,11 +363,14 @@ class TestCompare:
         run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en")
         card = (copy / "README.md").read_text(encoding="utf-8")
         assert card.count("octavo compare") == 2
-        engines = ("--engine", "onnxruntime", "--engine", "openvino")
-        run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en", *engines)
-        card = (copy / "README.md").read_text(encoding="utf-8")
-        assert [name in card.partition("## Comparison")[2] for name in ("onnxruntime", "openvino")] == [True, True]
         assert "## 비교 결과" not in card
+        float_copy = tmp_path / "float copy"
+        shutil.copytree(demo_float, float_copy)
+        engines = ("--engine", "onnxruntime", "--engine", "openvino")
+        models = ("compare", demo_float, float_copy, "--data", PAIRS, "--limit", 20)
+        assert run(*models, "--write-card", "--lang", "en", *engines)[0] == 0
+        card = (float_copy / "README.md").read_text(encoding="utf-8")
+        assert [name in card.partition("## Comparison")[2] for name in ("onnxruntime", "openvino")] == [True, True]
 
     def test_a_report_that_cannot_be_is_refused_before_the_work(self, demo_float, tmp_path):
         message = refused("compare", demo_float, "--data", PAIRS, "--report", tmp_path / "out.pdf")
@@ -487,7 +490,7 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("options", "told"),
         [
-            (["--engine", "tensorrt"], "unknown engine; got: tensorrt; allowed: auto, onnxruntime, openvino"),
+            (["--engine", "tensorrt"], "unknown engine; got: tensorrt; allowed: auto, onnxruntime, openvino, torch"),
             (["--max-length", "300"], "max_length can only be lowered; got: 300; allowed: 1 to 256"),
             (
                 ["--threads", "100000"],
