@@ -33,7 +33,7 @@ RECIPES = {
     "Octavo ONNX int8": Recipe(),
 }
 TORCHAO = "the same folder, from_pretrained (torchao)"
-SHAPES = ((32, 128, 3), (1, 32, 24))
+SHAPES = ((32, 128, 2), (1, 32, 12))
 EAGER = {"torch fp32": "torch", "torch bf16": "torch:bf16", "torch.ao quantize_dynamic": "torch-int8"}
 
 
