@@ -75,7 +75,8 @@ class ComparedRow:
     instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
     `cold_start_seconds` from starting a process to its first answer. `groups` are the first score by class and by
     length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
-    `not_finite` counts the answers with NaN or infinity in them; where there is one, no other figure of its answers is given.
+    `not_finite` counts the answers with NaN or infinity in them; where there is one, no other figure of its
+    answers is given.
     """
 
     name: str

@@ -182,7 +182,8 @@ def rows_to_decide(difference: Estimate, n: int, limit: float) -> int | None:
 
     None: never. A score bound's distance r from the value is taken for the root of (n + z^2) r^2 = z^2 (2 A r + B), as
     Wilson's is with 2 A = 1 - 2 p and B = p (1 - p), and Tango's where nothing changed with 2 A = 1 and B = 0; A and B
-    follow from the bounds for two z. Other bounds come nearer as 1 / sqrt(n): A = 0. 3 % more, rounded up to two digits.
+    follow from the bounds for two z. Other bounds come nearer as 1 / sqrt(n): A = 0.
+    With 3 % more, rounded up to two digits.
     """
     distance = abs(difference.value - limit)
     if distance == 0:
