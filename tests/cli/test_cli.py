@@ -364,13 +364,16 @@ class TestCompare:
         card = (copy / "README.md").read_text(encoding="utf-8")
         assert card.count("octavo compare") == 2
         assert "## 비교 결과" not in card
-        float_copy = tmp_path / "float copy"
-        shutil.copytree(demo_float, float_copy)
+
+    def test_a_card_has_a_row_for_each_engine(self, demo_float, tmp_path):
+        copy = shutil.copytree(demo_float, tmp_path / "copy")
         engines = ("--engine", "onnxruntime", "--engine", "openvino")
-        models = ("compare", demo_float, float_copy, "--data", PAIRS, "--limit", 20)
-        assert run(*models, "--write-card", "--lang", "en", *engines)[0] == 0
-        card = (float_copy / "README.md").read_text(encoding="utf-8")
-        assert [name in card.partition("## Comparison")[2] for name in ("onnxruntime", "openvino")] == [True, True]
+        code, _, err = run(
+            "compare", DEMO, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en", *engines
+        )
+        assert code == 0, err
+        card = (copy / "README.md").read_text(encoding="utf-8").partition("## Comparison")[2]
+        assert [name in card for name in ("onnxruntime", "openvino")] == [True, True]
 
     def test_a_report_that_cannot_be_is_refused_before_the_work(self, demo_float, tmp_path):
         message = refused("compare", demo_float, "--data", PAIRS, "--report", tmp_path / "out.pdf")
