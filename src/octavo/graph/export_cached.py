@@ -140,7 +140,8 @@ def _keep_last_logits(model: ir.Model) -> None:
     last = ir.node("Slice", [read, begin.outputs[0], *ends], name=f"{heads[-1].path}/Slice")
     for one in (begin, last):
         one.outputs[0].name = one.name
-    last.outputs[0].shape, last.outputs[0].type = read.shape, read.type
+    last.outputs[0].type = read.type
+    last.outputs[0].shape = ir.Shape([read.shape[0], "kept", read.shape[2]])  # fewer tokens than others of the batch
     model.graph.inputs.append(count)
     model.graph.insert_before(node, [begin, last])
     node.replace_input_with(0, last.outputs[0])
