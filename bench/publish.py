@@ -240,7 +240,7 @@ def torch_shapes(result: dict, words: dict) -> str:
 
 def torch_scores(result: dict, words: dict) -> str:
     """KorNLI by each way of torch: what it loses."""
-    cells = [["KorNLI", "accuracy", "points", "agreement", "KL, 1e-5", "batch effect", "s"]]
+    cells = [["KorNLI", "accuracy", "points", "agreement", "KL, 1e-5", "batch effect"]]
     cells += [
         [
             row["name"],
@@ -249,7 +249,6 @@ def torch_scores(result: dict, words: dict) -> str:
             f"{100 * row['fidelity']['agreement']:.2f} %",
             f"{1e5 * row['fidelity']['kl']:.1f}",
             f"{row['batch_effect']:.1g}",
-            f"{row['seconds']:.2f}",
         ]
         for row in result["rows"]
     ]
