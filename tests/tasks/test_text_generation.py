@@ -135,5 +135,6 @@ def test_the_difference_of_perplexities_is_relative_and_holds_the_truth_of_resam
         rows = generator.integers(0, n, n)
         drawn.append(1 - perplexity(counts[rows], second[rows]) / perplexity(counts[rows], first[rows]))
     spread = np.std(drawn)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.25)
+    normal = 2 * 1.96 * spread  # the score interval is wider: it counts on windows that were not seen
+    assert 0.8 * normal <= found.high - found.low <= 1.6 * normal
     assert found.low <= found.value <= found.high

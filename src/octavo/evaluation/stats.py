@@ -221,7 +221,8 @@ def _bounded(
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
         low, high = score_interval(effects, unseen, 0.95)
         lower, upper = score_interval(effects, unseen, 0.90)
-        return Estimate(value, low + off, high + off, lower + off, upper + off, "score", changed)
+        low, high, lower, upper = (end + off for end in (low, high, lower, upper))
+        return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "score", changed)
     drawn = resampled()
     low, high = bca_interval(value, drawn, effects, 0.95)
     lower, upper = bca_interval(value, drawn, effects, 0.90)
