@@ -222,7 +222,9 @@ def _bounded(
         low, high = score_interval(effects, unseen, 0.95)
         lower, upper = score_interval(effects, unseen, 0.90)
         low, high, lower, upper = (end + off for end in (low, high, lower, upper))
-        return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "score", changed)
+        return Estimate(
+            value, min(low, value), max(high, value), min(lower, value), max(upper, value), "score", changed
+        )
     drawn = resampled()
     low, high = bca_interval(value, drawn, effects, 0.95)
     lower, upper = bca_interval(value, drawn, effects, 0.90)
