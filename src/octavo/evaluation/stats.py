@@ -221,10 +221,9 @@ def _bounded(
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
         low, high = score_interval(effects, unseen, 0.95)
         lower, upper = score_interval(effects, unseen, 0.90)
-        low, high, lower, upper = (end + off for end in (low, high, lower, upper))
-        return Estimate(
-            value, min(low, value), max(high, value), min(lower, value), max(upper, value), "score", changed
-        )
+        low, lower = (min(end + off, value) for end in (low, lower))
+        high, upper = (max(end + off, value) for end in (high, upper))
+        return Estimate(value, low, high, lower, upper, "score", changed)
     drawn = resampled()
     low, high = bca_interval(value, drawn, effects, 0.95)
     lower, upper = bca_interval(value, drawn, effects, 0.90)
