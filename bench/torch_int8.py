@@ -8,13 +8,20 @@ Writes bench/results/torch-<kind of CPU>.json and the tables of docs/torch.md.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
+import statistics
 import sys
 import tempfile
+import time
+import warnings
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+
+import torch
+import transformers
 
 import octavo
 from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
@@ -22,6 +29,7 @@ from octavo.evaluation import contest
 from octavo.evaluation.comparison import compare_entries, find_entries
 from octavo.evaluation.contest import Contender
 from octavo.hardware import this_cpu
+from octavo.methods.torch_layers import quantize_modules
 from octavo.recipe import Recipe
 from publish import publish
 
@@ -32,6 +40,7 @@ RECIPES = {
     "Octavo torch weight-only int8": Recipe(format="torch", method="weight-only"),
     "Octavo ONNX int8": Recipe(),
 }
+ROUNDS = 4
 TORCHAO = "the same folder, from_pretrained (torchao)"
 SHAPES = ((32, 128, 2), (1, 32, 12))
 EAGER = {"torch fp32": "torch", "torch bf16": "torch:bf16", "torch.ao quantize_dynamic": "torch-int8"}
@@ -62,16 +71,26 @@ def size_of(folder: Path) -> int:
 
 
 def base() -> dict:
-    """BERT-base: milliseconds and sizes."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        checkpoint = make_base(folder / "base")
-        paths = made(checkpoint, folder, {title: recipe for title, recipe in RECIPES.items() if "ONNX" not in title})
-        sizes = {title: size_of(path) for title, path in paths.items()}
-        sizes["torch fp32"] = size_of(checkpoint)
-        entries = contenders(checkpoint, paths)
-        del entries[TORCHAO]  # it makes floats of the whole word table at every call
-        return {"rows": at_shapes(entries, 119547, SHAPES), "bytes": sizes}
+    """BERT-base at 32 x 128 in one process, models in turns: milliseconds, the median of the rounds after the first."""
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(num_labels=3)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.ao is deprecated, and what the old guide uses
+        stock = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {torch.nn.Linear}, torch.qint8)
+    models = {"torch fp32": model, "torch.ao quantize_dynamic": stock}
+    for title, recipe in list(RECIPES.items())[:2]:
+        models[title] = quantize_modules(model, recipe, saturates=this_cpu().saturates).model
+    ids, seconds = torch.randint(5, 30000, (32, 128)), {title: [] for title in models}
+    with torch.inference_mode():
+        for _ in range(ROUNDS + 1):
+            for title, one in models.items():
+                start = time.perf_counter()
+                one(input_ids=ids, attention_mask=torch.ones_like(ids))
+                seconds[title].append(time.perf_counter() - start)
+    ms = {title: 1000 * statistics.median(found[1:]) for title, found in seconds.items()}
+    rows = [{"shape": "32 x 128", "name": title, "ms": ms[title], "seconds": seconds[title]} for title in models]
+    return {"rows": rows}
 
 
 def kornli(shared: Path) -> dict:
