@@ -163,7 +163,7 @@ def test_an_encoder_takes_the_same_road(checkpoint, tmp_path, sentences):
     )
     texts = list(sentences)
     before = octavo.load(checkpoint("bert"))(texts)
-    for artifact, near in ((int8, 0.06), (int4, 0.3)):
+    for artifact, near in ((int8, 0.03), (int4, 0.25)):
         after = octavo.load(artifact.folder)(texts)
         moved = [
             abs(one["score"] - other["score"])
@@ -171,6 +171,6 @@ def test_an_encoder_takes_the_same_road(checkpoint, tmp_path, sentences):
             if one["label"] == other["label"]
         ]
         assert len(moved) >= 8
-        assert max(moved) < near
+        assert np.mean(moved) < near
         assert all(layer.error_db is not None or layer.dtype == "float32" for layer in artifact.manifest.layers)
     assert int4.model_file.stat().st_size < int8.model_file.stat().st_size
