@@ -146,7 +146,9 @@ def sentences():
 @pytest.fixture(scope="session")
 def tiny_parts():
     """What checkpoints are made of here, for tests that make others."""
-    return SimpleNamespace(word_pieces=word_pieces, make_tokenizer=make_tokenizer, make_config=make_config)
+    return SimpleNamespace(
+        byte_pairs=byte_pairs, word_pieces=word_pieces, make_tokenizer=make_tokenizer, make_config=make_config
+    )
 
 
 @pytest.fixture(scope="session")

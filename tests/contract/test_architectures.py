@@ -4,21 +4,16 @@
 OCTAVO_WRITE_DOCS is set.
 """
 
-import json
-import os
-import re
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import octavo
+from octavo import making
 from octavo.errors import OctavoError
+from octavo.recipe import Recipe
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "architectures.md"
-START, END = "<!-- encoders: made by tests/contract/test_architectures.py -->", "<!-- end of encoders -->"
 FAMILIES = (
     "BERT", "DistilBERT", "RoBERTa", "XLM-R", "CamemBERT", "ELECTRA", "ALBERT", "MPNet", "DeBERTa-v2", "ModernBERT",
 )  # fmt: skip
@@ -35,8 +30,12 @@ TASKS = {
     "multiple-choice": "ForMultipleChoice",
     "fill-mask": "ForMaskedLM",
 }
-METHODS = ("float", "dynamic", "static")
-ENGINES = ("onnxruntime", *(["openvino"] if find_spec("openvino") else []))
+METHODS = {
+    "dynamic": Recipe(method="dynamic"),
+    "static": Recipe(method="static"),
+    "weight-only": Recipe(method="weight-only"),
+    "dynamic, format torch": Recipe(method="dynamic", format="torch"),
+}
 POSITIONS = 48
 MEASURED = "text-classification"  # the task that methods and engines are tried on
 
@@ -123,104 +122,58 @@ def answers(folder, task, sentences, engine="auto"):
     return np.array([number for one in found for number in numbers(one)])
 
 
-def tried(checkpoint, family, task, method, folder, sentences):
-    """What a family's checkpoint becomes by a method: engine -> "yes", or the reason why not."""
-    source = checkpoint(family, task)
+def tried(source, task, recipe, folder, sentences, engines):
+    """What a checkpoint becomes by a method: engine -> "yes", or the reason why not."""
     if isinstance(source, str):
-        return dict.fromkeys(ENGINES, source)
+        return dict.fromkeys(engines, source)
     more = {}
-    if method == "static":
+    if recipe.method == "static":
         data = folder / "texts.txt"
         data.write_text("\n".join(sentences * 12), encoding="utf-8")
         more["calibration"] = data
     try:
-        artifact = octavo.quantize(source, folder / "artifact", recipe=method, **more)
+        artifact = octavo.quantize(source, folder / "artifact", recipe=recipe, **more)
     except OctavoError as error:
-        return dict.fromkeys(ENGINES, str(error))
+        return dict.fromkeys(engines, str(error))
     expected, found = answers(source, task, sentences), {}
-    for engine in ENGINES:
+    for engine in engines:
         try:
             value = answers(artifact.folder, task, sentences, engine)
         except OctavoError as error:
             found[engine] = str(error)
             continue
         far = float(np.abs(value - expected).max()) if value.shape == expected.shape else float("inf")
-        allowed = 1e-3 if method == "float" else 0.25  # scores and unit vectors; tiny random models take int8 badly
+        allowed = 1e-3 if recipe.method == "float" else 0.25  # scores; tiny random models take int8 badly
         found[engine] = "yes" if far <= allowed else f"answers differ from the checkpoint's by {far:.2g}"
     return found
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Where what was found lies: the workers of a test run share its folder."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_task_and_method(family, checkpoint, tmp_path, sentences, results):
+def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, engines, monkeypatch):
     # One test for a family: its line of both tables has to be what the documentation says.
-    if not os.environ.get("OCTAVO_WRITE_DOCS") and family not in documented_lines():
-        pytest.skip("not in docs/architectures.md yet: run all families with OCTAVO_WRITE_DOCS=1")
-    line = {}
+    tasks, ways = {}, {}
     for task in TASKS:
         (tmp_path / task).mkdir()
-        found = tried(checkpoint, family, task, "float", tmp_path / task, sentences)
-        line[task] = next((why for why in found.values() if why != "yes"), "yes")
+        found = tried(checkpoint(family, task), task, Recipe(method="float"), tmp_path / task, sentences, engines)
+        tasks[task] = next((why for why in found.values() if why != "yes"), "yes")
         if task == MEASURED:
-            line |= {f"float, {engine}": why for engine, why in found.items()}
-    for method in METHODS[1:]:
-        (tmp_path / method).mkdir()
-        found = tried(checkpoint, family, MEASURED, method, tmp_path / method, sentences)
-        line |= {f"{method}, {engine}": why for engine, why in found.items()}
-    (results / f"architecture-{family}.json").write_text(json.dumps(line), encoding="utf-8")
-    if os.environ.get("OCTAVO_WRITE_DOCS"):
-        write_docs(results)
-        return
-    documented = documented_lines()[family]
-    assert {column: why == "yes" for column, why in line.items() if column in documented} == {
-        column: cell == "yes" for column, cell in documented.items() if column in line
-    }, line
+            ways |= {f"float, {engine}": why for engine, why in found.items()}
+    monkeypatch.setattr(making, "export_graphs", cache_last(making.export_graphs))
+    for name, recipe in METHODS.items():
+        (tmp_path / name).mkdir()
+        run_by = engines if recipe.format == "onnx" else ("torch",)
+        found = tried(checkpoint(family, MEASURED), MEASURED, recipe, tmp_path / name, sentences, run_by)
+        ways |= {name if engine == "torch" else f"{name}, {engine}": why for engine, why in found.items()}
+    tables("encoders").hold(family, {"Tasks, as float": tasks, f"Methods and engines, for {MEASURED}": ways})
 
 
-def documented_lines():
-    """Family -> column -> cell, of both tables."""
-    lines: dict[str, dict[str, str]] = {}
-    header: list[str] = []
-    for text in DOCS.read_text(encoding="utf-8").partition(START)[2].partition(END)[0].splitlines():
-        cells = [cell.strip() for cell in text.strip().strip("|").split("|")]
-        if text.startswith("| architecture"):
-            header = cells
-        elif text.startswith("| ") and header:
-            lines.setdefault(cells[0], {}).update(zip(header[1:], cells[1:], strict=True))
-    return lines
+def cache_last(export):
+    """Export once for all methods: the graph is left alone by each."""
+    found = []
 
+    def once(*arguments):
+        if not found:
+            found.append(export(*arguments))
+        return found[0]
 
-def write_docs(results):
-    """The tables of what was found so far, with the reasons below."""
-    found = {
-        family: json.loads((results / f"architecture-{family}.json").read_text(encoding="utf-8"))
-        for family in FAMILIES
-        if (results / f"architecture-{family}.json").exists()
-    }
-    reasons: list[str] = []
-    parts = []
-    pairs = [f"{method}, {engine}" for method in METHODS for engine in ENGINES]
-    for title, columns in (("Tasks, as float", list(TASKS)), (f"Methods and engines, for {MEASURED}", pairs)):
-        table = [["architecture", *columns]]
-        for family, line in found.items():
-            cells = []
-            for column in columns:
-                why = re.sub(r"got: .*': ", "got: ", line[column])  # numbers of nodes, which are others in each run
-                if why != "yes" and why not in reasons:
-                    reasons.append(why)
-                cells.append("yes" if why == "yes" else f"no ({1 + reasons.index(why)})")
-            table.append([family, *cells])
-        lines = ["| " + " | ".join(row) + " |" for row in table]
-        parts += [f"### {title}", "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])]
-    if reasons:
-        parts.append("\n".join(f"({number}) {why}" for number, why in enumerate(reasons, start=1)))
-    before, _, rest = DOCS.read_text(encoding="utf-8").partition(START)
-    after = rest.partition(END)[2]
-    text = f"{before}{START}\n" + "\n\n".join(parts) + f"\n{END}{after}"
-    DOCS.write_text(text, encoding="utf-8")
+    return once

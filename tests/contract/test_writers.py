@@ -7,20 +7,27 @@ import pytest
 
 import octavo
 from octavo import making
+from octavo.errors import OctavoError
 from octavo.recipe import Recipe
 
 FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
 CONTINUING = FAMILIES[:2]
+NAMES = {"gpt2": "GPT-2", "llama": "Llama", "t5": "T5", "bart": "BART", "marian": "Marian"}
+METHODS = {
+    "float": Recipe(method="float"),
+    "dynamic": Recipe(method="dynamic"),
+    "weight-only, 8 bits": Recipe(method="weight-only"),
+    "weight-only, 4 bits": Recipe(method="weight-only", bits=4),
+    "static": Recipe(method="static"),
+    "dynamic, format torch": Recipe(method="dynamic", format="torch"),
+}
 NEW = 12
 
 
-def make_tokenizer():
+def make_tokenizer(vocabulary, merges):
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    from conftest import byte_pairs
-
-    vocabulary, merges = byte_pairs()
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -57,7 +64,7 @@ def make_model(family, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tiny_parts, tmp_path_factory):
     """A function of a family: the folder of its checkpoint and its torch model."""
     import transformers
 
@@ -65,7 +72,7 @@ def made(tmp_path_factory):
 
     @cache
     def make(family):
-        tokenizer = make_tokenizer()
+        tokenizer = make_tokenizer(*tiny_parts.byte_pairs())
         model, folder = make_model(family, tokenizer), tmp_path_factory.mktemp("writers") / family
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -89,8 +96,11 @@ def quantized(made, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(making, "export_graphs", export_once)
         yield cache(
-            lambda family, recipe: octavo.quantize(
-                made(family)[0], tmp_path_factory.mktemp("artifacts") / family, recipe=recipe
+            lambda family, recipe, calibration=None: octavo.quantize(
+                made(family)[0],
+                tmp_path_factory.mktemp("artifacts") / family,
+                recipe=recipe,
+                calibration=calibration,
             )
         )
 
@@ -194,3 +204,32 @@ def test_every_method_accounts_for_every_layer_and_writes(made, quantized, write
         if isinstance(part, torch.nn.Linear) or type(part).__name__ == "Conv1D"
     }
     assert linears == {layer.path for layer in layers if layer.kind == "linear"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_method_and_engine(family, made, quantized, sentences, tables, engines, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(sentences * 12), encoding="utf-8")
+    expected, found = scores(octavo.load(made(family)[0]), family), {}
+    for name, recipe in METHODS.items():
+        for engine in engines if recipe.format == "onnx" else ("torch",):
+            column = name if engine == "torch" else f"{name}, {engine}"
+            try:
+                artifact = quantized(family, recipe, texts if recipe.method == "static" else None)
+                far = np.abs(scores(octavo.load(artifact.folder, engine=engine), family) - expected).mean()
+            except OctavoError as error:
+                found[column] = str(error)
+                continue
+            far /= np.abs(expected).mean()
+            print(family, column, far)
+            allowed = 1e-4 if recipe.method == "float" else 0.1 if recipe.bits == 8 else 0.4
+            found[column] = "yes" if far <= allowed else f"logits differ from the checkpoint's by {far:.2g} of their size"
+    tables("writers").hold(NAMES[family], {"Methods and engines, for models that write": found})
+
+
+def scores(writer, family):
+    """Logits of the tokens behind a prompt, [rows, tokens, vocabulary]."""
+    ids = np.random.default_rng(5).integers(4, 300, (2, 9))
+    mask = np.ones_like(ids)
+    begun = writer.session.begin(ids, mask) if family in CONTINUING else writer.session.begin(ids, mask, ids[:, :4])
+    return begun.advance(np.empty((2, 0), np.int64))
