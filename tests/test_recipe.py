@@ -122,7 +122,10 @@ def test_method_that_is_not_a_name(value):
             {"layers": [{"match": "a", "keep": "int3"}]},
             r"layers\.0\.keep .*got: int3; allowed: 'float', 'int8' or 'int4'",
         ),
-        ({"layers": [{"match": "a", "keep": "int4"}]}, r"int4 layers are made by the method weight-only, .* dynamic"),
+        (
+            {"layers": [{"match": "a", "keep": "int4"}]},
+            r"int4 layers are made by the method weight-only in the format onnx, .* dynamic",
+        ),
         ({"method": "weight-only", "bits": 3}, r"bits .*got: 3; allowed: 4 or 8"),
         ({"granularity": "row"}, r"granularity .*got: row; allowed: 'token' or 'tensor'"),
         ({"opset": 19}, r"opset .*got: 19; allowed: 20, 21, 22 or 23"),

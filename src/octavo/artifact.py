@@ -236,13 +236,17 @@ def made_elsewhere(manifest: Manifest, engine: str) -> bool:
     return (host.cpu, host.kind, engine, host.packages.get(own)) != here
 
 
-def check_cpu(manifest: Manifest) -> str | None:
+def check_cpu(manifest: Manifest, engine: str) -> str | None:
     """Refuse an artifact that this CPU would compute wrongly; return a note where it is merely slower, else None.
+
+    Of an engine that runs it on a GPU there is nothing to say.
 
     Raises:
         HardwareError: products of its 8-bit weights saturate here.
     """
     cpu = this_cpu()
+    if "cuda" in engine:
+        return None
     if manifest.exact_u8s8 and cpu.saturates:
         raise HardwareError(
             f"made for {manifest.target}: its products of 8-bit weights saturate on this CPU, which has no VNNI, and "

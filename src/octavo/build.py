@@ -64,6 +64,8 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     say.start("reading the checkpoint")
     source = read_source(checkpoint, packed=chosen.format == "torch")
     find_task(source.signature.task)
+    if source.signature.generation is not None and chosen.format == "torch":
+        raise RecipeError("models that write are made in the format onnx", got=chosen.format, allowed="--format onnx")
     require_torch()
     if source.tokenizer.differing is not None:
         tokenizer_folder = Path(source.asked.tokenizer or source.folder)

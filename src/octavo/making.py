@@ -117,17 +117,18 @@ def make_rescued(source: Source, recipe: Recipe) -> Made:
     Raises:
         RecipeError: it is to be quantized otherwise than it was.
     """
+    from octavo.engines.torch_int8 import as_float
     from octavo.methods.rescue import rescue_modules
 
-    as_it_was = Recipe(method="dynamic", format="torch", granularity="tensor")
-    if recipe.model_copy(update={"granularity": "tensor"}) != as_it_was:
+    if recipe != Recipe(method="dynamic", format="torch"):
         raise RecipeError(
             "a model that is quantized already keeps what it has",
             where=source.folder,
-            got=f"method {recipe.method}{', rules for layers' if recipe.layers else ''}",
-            allowed="--format torch --method dynamic",
+            got=", ".join(f"{name} {value}" for name, value in recipe.model_dump(exclude_defaults=True).items()),
+            allowed="--format torch --method dynamic, without other settings",
         )
-    return _saved_modules(source, rescue_modules(source), exact=False)
+    made = rescue_modules(source)
+    return _saved_modules(source, made, exact=False, reference=as_float(made.model))
 
 
 def _saved_modules(source: Source, made: Modules, *, exact: bool, reference: Any = None) -> Made:

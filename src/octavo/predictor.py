@@ -164,11 +164,11 @@ def load(
         return _load_checkpoint(asked, engine, threads, max_length)
     artifact = open_artifact(path)
     require_task(artifact.manifest.signature.task, task, path)
-    note = check_cpu(artifact.manifest)
+    chosen = artifact.engine(engine)
+    note = check_cpu(artifact.manifest, chosen)
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
-    chosen = artifact.engine(engine)
     session: Any = open_model(artifact, chosen, threads)  # of a model that writes, its `Writer`
     if made_elsewhere(artifact.manifest, chosen):
         artifact.manifest.self_test.check(session, path)
@@ -186,18 +186,21 @@ def _load_checkpoint(
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
     modes = modes_of("torch" if engine == "auto" else engine)
+    require_torch()
+    from octavo.engines.torch import TorchSession, require_device
+
+    require_device(modes.get("device", "cpu"))
     source = read_source(asked)
     find_task(source.signature.task)
-    require_torch()
     signature = lower_limit(source.signature, max_length)
     if signature.generation is not None:
+        if modes:
+            raise InputError("a model that writes runs in torch in float32 on a CPU", got=engine, allowed="torch")
         from octavo.engines.torch_writing import TorchWriter
 
         target = source.beside.get(TARGET_TOKENIZER)
         tokenizers = make_tokenizers(source.tokenizer.json, target.decode() if target else None, signature)
         return Generator(TorchWriter(load_model(source), threads), tokenizers, signature)
-    from octavo.engines.torch import TorchSession
-
     session = pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
     return Predictor(session, source.tokenizer.json, signature)
 

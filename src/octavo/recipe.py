@@ -33,7 +33,7 @@ BELONGS = {  # settings that one method alone reads: given to another they would
     "bits": "weight-only",
     "block": "weight-only",
 }
-OF_ONNX = ("opset", "optimize", "merge_qkv")  # settings that a torch model has nothing to do with
+OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
 RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
 FORMATS: dict[str, tuple[str, ...]] = {
     "onnx": ("float", "dynamic", "static", "weight-only"),
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
 
     For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
     `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch. By default a token in
-    the format onnx, and the tensor in the format torch, whose kernels know no other way.
+    the format onnx, and the tensor in the format torch, whose kernels are far faster so.
 
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes` first, `merge_qkv` is one more of them, off by default.
@@ -109,8 +109,10 @@ class Recipe(BaseModel):
         for name in OF_ONNX if self.format != "onnx" else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
-        if self.method != "weight-only" and any(rule.keep == "int4" for rule in self.layers):
-            raise ValueError(f"int4 layers are made by the method weight-only, and this is {self.method}")
+        four = any(rule.keep == "int4" for rule in self.layers)
+        if four and (self.method != "weight-only" or self.format != "onnx"):
+            got = f"{self.method} in the format {self.format}"
+            raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
         return self
 
     def to_toml(self) -> str:

@@ -94,6 +94,7 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     config = filled = weights = parts = signature = None
     with _collect(problems, folder):
         config = read_config(folder)
+        _require_float(config, folder)
         filled = fill_config(folder, config)
     with _collect(problems, folder):
         weights = read_weights(folder, packed=packed)
@@ -131,6 +132,19 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     return Source(asked, folder, config, signature, parts, weights, beside, size)
 
 
+def _require_float(config: dict[str, Any], folder: Path) -> None:
+    """See that no other tool quantized the checkpoint (an artifact of Octavo is opened as one).
+
+    Raises:
+        CheckpointError: its config names a method.
+    """
+    made = config.get("quantization_config")
+    if made:
+        got = made.get("quant_method", "quantization_config") if isinstance(made, dict) else made
+        then = "give the float checkpoint that it was made of"
+        raise CheckpointError("the checkpoint is quantized already", where=folder, got=got, then=then)
+
+
 def _writing_files(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
     """The signature and the files of a model that writes: its settings, and a tokenizer for what it writes."""
     assert signature.generation is not None
@@ -158,7 +172,9 @@ def load_model(source: Source) -> Any:
         try:
             model, info = loader.from_pretrained(
                 source.folder,
-                config=transformers.AutoConfig.from_pretrained(source.folder, local_files_only=True),
+                config=transformers.AutoConfig.from_pretrained(
+                    source.folder, local_files_only=True, trust_remote_code=False
+                ),
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # told below, with the names

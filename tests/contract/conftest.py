@@ -13,7 +13,12 @@ ENGINES = ("onnxruntime", *(["openvino"] if find_spec("openvino") else []))
 
 
 class Tables:
-    """One section of the document: lines of architectures, each column "yes" or a number of a reason."""
+    """One section of the document: lines of architectures, each column "yes" or a number of a reason.
+
+    `engines`: those for graphs that are installed here.
+    """
+
+    engines = ENGINES
 
     def __init__(self, section: str, results: Path):
         self.start, self.end = f"<!-- {section}: made by tests/contract -->", f"<!-- end of {section} -->"
@@ -71,9 +76,3 @@ class Tables:
 def tables(tmp_path_factory):
     """A function of a section's name: its tables. A test run that writes them is one process."""
     return lambda section: Tables(section, tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="session")
-def engines():
-    """The engines for graphs that are installed here."""
-    return ENGINES

@@ -149,9 +149,10 @@ def tried(source, task, recipe, folder, sentences, engines):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, engines, monkeypatch):
+def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, monkeypatch):
     # One test for a family: its line of both tables has to be what the documentation says.
-    tasks, ways = {}, {}
+    section, tasks, ways = tables("encoders"), {}, {}
+    engines = section.engines
     for task in TASKS:
         (tmp_path / task).mkdir()
         found = tried(checkpoint(family, task), task, Recipe(method="float"), tmp_path / task, sentences, engines)
@@ -164,7 +165,7 @@ def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, 
         run_by = engines if recipe.format == "onnx" else ("torch",)
         found = tried(checkpoint(family, MEASURED), MEASURED, recipe, tmp_path / name, sentences, run_by)
         ways |= {name if engine == "torch" else f"{name}, {engine}": why for engine, why in found.items()}
-    tables("encoders").hold(family, {"Tasks, as float": tasks, f"Methods and engines, for {MEASURED}": ways})
+    section.hold(family, {"Tasks, as float": tasks, f"Methods and engines, for {MEASURED}": ways})
 
 
 def cache_last(export):

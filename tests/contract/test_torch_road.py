@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import octavo
 from octavo.artifact import open_artifact
 from octavo.build import measure_layers
 from octavo.config import silent_transformers
-from octavo.errors import ArtifactError, HardwareError, InputError, RecipeError
+from octavo.engines.torch_saved import load_saved
+from octavo.errors import ArtifactError, CheckpointError, HardwareError, InputError, RecipeError
 from octavo.inspection import inspect
 from octavo.methods.torch_layers import quantize_modules
 from octavo.recipe import LayerRule, Recipe
@@ -216,6 +218,98 @@ def test_other_weights_than_the_configs_are_one_line(made, tmp_path):
         octavo.load(folder)
 
 
+def with_config(folder, config):
+    """Replace the config of an artifact, and its size in the manifest."""
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    fields = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+    fields["files"]["config.json"]["bytes"] = (folder / "config.json").stat().st_size
+    (folder / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
+
+
+def test_code_in_the_folder_does_not_run(made, tmp_path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(made("bert").folder, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with_config(folder, config | {"model_type": "strange", "auto_map": {"AutoConfig": "code.Config"}})
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"do not belong to the config .*custom code"):
+        octavo.load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"vocab_size": 999}, "should be"), ({"id2label": {"0": "a"}}, "should be")]
+)
+def test_other_sizes_than_the_configs_are_one_line(made, tmp_path, settings, told):
+    folder = tmp_path / "artifact"
+    shutil.copytree(made("bert").folder, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with_config(folder, config | settings)
+    with pytest.raises(ArtifactError, match=told):
+        octavo.load(folder)
+
+
+def test_the_loaded_model_saves_itself_again(made, tmp_path, sentences):
+    folder, again = made("bert").folder, tmp_path / "again"
+    octavo.load(folder).model.save_pretrained(again)
+    assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    for name in ("tokenizer.json", "tokenizer_config.json", "octavo.json"):
+        if (folder / name).exists():
+            shutil.copy(folder / name, again / name)
+    with_config(again, json.loads((again / "config.json").read_text(encoding="utf-8")))
+    assert octavo.load(again)(list(sentences)) == octavo.load(folder)(list(sentences))
+    (again / "octavo.json").unlink()
+    with pytest.raises(CheckpointError, match=r"quantized already .*got: torchao"):
+        octavo.load(again)
+
+
+def test_a_module_that_computes_something_else_stays_float(make_checkpoint, tmp_path, sentences):
+    """BART scales its words, and its table of positions adds 2 to what it is asked."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(make_checkpoint("bert", tmp_path / "bert"))
+    size = {"d_model": 32, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    for side in ("encoder", "decoder"):
+        size |= {f"{side}_layers": 1, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
+    torch.manual_seed(2)
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.sep_token_id, "num_labels": 3}
+    config = transformers.BartConfig(scale_embedding=True, decoder_start_token_id=0, **size, **special)
+    model = transformers.BartForSequenceClassification(config).eval()
+    quantized = quantize_modules(model, Recipe(format="torch"), saturates=False)
+    kept = {layer.path: layer.reason for layer in quantized.layers if layer.dtype == "float32"}
+    assert "BartScaledWordEmbedding computes something else" in kept.values()
+    assert all(layer.kind == "embedding" for layer in quantized.layers if layer.dtype == "float32")
+    inputs = encoded(tmp_path / "bert", sentences)
+    inputs.pop("token_type_ids", None)
+    with torch.inference_mode():
+        expected, found = model(**inputs).logits, quantized.model(**inputs).logits
+    assert float((found - expected).abs().max()) < 0.05 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("target", ["avx2", "avx512_vnni"])
+def test_a_tied_head_and_its_table_have_one_set_of_codes(make_checkpoint, tmp_path, target):
+    source = make_checkpoint("bert", tmp_path / "source", "BertForMaskedLM")
+    made = octavo.quantize(source, tmp_path / "out", recipe=Recipe(format="torch"), target=target)
+    assert (
+        sum(name.endswith("_weight_qdata") for name in load_file(made.folder / "model.safetensors"))
+        == sum(layer.dtype == "int8" for layer in made.manifest.layers) - 1
+    )
+    model = load_saved(made.model_file)
+    head, table = model.cls.predictions.decoder, model.bert.embeddings.word_embeddings
+    assert head.codes.data_ptr() == table.codes.data_ptr()
+    opened = transformers.AutoModelForMaskedLM.from_pretrained(made.folder)
+    assert opened.cls.predictions.decoder.weight.shape[0] == opened.config.vocab_size
+
+
+def test_compiled_it_answers_the_same(checkpoint, made, sentences, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # all but the C++ compiler's minute
+    for path in (checkpoint("bert"), made("bert").folder):
+        plain, compiled = (octavo.load(path, engine=engine) for engine in ("torch", "torch:compile"))
+        assert compiled.session.name == "torch:compile"
+        scores = [[one["score"] for one in predictor(list(sentences))] for predictor in (plain, compiled)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
+
+
 def test_inspect_and_engines(checkpoint, made):
     artifact = made("bert")
     again = measure_layers(artifact, checkpoint("bert"))
@@ -269,6 +363,8 @@ def test_a_gpu_answers_as_the_cpu(made, sentences, method):
     [
         ({"method": "static"}, "the format torch has the methods dynamic, weight-only, and this is static"),
         ({"method": "float"}, "has the methods dynamic, weight-only, and this is float"),
+        ({"method": "weight-only", "bits": 4}, "bits is a setting of the format onnx, and this is torch"),
+        ({"layers": [{"match": "*", "keep": "int4"}], "method": "weight-only"}, "int4 layers .* in the format torch"),
         ({"opset": 21}, "opset is a setting of the format onnx, and this is torch"),
     ],
 )

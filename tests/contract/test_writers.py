@@ -207,12 +207,12 @@ def test_every_method_accounts_for_every_layer_and_writes(made, quantized, write
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_method_and_engine(family, made, quantized, sentences, tables, engines, tmp_path):
-    texts = tmp_path / "texts.txt"
+def test_every_method_and_engine(family, made, quantized, sentences, tables, tmp_path):
+    section, texts = tables("writers"), tmp_path / "texts.txt"
     texts.write_text("\n".join(sentences * 12), encoding="utf-8")
     expected, found = scores(octavo.load(made(family)[0]), family), {}
     for name, recipe in METHODS.items():
-        for engine in engines if recipe.format == "onnx" else ("torch",):
+        for engine in section.engines if recipe.format == "onnx" else ("torch",):
             column = name if engine == "torch" else f"{name}, {engine}"
             try:
                 artifact = quantized(family, recipe, texts if recipe.method == "static" else None)
@@ -221,10 +221,11 @@ def test_every_method_and_engine(family, made, quantized, sentences, tables, eng
                 found[column] = str(error)
                 continue
             far /= np.abs(expected).mean()
-            print(family, column, far)
             allowed = 1e-4 if recipe.method == "float" else 0.1 if recipe.bits == 8 else 0.4
-            found[column] = "yes" if far <= allowed else f"logits differ from the checkpoint's by {far:.2g} of their size"
-    tables("writers").hold(NAMES[family], {"Methods and engines, for models that write": found})
+            found[column] = (
+                "yes" if far <= allowed else f"logits differ from the checkpoint's by {far:.2g} of their size"
+            )
+    section.hold(NAMES[family], {"Methods and engines, for models that write": found})
 
 
 def scores(writer, family):

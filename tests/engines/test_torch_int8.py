@@ -1,4 +1,7 @@
+import copy
+import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from octavo.engines import torch_int8
 from octavo.engines.torch_int8 import (
     Int8Embedding,
     Int8Linear,
+    as_float,
     quantize_tokens,
     tensor_product,
     token_product,
@@ -114,8 +118,10 @@ def test_a_copy_packs_anew(layer):
     weight, scale, bias, rows = layer
     module = Int8Linear(weight, scale, bias, "tensor")
     before = module(rows)
-    module.weight.mul_(0)
+    module.codes.mul_(0)
     assert torch.equal(module(rows), before)  # packed once
+    assert not torch.equal(copy.deepcopy(module)(rows), before)
+    assert not torch.equal(pickle.loads(pickle.dumps(module))(rows), before)
     module.to("cpu")
     assert torch.allclose(module(rows), bias.expand(len(rows), -1))
 
@@ -152,3 +158,34 @@ def test_exact_products_are_those_of_a_cpu_that_does_not_saturate(layer):
     use_exact_products(module)
     found = module(torch.ones(2, 96))
     np.testing.assert_allclose(found, np.tile(127 * 96 * scale.numpy(), (2, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["token", "tensor", None])
+def test_a_layer_answers_in_the_type_of_its_input(layer, activation):
+    weight, scale, bias, rows = layer
+    module = Int8Linear(weight, scale, bias, activation).to(torch.bfloat16)
+    found = module(rows.bfloat16())
+    assert found.dtype == torch.bfloat16
+    expected = torch.nn.functional.linear(rows, weight.float() * scale[:, None], bias)
+    assert float((found.float() - expected).norm() / expected.norm()) < 0.03
+
+
+def test_weights_are_what_the_codes_stand_for(layer):
+    weight, scale, bias, rows = layer
+    module = torch.nn.Sequential(Int8Linear(weight, scale, bias, None), Int8Embedding(weight, scale))
+    floats = as_float(module)
+    assert [type(one) for one in floats] == [torch.nn.Linear, torch.nn.Embedding]
+    torch.testing.assert_close(floats[0](rows), module[0](rows))
+    assert torch.equal(floats[1].weight, module[1].weight)
+    assert torch.equal(floats[1](torch.tensor([3])), module[1](torch.tensor([3])))
+    assert isinstance(module[0], Int8Linear)
+
+
+def test_layers_are_packed_by_many_threads_at_once(layer):
+    weight, scale, bias, rows = layer
+    modules = [Int8Linear(weight, scale, bias, "tensor") for _ in range(40)]
+    before = torch.backends.quantized.engine
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda module: module(rows), modules))
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert torch.backends.quantized.engine == before

@@ -15,6 +15,7 @@ class MaskedSession:
         """Take the session that runs the model."""
         self.name, self.threads, self.streams = session.name, session.threads, session.streams
         self._session, self._mask = session, mask_token_id
+        self.model = getattr(session, "model", None)
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns [batch, most masks of a row, vocabulary], 0 behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from octavo.engines import SPAN
-from octavo.errors import HardwareError, InputError, OctavoError
+from octavo.errors import HardwareError, InputError, MissingExtraError, OctavoError
 from octavo.hardware import choose_threads
 
 Precision = Literal["f32", "bf16", "fp8"]
@@ -72,7 +73,7 @@ def ask(model: Any, inputs: dict[str, Any], call: Any = None) -> Any:
     """
     if type(model).__name__.endswith("ForMultipleChoice") and "forward" not in vars(model):
         inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
-    return (call or model)(**inputs)
+    return (model if call is None else call)(**inputs)  # a compiled module has no truth value
 
 
 def require_device(device: str) -> None:
@@ -102,6 +103,8 @@ def _make_fp8(model: Any, device: str) -> None:
     if here < FP8_SINCE:
         got = f"compute capability {here[0]}.{here[1]}" if device != "cpu" else "the CPU"
         raise HardwareError("fp8 is not to be had here", got=got, allowed="NVIDIA GPUs from 8.9 (Ada, Hopper)")
+    if find_spec("torchao") is None:
+        raise MissingExtraError("torchao makes fp8, and is not installed", then="pip install 'octavo[torchao]'")
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
 
     model.to(dtype=torch.bfloat16)

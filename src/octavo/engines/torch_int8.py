@@ -7,6 +7,8 @@ first runs, and nothing of them is ever saved: a file holds codes and scales.
 
 from __future__ import annotations
 
+import copy
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -24,33 +26,45 @@ ROWS_AT_ONCE = 1024
 CHANNELS_AT_ONCE = 512
 ZERO_POINT = 128  # of a token's codes: unsigned ones, as the kernels want them, of numbers of both signs
 Product = Callable[[Tensor], Tensor]
+_PACKING = threading.Lock()  # torch's choice of an engine is the process's
 
 
 class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """y = x W^T + b with int8 weights: a symmetric scale for each output channel.
 
-    `weight` int8 [out, in], `scale` float32 [out], `bias` float32 [out] or None. `activation` says what shares one
+    `codes` int8 [out, in], `scale` float32 [out], `bias` float32 [out] or None. `activation` says what shares one
     scale of the input: a token, or all that the layer reads at once (`tensor`, or with half of the codes, as
     `torch.ao.quantization` does it, `tensor-7bit`); None leaves the input as it is (weight-only).
     """
 
-    def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None, activation: Activation | None) -> None:
+    def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None, activation: Activation | None) -> None:
         """Take the codes, their scales and the bias."""
         super().__init__()
-        self.out_features, self.in_features = weight.shape
+        self.out_features, self.in_features = codes.shape
         self.activation = activation
         self.exact = False
-        self.register_buffer("weight", weight)
+        self.register_buffer("codes", codes)
         self.register_buffer("scale", scale)
         self.register_buffer("bias", bias)
         self._product: Product | None = None
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight that the codes stand for, [out, in], made anew: for code that multiplies by it itself."""
+        return self.codes.to(self.scale.dtype) * self.scale[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
+        """[..., in] -> [..., out], in the type of x; the product is one of float32 numbers and codes."""
+        product = self.pack()
+        rows = x.reshape(-1, self.in_features).float()
+        return product(rows).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+
+    def pack(self) -> Product:
+        """The product with the packed weight, packed by the first call."""
         if self._product is None:
-            self._product = self._pack()
-        rows = x.reshape(-1, self.in_features)
-        return self._product(rows).reshape(*x.shape[:-1], self.out_features)
+            with _PACKING:
+                self._product = self._packed()
+        return self._product
 
     def extra_repr(self) -> str:
         """What torch prints of it."""
@@ -61,28 +75,38 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
         self._product = None
         return super()._apply(fn, recurse)
 
-    def _pack(self) -> Product:
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what was packed, which no file and no copy can hold."""
+        return {**self.__dict__, "_product": None}
+
+    def _packed(self) -> Product:
+        scale, bias = self.scale.float(), None if self.bias is None else self.bias.float()
         if self.activation is None:
-            return weight_only_product(self.weight, self.scale, self.bias)
+            return weight_only_product(self.codes, scale, bias)
         if self.activation == "token":
-            return token_product(self.weight, self.scale, self.bias, exact=self.exact)
+            return token_product(self.codes, scale, bias, exact=self.exact)
         reduced = self.activation == "tensor-7bit"
-        return tensor_product(self.weight, self.scale, self.bias, reduced=reduced, exact=self.exact)
+        return tensor_product(self.codes, scale, bias, reduced=reduced, exact=self.exact)
 
 
 class Int8Embedding(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """Rows of int8 codes [rows, width], a symmetric scale for each row, float32 [rows]."""
 
-    def __init__(self, weight: Tensor, scale: Tensor) -> None:
+    def __init__(self, codes: Tensor, scale: Tensor) -> None:
         """Take the codes and their scales."""
         super().__init__()
-        self.num_embeddings, self.embedding_dim = weight.shape
-        self.register_buffer("weight", weight)
+        self.num_embeddings, self.embedding_dim = codes.shape
+        self.register_buffer("codes", codes)
         self.register_buffer("scale", scale)
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows that the codes stand for, made anew: for code that reads the table itself."""
+        return self.codes.to(self.scale.dtype) * self.scale[:, None]
 
     def forward(self, ids: Tensor) -> Tensor:
         """[...] of row numbers -> [..., width]."""
-        codes, scale = torch.nn.functional.embedding(ids, self.weight), self.scale[ids]
+        codes, scale = torch.nn.functional.embedding(ids, self.codes), self.scale[ids]
         return codes.to(scale.dtype) * scale.unsqueeze(-1)
 
     def extra_repr(self) -> str:
@@ -122,9 +146,10 @@ def tensor_product(
 
     `reduced`: with codes of 7 bits, as `torch.ao.nn.quantized.dynamic.Linear` calls it.
     """
-    if exact or not _packed_engines():
-        return _tensor_in_steps(_exact_multiply(weight, scale), bias, 127 if reduced else 255)
     engine = torch.backends.quantized.engine
+    unreduced = reduced and engine == "qnnpack"  # which has codes of 8 bits only, and says so
+    if exact or unreduced or not _packed_engines():
+        return _tensor_in_steps(_exact_multiply(weight, scale), bias, 127 if reduced else 255)
     with warnings.catch_warnings():
         # torch means to drop tensors of quantized types; its packed kernels take no other kind yet:
         # https://github.com/pytorch/pytorch/issues/184982
@@ -234,3 +259,26 @@ def use_exact_products(model: torch.nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Int8Linear):
             module.exact, module._product = True, None  # noqa: SLF001 - its own module
+
+
+def pack_layers(model: torch.nn.Module) -> torch.nn.Module:
+    """Pack all weights now instead of in the first call, in place."""
+    for module in model.modules():
+        if isinstance(module, Int8Linear):
+            module.pack()
+    return model
+
+
+def as_float(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of a model whose int8 layers are float ones with the weights that the codes stand for."""
+    found = copy.deepcopy(model)
+    for path, module in list(found.named_modules()):
+        if isinstance(module, Int8Linear):
+            linear = torch.nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
+            linear.weight = torch.nn.Parameter(module.weight, requires_grad=False)
+            if module.bias is not None:
+                linear.bias = torch.nn.Parameter(module.bias, requires_grad=False)
+            found.set_submodule(path, linear)
+        elif isinstance(module, Int8Embedding):
+            found.set_submodule(path, torch.nn.Embedding.from_pretrained(module.weight))
+    return found

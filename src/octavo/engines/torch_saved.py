@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
 from torch.nn import Module, Parameter
 
 from octavo.config import require_torch, silent_transformers
-from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
+from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear, pack_layers
 from octavo.errors import ArtifactError, MissingExtraError
+from octavo.source import AUTO_CLASSES
 
 WEIGHTS = "model.safetensors"
 OPTIONAL = ("pooler",)  # modules that a model may have been saved without
@@ -48,20 +51,20 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
     for path, module in model.named_modules():
         if not isinstance(module, Int8Linear | Int8Embedding):
             continue
-        inside |= {f"{path}.{name}" for name in ("weight", "scale")}
+        inside |= {f"{path}.{name}" for name in ("codes", "scale")}
         activations[path] = module.activation if isinstance(module, Int8Linear) else None
-        first = stored.setdefault(module.weight.data_ptr(), path)
+        first = stored.setdefault(module.codes.data_ptr(), path)
         if first != path:
             shared[path] = first
             continue
-        tensors[f"{path}._weight_qdata"] = module.weight
+        tensors[f"{path}._weight_qdata"] = module.codes
         tensors[f"{path}._weight_scale"] = module.scale[:, None]
         records[f"{path}.weight"] = {
             "_type": "Int8Tensor",
             "_data": {
                 "act_quant_kwargs": _DYNAMIC if activations[path] else None,
                 "reduce_range": False,
-                "block_size": [1, module.weight.shape[1]],
+                "block_size": [1, module.codes.shape[1]],
                 "dtype": {"_type": "torch.dtype", "_data": "float32"},
             },
             "_tensor_data_names": ["qdata", "scale"],
@@ -162,22 +165,46 @@ def load_saved(file: Path) -> Module:
     """
     from safetensors.torch import load_file
 
+    told = read_metadata(file)
+    try:
+        model = fill(empty_model(file.parent, told["class"]), load_file(file), told).eval()
+    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, OSError) as error:
+        got = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ArtifactError("the weights do not belong to the config", where=file, got=got) from None
+    model.save_pretrained = MethodType(partial(_save_again, auto_class=told["class"]), model)
+    return pack_layers(model)
+
+
+def _save_again(model: Any, folder: str | Path, *, auto_class: str, **_settings: Any) -> None:
+    """Write `model.safetensors` and `config.json` as they were: the method of transformers knows no int8 layers."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder, auto_class)
+    config = model.config.to_diff_dict() | {"quantization_config": quantization_config(model), "dtype": "float32"}
+    (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def empty_model(folder: Path, auto_class: str) -> Module:
+    """The float model of a folder's config, its weights not set; no code of the folder runs.
+
+    Raises:
+        ValueError: a class that no task has, or a config that transformers does not know.
+        OSError: there is no config, or none that can be read.
+    """
     _, transformers = require_torch()
-    told, tensors = read_metadata(file), load_file(file)
+    if auto_class not in AUTO_CLASSES.values():
+        raise ValueError(f"no class {auto_class!r}")
     with silent_transformers(transformers):
         from transformers.initialization import no_init_weights
 
-        config = transformers.AutoConfig.from_pretrained(file.parent, local_files_only=True)
-        del config.quantization_config
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        vars(config).pop("quantization_config", None)
         config.dtype = torch.float32
         if hasattr(config, "use_cache"):
             config.use_cache = False
         with no_init_weights():
-            model: Module = getattr(transformers, told["class"]).from_config(config)
-    try:
-        return fill(model, tensors, told).eval()
-    except (KeyError, RuntimeError, AttributeError, ValueError) as error:
-        raise ArtifactError("the weights do not belong to the config", where=file, got=error) from None
+            model: Module = getattr(transformers, auto_class).from_config(config, trust_remote_code=False)
+    return model
 
 
 def fill(model: Module, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> Module:
@@ -193,6 +220,10 @@ def fill(model: Module, tensors: Mapping[str, torch.Tensor], told: Mapping[str, 
         first = shared.pop(path, path)
         codes, scale = tensors[f"{first}._weight_qdata"], tensors[f"{first}._weight_scale"][:, 0]
         old = model.get_submodule(path)
+        turned = type(old).__name__ == "Conv1D"  # which has [in, out]
+        expected = tuple(reversed(old.weight.shape)) if turned else tuple(old.weight.shape)
+        if tuple(codes.shape) != expected or len(scale) != expected[0]:
+            raise ValueError(f"{path} is {tuple(codes.shape)} and should be {expected}")
         if isinstance(old, torch.nn.Embedding):
             model.set_submodule(path, Int8Embedding(codes, scale))
         else:

@@ -60,12 +60,12 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     path = Path(asked.path)
     if (path / MANIFEST).exists():
         artifact = open_artifact(path)
-        note = check_cpu(artifact.manifest)
-        if note:
-            warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
         made, record = [], artifact.manifest.calibration
         for engine in dict.fromkeys(artifact.engine(name) for name in _fitting(engines, artifact)):
             find_engine(engine)
+            note = check_cpu(artifact.manifest, engine)
+            if note:
+                warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
             signature = artifact.manifest.signature
             if len(asked.labels) == len(signature.labels):
                 signature = signature.model_copy(update={"labels": asked.labels})
@@ -114,12 +114,15 @@ def _fitting(engines: Sequence[str], artifact: Artifact) -> Sequence[str]:
 
 def _origin(artifact: Artifact) -> Origin:
     made = artifact.manifest
+    recipe = {"method": made.recipe.method} | made.recipe.model_dump(mode="json", exclude_defaults=True)
+    if made.recipe.format == "torch":
+        recipe["granularity"] = made.recipe.granularity  # whose default is another one there
     return Origin(
         sha256=made.files[artifact.model_file.name].sha256,
         source=made.source.name,
         source_sha256=made.source.sha256,
         target=made.target,
-        recipe={"method": made.recipe.method} | made.recipe.model_dump(mode="json", exclude_defaults=True),
+        recipe=recipe,
         calibration_sha256=made.calibration.sha256 if made.calibration else None,
         layers={one.path: one.output_db for one in made.layers if one.output_db is not None},
     )

@@ -51,7 +51,7 @@ def _open_writing(spec: dict[str, Any], signature: Signature) -> Session:
     from octavo.source import Checkpoint
 
     path: Any = spec["path"]
-    if spec["engine"] == "torch":
+    if runs_torch(spec["engine"]):
         path = Checkpoint(path, signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
     generator = load(path, engine=spec["engine"], threads=spec["threads"])
     assert isinstance(generator, Generator)

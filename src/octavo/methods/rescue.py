@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from octavo.config import require_torch, silent_transformers
 from octavo.engines.torch_int8 import Int8Linear
-from octavo.engines.torch_saved import fill
+from octavo.engines.torch_saved import empty_model, fill
 from octavo.errors import CheckpointError
 from octavo.methods import LayerOutcome
 from octavo.methods.outcomes import float_outcome
@@ -31,7 +30,6 @@ def rescue_modules(source: Source) -> Modules:
     Raises:
         CheckpointError: weights are missing, or of a kind that torch's dynamic int8 does not make.
     """
-    _, transformers = require_torch()
     stored: dict[str, Any] = {}
     for file in source.weights.files:
         stored |= load_state(file)
@@ -52,13 +50,7 @@ def rescue_modules(source: Source) -> Modules:
             floats.add(path)
         elif isinstance(value, torch.Tensor) and "_packed_params" not in name:
             tensors[name] = value
-    with silent_transformers(transformers):
-        from transformers.initialization import no_init_weights
-
-        config = transformers.AutoConfig.from_pretrained(source.folder, local_files_only=True)
-        config.dtype = torch.float32
-        with no_init_weights():
-            model: torch.nn.Module = getattr(transformers, AUTO_CLASSES[source.signature.task]).from_config(config)
+    model = empty_model(source.folder, AUTO_CLASSES[source.signature.task])
     shapes = {layer.path: layer for layer in find_modules(model)}
     tensors = _known(model, tensors, activations)
     try:

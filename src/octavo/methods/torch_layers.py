@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class ModuleLayer:
     path: str
     kind: Kind
     weight: NDArray[np.float32]
+    unlike: str | None = None  # the class of a module that computes something else with it than its kind does
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -66,12 +67,15 @@ def find_modules(model: torch.nn.Module) -> list[ModuleLayer]:
     from transformers.pytorch_utils import Conv1D
 
     found = []
+    kinds = {torch.nn.Embedding: "embedding", torch.nn.Linear: "linear", Conv1D: "linear"}
     for path, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding):
-            found.append(ModuleLayer(path, "embedding", module.weight.detach().numpy()))
-        elif isinstance(module, torch.nn.Linear | Conv1D):
-            weight = module.weight.detach().numpy()
-            found.append(ModuleLayer(path, "linear", weight.T if isinstance(module, torch.nn.Linear) else weight))
+        plain = next((one for one in kinds if isinstance(module, one)), None)
+        if plain is None:
+            continue
+        weight = module.weight.detach().numpy()
+        unlike = None if type(module).forward is plain.forward else type(module).__name__  # positions, scaled words
+        kind = cast("Kind", kinds[plain])
+        found.append(ModuleLayer(path, kind, weight.T if plain is torch.nn.Linear else weight, unlike))
     return found
 
 
@@ -88,18 +92,20 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
     rules = kept_as(recipe, [layer.path for layer in layers])
     activation: Activation | None = recipe.granularity if recipe.method == "dynamic" else None
     linear_levels = INT7_LEVELS if saturates and activation else INT8_LEVELS
+    heads = {model.get_submodule(layer.path).weight.data_ptr() for layer in layers if layer.kind == "linear"}
     found: Any = copy.deepcopy(model)
     vars(found).pop("forward", None)  # of the one that is given: `engines.torch.ask` asks both alike
     outcomes, known = [], {}
     for layer in layers:
-        reason = reason_for_float(layer, rules.get(layer.path))
+        reason = f"{layer.unlike} computes something else" if layer.unlike else None
+        reason = reason or reason_for_float(layer, rules.get(layer.path))
         if reason is not None:
             outcomes.append(float_outcome(layer, reason))
             continue
         old = model.get_submodule(layer.path)
         linear = layer.kind == "linear"
-        levels = linear_levels if linear else INT8_LEVELS
-        key = (old.weight.data_ptr(), levels)
+        key = old.weight.data_ptr()
+        levels = linear_levels if key in heads else INT8_LEVELS
         if key not in known:  # embedding rows and output channels of a tied head are the same slices
             rows = quantize_symmetric(layer.matrix().T if linear else layer.matrix(), axis=1, levels=levels)
             known[key] = rows, torch.from_numpy(rows.codes), torch.from_numpy(rows.scale[:, 0].copy())
