@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import octavo
-from octavo.errors import DataError, InputError
+from octavo import generator
+from octavo.errors import DataError, InputError, RecipeError
 from octavo.evaluation.perplexity import perplexity
 from octavo.recipe import Recipe
 from octavo.source import Checkpoint
@@ -32,16 +33,21 @@ def write(stories):
     return octavo.load(stories)
 
 
-def test_stories_are_those_of_generate(write):
+@pytest.mark.parametrize(("prompts", "new"), [(PROMPTS, NEW), ("200 lines", 8)])
+def test_stories_are_those_of_generate(write, prompts, new):
     import torch
     import transformers
 
+    if isinstance(prompts, str):
+        lines = [line.split() for line in SAMPLE.read_text(encoding="utf-8").split("\n")[:2000]]
+        prompts = [" ".join(words[: 4 + row % 9]) for row, words in enumerate(lines) if len(words) > 12][:200]
+        assert len(prompts) == 200
     tokenizer = transformers.AutoTokenizer.from_pretrained(STORIES)
     model = transformers.AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32)
-    found = write(PROMPTS, max_new_tokens=NEW)
-    for prompt, (one,) in zip(PROMPTS, found, strict=True):
+    found = write(prompts, max_new_tokens=new)
+    for prompt, (one,) in zip(prompts, found, strict=True):
         inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-        ids = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)[0]
+        ids = model.generate(**inputs, max_new_tokens=new, do_sample=False)[0]
         assert one["generated_text"] == tokenizer.decode(ids, skip_special_tokens=True)
 
 
@@ -54,6 +60,14 @@ def test_a_batch_writes_what_its_rows_write_alone(write):
             assert together == [row[0] for row in write(PROMPTS, max_new_tokens=NEW, **settings)]
         else:
             assert alone == together
+
+
+def test_samples_of_a_stream_are_all_their_own(write, monkeypatch):
+    monkeypatch.setattr(generator, "WINDOW", 4)
+    settings = {"temperature": 1.5, "seed": 3, "max_new_tokens": 12}
+    found = [row["generated_text"] for row in write(iter(PROMPTS[:1] * 10), **settings)]
+    assert len(set(found)) == 10
+    assert found == [row[0]["generated_text"] for row in write(PROMPTS[:1] * 10, **settings)]
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.0, "seed": 1}, {"stop": ["park", "\n"]}])
@@ -142,14 +156,14 @@ def test_more_context_makes_the_perplexity_smaller(stories):
     assert perplexity(stories, texts, window=128, stride=32) < perplexity(stories, texts, window=128)
 
 
-@pytest.mark.parametrize("side", ["us", "gb"])
-def test_pronunciations_are_those_of_generate(tmp_path, side):
+@pytest.mark.parametrize(("side", "count"), [("us", 200), ("gb", 40)])
+def test_pronunciations_are_those_of_generate(tmp_path, side, count):
     import torch
     import transformers
     from tokenizers import Tokenizer
 
     folder = SPELLING / f"hf_{side}"
-    words = list(json.loads((SPELLING / f"{side}_gold.json").read_text(encoding="utf-8")))[5000:5040]
+    words = list(json.loads((SPELLING / f"{side}_gold.json").read_text(encoding="utf-8")))[5000 : 5000 + count]
     checkpoint = Checkpoint(folder, target_tokenizer=folder / "phoneme_tokenizer.json")
     pronounce = octavo.load(octavo.quantize(checkpoint, tmp_path / side, recipe="float").folder)
     found = pronounce(words, max_new_tokens=NEW)
@@ -160,3 +174,30 @@ def test_pronunciations_are_those_of_generate(tmp_path, side):
         inputs = tokenizer(word, return_tensors="pt", return_token_type_ids=False)
         ids = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)[0].tolist()
         assert one["generated_text"] == target.decode(ids, skip_special_tokens=True)
+
+
+def test_windows_that_score_nothing_are_errors(stories):
+    texts = ["Once upon a time there was a dog."]
+    with pytest.raises(InputError, match="no room for text; got: 1"):
+        perplexity(stories, texts, window=1)
+    with pytest.raises(InputError, match="a stride leaves tokens out; got: 0"):
+        perplexity(stories, texts, window=8, stride=0)
+
+
+def test_the_wrong_task_names_both(stories):
+    for wrong in (
+        lambda: octavo.load(stories, task="fill-mask"),
+        lambda: octavo.load(Checkpoint(stories, task="fill-mask")),
+        lambda: octavo.compare(Checkpoint(stories, task="fill-mask"), data=SAMPLE),
+    ):
+        with pytest.raises(InputError, match=r"for text-generation, and not for fill-mask.*next: load it as text-gen"):
+            wrong()
+
+
+def test_what_models_that_write_do_not_have_is_refused(stories, tmp_path):
+    with pytest.raises(InputError, match=r"torch in float32 on a CPU; got: torch:bf16"):
+        octavo.load(STORIES, engine="torch:bf16")
+    with pytest.raises(RecipeError, match=r"made in the format onnx"):
+        octavo.quantize(STORIES, tmp_path / "out", recipe=Recipe(format="torch"))
+    with pytest.raises(InputError, match=r"a model for text-generation .* allowed: text-classification"):
+        octavo.compare(STORIES, [stories / "model.onnx"], data=SAMPLE)

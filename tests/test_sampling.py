@@ -14,6 +14,7 @@ def stored(folder, **settings):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:.*bad_words_ids of several tokens")
 def test_settings_and_tokens_come_from_generation_config(tmp_path):
     folder = stored(
         tmp_path,
@@ -73,3 +74,23 @@ def test_unknown_settings_and_values_out_of_range_are_named():
         change_sampling(Sampling(), {"temperatur": 1})
     with pytest.raises(InputError, match="top_p"):
         change_sampling(Sampling(), {"top_p": 1.5})
+
+
+def test_lengths_of_answers_count_their_start(tmp_path):
+    lengths = {"max_length": 142, "min_length": 56, "num_beams": 4}
+    for found in (
+        read_generation(tmp_path, lengths, answers=True),
+        read_generation(stored(tmp_path, **lengths), {}, answers=True),
+    ):
+        assert found.sampling == Sampling(max_new_tokens=141, min_new_tokens=55, num_beams=4)
+    assert read_generation(tmp_path, {}, answers=False).sampling.max_new_tokens == Sampling().max_new_tokens
+
+
+def test_what_octavo_does_not_have_is_told(tmp_path):
+    with pytest.warns(OctavoWarning, match=r"does not have: penalty_alpha, bad_words_ids of several tokens"):
+        read_generation(stored(tmp_path, penalty_alpha=0.6, bad_words_ids=[[5], [1, 2]]), {}, answers=False)
+
+
+def test_a_stop_string_has_letters():
+    with pytest.raises(InputError, match="this one is empty"):
+        change_sampling(Sampling(), {"stop": ""})

@@ -74,7 +74,7 @@ def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> li
 
 def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
     """Plan and pad."""
-    if signature.mask_token_id is not None:
+    if signature.mask_token_id is not None or signature.task == "text-generation":
         token_budget = min(token_budget, WIDE_BUDGET)
     plan = plan_batches([len(row.ids) for row in encoded], token_budget)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]

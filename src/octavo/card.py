@@ -63,7 +63,8 @@ def write_card(fields: dict[str, Any], source_folder: Path) -> str:
         f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
     )
     if recipe.method == "weight-only":
-        safety = "It multiplies floats, so nothing of it can saturate."
+        products = "integers whose sums fit" if recipe.format == "onnx" else "floats"
+        safety = f"It multiplies {products}, so nothing of it can saturate."
     elif fields["exact_u8s8"]:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:

@@ -22,6 +22,7 @@ from octavo.tasks.text2text_generation import points
 
 ROWS = 8  # that are written together: more are faster in all, and wait for the longest
 WINDOW = 256  # rows of a generator that are held at once
+LETTERS = 16  # of a token, at the most, in an answer that is compared
 CUT = "\ufffd"  # what a tokenizer gives for bytes that are no letter yet
 
 
@@ -59,9 +60,18 @@ def make_tokenizers(tokenizer_json: str, target_json: str | None, signature: Sig
 
 
 def write_texts(
-    writer: Writer, tokenizers: Tokenizers, signature: Signature, rows: Sequence[Encoded], generation: Generation
+    writer: Writer,
+    tokenizers: Tokenizers,
+    signature: Signature,
+    rows: Sequence[Encoded],
+    generation: Generation,
+    *,
+    first: int = 0,
 ) -> list[list[int]]:
-    """The new ids of each row, written in batches of rows of similar length; end tokens included."""
+    """The new ids of each row, written in batches of rows of similar length; end tokens included.
+
+    `first` is the number of the first row among all that a user gave: samples depend on it.
+    """
     found: list[list[int]] = [[] for _ in rows]
     plan = [batch for whole in plan_batches([len(row.ids) for row in rows]) for batch in _parts(whole, ROWS)]
     for batch in plan:
@@ -74,7 +84,7 @@ def write_texts(
                 found[row] = ids
             continue
         ended = (lambda row, ids, texts=texts: texts[row].stops(ids)) if generation.sampling.stop else None
-        for step in write(begun.steps, begun.prompts, generation, ended, batch):
+        for step in write(begun.steps, begun.prompts, generation, ended, [first + row for row in batch]):
             for row, token in zip(batch, step, strict=True):
                 if token is not None:
                     found[row].append(token)
@@ -85,9 +95,9 @@ class AnsweringSession:
     """A model that answers texts with texts, in a comparison: texts as code points (`tasks.text2text_generation`)."""
 
     def __init__(self, generator: Generator) -> None:
-        """Take the model with its own settings; answers are cut at eight letters a token."""
+        """Take the model with its own settings; answers are cut at `LETTERS` a token."""
         self.name, self.threads, self.streams = generator.session.name, generator.session.threads, 1
-        self._generator, self._width = generator, 8 * generator.generation.sampling.max_new_tokens
+        self._generator, self._width = generator, LETTERS * generator.generation.sampling.max_new_tokens
 
     def run(self, inputs: dict[str, IntArray]) -> FloatArray:
         """Answer one batch; `input_ids` and `attention_mask` [batch, length] -> [batch, letters]."""
@@ -222,7 +232,7 @@ class Generator:
         while window := list(islice(source, WINDOW)):
             texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
             encoded = self._encode(texts, generation)
-            found = write_texts(self.session, self.tokenizers, self.signature, encoded, generation)
+            found = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
             for text, row, ids in zip(texts, encoded, found, strict=True):
                 prompt = self._prompt(row, generation)
                 new = Text(self.tokenizers, prompt, generation).text(ids)

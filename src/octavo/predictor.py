@@ -163,7 +163,7 @@ def load(
     if not (path / MANIFEST).exists() and (path / "config.json").exists():
         return _load_checkpoint(asked, engine, threads, max_length)
     artifact = open_artifact(path)
-    require_task(artifact.manifest.signature.task, task, path)
+    require_task(artifact.manifest.signature.task, task or asked.task, path)
     chosen = artifact.engine(engine)
     note = check_cpu(artifact.manifest, chosen)
     if note:

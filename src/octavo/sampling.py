@@ -21,8 +21,9 @@ _TOKENS = {
     "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
     "forced_eos_token_id", "bad_words_ids", "suppress_tokens",
 }  # fmt: skip
-_WITHOUT_EFFECT = {  # on the text, or where `max_length` says the same
-    "max_length", "min_length", "use_cache", "transformers_version", "output_attentions", "output_hidden_states",
+_LENGTHS = {"max_length", "min_length"}  # of an answer with its start; of a continued text with its prompt, not read
+_WITHOUT_EFFECT = {
+    "use_cache", "transformers_version", "output_attentions", "output_hidden_states",
     "output_scores", "return_dict_in_generate", "num_return_sequences", "trust_remote_code", "renormalize_logits",
     "cache_implementation", "return_legacy_cache", "low_memory", "num_assistant_tokens",
 }  # fmt: skip
@@ -37,9 +38,13 @@ def read_generation(folder: Path, config: Mapping[str, Any], *, answers: bool) -
         CheckpointError: the file is not a table of settings, or a value is out of its range.
     """
     stored = _stored(folder)
-    told = stored if stored is not None else {name: config.get(name) for name in (_OURS | _TOKENS) if name in config}
+    known = _OURS | _TOKENS | _LENGTHS
+    told = stored if stored is not None else {name: config[name] for name in known if name in config}
     given = {name: value for name, value in told.items() if value is not None}
-    other = sorted(name for name in given.keys() - _OURS - _TOKENS - _WITHOUT_EFFECT if not name.startswith("_"))
+    other = sorted(name for name in given.keys() - known - _WITHOUT_EFFECT if not name.startswith("_"))
+    words = given.get("bad_words_ids") or []
+    if any(len(word) > 1 for word in words):
+        other.append("bad_words_ids of several tokens")
     if stored is not None and other:
         warnings.warn(f"{folder / FILE}: settings that Octavo does not have: {', '.join(other)}", OctavoWarning, 2)
     ours = {name: value for name, value in given.items() if name in _OURS}
@@ -48,11 +53,12 @@ def read_generation(folder: Path, config: Mapping[str, Any], *, answers: bool) -
     }
     if "max_new_tokens" not in given and answers and given.get("max_length", 0) > 1:
         ours["max_new_tokens"] = given["max_length"] - 1
+    if "min_new_tokens" not in given and answers and given.get("min_length", 0) > 1:
+        ours["min_new_tokens"] = given["min_length"] - 1
     try:
         sampling = change_sampling(Sampling(), ours)
     except InputError as error:
         raise CheckpointError("a setting is out of its range", where=folder / FILE, got=error) from None
-    words = given.get("bad_words_ids") or []
     suppressed = [*(given.get("suppress_tokens") or []), *(word[0] for word in words if len(word) == 1)]
     ends = given.get("eos_token_id", config.get("eos_token_id"))
     start = given.get("decoder_start_token_id", config.get("decoder_start_token_id", given.get("bos_token_id")))

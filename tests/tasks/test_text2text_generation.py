@@ -38,6 +38,8 @@ def test_agreement_is_of_whole_texts():
     first, second = task.points(["ab", "cd", "e"], 4), task.points(["ab", "cx", "e"], 4)
     assert task.fidelity(first, second, (), None) == {"agreement": pytest.approx(2 / 3)}
     assert task.distances(first, second, None).tolist() == [0, 1, 0]
+    wider = task.points(["ab", "cx", "e"], 9)  # another model's answers may be longer
+    assert task.distances(first, wider, None).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(

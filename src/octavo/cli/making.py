@@ -15,6 +15,7 @@ from octavo.cli.options import (
     Encoding,
     Labels,
     MaxLength,
+    TargetTokenizer,
     TaskName,
     Threads,
     TokenizerFolder,
@@ -49,9 +50,7 @@ def quantize(
     ] = "auto",
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
-    target_tokenizer: Annotated[
-        Path | None, typer.Option(help="A tokenizer.json of what a text2text model writes, where it is another one.")
-    ] = None,
+    target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
     opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
     no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,

@@ -32,3 +32,8 @@ def mapping(text: str | None) -> dict[str, str] | None:
     if not all(name and separator and column for name, separator, column in pairs):
         raise InputError("--columns is not understood", got=text, allowed="text=...,text_pair=...,label=...")
     return {name.strip(): column.strip() for name, _, column in pairs}
+
+
+TargetTokenizer = Annotated[
+    Path | None, typer.Option(help="A tokenizer.json of what a text2text model writes, where it is another one.")
+]

@@ -16,6 +16,7 @@ from octavo.cli.options import (
     Encoding,
     Labels,
     MaxLength,
+    TargetTokenizer,
     TaskName,
     Threads,
     TokenizerFolder,
@@ -44,6 +45,7 @@ def compare(
     device: Device = "cpu",
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
+    target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
@@ -78,6 +80,7 @@ def compare(
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import find_entries, is_onnx
     from octavo.evaluation.profiling import profile as run_profile
+    from octavo.evaluation.profiling import require_profiled
     from octavo.evaluation.result import require_candidates
     from octavo.reporting.page import check_report, comparison_json
     from octavo.reporting.page import report as run_report
@@ -90,9 +93,13 @@ def compare(
     language, engines = find_language(lang), [on_device(name, device) for name in engine or ("auto",)]
     for path in report or ():
         check_report(path)
-    named = [Checkpoint(path, task, tokenizer, names(labels)) for path in (baseline, *(candidates or ()))]
+    named = [
+        Checkpoint(path, task, tokenizer, names(labels), target_tokenizer) for path in (baseline, *(candidates or ()))
+    ]
     if budget and not candidates:
         require_candidates(find_entries(named[0], engines))
+    models = [model for model in named if profile and is_onnx(Path(model.path))]
+    require_profiled(models)
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
     with Steps() as steps:
         comparison = run_compare(named[0], named[1:], data=file, engines=engines, threads=threads, progress=steps)
@@ -101,7 +108,6 @@ def compare(
         profiles = []
         if profile:
             steps.start("profiling")
-            models = [model for model in named if is_onnx(Path(model.path))]
             profiles = [run_profile(model, data=file, threads=threads) for model in models]
     command = shlex.join(["octavo", *sys.argv[1:]])
     comparison = replace(comparison, command=command, profile=tuple(found.to_dict() for found in profiles))

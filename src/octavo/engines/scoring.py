@@ -37,9 +37,16 @@ class ScoringSession:
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> FloatArray:
         """Score one batch; see the class."""
+        return self.score(inputs, self.logits(inputs))
+
+    def logits(self, inputs: dict[str, NDArray[np.int64]]) -> FloatArray:
+        """What the model says of one batch, [batch, length, vocabulary]; the part of `run` that is the model's."""
+        return self._writer.logits({name: inputs[name] for name in ("input_ids", "attention_mask")})
+
+    def score(self, inputs: dict[str, NDArray[np.int64]], logits: FloatArray) -> FloatArray:
+        """What is kept of it."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         scored = inputs.get("token_type_ids", mask) * mask
-        logits = self._writer.logits({"input_ids": ids, "attention_mask": mask})
         count = min(LIKELIEST, logits.shape[2])
         found = np.zeros((len(ids), self._width, 1 + 2 * LIKELIEST), np.float32)
         found[:, :, 0] = UNSCORED

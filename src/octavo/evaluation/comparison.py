@@ -48,6 +48,8 @@ from octavo.source import Checkpoint
 from octavo.tasks import Asked, Task, find_task
 from octavo.tasks.text_generation import windows
 
+WINDOW = 1024  # tokens of a language model's texts that are read at once, if nobody says otherwise
+
 
 def compare(
     baseline: str | Path | Checkpoint,
@@ -63,7 +65,8 @@ def compare(
     Args:
         baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.
         candidates: further ones.
-        data: a file of examples.
+        data: a file of examples; its `max_length` is how many tokens are read at once, of language models by default
+            `WINDOW`.
         engines: a row for each, for artifacts.
         threads: of every model; by default as many as this process may use cores.
         progress: hears of every step.
@@ -80,6 +83,8 @@ def compare(
     names = common_labels(entries)
     shortest = min(entry.signature.max_length for entry in entries)
     signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
+    if signature.task == "text-generation" and file.max_length is None:
+        file = replace(file, max_length=min(shortest, WINDOW))
     signature = lower_limit(signature, file.max_length)
     for entry in entries:
         require_classes(entry.signature)
@@ -118,7 +123,10 @@ def compare_entries(
     if unknown > UNKNOWN_SHARE:
         warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=3)
     batches = make_batches(encoded, _widest(entries, signature))
-    contenders = [entry.contender for entry in entries]
+    limit = {"max_length": signature.max_length}  # what a contender makes room for
+    contenders = [
+        replace(entry.contender, signature=entry.contender.signature.model_copy(update=limit)) for entry in entries
+    ]
     timings = run_contest(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
     cpu = this_cpu()
     return Comparison(

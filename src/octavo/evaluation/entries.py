@@ -16,9 +16,9 @@ from octavo.evaluation.result import Origin
 from octavo.hardware import this_cpu
 from octavo.inspection import find_onnx, has_onnx, inspect, main_output
 from octavo.pooling import MODULES as POOLING
-from octavo.signature import Signature, task_name
+from octavo.signature import Signature, require_task, task_name
 from octavo.source import Checkpoint, read_beside, read_source
-from octavo.tasks import MODULES, Row, find_task
+from octavo.tasks import Row, find_task
 from octavo.weights import has_weights
 
 # What an ONNX file of a task has to answer: what is said where it does not, the shape, its dimensions.
@@ -60,6 +60,7 @@ def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto
     path = Path(asked.path)
     if (path / MANIFEST).exists():
         artifact = open_artifact(path)
+        require_task(artifact.manifest.signature.task, asked.task, path)
         made, record = [], artifact.manifest.calibration
         for engine in dict.fromkeys(artifact.engine(name) for name in _fitting(engines, artifact)):
             find_engine(engine)
@@ -149,8 +150,8 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
     file = find_onnx(path)
     found = inspect(file)
     task = task_name(asked.task) if asked.task else found.task
-    if task not in MODULES:
-        raise InputError(f"a model for {task} ({found.task_reason})", where=file, allowed=", ".join(MODULES))
+    if task not in _OUTPUTS:
+        raise InputError(f"a model for {task} ({found.task_reason})", where=file, allowed=", ".join(_OUTPUTS))
     names = {port.name: port.dtype for port in found.inputs}
     strange = [f"{name} ({dtype})" for name, dtype in names.items() if name not in INPUTS or dtype != "int64"]
     if strange or not {"input_ids", "attention_mask"} <= names.keys():

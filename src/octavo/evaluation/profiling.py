@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from octavo.batching import make_batches
 from octavo.data import DataFile
 from octavo.engines.onnxruntime import int8_peak, profile_nodes
 from octavo.errors import InputError
-from octavo.evaluation.entries import find_entries
+from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import choose_threads
 from octavo.inspection import find_onnx, inspect
 from octavo.signature import lower_limit
@@ -58,11 +59,7 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     Raises:
         InputError: it is a checkpoint, which torch runs; or what `compare` raises for it.
     """
-    entry = find_entries(model)[0]
-    if entry.contender.engine != "onnxruntime":
-        raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
-    if entry.signature.generation is not None:
-        raise InputError("models that write have no profile", got=f"{entry.name}: {entry.signature.task}")
+    (entry,) = require_profiled([model])
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
     task = find_task(signature.task)
@@ -93,6 +90,21 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
         operations=operations / integer_seconds if operations and integer_seconds else None,
         peak=int8_peak(threads),
     )
+
+
+def require_profiled(models: Sequence[str | Path | Checkpoint]) -> list[Entry]:
+    """The models, each as one that can be profiled.
+
+    Raises:
+        InputError: one is no ONNX model of ONNX Runtime's, or one that writes.
+    """
+    entries = [find_entries(model)[0] for model in models]
+    for entry in entries:
+        if entry.contender.engine != "onnxruntime":
+            raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
+        if entry.signature.generation is not None:
+            raise InputError("models that write have no profile", got=f"{entry.name}: {entry.signature.task}")
+    return entries
 
 
 def part_of_time(node: str, operator: str) -> str:

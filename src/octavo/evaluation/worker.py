@@ -21,6 +21,7 @@ import numpy as np
 from octavo.artifact import MANIFEST, open_artifact
 from octavo.engines import Session, find_engine, modes_of, run_batches, runs_torch
 from octavo.engines.pooled import pooled
+from octavo.engines.scoring import ScoringSession
 from octavo.signature import Signature
 
 
@@ -45,7 +46,6 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
 
 def _open_writing(spec: dict[str, Any], signature: Signature) -> Session:
     """A session that scores windows of texts, or answers texts with texts."""
-    from octavo.engines.scoring import ScoringSession
     from octavo.generator import AnsweringSession, Generator
     from octavo.predictor import load
     from octavo.source import Checkpoint
@@ -96,10 +96,12 @@ def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[st
         seconds = [(time.perf_counter() - start) / len(inputs)] * len(inputs)
     else:
         seconds, outputs = [], []
+        scoring = session if isinstance(session, ScoringSession) else None  # its own arithmetic is not the model's time
         for batch in inputs:
             start = time.perf_counter()
-            outputs.append(session.run(batch))
+            found = scoring.logits(batch) if scoring else session.run(batch)
             seconds.append(time.perf_counter() - start)
+            outputs.append(scoring.score(batch, found) if scoring else found)
     if request.get("keep"):
         kept = dict(zip([index for index, _ in chosen], outputs, strict=True))
         np.savez(request["keep"], **kept)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle

@@ -101,6 +101,8 @@ def _shown(name: str, value: float | None) -> str:
 
 def score_unit(score: str, say: Say) -> str:
     """What hundredths of a score's difference are called."""
+    if score == "perplexity":
+        return say("% of the baseline's, below 0 where it rose")
     return say("points (x 100)" if score in CORRELATIONS else "points")
 
 
@@ -244,6 +246,9 @@ def _gain(row: ComparedRow, comparison: Comparison, say: Say) -> str:
     if row.differences:
         name, found = next(iter(row.differences.items()))
         score, unit = say(COLUMNS[name][0]), score_unit(name, say)
+        if name == "perplexity":  # whose differences have the sign of a score's
+            told = say("{gain}; its perplexity changed by {value:+.2f} % (95 % interval {low:+.2f} to {high:+.2f}).")
+            return told.format(gain=gain, value=-100 * found.value, low=-100 * found.high, high=-100 * found.low)
         if found.low == found.high:
             told = say("{gain}; its {score} differs by {value:+.2f} {unit}.")
             return told.format(gain=gain, score=score, value=100 * found.value, unit=unit)
@@ -271,6 +276,8 @@ def check_reason(check: Check, say: Say = english, score: str | None = None) -> 
     asked, shape, needs = CHECKS[check.name]
     if check.name == "max_drop" and score in CORRELATIONS:
         shape = "{:.2f} points (x 100)"
+    if check.name == "max_drop" and score == "perplexity":
+        asked, shape = "perplexity higher by at most {}", "{:.2f} %"
     show = say(shape).format
     limit = say(asked).format(show(check.limit))
     if check.value is None or check.lower is None or check.upper is None:

@@ -51,6 +51,7 @@ KOREAN = {
     "1 row, ms p50 / p95": "단건 지연 시간(ms) p50 / p95",
     "points": "%p",
     "points (x 100)": "점(×100)",
+    "% of the baseline's, below 0 where it rose": "기준 모델 대비 %, 0보다 작으면 나빠짐",
     "{points} (95 % interval)": "차이({points}, 95% 신뢰구간)",
     "accuracy": "정확도",
     "macro-F1": "매크로 F1",
@@ -135,7 +136,12 @@ KOREAN = {
     "{gain}; {closeness} with it is {value}, of labels nothing is known.": (
         "{gain}. 기준 모델과의 {closeness}: {value}. 정답 라벨이 없어 정확도는 알 수 없습니다."
     ),
+    "{gain}; its perplexity changed by {value:+.2f} % (95 % interval {low:+.2f} to {high:+.2f}).": (
+        "{gain}, 퍼플렉시티 변화는 기준 모델 대비 {value:+.2f}%(95% 신뢰구간 {low:+.2f} ~ {high:+.2f})입니다."
+    ),
     "drop at most {}": "점수 하락 {} 이하",
+    "perplexity higher by at most {}": "퍼플렉시티 상승 {} 이하",
+    "{:.2f} %": "{:.2f}%",
     "faster at least {}": "속도 {} 이상",
     "size at most {}": "기준 모델 대비 크기 {} 이하",
     "agreement at least {}": "예측 일치율 {} 이상",

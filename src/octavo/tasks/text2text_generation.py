@@ -192,4 +192,4 @@ def distances(
     signature: Signature,  # noqa: ARG001
 ) -> NDArray[np.float64]:
     """1 where the text is another."""
-    return np.asarray((first != second).any(axis=1), np.float64)
+    return np.array([one != other for one, other in zip(_texts(first), _texts(second), strict=True)], np.float64)

@@ -67,7 +67,7 @@ def windows(
         DataError: the texts have fewer than two tokens.
     """
     size = signature.max_length
-    stride = stride or size
+    stride = size if stride is None else stride
     if not 0 < stride <= size:
         raise InputError("a stride leaves tokens out", got=stride, allowed=f"1 to {size}, the window")
     tokenizer.no_truncation()
