@@ -239,11 +239,13 @@ def torch_shapes(result: dict, words: dict) -> str:
 
 
 def torch_scores(result: dict, words: dict) -> str:
-    """KorNLI by each way of torch: what it loses."""
-    cells = [["KorNLI", "accuracy", "points", "agreement", "KL, 1e-5", "batch effect"]]
+    """KorNLI by each way of torch: what it takes and what it loses."""
+    cells = [["KorNLI", "seconds", "x torch fp32", "accuracy", "points", "agreement", "KL, 1e-5", "batch effect"]]
     cells += [
         [
             row["name"],
+            f"{row['seconds']:.2f}",
+            f"{row['speedup']['value']:.2f}",
             f"{100 * row['quality']['accuracy']:.2f}",
             f"{100 * row['differences']['accuracy']['value']:+.2f}",
             f"{100 * row['fidelity']['agreement']:.2f} %",
