@@ -74,12 +74,12 @@ def stories(shared: Path, work: Path) -> dict[str, Any]:
     lines = (shared / "data" / "tinystories_sample" / "tinystories_sample.txt").read_text(encoding="utf-8").split("\n")
     (work / "learnt.txt").write_text("\n".join(lines[:LEARNT]), encoding="utf-8")
     (work / "scored.txt").write_text("\n".join(lines[LEARNT:]), encoding="utf-8")
-    recipes = {"float": Recipe(method="float"), **WEIGHTS, "dynamic": Recipe(method="dynamic")}
+    recipes = {"float": Recipe(method="float"), **WEIGHTS}
     recipes["weight-only, 4 bits, calibrated"] = WEIGHTS["weight-only, 4 bits"]
+    recipes |= {"dynamic": Recipe(method="dynamic"), "static": Recipe(method="static")}
     learnt = DataFile(work / "learnt.txt", limit=LEARNT)
-    models = make(
-        shared / "models" / "stories260k" / "hf", work, recipes, {"weight-only, 4 bits, calibrated": learnt}
-    )
+    calibration = dict.fromkeys(("weight-only, 4 bits, calibrated", "static"), learnt)
+    models = make(shared / "models" / "stories260k" / "hf", work, recipes, calibration)
     return measure(models, DataFile(work / "scored.txt", max_length=256))
 
 

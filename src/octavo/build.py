@@ -189,6 +189,14 @@ def _as_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recip
     if calibrated and recipe.method not in {"static", "weight-only"}:
         then = "leave the examples out, or take static or weight-only"
         raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
+    if (
+        calibrated
+        and recipe.method == "weight-only"
+        and recipe.bits == 8
+        and not any(rule.keep == "int4" for rule in recipe.layers)
+    ):
+        then = "leave the examples out, or take 4 bits"
+        raise RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",

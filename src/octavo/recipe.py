@@ -52,8 +52,8 @@ class LayerRule(BaseModel):
 class Recipe(BaseModel):
     """A method, its settings, and rules for single layers.
 
-    `format` is what is written: an ONNX graph, or a torch model with int8 layers. `weight-only` leaves activations as
-    they are.
+    `format` is what is written: an ONNX graph, or a torch model with int8 layers, whose `weight-only` leaves
+    activations as they are.
 
     For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
     `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch. By default a token in

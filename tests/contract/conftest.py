@@ -58,7 +58,7 @@ class Tables:
             for architecture, tables in found.items():
                 cells = []
                 for why in tables[title].values():
-                    told = re.sub(r"got: .*': ", "got: ", why)  # numbers of nodes, which are others in each run
+                    told = re.sub(r" in /\S+", "", re.sub(r"got: .*': ", "got: ", why))  # others in each run
                     if told != "yes" and told not in reasons:
                         reasons.append(told)
                     cells.append("yes" if told == "yes" else f"no ({1 + reasons.index(told)})")

@@ -1,7 +1,8 @@
 """Which architecture works for which task, method and engine: tried on tiny random checkpoints, and told in the docs.
 
 `docs/architectures.md` is what this test found: it fails where the table says otherwise, and writes it where
-OCTAVO_WRITE_DOCS is set.
+OCTAVO_WRITE_DOCS is set. All methods and engines are tried in every run, and of the tasks one for each family in turn;
+where the document is written, all.
 """
 
 from functools import cache
@@ -153,7 +154,9 @@ def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, 
     # One test for a family: its line of both tables has to be what the documentation says.
     section, tasks, ways = tables("encoders"), {}, {}
     engines = section.engines
-    for task in TASKS:
+    others = [task for task in TASKS if task != MEASURED]
+    turn = others[FAMILIES.index(family) % len(others)]
+    for task in TASKS if section.writes else (MEASURED, turn):
         (tmp_path / task).mkdir()
         found = tried(checkpoint(family, task), task, Recipe(method="float"), tmp_path / task, sentences, engines)
         tasks[task] = next((why for why in found.values() if why != "yes"), "yes")

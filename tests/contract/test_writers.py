@@ -60,6 +60,8 @@ def make_model(family, tokenizer):
     for name, parameter in model.named_parameters():
         if "norm" not in name and parameter.ndim > 1:
             parameter.data = 0.25 * torch.randn(parameter.shape)
+            if family == "t5" and name.endswith(".q.weight"):  # T5 has the division of other models' products in there
+                parameter.data /= config.d_kv**0.5
     return model
 
 

@@ -106,6 +106,8 @@ def test_without_examples_it_is_refused_before_anything_is_read(tmp_path):
         octavo.quantize("no-such-folder", tmp_path / "out", recipe="static")
     with pytest.raises(RecipeError, match="does not calibrate"):
         octavo.quantize("no-such-folder", tmp_path / "out", recipe="dynamic", calibration=DEMO / "pairs.tsv")
+    with pytest.raises(RecipeError, match=r"rounded without examples.*take 4 bits"):
+        octavo.quantize("no-such-folder", tmp_path / "out", recipe="weight-only", calibration=DEMO / "pairs.tsv")
 
 
 def test_few_examples_are_warned_of(tmp_path):
