@@ -49,7 +49,7 @@ def measure(models: dict[str, Path], data: DataFile) -> dict[str, Any]:
         }
         for name, row in zip(models, found.rows, strict=True)
     ]
-    return {"n": found.examples, "rows": rows}
+    return {"n": found.n, "rows": rows}
 
 
 def make(checkpoint: Any, work: Path, recipes: dict[str, Recipe], calibration: dict[str, Any]) -> dict[str, Path]:
