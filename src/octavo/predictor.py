@@ -261,10 +261,9 @@ def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[An
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except (ValueError, RecursionError) as error:
             raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
-        keys = ", ".join(task.KEYS)
-        if not isinstance(row, dict) or task.KEYS[0] not in row:
-            got = f"{row!r:.80}"
-            raise DataError("a line is an object", where=f"{place}, line {number}", got=got, allowed=f"keys {keys}")
+        if not isinstance(row, dict) or not isinstance(row.get(task.KEYS[0]), str):
+            what, allowed = f"a line needs a {task.KEYS[0]}", f"an object with {', '.join(task.KEYS)}"
+            raise DataError(what, where=f"{place}, line {number}", got=f"{row!r:.80}", allowed=allowed)
         known = {key: row[key] for key in task.KEYS if key in row}
         try:
             task.parse_row(known)
