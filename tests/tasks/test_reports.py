@@ -69,11 +69,11 @@ def test_compare_and_report(task, made, tiny, tmp_path, sentences):
             assert report_markdown(again, language)
 
 
-ROWS = {
-    "token-classification": {"text": "서울에 간다."},
-    "question-answering": {"question": "어디에?", "context": "서울에 간다."},
-    "multiple-choice": {"text": "비가 온다.", "choices": ["우산을 쓴다.", "해가 뜬다.", "잔다."]},
-    "fill-mask": {"text": "[MASK] 간다."},
+ROWS = {  # of the sentences that the tokenizer here knows
+    "token-classification": {"text": "아무도 공원에 없다."},
+    "question-answering": {"question": "아무도 없다.", "context": "아이들이 공원에서 놀고 있다."},
+    "multiple-choice": {"text": "아무도 없다.", "choices": ["아이들이 있다.", "공원에 없다.", "하늘은 맑다."]},
+    "fill-mask": {"text": "[MASK] 공원에 없다."},
 }
 
 

@@ -69,12 +69,12 @@ def parse_row(row: Any) -> Row:
     if isinstance(row, Mapping) and set(row) == {"text", "choices"}:
         row = row["text"], row["choices"]
     choices = row[1] if isinstance(row, tuple) and len(row) == 2 else None
-    texts = isinstance(choices, list | tuple) and all(isinstance(one, str) for one in choices)
-    if not texts or len(choices) < 2:
+    given = choices if isinstance(choices, list | tuple) else ()
+    if len(given) < 2 or not all(isinstance(one, str) for one in given):
         got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
         allowed = '{"text": ..., "choices": [two or more]}, or a tuple (text, choices)'
         raise DataError("a row is a text with choices", got=got, allowed=allowed)
-    checked = [encoding.parse_row((row[0], choice)) for choice in choices]
+    checked = [encoding.parse_row((row[0], choice)) for choice in given]
     return row[0], tuple(str(choice) for _, choice in checked)
 
 
