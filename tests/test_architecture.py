@@ -64,7 +64,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},
     "octavo.methods.torch_layers": {"torch", "transformers"},
-    "octavo.methods.rescue": {"torch", "transformers"},
+    "octavo.methods.rescue": {"torch"},
     "octavo.engines.torch_writing": {"torch"},
     "octavo.exporting": {"torch"},  # torch.from_numpy
 }

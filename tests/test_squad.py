@@ -41,6 +41,11 @@ def test_answers_none_and_impossible(read):
     assert {one.text_pair for one in found} == {"서울은 한국의 수도이다."}
 
 
+def test_columns_are_not_named(tmp_path):
+    with pytest.raises(DataError, match="columns by name; got: text=q; allowed: no --columns"):
+        read_squad(DataFile(tmp_path / "a.json", columns={"text": "q"}))
+
+
 def test_rows(read):
     row = {"question": "수도는?", "context": "서울이다.", "answers": {"text": ["서울"], "answer_start": [0]}}
     assert read(json.dumps(row), "a.jsonl")[0].answers == ("서울",)
@@ -58,6 +63,7 @@ def test_rows(read):
         (squad({"id": "q7", "answers": []}), "a question and a context"),
         (squad({"id": "q7", "question": "a", "answers": 3}), "answers are no list"),
         ('{"data": [{"paragraphs": [{"qas": [{"question": "a"}]}]}]}', "not as SQuAD writes it in .*article 1"),
+        ('[{"question": "a", "context": "\\ud800"}]', "half of a surrogate pair"),
         ('[{"question": "a"}]', "a question and a context in .*row 1"),
     ],
 )

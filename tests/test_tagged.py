@@ -1,5 +1,7 @@
 """Files of tagged words."""
 
+import json
+
 import pytest
 
 from octavo.data import DataFile, Example
@@ -47,6 +49,31 @@ def test_json_by_names_and_ids(file):
     assert read_tagged(file("b.jsonl", '{"tokens": ["김구"]}'))[0].tags is None
 
 
+def test_texts_without_tags(file):
+    texts = ["김구는 갔다.", "서울에 왔다. O"]
+    for content in (
+        file("a.txt", "\n".join(texts)),
+        file("a.jsonl", "\n".join(json.dumps({"text": text}) for text in texts)),
+        file("b.jsonl", "\n".join(json.dumps({"tokens": text.split()}) for text in texts)),
+    ):
+        for labels in ((), LABELS):
+            found = read_tagged(content, labels)
+            assert [one.text for one in found] == texts
+            assert [one.tags for one in found] == [None, None]
+    columns = read_tagged(file("b.txt", "김구 B-PER\n는 O\n"), LABELS)
+    assert columns == (Example("김구 는", words=((0, 2), (3, 4)), tags=("B-PER", "O")),)
+
+
+def test_a_blank_among_words_is_none_of_them(file):
+    rows = [
+        {"tokens": ["I", " ", "live"], "tags": ["O", "O", "O"]},
+        {"tokens": ["Kim", "left"], "tags": ["B-PER", "O"]},
+    ]
+    found = read_tagged(file("a.jsonl", "\n".join(map(json.dumps, rows))), LABELS)
+    assert [one.text for one in found] == ["I live", "Kim left"]
+    assert found[0] == Example("I live", words=((0, 1), (2, 6)), tags=("O", "O"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
@@ -59,7 +86,9 @@ def test_json_by_names_and_ids(file):
             "김구\tB-PER\n3월\tB-DT\n",
             ["line 1", "no tag 'B-DT'", "PER, DT in the file", "PER, LOC", "--labels"],
         ),
-        ("a.jsonl", '{"text": "x"}', ["no words", "text", "tokens or words"]),
+        ("a.jsonl", '{"txt": "x"}', ["no words", "txt", "tokens or words"]),
+        ("a.jsonl", '{"tokens": ["\\ud800"], "tags": ["O"]}', ["half of a surrogate pair"]),
+        ("a.jsonl", '{"tokens": ["x"], "tags": ["O"]}\n{"tokens": ["x"]}', ["line 2", "a tag for each word"]),
         ("a.jsonl", '{"tokens": ["x", "y"], "tags": ["O"]}', ["a tag for each word", "2 words"]),
         ("a.jsonl", '{"tokens": ["x"], "tags": [9]}', ["neither a name nor an id", "0 to 4"]),
         ("a.parquet", "x", ["unknown kind of data file"]),
@@ -75,6 +104,8 @@ def test_errors(file, name, content, told):
 def test_columns_are_positions(file):
     with pytest.raises(DataError, match="by position; got: text=word"):
         read_tagged(file("a.tsv", "a\tO", columns={"text": "word"}), LABELS)
+    with pytest.raises(DataError, match="unknown role; got: tags"):
+        read_tagged(file("a.tsv", "a\tO", columns={"tags": "2"}), LABELS)
 
 
 def test_the_first_token_of_each_word():

@@ -5,10 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from octavo.tags import entities, split_tag, spread, types
+from octavo.tags import as_iob2, entities, split_tag, spread, types
 
 SCHEMES = ("BI", "IE", "BIES", "BIESO")
-tag = st.one_of(st.just("O"), st.tuples(st.sampled_from("BIES"), st.sampled_from(("PER", "LOC", "A-B"))).map("-".join))
+tag = st.one_of(
+    st.just("O"),
+    st.sampled_from("BIES"),
+    st.tuples(st.sampled_from("BIES"), st.sampled_from(("PER", "LOC", "A-B"))).map("-".join),
+)
 
 
 @settings(max_examples=300)
@@ -31,6 +35,12 @@ def test_a_tag_without_a_place_goes_on():
     assert split_tag("NOUN") == ("I", "NOUN")
     assert entities(["NOUN", "NOUN", "VERB"]) == [("NOUN", 0, 1), ("VERB", 2, 2)]
     assert types(["B-PER", "O", "I-PER", "NOUN"]) == ["PER", "NOUN"]
+
+
+def test_the_scheme_says_nothing():
+    wanted = ["B-PER", "I-PER", "B-PER", "O"]
+    for tags in (wanted, ["I-PER", "I-PER", "B-PER", "O"], ["B-PER", "E-PER", "S-PER", "O"]):
+        assert as_iob2(tags) == wanted
 
 
 @pytest.mark.parametrize("one", ["B-X", "I-X", "E-X", "S-X", "O"])

@@ -4,6 +4,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 import octavo
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +19,8 @@ def main(checkpoint: str | None = None, data: str | Path = HERE / "texts.txt") -
             checkpoint = str(untrained("fill-mask", Path(work) / "checkpoint"))
         artifact = octavo.quantize(checkpoint, Path(work) / "int8")
         predictor = octavo.load(artifact.folder, task="fill-mask")
-        for word in predictor("오늘은 [MASK] 많이 온다.", top_k=3):
+        mask = Tokenizer.from_str(artifact.tokenizer_json).id_to_token(predictor.signature.mask_token_id)
+        for word in predictor(f"오늘은 {mask} 많이 온다.", top_k=3):
             print(word["token_str"], f"{word['score']:.4f}", word["sequence"])
         found = octavo.compare(checkpoint, [artifact.folder], data=data)
         for row in found.rows:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from octavo.data import DataFile, Example, sample
+from octavo.data import DataFile, Example, sample, text_of
 from octavo.errors import DataError, did_you_mean
 from octavo.rows import listed, read_rows
 
-TEXT = ("text", "question", "prompt", "sent1", "premise", "context", "ctx")
+TEXT = ("text", "prompt", "sent1", "premise", "question", "ctx")
+BEFORE = ("article", "passage", "context")  # what a question is about, where a file has both
 CHOICES = ("choices", "options", "endings", "candidates", "answers")
-NUMBERED = re.compile(r"(choice|ending|option|answer)_?\d+", re.IGNORECASE)
-LABEL = ("label", "answer", "gold_label", "correct")
+NUMBERED = re.compile(r"(choice|ending|option|answer|alternative)_?\d+", re.IGNORECASE)
+LABEL = ("label", "answer", "answerKey", "gold_label", "correct")
 ROLES = ("text", "choices", "label")
 
 
@@ -22,11 +22,13 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
     """The rows of a file, sampled as the file says.
 
     Choices are a list, or columns `choice1`, `choice2`, ... (`ending0`, ... as SWAG writes them, each behind `sent2`),
-    of which a row may leave the last ones empty. The right one is named by its position from 0, by a letter, or by its
-    text; where no row has it, choices are not scored.
+    of which a row may leave the last ones empty. The right one is named by its position from 0, by a letter, by its
+    text, or by its name where choices have names (`{"text": [...], "label": [...]}`, as ARC has them); where no row
+    tells, choices are not scored. A passage that a question is about stands before it.
 
     Raises:
-        DataError: the file cannot be read, a row has fewer than two choices, or none of them is the right one.
+        DataError: the file cannot be read, has no such column, a row has fewer than two choices, or none of them, or
+            more than one, is the right one.
     """
     path, named = Path(file.path), dict(file.columns or {})
     for role in named:
@@ -34,7 +36,12 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
             raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
     rows = read_rows(path, file.encoding, named)
     names = list(dict.fromkeys(name for _, row in rows for name in row))
+    for role, name in named.items():
+        if name not in names:
+            raise DataError(f"no such column for {role}", where=path, got=name, allowed=did_you_mean(name, names))
+    before = next((name for name in BEFORE if name in names and "text" not in named), None)
     text = _column(names, named.get("text"), TEXT)
+    text, before = (text, before) if text else (before, None)
     listed_in = _column(names, named.get("choices"), CHOICES)
     columns = [name for name in names if NUMBERED.fullmatch(name)]
     label = _column([name for name in names if name not in columns], named.get("label"), LABEL)
@@ -45,11 +52,12 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
         )
     found = []
     for place, row in rows:
-        choices = _choices(row, place, listed_in, columns)
-        first = row.get(text)
-        if not isinstance(first, str):
-            raise DataError(f"{text!r} is not text", where=place, got=f"{first!r:.40}")
-        found.append(Example(first, label=_right(row.get(label or ""), choices, place), choices=choices))
+        stored = row.get(listed_in) if listed_in else [row[one] for one in columns if row.get(one) not in (None, "")]
+        told = " ".join(text_of(row, name, place) for name in (before, text) if name)
+        second = text_of(row, "sent2", place) if row.get("sent2") else ""  # SWAG's choices go on from it
+        choices = _choices(stored, place)
+        right = _right(row.get(label or ""), choices, _names(stored, choices), place)
+        found.append(Example(told, label=right, choices=tuple(f"{second} {one}" if second else one for one in choices)))
     return sample(found, file.limit, file.seed)
 
 
@@ -58,27 +66,36 @@ def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str 
     return next((name for name in wanted if name in names), None)
 
 
-def _choices(row: Mapping[str, Any], place: str, listed_in: str | None, columns: list[str]) -> tuple[str, ...]:
-    before = f"{row['sent2']} " if isinstance(row.get("sent2"), str) and row["sent2"] else ""
-    stored = row.get(listed_in) if listed_in else [row[name] for name in columns if row.get(name) not in {None, ""}]
+def _choices(stored: Any, place: str) -> tuple[str, ...]:
     if isinstance(stored, dict):  # {"text": [...], "label": [...]}, as ARC and CommonsenseQA write them
         stored = stored.get("text")
     if not isinstance(stored, list) or len(stored) < 2 or not all(isinstance(one, str) for one in stored):
         raise DataError(
             "a row needs two choices or more", where=place, got=f"{stored!r:.80}", allowed="a list of texts"
         )
-    return tuple(before + one for one in stored)
+    return tuple(text_of({"a choice": one}, "a choice", place) for one in stored)
 
 
-def _right(value: Any, choices: tuple[str, ...], place: str) -> int | None:
+def _names(stored: Any, choices: tuple[str, ...]) -> list[str] | None:
+    """The names that choices have in the file, where they have some."""
+    names = stored.get("label") if isinstance(stored, dict) else None
+    return [str(one) for one in names] if isinstance(names, list) and len(names) == len(choices) else None
+
+
+def _right(value: Any, choices: tuple[str, ...], names: list[str] | None, place: str) -> int | None:
     """The position of the right choice; None where the row does not tell."""
     if value is None or value == "":
         return None
-    names = {str(index): index for index in range(len(choices))}
-    names |= {chr(ord("A") + index): index for index in range(len(choices))}
-    names |= {choice: index for index, choice in enumerate(choices)}
-    found = None if isinstance(value, bool) else names.get(str(value))
-    if found is None:
-        allowed = f"0 to {len(choices) - 1}, A to {chr(ord('A') + len(choices) - 1)}, or the text of a choice"
-        raise DataError("none of the choices is the right one", where=place, got=f"{value!r:.60}", allowed=allowed)
-    return found
+    count, meant = len(choices), set[int]()
+    if isinstance(value, int) and not isinstance(value, bool):  # of JSON: a position and nothing else
+        meant = {value} & set(range(count)) if names is None or str(value) not in names else {names.index(str(value))}
+    elif isinstance(value, str):
+        letters = [chr(ord("A") + index) for index in range(count)]
+        known = (names,) if names and value in names else ([str(index) for index in range(count)], letters, choices)
+        meant = {one.index(value) for one in known if value in one}
+    if len(meant) != 1:
+        allowed = f"0 to {count - 1}, A to {chr(ord('A') + count - 1)}, or the text of a choice"
+        got = f"{value!r:.60}" + (f", which is choice {' and '.join(map(str, sorted(meant)))}" if meant else "")
+        what = "more than one of the choices is meant" if meant else "none of the choices is the right one"
+        raise DataError(what, where=place, got=got, allowed=allowed)
+    return meant.pop()

@@ -140,8 +140,8 @@ def read_examples(
         warnings.warn(f"{left_out} of {path} are left out: they have no label, or '-'", OctavoWarning, stacklevel=2)
     return tuple(
         Example(
-            text=_text(row, chosen["text"], place),
-            text_pair=_text(row, chosen["text_pair"], place) if "text_pair" in chosen else None,
+            text=text_of(row, chosen["text"], place),
+            text_pair=text_of(row, chosen["text_pair"], place) if "text_pair" in chosen else None,
             label=label,
             score=_score(row, chosen["score"], place) if "score" in chosen else None,
         )
@@ -248,7 +248,7 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> Any:
     return row[column]
 
 
-def _text(row: Mapping[str, Any], column: str, place: str) -> str:
+def text_of(row: Mapping[str, Any], column: str, place: str) -> str:
     """The row's text, which may be empty."""
     text = _value(row, column, place)
     if not isinstance(text, str):

@@ -261,21 +261,15 @@ def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[An
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except (ValueError, RecursionError) as error:
             raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
-        if "text" not in task.KEYS:
-            try:
-                known = {key: row[key] for key in task.KEYS if key in row} if isinstance(row, dict) else row
-                yield task.parse_row(known) and known
-            except DataError as error:
-                raise DataError(f"{place}, line {number}: {error}") from None
-            continue
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise DataError(
-                "a line needs a text", where=f"{place}, line {number}", got=f"{row!r:.80}", allowed='{"text": "..."}'
-            )
-        pair = row.get("text_pair")
-        if not (pair is None or isinstance(pair, str)):
-            raise DataError("text_pair is not a text", where=f"{place}, line {number}", got=f"{pair!r:.80}")
-        yield row["text"], pair
+        if not isinstance(row, dict) or not isinstance(row.get(task.KEYS[0]), str):
+            what, allowed = f"a line needs a {task.KEYS[0]}", f"an object with {', '.join(task.KEYS)}"
+            raise DataError(what, where=f"{place}, line {number}", got=f"{row!r:.80}", allowed=allowed)
+        known = {key: row[key] for key in task.KEYS if key in row}
+        try:
+            task.parse_row(known)
+        except DataError as error:
+            raise DataError(f"{place}, line {number}: {error}") from None
+        yield known
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from octavo.data import DataFile, Example, sample
+from octavo.data import DataFile, Example, sample, text_of
 from octavo.errors import DataError
 from octavo.rows import listed, read_rows, read_text
 
@@ -25,6 +25,9 @@ def read_squad(file: DataFile) -> tuple[Example, ...]:
         DataError: the file cannot be read, a question has no context, or an answer is not in it.
     """
     path = Path(file.path)
+    if file.columns:
+        got = ", ".join(f"{role}={name}" for role, name in file.columns.items())
+        raise DataError("files of questions have their columns by name", got=got, allowed="no --columns")
     text = read_text(path, file.encoding, EXTENSIONS)
     try:
         whole = json.loads(text) if path.suffix.lower() == ".json" else None
@@ -56,11 +59,11 @@ def _questions(articles: list[Any], path: Path) -> Iterator[tuple[str, dict[str,
 
 
 def _example(row: dict[str, Any], place: str) -> Example:
-    question, context = row.get("question"), row.get("context")
-    if not isinstance(question, str) or not isinstance(context, str) or not context:
+    if not all(isinstance(row.get(name), str) and row[name] for name in ("question", "context")):
         raise DataError(
             "a row needs a question and a context", where=place, got=listed(row), allowed="question, context"
         )
+    question, context = (text_of(row, name, place) for name in ("question", "context"))
     if "answers" not in row:
         return Example(question, context, answers=() if row.get("is_impossible") else None)
     stored = row["answers"]

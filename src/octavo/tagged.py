@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from octavo.data import DataFile, Example, sample
-from octavo.errors import DataError
-from octavo.rows import listed, read_rows, read_text
+from octavo.data import DataFile, Example, sample, text_of
+from octavo.errors import DataError, did_you_mean
+from octavo.rows import Rows, listed, read_rows, read_text
 from octavo.tags import types
 
 COLUMNED = (".tsv", ".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".annotated")
@@ -19,16 +20,19 @@ WORDS = ("tokens", "words")
 TAGS = ("ner_tags", "tags", "labels")
 COLUMNS = {"text": "1", "label": "-1"}  # the first column and the last
 
-Sentence = tuple[str, list[str], list[str]]  # place, words, tags
+ROLES = ("text", "label")
+
+Sentence = tuple[str, list[str], list[str] | None]  # place, words, tags
 
 
 def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
-    """The sentences of a file with their tags, sampled as the file says.
+    """The sentences of a file with their tags, where it has some, sampled as the file says.
 
     Columns are separated by tabs, or by blanks in a file without tabs; the first is the word and the last its tag, or
     those that `file.columns` gives as `text` and `label` by position. Blank lines end sentences; lines of `-DOCSTART-`,
     and in a file with tabs those that begin with `# ` or `## `, are left out. Where a blank is tagged as a word is, as
-    in KLUE-NER, words are characters. JSON has objects of `tokens` and `ner_tags`.
+    in KLUE-NER, words are characters. JSON has objects of `tokens` and `ner_tags`, of `tokens` alone, or of `text`. A
+    `.txt` whose last column is no tag has a text a line.
 
     Args:
         file: the file.
@@ -38,31 +42,48 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
         DataError: the file cannot be read or has no sentence, a line has one column, or tags are of types that the
             model does not have.
     """
-    path = Path(file.path)
-    if path.suffix.lower() in JSON:
-        sentences = _from_json(path, file, labels)
+    path, suffix = Path(file.path), Path(file.path).suffix.lower()
+    for role in file.columns or {}:
+        if role not in ROLES:
+            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    text = read_text(path, file.encoding, (*COLUMNED, *JSON))
+    if suffix == ".txt" and not file.columns and not _has_tags(text):
+        return file.read()
+    if suffix in JSON:
+        rows = read_rows(path, file.encoding, {})
+        if any("text" in row and not {*WORDS, *TAGS} & set(row) for _, row in rows):
+            return replace(file, columns={"text": "text"} | dict(file.columns or {})).read()
+        sentences = _from_json(rows, dict(file.columns or {}), labels)
     else:
-        text = read_text(path, file.encoding, (*COLUMNED, *JSON))
         sentences = _from_columns(text, path, {**COLUMNS, **(file.columns or {})})
     if not sentences:
         raise DataError("no sentences", where=path)
     if labels:
         _check_types(sentences, labels)
-    characters = any(not word.strip() for _, words, _ in sentences for word in words)
-    return sample(
-        [_example(words, tags, "" if characters else " ") for _, words, tags in sentences], file.limit, file.seed
+    # Of words that are characters blanks are some too; elsewhere a blank is no word.
+    characters = all(len(word) == 1 for _, words, _ in sentences for word in words) and any(
+        not word.strip() for _, words, _ in sentences for word in words
     )
+    return sample([_example(words, tags, characters=characters) for _, words, tags in sentences], file.limit, file.seed)
 
 
-def _example(words: Sequence[str], tags: Sequence[str], between: str) -> Example:
-    text, spans, known = between.join(words), [], []
-    start = 0
-    for word, tag in zip(words, tags, strict=True):
+def _has_tags(text: str) -> bool:
+    """Whether most lines of a text end in a tag."""
+    last = [line.split()[-1] for line in text.split("\n") if line.strip()]
+    tags = [one for one in last if one == "O" or re.fullmatch(r"[BIESLU]-\S+|\S+[-_][BIESLU]", one)]
+    return 2 * len(tags) > len(last)
+
+
+def _example(words: Sequence[str], tags: Sequence[str] | None, *, characters: bool) -> Example:
+    between, text, spans, known = "" if characters else " ", "", [], []
+    for word, tag in zip(words, tags or [""] * len(words), strict=True):
         if word.strip():  # a blank inside an entity belongs to it, and says nothing of its own
-            spans.append((start, start + len(word)))
+            text += between if text else ""
+            spans.append((len(text), len(text) + len(word)))
             known.append(tag)
-        start += len(word) + len(between)
-    return Example(text, words=tuple(spans), tags=tuple(known) if all(known) else None)
+        if word.strip() or characters:
+            text += word
+    return Example(text, words=tuple(spans), tags=tuple(known) if tags is not None else None)
 
 
 def _from_columns(text: str, path: Path, columns: Mapping[str, str]) -> list[Sentence]:
@@ -108,9 +129,12 @@ def _index(position: str) -> int:
     return number - 1 if number > 0 else number
 
 
-def _from_json(path: Path, file: DataFile, labels: Sequence[str]) -> list[Sentence]:
-    rows, named = read_rows(path, file.encoding, {}), dict(file.columns or {})
-    sentences = []
+def _from_json(rows: Rows, named: Mapping[str, str], labels: Sequence[str]) -> list[Sentence]:
+    sentences: list[Sentence] = []
+    tagged = any(key in row for _, row in rows for key in ([named["label"]] if "label" in named else TAGS))
+    if "label" in named and not tagged:
+        place, row = rows[0]
+        raise DataError("no such column for label", where=place, got=named["label"], allowed=listed(row))
     for place, row in rows:
         word_key = named.get("text") or next((key for key in WORDS if key in row), WORDS[0])
         tag_key = named.get("label") or next((key for key in TAGS if key in row), TAGS[0])
@@ -118,8 +142,10 @@ def _from_json(path: Path, file: DataFile, labels: Sequence[str]) -> list[Senten
         if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
             allowed = f"a list of words under {' or '.join(WORDS)}"
             raise DataError("a row has no words", where=place, got=listed(row), allowed=allowed)
-        if tags is None and not labels:
-            tags = [""] * len(words)
+        words = [text_of({"a word": word}, "a word", place) for word in words]
+        if not tagged or (tags is None and not labels):
+            sentences.append((place, words, None))
+            continue
         if not isinstance(tags, list) or len(tags) != len(words):
             got = listed(row) if tags is None else f"{len(words)} words and {tags!r:.60}"
             raise DataError("a row needs a tag for each word", where=place, got=got, allowed=" or ".join(TAGS))
@@ -144,9 +170,9 @@ def _check_types(sentences: Sequence[Sentence], labels: Sequence[str]) -> None:
         DataError: it does not; both sides are listed.
     """
     known = types(labels)
-    strange = [(place, tag) for place, _, tags in sentences for tag in tags if set(types([tag])) - set(known)]
+    strange = [(place, tag) for place, _, tags in sentences for tag in tags or () if set(types([tag])) - set(known)]
     if strange:
-        found = types(tag for _, _, tags in sentences for tag in tags)
+        found = types(tag for _, _, tags in sentences for tag in tags or ())
         place, tag = strange[0]
         raise DataError(
             f"the model has no tag {tag!r}",

@@ -9,13 +9,19 @@ Entity = tuple[str, int, int]  # type, first word, last word
 
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 _SUFFIXED = re.compile(r"(.+)[-_]([BIESLU])", re.DOTALL)
+ALONE = frozenset("BIESLU")
 _BILOU = {"L": "E", "U": "S"}
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """The place in an entity, one of B, I, E, S, O, and the entity's type; `PER`, without a place, is inside."""
+    """The place in an entity, one of B, I, E, S, O, and the entity's type; `PER`, without a place, is inside.
+
+    A place alone has the type `_`, as seqeval has it.
+    """
     if tag == "O":
         return "O", ""
+    if tag in ALONE:
+        return _BILOU.get(tag, tag), "_"
     found = _PREFIXED.fullmatch(tag)
     if found:
         return _BILOU.get(found[1], found[1]), found[2]
@@ -37,6 +43,15 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         if place != "O" and (place in "BS" or before in "ESO" or kind != kind_before):
             begin = index
         before, kind_before = place, kind
+    return found
+
+
+def as_iob2(tags: Sequence[str]) -> list[str]:
+    """The same entities in IOB2, so that tags of two schemes can be compared word by word."""
+    found = ["O"] * len(tags)
+    for kind, first, last in entities(tags):
+        found[first] = f"B-{kind}"
+        found[first + 1 : last + 1] = [f"I-{kind}"] * (last - first)
     return found
 
 

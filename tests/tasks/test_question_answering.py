@@ -132,7 +132,7 @@ def test_predicting_a_file(made, tiny, tmp_path):
     (found,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(found) == octavo.load(folder)({"question": "누가?", "context": CONTEXT})
     (tmp_path / "bad.jsonl").write_text("\n".join([*lines, '{"text": "x"}']), encoding="utf-8")
-    with pytest.raises(DataError, match=r"line 2: a row is a question with its context"):
+    with pytest.raises(DataError, match=r"a line needs a question in \S+bad.jsonl, line 2"):
         octavo.predict(folder, tmp_path / "bad.jsonl", tmp_path / "bad.out")
 
 
@@ -186,5 +186,37 @@ def test_no_answer_counts_where_the_data_has_impossible_questions():
     assert task.quality([sure, none], asked) == {"exact_match": 1.0, "answer_f1": 1.0}
     assert task.quality([none, sure], asked) == {"exact_match": 0.0, "answer_f1": 0.0}
     assert task.quality([none], asked[:1]) == {"exact_match": 1.0, "answer_f1": 1.0}
-    assert task.judged([sure], [Example("who?", "abc def")]) is None
-    assert task.judged_by_class([sure, none], [sure, none], asked, None).keys() == {"answerable", "impossible"}
+    unknown = Example("who?", "abc def")
+    assert task.judged([sure], [unknown]) is None
+    assert task.quality([sure, none], [asked[0], unknown]) == {"exact_match": 1.0, "answer_f1": 1.0}
+
+
+def test_no_answer_is_an_answer_of_its_own():
+    from octavo.data import Example
+
+    sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
+    rows = [("who?", "abc def")] * 2
+    assert task.fidelity([sure, none], [sure, none], rows, None)["agreement"] == 1
+    moved = task.fidelity([sure, none], [none, none], rows, None)
+    assert (moved["agreement"], moved["answer_overlap"]) == (0.5, 0.5)
+    assert [one.label for one in task.answers([sure, none], [Example("who?", "abc def")] * 2, None)] == ["abc", "-"]
+
+
+def test_the_language_of_a_file_decides_how_its_answers_are_scored():
+    from octavo.data import Example
+
+    sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])  # "abc"
+    korean = Example("누가 그것을 만들었는가?", "abc def", answers=("abcd",))
+    english = Example("Who made it? 누가?", "abc def", answers=("abcd",))
+    assert task.quality([sure] * 3, [korean, korean, english])["answer_f1"] == pytest.approx(6 / 7)
+    assert task.quality([sure] * 3, [english, english, korean])["answer_f1"] == 0
+
+
+def test_classes_of_questions():
+    from octavo.data import Example
+
+    sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
+    asked = [Example("who?", "abc def", answers=("abc",)), Example("who?", "abc def", answers=())]
+    unknown = Example("who?", "abc def")
+    found = task.judged_by_class([sure, none, sure], [sure, none, none], [*asked, unknown], None)
+    assert {name: len(parts[0]) for name, parts in found.items()} == {"answerable": 1, "impossible": 1}

@@ -5,12 +5,13 @@ import json
 import pytest
 
 import octavo
-from octavo.errors import CheckpointError, InputError
+from octavo.errors import CheckpointError, DataError, InputError
 from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import compare
 from octavo.evaluation.result import read_comparison
 from octavo.reporting.page import report_html, report_markdown
 from octavo.source import Checkpoint
+from octavo.tasks import find_task
 
 SCORE = {
     "token-classification": "entity_f1",
@@ -36,22 +37,18 @@ def write_data(task, folder, sentences):
         else:
             rows.append({"text": f"{text} {other}"})
     bare = [{key: row[key] for key in row if key not in {"tags", "answers", "label"}} for row in rows]
-    if task == "token-classification":
-        bare = None
     if task == "fill-mask":
         bare = [{"text": "[MASK] " + row["text"]} for row in rows]
-    paths = []
-    for name, content in (("gold", rows), ("bare", bare)):
-        if content is not None:
-            paths.append(folder / f"{name}.jsonl")
-            paths[-1].write_text("\n".join(json.dumps(row) for row in content), encoding="utf-8")
+    paths = [folder / "gold.jsonl", folder / "bare.jsonl"]
+    for path, content in zip(paths, (rows, bare), strict=True):
+        path.write_text("\n".join(json.dumps(row) for row in content), encoding="utf-8")
     return paths
 
 
 @pytest.mark.parametrize("task", SCORE)
 def test_compare_and_report(task, made, tiny, tmp_path, sentences):
     models = [made(tiny(task), method) for method in ("float", "dynamic")]
-    gold, *bare = write_data(task, tmp_path, sentences)
+    gold, bare = write_data(task, tmp_path, sentences)
     found = compare(tiny(task), models, data=gold, threads=1).under(Budget(max_drop=50, min_agreement=0.1))
     assert found.n == 40
     torch, exact, int8 = found.rows
@@ -62,14 +59,44 @@ def test_compare_and_report(task, made, tiny, tmp_path, sentences):
     assert int8.closeness.keys() == {"agreement"}
     assert exact.batch_effect < 1e-3
     assert int8.judgement.verdict in {"PASS", "UNSURE", "FAIL"}
-    comparisons = [found, *(compare(models[0], models[1:], data=path, threads=1) for path in bare)]
-    assert all(not one.rows[1].quality for one in comparisons[1:])
-    for one in comparisons:
+    unscored = compare(models[0], models[1:], data=bare, threads=1)
+    assert not unscored.rows[1].quality
+    for one in (found, unscored):
         (tmp_path / "result.json").write_text(json.dumps(one.to_dict()), encoding="utf-8")
         again = read_comparison(tmp_path / "result.json")
         for language in ("ko", "en"):
             assert task in report_html(again, language)
             assert report_markdown(again, language)
+
+
+ROWS = {  # of the sentences that the tokenizer here knows
+    "token-classification": {"text": "아무도 공원에 없다."},
+    "question-answering": {"question": "아무도 없다.", "context": "아이들이 공원에서 놀고 있다."},
+    "multiple-choice": {"text": "아무도 없다.", "choices": ["아이들이 있다.", "공원에 없다.", "하늘은 맑다."]},
+    "fill-mask": {"text": "[MASK] 공원에 없다."},
+}
+
+
+@pytest.mark.parametrize("task", ROWS)
+def test_predict_reads_the_rows_of_the_task(task, made, tiny, tmp_path):
+    folder, line = made(tiny(task), "float"), json.dumps(ROWS[task] | {"id": 3}, ensure_ascii=False)
+    (tmp_path / "in.jsonl").write_text(f"{line}\n{line}\n", encoding="utf-8")
+    octavo.predict(folder, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    found = [json.loads(one) for one in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    (expected,) = octavo.load(folder)([ROWS[task]])
+    assert found == [json.loads(json.dumps(find_task(task).to_json(expected)))] * 2
+    for bad in ('["a"]', '{"id": 3}', json.dumps(dict.fromkeys(ROWS[task], 3))):
+        (tmp_path / "bad.jsonl").write_text(f"{line}\n{bad}\n", encoding="utf-8")
+        with pytest.raises(DataError, match=r"bad\.jsonl, line 2"):
+            octavo.predict(folder, tmp_path / "bad.jsonl", tmp_path / "bad.out")
+        assert not (tmp_path / "bad.out").exists()
+
+
+def test_static_calibrates_on_texts(tiny, tmp_path, sentences):
+    data = tmp_path / "texts.txt"
+    data.write_text("\n".join(sentences * 12), encoding="utf-8")
+    artifact = octavo.quantize(tiny("token-classification"), tmp_path / "static", calibration=data)
+    assert artifact.manifest.calibration.rows == 120
 
 
 def test_static_calibrates_on_the_files_of_the_task(tiny, tmp_path, sentences):

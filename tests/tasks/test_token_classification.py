@@ -14,6 +14,7 @@ from octavo.data import DataFile, Example, sample
 from octavo.errors import DataError, InputError
 from octavo.evaluation.stats import DIFFERENCES
 from octavo.tagged import read_tagged
+from octavo.tags import as_iob2
 from octavo.tasks import token_classification as task
 from octavo.tasks.metrics import ratio
 
@@ -109,7 +110,9 @@ def test_scores_as_seqeval(rows):
     assert found["entity_f1"] == pytest.approx(seqeval.f1_score(gold, said, zero_division=0), abs=1e-12)
     assert found["precision"] == pytest.approx(seqeval.precision_score(gold, said, zero_division=0), abs=1e-12)
     assert found["recall"] == pytest.approx(seqeval.recall_score(gold, said, zero_division=0), abs=1e-12)
-    assert found["tag_accuracy"] == pytest.approx(seqeval.accuracy_score(gold, said), abs=1e-12)
+    assert found["tag_accuracy"] == pytest.approx(
+        seqeval.accuracy_score(*([as_iob2(row) for row in rows] for rows in (gold, said))), abs=1e-12
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -174,3 +177,11 @@ def test_int8_keeps_the_entities(shared, made):
         scores[method] = task.quality(task.read(predictor.run(encoded), asked), examples)["entity_f1"]
     assert scores["float"] == pytest.approx(0.78, abs=0.03)  # 0.7848 on all rows, as the card says
     assert abs(scores["float"] - scores["dynamic"]) < 0.007
+
+
+def test_texts_without_tags_are_left_out_of_the_scores():
+    examples, outputs = words_as_tokens([["B-PER", "O"], ["O", "O"]], [["B-PER", "O"], ["B-PER", "O"]])
+    bare = Example(examples[1].text, words=examples[1].words)
+    assert task.quality(outputs, [examples[0], bare])["entity_f1"] == 1
+    assert task.quality(outputs, examples)["entity_f1"] == pytest.approx(2 / 3)
+    assert task.judged(outputs, [bare, bare]) is None

@@ -280,5 +280,5 @@ def as_float(model: torch.nn.Module) -> torch.nn.Module:
                 linear.bias = torch.nn.Parameter(module.bias, requires_grad=False)
             found.set_submodule(path, linear)
         elif isinstance(module, Int8Embedding):
-            found.set_submodule(path, torch.nn.Embedding.from_pretrained(module.weight))
+            found.set_submodule(path, torch.nn.Embedding(*module.codes.shape, _weight=module.weight))
     return found

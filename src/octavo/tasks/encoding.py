@@ -75,15 +75,24 @@ def read(outputs: Outputs, asked: Asked) -> Outputs:  # noqa: ARG001 - the task'
 
 
 def settings(given: Options, known: Options) -> dict[str, Any]:
-    """What a call sets, with the defaults of what it does not.
+    """What a call sets, with the defaults of what it does not; one string where several may be said is a list of one.
 
     Raises:
-        InputError: the task has no such option.
+        InputError: the task has no such option, or a value is of another kind than its default.
     """
-    for name in given:
+    found = dict(known)
+    for name, said in given.items():
         if name not in known:
             raise InputError("unknown option", got=name, allowed=did_you_mean(name, known) if known else "none")
-    return {**known, **given}
+        default = known[name]
+        several = isinstance(default, tuple)
+        value = [said] if several and isinstance(said, str) else said
+        fits = isinstance(value, list | tuple) if several else type(value) is type(default)
+        if default is not None and not fits:
+            kind = "list" if several else type(default).__name__
+            raise InputError(f"{name} is of another kind", got=f"{value!r:.40}", allowed=f"{kind}, such as {default!r}")
+        found[name] = value
+    return found
 
 
 def encode(

@@ -14,8 +14,9 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
 from octavo.tasks.encoding import encode, from_texts, make_tokenizer, read
 from octavo.tasks.metrics import cosine, neighbour_recall, pearson, spearman
+from octavo.tasks.usual import batch_effect, judged_by_class
 
-__all__ = ["encode", "from_texts", "make_tokenizer", "read"]
+__all__ = ["batch_effect", "encode", "from_texts", "judged_by_class", "make_tokenizer", "read"]
 
 SCORED = True
 KEYS = ("text",)
@@ -109,16 +110,6 @@ def fidelity(
     return found
 
 
-def judged_by_class(
-    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
-    outputs: NDArray[np.float32],  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """None: scores are no classes."""
-    return {}
-
-
 def gold(
     outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
     examples: Sequence[Example],
@@ -126,11 +117,6 @@ def gold(
 ) -> list[str | float | None]:
     """The score of each example."""
     return [example.score for example in examples]
-
-
-def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
-    """The largest 1 - cosine."""
-    return float(distances(alone, among, signature).max())
 
 
 def answers(

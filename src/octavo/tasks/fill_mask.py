@@ -22,8 +22,11 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row
 from octavo.tasks.encoding import from_texts, make_tokenizer, parse_row, settings
 from octavo.tasks.metrics import accuracy, kl_rows, softmax
+from octavo.tasks.usual import gather_lists as gather
+from octavo.tasks.usual import judged_by_class, movement
+from octavo.tasks.usual import pair_rows as rows
 
-__all__ = ["from_texts", "make_tokenizer", "parse_row"]
+__all__ = ["from_texts", "gather", "judged_by_class", "make_tokenizer", "movement", "parse_row", "rows"]
 
 SCORED = False
 KEYS = ("text", "text_pair")
@@ -48,11 +51,6 @@ class Filled:
 def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001
     """Texts or pairs, without labels; see `data.read_examples`."""
     return file.read()
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """Each text, or pair."""
-    return [(example.text, example.text_pair) for example in examples]
 
 
 def encode(
@@ -116,6 +114,8 @@ def _targets(tokenizer: Tokenizer, words: Sequence[str] | str | None, signature:
         return None
     found = []
     for word in [words] if isinstance(words, str) else words:
+        if not isinstance(word, str):
+            raise InputError("a target is no text", got=f"{word!r:.40}")
         token = tokenizer.token_to_id(word)
         ids = tokenizer.encode(word, add_special_tokens=False).ids if token is None else [token]
         if len(ids) != 1 or ids[0] == signature.unk_token_id:
@@ -140,11 +140,6 @@ def _proposals(
     return found
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> Any:  # noqa: ARG001
-    """A list for each text, or the one of a single text."""
-    return predictions[0] if single else predictions
-
-
 def to_json(prediction: list[Any]) -> dict[str, Any]:
     """`{"fills": [...]}`."""
     return {"fills": prediction}
@@ -160,25 +155,14 @@ def judged(
     outputs: Sequence[Filled],
     examples: Sequence[Example],  # noqa: ARG001 - the task's signature
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The hidden tokens and those that the model puts first; None where a text came with masks of its own.
+    """The hidden tokens and those that the model puts first; None where every text came with masks of its own.
 
-    An empty text counts as wrong.
+    Such a text is left out, an empty one counts as wrong.
     """
-    if any(one.hidden is None and len(one.logits) for one in outputs):
-        return None
-    gold = [-1 if one.hidden is None else one.hidden for one in outputs]
-    said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in outputs]
-    return np.array(gold, np.int64), np.array(said, np.int64)
-
-
-def judged_by_class(
-    reference: Sequence[Filled],  # noqa: ARG001 - the task's signature
-    outputs: Sequence[Filled],  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """None: a vocabulary has too many."""
-    return {}
+    known = [one for one in outputs if one.hidden is not None or not len(one.logits)]
+    gold = [-1 if one.hidden is None else one.hidden for one in known]
+    said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in known]
+    return (np.array(gold, np.int64), np.array(said, np.int64)) if known else None
 
 
 def fidelity(
@@ -215,16 +199,6 @@ def answers(
         score = float(softmax(one.logits[0]).max()) if len(tokens) == 1 else None
         found.append(Answer(" ".join(one.word(token) for token in tokens) or "-", score))
     return found
-
-
-def movement(
-    reference: Sequence[Filled],
-    outputs: Sequence[Filled],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The largest difference of a probability in each text."""
-    return distances(reference, outputs, signature)
 
 
 def distances(

@@ -22,8 +22,9 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
 from octavo.tasks.encoding import make_tokenizer
 from octavo.tasks.metrics import accuracy, kl_rows, softmax
+from octavo.tasks.usual import gather, judged_by_class, movement, to_json
 
-__all__ = ["make_tokenizer"]
+__all__ = ["gather", "judged_by_class", "make_tokenizer", "movement", "to_json"]
 
 SCORED = False
 KEYS = ("text", "choices")
@@ -68,11 +69,12 @@ def parse_row(row: Any) -> Row:
     if isinstance(row, Mapping) and set(row) == {"text", "choices"}:
         row = row["text"], row["choices"]
     choices = row[1] if isinstance(row, tuple) and len(row) == 2 else None
-    if not isinstance(choices, list | tuple) or len(choices) < 2:
+    given = choices if isinstance(choices, list | tuple) else ()
+    if len(given) < 2 or not all(isinstance(one, str) for one in given):
         got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
         allowed = '{"text": ..., "choices": [two or more]}, or a tuple (text, choices)'
         raise DataError("a row is a text with choices", got=got, allowed=allowed)
-    checked = [encoding.parse_row((row[0], choice)) for choice in choices]
+    checked = [encoding.parse_row((row[0], choice)) for choice in given]
     return row[0], tuple(str(choice) for _, choice in checked)
 
 
@@ -112,16 +114,6 @@ def decode(
     return found
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
-    """The list of predictions."""
-    return predictions
-
-
-def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
-    """The prediction itself."""
-    return prediction
-
-
 def quality(outputs: Sequence[Chosen], examples: Sequence[Example]) -> dict[str, float]:
     """Accuracy over the rows whose right choice is known."""
     found = judged(outputs, examples)
@@ -133,16 +125,6 @@ def judged(outputs: Sequence[Chosen], examples: Sequence[Example]) -> tuple[NDAr
     known = [(example.label, one.best) for one, example in zip(outputs, examples, strict=True)]
     pairs = np.array([pair for pair in known if pair[0] is not None], np.int64).reshape(-1, 2)
     return (pairs[:, 0], pairs[:, 1]) if len(pairs) else None
-
-
-def judged_by_class(
-    reference: Sequence[Chosen],  # noqa: ARG001 - the task's signature
-    outputs: Sequence[Chosen],  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """None: a position is no class."""
-    return {}
 
 
 def fidelity(
@@ -175,16 +157,6 @@ def answers(
 ) -> list[Answer]:
     """Each row's choice and its probability."""
     return [Answer(one.choices[one.best], float(softmax(one.logits)[one.best])) for one in outputs]
-
-
-def movement(
-    reference: Sequence[Chosen],
-    outputs: Sequence[Chosen],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The largest difference of a probability in each row."""
-    return distances(reference, outputs, signature)
 
 
 def distances(

@@ -25,6 +25,10 @@ from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
 from octavo.tasks.answer_scores import exact_match, f1, is_korean
 from octavo.tasks.encoding import settings
 from octavo.tasks.metrics import kl_rows, ratio, softmax
+from octavo.tasks.usual import gather, movement
+from octavo.tasks.usual import pair_rows as rows
+
+__all__ = ["gather", "movement", "rows"]
 
 SCORED = False
 KEYS = ("question", "context")
@@ -71,6 +75,11 @@ class Found:
         """No answer, as likely as it is in the window that says so least."""
         return Span(0, 0, float(self.shares[: len(self.windows)].prod(axis=1).min()))
 
+    @property
+    def said(self) -> str:
+        """The likeliest answer's characters; none where no answer is likelier."""
+        return "" if self.none.score > self.best.score else self.text(self.best)
+
     def text(self, span: Span) -> str:
         """The characters of an answer."""
         return self.context[span.start : span.end]
@@ -108,11 +117,6 @@ def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, 
 def from_texts(texts: Sequence[str]) -> list[Row]:
     """Each text asked of the next one."""
     return [(text, texts[(index + 1) % len(texts)]) for index, text in enumerate(texts)]
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """Each question with its context."""
-    return [(example.text, example.text_pair) for example in examples]
 
 
 def parse_row(row: Any) -> Row:
@@ -160,7 +164,7 @@ def encode(
     """
     room, stride = _room(tokenizer, signature), options.get("doc_stride")
     stride = min(SHARED, signature.max_length // 4) if stride is None else stride
-    if not 0 <= stride < room // 2:
+    if type(stride) is not int or not 0 <= stride < room // 2:
         raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
     unknown, found = signature.unk_token_id, []
     questions, contexts = (
@@ -230,11 +234,6 @@ def decode(
     return found
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
-    """The list of answers."""
-    return predictions
-
-
 def to_json(prediction: Any) -> dict[str, Any]:
     """An answer as it is, several under `answers`."""
     return prediction if isinstance(prediction, dict) else {"answers": prediction}
@@ -247,19 +246,22 @@ def quality(outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, 
 
 
 def judged(outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Ones, and the exact match and F1 of each answer; None where a question has no answers to hold it against.
+    """Ones, and the exact match and F1 of each answer whose question has some to hold it against; None where none has.
 
     No answer counts as one where it is likelier, in data that has impossible questions.
     """
-    if any(example.answers is None for example in examples):
-        return None
-    impossible = any(not example.answers for example in examples)
+    known = [(one, example) for one, example in zip(outputs, examples, strict=True) if example.answers is not None]
+    impossible, korean = any(not example.answers for _, example in known), _korean([one.text for one in examples])
     found = []
-    for one, example in zip(outputs, examples, strict=True):
-        gold, korean = example.answers or (), is_korean(example.text)
-        said = "" if impossible and one.none.score > one.best.score else one.text(one.best)
+    for one, example in known:
+        said, gold = one.said if impossible else one.text(one.best), example.answers or ()
         found.append((exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)))
-    return np.ones(len(found), np.int64), np.array(found, np.float64)
+    return (np.ones(len(found), np.int64), np.array(found, np.float64)) if found else None
+
+
+def _korean(questions: Sequence[str]) -> bool:
+    """Whether a file's questions are in Korean, by most of them: its language decides how all are scored."""
+    return 2 * sum(map(is_korean, questions)) > len(questions)
 
 
 def judged_by_class(
@@ -270,7 +272,7 @@ def judged_by_class(
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Questions with an answer and impossible ones, where there are both."""
     first, second = judged(reference, examples), judged(outputs, examples)
-    possible = np.array([bool(example.answers) for example in examples])
+    possible = np.array([bool(example.answers) for example in examples if example.answers is not None])
     if first is None or second is None or possible.all():
         return {}
     parts = {"answerable": possible, "impossible": ~possible}
@@ -285,17 +287,15 @@ def fidelity(
 ) -> dict[str, float]:
     """How near the outputs are to the baseline's, answers unseen.
 
-    `agreement`, the share of questions with exactly the baseline's answer; `answer_overlap`, the mean F1 with it; `kl`,
-    the mean divergence of where answers start and where they end, both together.
+    `agreement`, the share of questions with exactly the baseline's answer, which is none where no answer is likelier;
+    `answer_overlap`, the mean F1 with it; `kl`, the mean divergence of where answers start and where they end, both
+    together.
     """
-    pairs = list(zip(reference, outputs, strict=True))
-    overlap = [
-        f1(two.text(two.best), [one.text(one.best)], korean=is_korean(str(row[0])))
-        for (one, two), row in zip(pairs, rows, strict=True)
-    ]
+    pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
+    overlap = [f1(two.said, [one.said] if one.said else [], korean=korean) for one, two in pairs]
     logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
     return {
-        "agreement": float(np.mean([one.text(one.best) == two.text(two.best) for one, two in pairs])),
+        "agreement": float(np.mean([one.said == two.said for one, two in pairs])),
         "answer_overlap": float(np.mean(overlap)),
         "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
     }
@@ -315,18 +315,8 @@ def answers(
     examples: Sequence[Example],  # noqa: ARG001 - the task's signature
     signature: Signature,  # noqa: ARG001
 ) -> list[Answer]:
-    """The likeliest answer to each question."""
-    return [Answer(one.text(one.best), one.best.score) for one in outputs]
-
-
-def movement(
-    reference: Sequence[Found],
-    outputs: Sequence[Found],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The largest difference of a probability."""
-    return distances(reference, outputs, signature)
+    """The likeliest answer to each question, `-` for none."""
+    return [Answer(one.said or "-", max(one.best.score, one.none.score)) for one in outputs]
 
 
 def distances(

@@ -23,8 +23,20 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
 from octavo.tasks.encoding import from_texts, make_tokenizer, read
 from octavo.tasks.metrics import ratio
+from octavo.tasks.usual import batch_effect, gather, judged_by_class, movement, to_json
+from octavo.tasks.usual import text_rows as rows
 
-__all__ = ["from_texts", "make_tokenizer", "read"]
+__all__ = [
+    "batch_effect",
+    "from_texts",
+    "gather",
+    "judged_by_class",
+    "make_tokenizer",
+    "movement",
+    "read",
+    "rows",
+    "to_json",
+]
 
 SCORED = True  # examples have a text, and no label
 KEYS = ("text",)
@@ -34,11 +46,6 @@ OPTIONS = NO_OPTIONS  # how a text is written is said to a `Generator`
 def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001 - as all tasks
     """Texts, and what is to be made of them where the file tells: columns such as `text` and `target`."""
     return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """One row for each text."""
-    return [(example.text, None) for example in examples]
 
 
 def parse_row(row: Any) -> Row:
@@ -88,16 +95,6 @@ def decode(
     return [{"generated_text": text} for text in _texts(outputs)]
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
-    """The list of predictions."""
-    return predictions
-
-
-def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
-    """The prediction itself."""
-    return prediction
-
-
 def _texts(outputs: NDArray[np.float32]) -> list[str]:
     return ["".join(chr(int(point)) for point in row if point) for row in outputs]
 
@@ -133,16 +130,6 @@ def judged(
     return (np.ones(len(hits)), hits[:, None]) if len(hits) else None
 
 
-def judged_by_class(
-    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
-    outputs: NDArray[np.float32],  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Texts have no classes."""
-    return {}
-
-
 def gold(
     outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
     examples: Sequence[Example],
@@ -150,11 +137,6 @@ def gold(
 ) -> list[str | float | None]:
     """What each text is to become."""
     return [example.text_pair for example in examples]
-
-
-def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
-    """1 where company changes a text."""
-    return float(distances(alone, among, signature).max())
 
 
 def fidelity(
@@ -174,16 +156,6 @@ def answers(
 ) -> list[Answer]:
     """The text of each row."""
     return [Answer(text, None) for text in _texts(outputs)]
-
-
-def movement(
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """1 where the text is another."""
-    return distances(reference, outputs, signature)
 
 
 def distances(

@@ -13,8 +13,21 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Options, Row
 from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row, read
 from octavo.tasks.metrics import accuracy, macro_f1, mean_kl, median_margin
+from octavo.tasks.usual import batch_effect, gather, movement, to_json
+from octavo.tasks.usual import pair_rows as rows
 
-__all__ = ["encode", "from_texts", "make_tokenizer", "parse_row", "read"]
+__all__ = [
+    "batch_effect",
+    "encode",
+    "from_texts",
+    "gather",
+    "make_tokenizer",
+    "movement",
+    "parse_row",
+    "read",
+    "rows",
+    "to_json",
+]
 
 SCORED = False
 KEYS = ("text", "text_pair")
@@ -24,11 +37,6 @@ OPTIONS = NO_OPTIONS
 def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
     """Texts or pairs with a label; see `data.read_examples`."""
     return file.read(labels)
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """One row for each example: its text, or its pair."""
-    return [(example.text, example.text_pair) for example in examples]
 
 
 def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
@@ -61,16 +69,6 @@ def decode(
 def predicted_labels(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
     """The label id of each row of logits [rows, labels]."""
     return np.asarray(outputs.argmax(axis=1), np.int64)
-
-
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
-    """The list of predictions, as Hugging Face's pipelines give it for one text too."""
-    return predictions
-
-
-def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
-    """The prediction itself."""
-    return prediction
 
 
 def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
@@ -127,11 +125,6 @@ def gold(
     return [None if example.label is None else signature.labels[example.label] for example in examples]
 
 
-def batch_effect(alone: NDArray[np.float32], among: NDArray[np.float32], signature: Signature) -> float:
-    """The largest difference of a score."""
-    return float(distances(alone, among, signature).max())
-
-
 def answers(
     outputs: NDArray[np.float32],
     examples: Sequence[Example],  # noqa: ARG001
@@ -139,16 +132,6 @@ def answers(
 ) -> list[Answer]:
     """Each row's label and score."""
     return [Answer(**one) for one in decode(outputs, signature)]
-
-
-def movement(
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The largest difference of a score in each row."""
-    return distances(reference, outputs, signature)
 
 
 def distances(first: NDArray[np.float32], second: NDArray[np.float32], signature: Signature) -> NDArray[np.float64]:

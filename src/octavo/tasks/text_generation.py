@@ -22,8 +22,20 @@ from octavo.signature import Signature
 from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row
 from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row
 from octavo.tasks.metrics import perplexity
+from octavo.tasks.usual import gather, judged_by_class, movement, to_json
+from octavo.tasks.usual import text_rows as rows
 
-__all__ = ["encode", "from_texts", "make_tokenizer", "parse_row"]
+__all__ = [
+    "encode",
+    "from_texts",
+    "gather",
+    "judged_by_class",
+    "make_tokenizer",
+    "movement",
+    "parse_row",
+    "rows",
+    "to_json",
+]
 
 SCORED = True  # a text is its own label
 KEYS = ("text",)
@@ -47,11 +59,6 @@ def _together(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     for row, one in enumerate(outputs):
         found[row, : len(one)] = one
     return found
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """One row for each text."""
-    return [(example.text, None) for example in examples]
 
 
 def windows(
@@ -97,16 +104,6 @@ def decode(
     return [{"perplexity": answer.score} for answer in answers(outputs, (), signature)]
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> list[Any]:  # noqa: ARG001
-    """The list of predictions."""
-    return predictions
-
-
-def to_json(prediction: dict[str, Any]) -> dict[str, Any]:
-    """The prediction itself."""
-    return prediction
-
-
 def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
     """The perplexity of all windows together."""
     return {"perplexity": perplexity(*judged(outputs, examples))}
@@ -123,16 +120,6 @@ def judged(
 
 def _known(outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(outputs[:, :, 0] <= 0)
-
-
-def judged_by_class(
-    reference: NDArray[np.float32],  # noqa: ARG001 - the task's signature
-    outputs: NDArray[np.float32],  # noqa: ARG001
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Texts have no classes."""
-    return {}
 
 
 def gold(
@@ -194,16 +181,6 @@ def answers(
     """The perplexity of each window."""
     counts, losses = judged(outputs, examples)
     return [Answer(None, value) for value in np.exp(losses / np.maximum(counts, 1)).tolist()]
-
-
-def movement(
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The mean change of a token's log-probability in each window."""
-    return distances(reference, outputs, signature)
 
 
 def distances(

@@ -20,12 +20,15 @@ from octavo.data import DataFile, Example
 from octavo.errors import DataError, InputError, did_you_mean
 from octavo.signature import Signature
 from octavo.tagged import overlapping, read_tagged
-from octavo.tags import entities, spread
+from octavo.tags import as_iob2, entities, spread
 from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
 from octavo.tasks.encoding import from_texts, make_tokenizer, settings
 from octavo.tasks.metrics import kl_rows, ratio, softmax
+from octavo.tasks.usual import gather_lists as gather
+from octavo.tasks.usual import movement
+from octavo.tasks.usual import text_rows as rows
 
-__all__ = ["from_texts", "make_tokenizer"]
+__all__ = ["from_texts", "gather", "make_tokenizer", "movement", "rows"]
 
 SCORED = False
 KEYS = ("text",)
@@ -59,11 +62,6 @@ class Tagged:
 def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
     """Sentences of tagged words; see `tagged.read_tagged`."""
     return read_tagged(file, labels)
-
-
-def rows(examples: Sequence[Example], signature: Signature) -> list[Row]:  # noqa: ARG001 - the task's signature
-    """Each text."""
-    return [(example.text, None) for example in examples]
 
 
 def parse_row(row: Any) -> Row:
@@ -217,11 +215,6 @@ def _joined(pieces: list[str], tokenizer: Tokenizer) -> str:
     return str(tokenizer.decoder.decode(pieces)) if tokenizer.decoder is not None else " ".join(pieces)
 
 
-def gather(predictions: list[Any], signature: Signature, *, single: bool = False) -> Any:  # noqa: ARG001
-    """A list for each text, or the one of a single text."""
-    return predictions[0] if single else predictions
-
-
 def to_json(prediction: list[dict[str, Any]]) -> dict[str, Any]:
     """`{"entities": [...]}`."""
     return {"entities": prediction}
@@ -258,19 +251,18 @@ def judged(outputs: Sequence[Tagged], examples: Sequence[Example]) -> tuple[NDAr
 def _judged(
     outputs: Sequence[Tagged], examples: Sequence[Example], kind: str | None
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """The same of entities of one type; None where texts have no tags."""
-    if not all(example.tags is not None for example in examples):
-        return None
+    """The same of entities of one type; None where no text has tags. Texts without are left out."""
     gold, found = [], []
     for row, example, right in zip(outputs, examples, _gold(tuple(examples)), strict=True):
-        assert example.tags is not None
+        if example.tags is None:
+            continue
         tags = word_tags(row, example.words)
         wanted = {one for one in right if kind is None or one[0] == kind}
         named = {one for one in entities(tags) if kind is None or one[0] == kind}
         gold.append((len(wanted), len(tags)))
-        right_tags = sum(one == other for one, other in zip(tags, example.tags, strict=True))
+        right_tags = sum(one == other for one, other in zip(as_iob2(tags), as_iob2(example.tags), strict=True))
         found.append((len(wanted & named), len(named), right_tags))
-    return np.array(gold, np.int64), np.array(found, np.int64)
+    return (np.array(gold, np.int64), np.array(found, np.int64)) if gold else None
 
 
 def judged_by_class(
@@ -293,8 +285,8 @@ def judged_by_class(
 
 def spans_of(row: Tagged) -> list[tuple[str, int, int]]:
     """The entities of a text as type and characters (start, end), by the first token of each word."""
-    words = _words(row)
-    tags = [row.tags[word[0]] for word in words]
+    words, tags = _words(row), row.tags
+    tags = [tags[word[0]] for word in words]
     return [(kind, row.spans[words[a][0]][0], row.spans[words[b][-1]][1]) for kind, a, b in entities(tags)]
 
 
@@ -357,16 +349,6 @@ def answers(
 
 def _told(text: str, found: Sequence[tuple[str, int, int]]) -> str:
     return "; ".join(f"{text[start:end]} ({kind})" for kind, start, end in found) or "-"
-
-
-def movement(
-    reference: Sequence[Tagged],
-    outputs: Sequence[Tagged],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,
-) -> NDArray[np.float64]:
-    """The largest difference of a score in each text."""
-    return distances(reference, outputs, signature)
 
 
 def distances(
