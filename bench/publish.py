@@ -21,6 +21,8 @@ DOCUMENTS = (
     "docs/from-the-old-guide.md",
     "docs/from-the-old-guide.ko.md",
     "docs/torch.md",
+    "docs/generation.md",
+    "docs/tasks/token-classification.md",
 )
 ENGLISH = {
     "model": [
@@ -257,6 +259,57 @@ def torch_scores(result: dict, words: dict) -> str:
     return f"{table(cells)}\n\n{result['n']:,} rows. {machine_note(result, words)}"
 
 
+SCORES = {"entity_f1": "entity F1", "perplexity": "perplexity", "exact_match": "exact match"}
+
+
+def task_scores(result: dict, words: dict) -> str:
+    """A real model of a newer task: what each method makes of it."""
+    score = next(iter(result["rows"][0]["quality"]))
+    relative = score == "perplexity"
+    unit = "change, % (95 %)" if relative else "points (95 %)"
+    cells = [["", "engine", "MiB", "faster", SCORES[score], unit, "agreement"]]
+    for row in result["rows"]:
+        value, low, high = (100 * end for end in row["differences"].get(score, (0, 0, 0)))
+        if relative:  # the difference of a score is negative where it got worse; a perplexity rises then
+            value, low, high = -value, -high, -low
+        cells.append(
+            [
+                row["name"],
+                row["engine"],
+                f"{row['bytes'] / MIB:.1f}",
+                f"{row['speedup']:.2f}x",
+                f"{row['quality'][score]:.3f}" if relative else f"{100 * row['quality'][score]:.2f}",
+                f"{value:+.2f} ({low:+.2f} to {high:+.2f})" if row["differences"] else "",
+                f"{100 * row['fidelity']['agreement']:.2f} %" if row["differences"] else "",
+            ]
+        )
+    what = {"entity_f1": "sentences", "perplexity": "windows of 256 tokens", "exact_match": "words"}[score]
+    return f"{table(cells)}\n\n{result['n']:,} {what}. {machine_note(result, words)}"
+
+
+def generation(result: dict, words: dict) -> str:
+    """Seconds per token of GPT-2."""
+    cells = [["GPT-2 small, random weights", "ms a token", "x torch", "MiB", "tokens as torch's"]]
+    names = {
+        "torch": "torch fp32, generate",
+        "float": "float",
+        "int8": "weight-only, 8 bits",
+        "int4": "weight-only, 4 bits",
+    }
+    cells += [
+        [
+            names.get(name, name),
+            f"{row['ms_per_token']:.1f}",
+            f"{row['speedup']:.2f}",
+            f"{row['bytes'] / MIB:.0f}",
+            f"{row['same_tokens']} of {result['new_tokens']}",
+        ]
+        for name, row in result["rows"].items()
+    ]
+    told = f"{result['new_tokens']} tokens behind {result['prompt_tokens']}"
+    return f"{table(cells)}\n\n{told}. {machine_note({'machine': result}, words)}"
+
+
 def machine_note(result: dict, words: dict) -> str:
     machine = result["machine"]
     return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
@@ -266,6 +319,10 @@ RENDER = {
     "torch_base": torch_shapes,
     "torch_compile": torch_shapes,
     "torch_kornli": torch_scores,
+    "tasks_ner": task_scores,
+    "tasks_stories": task_scores,
+    "tasks_spelling": task_scores,
+    "generation": generation,
     "coverage": coverage,
     "oldguide": oldguide,
     "demo": compared,
@@ -297,10 +354,13 @@ def publish() -> None:
             for script in ("dynamic", "old-guide", "coverage"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-            for script in ("engines", "torch"):
+            for script in ("engines", "torch", "tasks"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
                 results |= {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
+            stored = ROOT / "bench" / "results" / f"generation-{kind}.json"
+            if stored.exists():
+                results["generation"] = json.loads(stored.read_text(encoding="utf-8"))
             if part not in results:
                 return match[0]
             return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"
