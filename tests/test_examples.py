@@ -17,6 +17,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "tasks"
         ("question_answering.py", "exact_match"),
         ("multiple_choice.py", "accuracy "),
         ("fill_mask.py", "accuracy "),
+        ("text_generation.py", "perplexity "),
+        ("text2text_generation.py", "exact match "),
     ],
 )
 def test_an_example_runs(script, told, tmp_path):
