@@ -279,8 +279,8 @@ def task_scores(result: dict, words: dict) -> str:
                 f"{row['bytes'] / MIB:.1f}",
                 f"{row['speedup']:.2f}x",
                 f"{row['quality'][score]:.3f}" if relative else f"{100 * row['quality'][score]:.2f}",
-                f"{value:+.2f} ({low:+.2f} to {high:+.2f})" if row["differences"] else "",
-                f"{100 * row['fidelity']['agreement']:.2f} %" if row["differences"] else "",
+                "" if row is result["rows"][0] else f"{value:+.2f} ({low:+.2f} to {high:+.2f})",
+                "" if row is result["rows"][0] else f"{100 * row['fidelity']['agreement']:.2f} %",
             ]
         )
     what = {"entity_f1": "sentences", "perplexity": "windows of 256 tokens", "exact_match": "words"}[score]
