@@ -40,6 +40,7 @@ def test_swag_and_columns(read):
     assert read([arc])[0].label == 1
     numbered = {"question": "q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "1"}
     assert read([numbered])[0].label == 0
+    assert read([numbered | {"answerKey": 1}])[0].label == 1  # an integer is a position, whatever names there are
     copa = {"premise": "비가 왔다.", "question": "cause", "alternative_1": "x", "alternative_2": "y", "label": 1}
     assert read([copa])[0] == Example("비가 왔다.", label=1, choices=("x", "y"))
     race = {"article": "A story.", "question": "Who?", "options": ["x", "y"], "answer": "B"}
@@ -56,6 +57,7 @@ def test_swag_and_columns(read):
         (["0", "y"], "0", 0),
         (["B", "A"], "A", None),
         (["2", "1", "0"], "0", None),
+        (["x", "y", "x"], "x", None),
     ],
 )
 def test_positions_are_no_texts(read, choices, value, right):
@@ -65,6 +67,13 @@ def test_positions_are_no_texts(read, choices, value, right):
         return
     with pytest.raises(DataError, match=r"more than one of the choices is meant .*which is choice 0 and [12]"):
         read([row])
+
+
+def test_an_empty_choice_between_others_keeps_its_place(read):
+    table = "text\tchoice1\tchoice2\tchoice3\tchoice4\tlabel\na\tx\t\tz\t\t2\n"
+    assert read(table, "a.tsv") == (Example("a", label=2, choices=("x", "", "z")),)
+    with pytest.raises(DataError, match="two choices or more"):
+        read([{"text": "a", "choice1": "x", "choice2": None, "choice3": "z", "label": 1}])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "tasks"
         ("multiple_choice.py", "accuracy "),
         ("fill_mask.py", "accuracy "),
         ("text_generation.py", "perplexity "),
-        ("text2text_generation.py", "exact match "),
+        ("text2text_generation.py", "exact_match "),
     ],
 )
 def test_an_example_runs(script, told, tmp_path):

@@ -62,6 +62,12 @@ def test_texts_without_tags(file):
             assert [one.tags for one in found] == [None, None]
     columns = read_tagged(file("b.txt", "김구 B-PER\n는 O\n"), LABELS)
     assert columns == (Example("김구 는", words=((0, 2), (3, 4)), tags=("B-PER", "O")),)
+    (spoken,) = read_tagged(file("c.txt", "dog NN\nruns VB\n"), ("NN", "VB"))  # tags that are in no scheme of entities
+    assert spoken.tags == ("NN", "VB")
+    with pytest.raises(DataError, match="line 2; got: 1 column"):
+        read_tagged(file("d.txt", "김구 B-PER\n는\n갔다 O\n"), LABELS)
+    (named,) = read_tagged(file("e.jsonl", '{"review": "김구는 갔다."}', columns={"text": "review"}), LABELS)
+    assert (named.text, named.tags) == ("김구는 갔다.", None)
 
 
 def test_a_blank_among_words_is_none_of_them(file):

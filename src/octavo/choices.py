@@ -52,7 +52,7 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
         )
     found = []
     for place, row in rows:
-        stored = row.get(listed_in) if listed_in else [row[one] for one in columns if row.get(one) not in (None, "")]
+        stored = row.get(listed_in) if listed_in else _filled([row.get(name) for name in columns])
         told = " ".join(text_of(row, name, place) for name in (before, text) if name)
         second = text_of(row, "sent2", place) if row.get("sent2") else ""  # SWAG's choices go on from it
         choices = _choices(stored, place)
@@ -64,6 +64,12 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
 def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str | None:
     wanted = (named,) if named else known
     return next((name for name in wanted if name in names), None)
+
+
+def _filled(values: list[Any]) -> list[Any]:
+    """The values without the last empty ones; one between others keeps its place, since labels are positions."""
+    last = max((index for index, value in enumerate(values) if value not in (None, "")), default=-1)
+    return values[: last + 1]
 
 
 def _choices(stored: Any, place: str) -> tuple[str, ...]:
@@ -88,11 +94,11 @@ def _right(value: Any, choices: tuple[str, ...], names: list[str] | None, place:
         return None
     count, meant = len(choices), set[int]()
     if isinstance(value, int) and not isinstance(value, bool):  # of JSON: a position and nothing else
-        meant = {value} & set(range(count)) if names is None or str(value) not in names else {names.index(str(value))}
+        meant = {value} & set(range(count))
     elif isinstance(value, str):
         letters = [chr(ord("A") + index) for index in range(count)]
         known = (names,) if names and value in names else ([str(index) for index in range(count)], letters, choices)
-        meant = {one.index(value) for one in known if value in one}
+        meant = {index for one in known for index, name in enumerate(one) if name == value}
     if len(meant) != 1:
         allowed = f"0 to {count - 1}, A to {chr(ord('A') + count - 1)}, or the text of a choice"
         got = f"{value!r:.60}" + (f", which is choice {' and '.join(map(str, sorted(meant)))}" if meant else "")

@@ -32,7 +32,7 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
     those that `file.columns` gives as `text` and `label` by position. Blank lines end sentences; lines of `-DOCSTART-`,
     and in a file with tabs those that begin with `# ` or `## `, are left out. Where a blank is tagged as a word is, as
     in KLUE-NER, words are characters. JSON has objects of `tokens` and `ner_tags`, of `tokens` alone, or of `text`. A
-    `.txt` whose last column is no tag has a text a line.
+    `.txt` that is not in columns has a text a line.
 
     Args:
         file: the file.
@@ -47,12 +47,13 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
         if role not in ROLES:
             raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
     text = read_text(path, file.encoding, (*COLUMNED, *JSON))
-    if suffix == ".txt" and not file.columns and not _has_tags(text):
+    if suffix == ".txt" and not file.columns and not _in_columns(text):
         return file.read()
     if suffix in JSON:
         rows = read_rows(path, file.encoding, {})
-        if any("text" in row and not {*WORDS, *TAGS} & set(row) for _, row in rows):
-            return replace(file, columns={"text": "text"} | dict(file.columns or {})).read()
+        column = (file.columns or {}).get("text", "text")
+        if any(isinstance(row.get(column), str) and not {*WORDS, *TAGS} & set(row) for _, row in rows):
+            return replace(file, columns={"text": column}).read()
         sentences = _from_json(rows, dict(file.columns or {}), labels)
     else:
         sentences = _from_columns(text, path, {**COLUMNS, **(file.columns or {})})
@@ -67,11 +68,11 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
     return sample([_example(words, tags, characters=characters) for _, words, tags in sentences], file.limit, file.seed)
 
 
-def _has_tags(text: str) -> bool:
-    """Whether most lines of a text end in a tag."""
-    last = [line.split()[-1] for line in text.split("\n") if line.strip()]
-    tags = [one for one in last if one == "O" or re.fullmatch(r"[BIESLU]-\S+|\S+[-_][BIESLU]", one)]
-    return 2 * len(tags) > len(last)
+def _in_columns(text: str) -> bool:
+    """Whether a text is words in columns: two throughout, or most lines end in a tag, whatever is wrong with others."""
+    lines = [line.split() for line in text.split("\n") if line.strip()]
+    tags = [one for one in lines if one[-1] == "O" or re.fullmatch(r"[BIESLU]-\S+|\S+[-_][BIESLU]", one[-1])]
+    return {len(one) for one in lines} == {2} or 2 * len(tags) > len(lines)
 
 
 def _example(words: Sequence[str], tags: Sequence[str] | None, *, characters: bool) -> Example:

@@ -189,6 +189,7 @@ def test_no_answer_counts_where_the_data_has_impossible_questions():
     unknown = Example("who?", "abc def")
     assert task.judged([sure], [unknown]) is None
     assert task.quality([sure, none], [asked[0], unknown]) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert [one.tolist() for one in task.judged([sure, none], [asked[0], unknown])] == [[1, 0], [[1, 1], [0, 0]]]
 
 
 def test_no_answer_is_an_answer_of_its_own():
@@ -220,3 +221,4 @@ def test_classes_of_questions():
     unknown = Example("who?", "abc def")
     found = task.judged_by_class([sure, none, sure], [sure, none, none], [*asked, unknown], None)
     assert {name: len(parts[0]) for name, parts in found.items()} == {"answerable": 1, "impossible": 1}
+    assert task.judged_by_class([sure], [none], asked[:1], None) == {}

@@ -92,6 +92,26 @@ def test_predict_reads_the_rows_of_the_task(task, made, tiny, tmp_path):
         assert not (tmp_path / "bad.out").exists()
 
 
+@pytest.mark.parametrize("task", ["question-answering", "multiple-choice", "fill-mask"])
+def test_a_file_that_tells_of_some_rows_what_is_right(task, made, tiny, tmp_path, sentences):
+    """Those that are known are scored; of texts with masks of their own, none."""
+    gold, bare = (path.read_text(encoding="utf-8").splitlines() for path in write_data(task, tmp_path, sentences))
+    data = tmp_path / "some.jsonl"
+    data.write_text("\n".join([*gold[:30], *bare[30:]]), encoding="utf-8")
+    models = [made(tiny(task), method) for method in ("float", "dynamic")]
+    row = compare(models[0], models[1:], data=data, threads=1).rows[1]
+    if task == "fill-mask":
+        assert (row.quality, row.differences, row.groups) == ({}, {}, ())
+        return
+    data.write_text("\n".join(gold[:30]), encoding="utf-8")
+    alone = compare(models[0], models[1:], data=data, threads=1).rows[1]
+    assert row.quality == pytest.approx(alone.quality)
+    found, expected = row.differences[SCORE[task]], alone.differences[SCORE[task]]
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high), rel=0.05, abs=0.02
+    )
+
+
 def test_static_calibrates_on_texts(tiny, tmp_path, sentences):
     data = tmp_path / "texts.txt"
     data.write_text("\n".join(sentences * 12), encoding="utf-8")

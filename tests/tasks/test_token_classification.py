@@ -185,3 +185,4 @@ def test_texts_without_tags_are_left_out_of_the_scores():
     assert task.quality(outputs, [examples[0], bare])["entity_f1"] == 1
     assert task.quality(outputs, examples)["entity_f1"] == pytest.approx(2 / 3)
     assert task.judged(outputs, [bare, bare]) is None
+    assert [len(one) for one in task.judged(outputs, [examples[0], bare])] == [2, 2]  # a row for each example

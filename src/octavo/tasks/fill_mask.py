@@ -112,10 +112,10 @@ def decode(outputs: Sequence[Filled], signature: Signature, options: Options = N
 def _targets(tokenizer: Tokenizer, words: Sequence[str] | str | None, signature: Signature) -> list[int] | None:
     if words is None:
         return None
-    found = []
-    for word in [words] if isinstance(words, str) else words:
-        if not isinstance(word, str):
-            raise InputError("a target is no text", got=f"{word!r:.40}")
+    words, found = [words] if isinstance(words, str) else words, []
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
+        raise InputError("targets are of another kind", got=f"{words!r:.40}", allowed="a word, or a list of words")
+    for word in words:
         token = tokenizer.token_to_id(word)
         ids = tokenizer.encode(word, add_special_tokens=False).ids if token is None else [token]
         if len(ids) != 1 or ids[0] == signature.unk_token_id:
@@ -155,14 +155,15 @@ def judged(
     outputs: Sequence[Filled],
     examples: Sequence[Example],  # noqa: ARG001 - the task's signature
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The hidden tokens and those that the model puts first; None where every text came with masks of its own.
+    """The hidden tokens and those that the model puts first; None where a text came with masks of its own.
 
-    Such a text is left out, an empty one counts as wrong.
+    An empty text counts as wrong.
     """
-    known = [one for one in outputs if one.hidden is not None or not len(one.logits)]
-    gold = [-1 if one.hidden is None else one.hidden for one in known]
-    said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in known]
-    return (np.array(gold, np.int64), np.array(said, np.int64)) if known else None
+    if any(one.hidden is None and len(one.logits) for one in outputs):
+        return None  # and not the others alone: scores by length hold a row for each example, or its label
+    gold = [-1 if one.hidden is None else one.hidden for one in outputs]
+    said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in outputs]
+    return np.array(gold, np.int64), np.array(said, np.int64)
 
 
 def fidelity(

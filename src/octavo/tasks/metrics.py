@@ -118,14 +118,14 @@ def ratio(name: str, gold: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 
 # Scores that are a sum of numbers of the rows by a sum of others: of entities [rows, (there are, words)] and [rows,
-# (found, named, right tags)], of answers [rows] and [rows, (exact match, F1)].
+# (found, named, right tags)], of answers [rows], 1 where one is known and else 0, and [rows, (exact match, F1)].
 RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]] = {
     "entity_f1": lambda gold, found: (2 * found[:, 0], found[:, 1] + gold[:, 0]),
     "precision": lambda gold, found: (found[:, 0], found[:, 1]),  # noqa: ARG005
     "recall": lambda gold, found: (found[:, 0], gold[:, 0]),
     "tag_accuracy": lambda gold, found: (found[:, 2], gold[:, 1]),
-    "exact_match": lambda gold, found: (found[:, 0], np.ones(len(gold))),
-    "answer_f1": lambda gold, found: (found[:, 1], np.ones(len(gold))),
+    "exact_match": lambda gold, found: (found[:, 0], gold),
+    "answer_f1": lambda gold, found: (found[:, 1], gold),
 }
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {

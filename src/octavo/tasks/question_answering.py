@@ -246,17 +246,18 @@ def quality(outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, 
 
 
 def judged(outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Ones, and the exact match and F1 of each answer whose question has some to hold it against; None where none has.
+    """Of each question whether its answers are known, 1 or 0, and the exact match and F1 of what is said, 0 where not.
 
-    No answer counts as one where it is likelier, in data that has impossible questions.
+    None where no answers are known. No answer counts as one where it is likelier, in data with impossible questions.
     """
-    known = [(one, example) for one, example in zip(outputs, examples, strict=True) if example.answers is not None]
-    impossible, korean = any(not example.answers for _, example in known), _korean([one.text for one in examples])
-    found = []
-    for one, example in known:
-        said, gold = one.said if impossible else one.text(one.best), example.answers or ()
-        found.append((exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)))
-    return (np.ones(len(found), np.int64), np.array(found, np.float64)) if found else None
+    known = np.array([example.answers is not None for example in examples], np.int64)
+    impossible, korean = any(one.answers == () for one in examples), _korean([one.text for one in examples])
+    found = np.zeros((len(examples), 2))
+    for row in np.flatnonzero(known).tolist():
+        one, gold = outputs[row], examples[row].answers or ()
+        said = one.said if impossible else one.text(one.best)
+        found[row] = exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)
+    return (known, found) if known.any() else None
 
 
 def _korean(questions: Sequence[str]) -> bool:
@@ -272,10 +273,10 @@ def judged_by_class(
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Questions with an answer and impossible ones, where there are both."""
     first, second = judged(reference, examples), judged(outputs, examples)
-    possible = np.array([bool(example.answers) for example in examples if example.answers is not None])
-    if first is None or second is None or possible.all():
+    impossible = np.array([example.answers == () for example in examples])
+    if first is None or second is None or not impossible.any():
         return {}
-    parts = {"answerable": possible, "impossible": ~possible}
+    parts = {"answerable": (first[0] > 0) & ~impossible, "impossible": impossible}
     return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in parts.items()}
 
 

@@ -123,11 +123,10 @@ def overlap(texts: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
 def judged(
     outputs: NDArray[np.float32], examples: Sequence[Example]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Ones for the examples that have a target, and whether the text is it, [examples, 1]."""
-    texts = _texts(outputs)
-    pairs = [(text, example.text_pair) for text, example in zip(texts, examples, strict=True)]
-    hits = np.array([text == target for text, target in pairs if target is not None], np.float64)
-    return (np.ones(len(hits)), hits[:, None]) if len(hits) else None
+    """Of each example whether it has a target, 1 or 0, and whether the text is it, [examples, 1]; None without any."""
+    pairs = [(text, example.text_pair) for text, example in zip(_texts(outputs), examples, strict=True)]
+    known = np.array([target is not None for _, target in pairs], np.float64)
+    return (known, np.array([[text == target] for text, target in pairs], np.float64)) if known.any() else None
 
 
 def gold(

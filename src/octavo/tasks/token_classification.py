@@ -251,10 +251,12 @@ def judged(outputs: Sequence[Tagged], examples: Sequence[Example]) -> tuple[NDAr
 def _judged(
     outputs: Sequence[Tagged], examples: Sequence[Example], kind: str | None
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """The same of entities of one type; None where no text has tags. Texts without are left out."""
+    """The same of entities of one type; None where no text has tags. In a text without there is nothing to find."""
     gold, found = [], []
     for row, example, right in zip(outputs, examples, _gold(tuple(examples)), strict=True):
         if example.tags is None:
+            gold.append((0, 0))
+            found.append((0, 0, 0))
             continue
         tags = word_tags(row, example.words)
         wanted = {one for one in right if kind is None or one[0] == kind}
@@ -262,7 +264,8 @@ def _judged(
         gold.append((len(wanted), len(tags)))
         right_tags = sum(one == other for one, other in zip(as_iob2(tags), as_iob2(example.tags), strict=True))
         found.append((len(wanted & named), len(named), right_tags))
-    return (np.array(gold, np.int64), np.array(found, np.int64)) if gold else None
+    known = any(example.tags is not None for example in examples)
+    return (np.array(gold, np.int64), np.array(found, np.int64)) if known else None
 
 
 def judged_by_class(
