@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octavo.data import DataFile, Example, target_columns
+from octavo.evaluation.breakdown import score_groups
 from octavo.tasks import text2text_generation as task
 
 WORDS = st.lists(st.sampled_from(["고양이가", "잔다", "the", "cat", "sleeps", "soundly", "."]), min_size=1, max_size=9)
@@ -56,3 +57,14 @@ def test_the_columns_of_texts_and_targets_are_found_by_their_names(tmp_path, con
     assert target_columns(path, "utf-8") == columns
     if columns:
         assert DataFile(path, columns=columns).read() == (Example("a", "b"),)
+
+
+def test_texts_without_a_target_are_left_out_of_the_scores():
+    examples = [Example(f"text {row}", None if row % 3 else "yes") for row in range(90)]
+    before, after = task.points(["yes"] * 90, 4), task.points(["no" if row < 30 else "yes" for row in range(90)], 4)
+    assert task.quality(before, examples)["exact_match"] == 1
+    assert task.quality(after, examples)["exact_match"] == pytest.approx(2 / 3)
+    groups = score_groups(task, before, after, examples, np.arange(90), None)
+    assert groups[0].value == 0
+    assert sum(group.n for group in groups) == 90
+    assert task.judged(before, [Example("text")] * 90) is None
