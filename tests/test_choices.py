@@ -40,7 +40,9 @@ def test_swag_and_columns(read):
     assert read([arc])[0].label == 1
     numbered = {"question": "q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "1"}
     assert read([numbered])[0].label == 0
-    assert read([numbered | {"answerKey": 1}])[0].label == 1  # an integer is a position, whatever names there are
+    assert read([numbered | {"answerKey": 1}])[0].label == 1  # no text of a choice, and no name
+    counted = {"question": "q", "choices": {"text": ["4", "3"], "label": [1, 2]}, "answerKey": 1}
+    assert read([counted])[0].label == 0
     copa = {"premise": "비가 왔다.", "question": "cause", "alternative_1": "x", "alternative_2": "y", "label": 1}
     assert read([copa])[0] == Example("비가 왔다.", label=1, choices=("x", "y"))
     race = {"article": "A story.", "question": "Who?", "options": ["x", "y"], "answer": "B"}

@@ -82,22 +82,25 @@ def _choices(stored: Any, place: str) -> tuple[str, ...]:
     return tuple(text_of({"a choice": one}, "a choice", place) for one in stored)
 
 
-def _names(stored: Any, choices: tuple[str, ...]) -> list[str] | None:
+def _names(stored: Any, choices: tuple[str, ...]) -> list[Any]:
     """The names that choices have in the file, where they have some."""
     names = stored.get("label") if isinstance(stored, dict) else None
-    return [str(one) for one in names] if isinstance(names, list) and len(names) == len(choices) else None
+    return names if isinstance(names, list) and len(names) == len(choices) else []
 
 
-def _right(value: Any, choices: tuple[str, ...], names: list[str] | None, place: str) -> int | None:
-    """The position of the right choice; None where the row does not tell."""
+def _right(value: Any, choices: tuple[str, ...], names: list[Any], place: str) -> int | None:
+    """The position of the right choice; None where the row does not tell. Names go before positions."""
     if value is None or value == "":
         return None
     count, meant = len(choices), set[int]()
-    if isinstance(value, int) and not isinstance(value, bool):  # of JSON: a position and nothing else
+    named = {index for index, name in enumerate(names) if type(name) is type(value) and name == value}
+    if named:
+        meant = named
+    elif isinstance(value, int) and not isinstance(value, bool):  # of JSON: no text of a choice
         meant = {value} & set(range(count))
     elif isinstance(value, str):
         letters = [chr(ord("A") + index) for index in range(count)]
-        known = (names,) if names and value in names else ([str(index) for index in range(count)], letters, choices)
+        known = ([str(index) for index in range(count)], letters, choices)
         meant = {index for one in known for index, name in enumerate(one) if name == value}
     if len(meant) != 1:
         allowed = f"0 to {count - 1}, A to {chr(ord('A') + count - 1)}, or the text of a choice"

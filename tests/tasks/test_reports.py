@@ -9,6 +9,7 @@ from octavo.errors import CheckpointError, DataError, InputError
 from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import compare
 from octavo.evaluation.result import read_comparison
+from octavo.recipe import Recipe
 from octavo.reporting.page import report_html, report_markdown
 from octavo.source import Checkpoint
 from octavo.tasks import find_task
@@ -67,6 +68,23 @@ def test_compare_and_report(task, made, tiny, tmp_path, sentences):
         for language in ("ko", "en"):
             assert task in report_html(again, language)
             assert report_markdown(again, language)
+
+
+@pytest.mark.parametrize("task", SCORE)
+def test_the_format_torch_takes_every_task(task, tiny, tmp_path, sentences):
+    artifact = octavo.quantize(tiny(task), tmp_path / "torch", recipe=Recipe(format="torch"))
+    assert octavo.inspect(artifact.folder).loads_as == task
+    gold, _ = write_data(task, tmp_path, sentences)
+    exact, int8 = compare(tiny(task), [artifact.folder], data=gold, threads=1).rows
+    assert (int8.engine, int8.quality.keys()) == ("torch", exact.quality.keys())
+    assert int8.fidelity["kl"] < 0.1
+    (tmp_path / "in.jsonl").write_text(json.dumps(ROWS[task]) + "\n", encoding="utf-8")
+    octavo.predict(artifact.folder, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    predictor = octavo.load(artifact.folder)
+    (expected,) = predictor([ROWS[task]])
+    told = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert told == json.loads(json.dumps(find_task(task).to_json(expected)))
+    assert type(predictor.model).__name__ == type(octavo.load(tiny(task)).model).__name__
 
 
 ROWS = {  # of the sentences that the tokenizer here knows
