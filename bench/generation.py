@@ -3,7 +3,7 @@
     .venv/bin/python bench/generation.py [--rounds 5] [--new 64] [--prompt 32] [--only torch float int8 int4 dynamic]
 
 Each contender runs in a process of its own and in turns with the others. Writes
-bench/results/generation-<kind of CPU>.json.
+bench/results/generation-<kind of CPU>.json and the table of docs/generation.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from octavo.hardware import this_cpu, usable_cores
+from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = min(2, usable_cores())
@@ -159,6 +160,7 @@ def main() -> None:
         "rows": rows,
     }
     asked.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    publish()
     for name, row in rows.items():
         size = row["bytes"] / 2**20
         print(

@@ -137,6 +137,17 @@ def randomize(model, tokenizer):
     return model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_contests():
+    """Comparisons whose seconds nobody looks at do not take a minute for them."""
+    from octavo.evaluation import contest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contest, "ROUNDS_SECONDS", 1.0)
+        patch.setattr(contest, "SINGLE_ROWS", 10)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sentences():
     """Ten short texts, Korean and English, that every tokenizer here knows without an unknown token."""

@@ -285,7 +285,7 @@ class TestCpu:
     def test_8_bit_weights_are_refused_where_their_products_saturate(self, manifest, on, cpu, target):
         on(cpu)
         with pytest.raises(HardwareError) as caught:
-            check_cpu(manifest(target, exact=True))
+            check_cpu(manifest(target, exact=True), "onnxruntime")
         message = str(caught.value)
         assert message.startswith(f"made for {target}: ")
         assert "VNNI" in message
@@ -298,30 +298,30 @@ class TestCpu:
     def test_8_bit_weights_run_where_their_products_do_not_saturate(self, manifest, on, cpu, target):
         on(cpu)
         slower = cpu is AVX_VNNI and target == "avx512_vnni"
-        assert (check_cpu(manifest(target, exact=True)) is not None) is slower
+        assert (check_cpu(manifest(target, exact=True), "onnxruntime") is not None) is slower
 
     @pytest.mark.parametrize("cpu", [VNNI, AVX_VNNI, ARM])
     @pytest.mark.parametrize("target", ["avx2", "avx512"])
     def test_7_bit_weights_get_a_note_where_8_bits_would_do(self, manifest, on, cpu, target):
         on(cpu)
-        note = check_cpu(manifest(target, exact=False))
+        note = check_cpu(manifest(target, exact=False), "onnxruntime")
         assert note == f"made for {target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
 
     @pytest.mark.parametrize(("cpu", "target"), [(AVX2, "avx512"), (OLD, "avx2"), (OLD, "avx512")])
     def test_a_slower_cpu_gets_a_note(self, manifest, on, cpu, target):
         on(cpu)
-        note = check_cpu(manifest(target, exact=False))
+        note = check_cpu(manifest(target, exact=False), "onnxruntime")
         assert note == f"made for {target}; this CPU ({cpu.kind}) has less and will be slower"
 
     @pytest.mark.parametrize("target", ["avx2", "any"])
     def test_7_bit_weights_need_no_note_where_they_belong(self, manifest, on, target):
         on(AVX2)
-        assert check_cpu(manifest(target, exact=False)) is None
+        assert check_cpu(manifest(target, exact=False), "onnxruntime") is None
 
     @pytest.mark.parametrize("cpu", [VNNI, AVX_VNNI, ARM, AVX2, OLD])
     def test_for_any_cpu_there_is_nothing_to_say(self, manifest, on, cpu):
         on(cpu)
-        assert check_cpu(manifest("any", exact=False)) is None
+        assert check_cpu(manifest("any", exact=False), "onnxruntime") is None
 
     @pytest.mark.parametrize("cpu", [VNNI, AVX2, OLD, ARM])
     @pytest.mark.parametrize("target", ["avx2", "avx512_vnni"])
@@ -329,7 +329,7 @@ class TestCpu:
         on(cpu)
         manifest = open_artifact(demo_float).manifest
         assert not manifest.exact_u8s8
-        assert check_cpu(manifest.model_copy(update={"target": target})) is None
+        assert check_cpu(manifest.model_copy(update={"target": target}), "onnxruntime") is None
 
     def test_loading_asks(self, edit, on):
         def change(fields):

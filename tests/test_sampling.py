@@ -94,3 +94,5 @@ def test_what_octavo_does_not_have_is_told(tmp_path):
 def test_a_stop_string_has_letters():
     with pytest.raises(InputError, match="this one is empty"):
         change_sampling(Sampling(), {"stop": ""})
+    with pytest.raises(InputError, match=r"stop: .*got: 5"):
+        change_sampling(Sampling(), {"stop": 5})

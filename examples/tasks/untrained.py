@@ -40,7 +40,9 @@ def untrained(task: str, folder: Path, labels: tuple[str, ...] = ()) -> Path:
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     tokenizer.save_pretrained(folder)
     if task not in HEADS:
-        writer(task, tokenizer).save_pretrained(folder)
+        model = writer(task, tokenizer)
+        model.generation_config.max_new_tokens = 8
+        model.save_pretrained(folder)
         return folder
     config = transformers.AutoConfig.from_pretrained(source)
     if labels:

@@ -41,7 +41,7 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
             raise DataError(f"no such column for {role}", where=path, got=name, allowed=did_you_mean(name, names))
     before = next((name for name in BEFORE if name in names and "text" not in named), None)
     text = _column(names, named.get("text"), TEXT)
-    text, before = (text, before) if text else (before, None)
+    text, before = (text or before, before if text == "question" else None)
     listed_in = _column(names, named.get("choices"), CHOICES)
     columns = [name for name in names if NUMBERED.fullmatch(name)]
     label = _column([name for name in names if name not in columns], named.get("label"), LABEL)
@@ -53,7 +53,8 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
     found = []
     for place, row in rows:
         stored = row.get(listed_in) if listed_in else _filled([row.get(name) for name in columns])
-        told = " ".join(text_of(row, name, place) for name in (before, text) if name)
+        read = [before, text] if before and row.get(before) else [text]
+        told = " ".join(text_of(row, name, place) for name in read)
         second = text_of(row, "sent2", place) if row.get("sent2") else ""  # SWAG's choices go on from it
         choices = _choices(stored, place)
         right = _right(row.get(label or ""), choices, _names(stored, choices), place)

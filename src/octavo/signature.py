@@ -178,7 +178,7 @@ def change_sampling(sampling: Sampling, given: dict[str, Any]) -> Sampling:
         given = {"do_sample": True} | given
     if isinstance(given.get("stop"), str):
         given["stop"] = (given["stop"],)
-    if "" in given.get("stop", ()):
+    if isinstance(given.get("stop"), list | tuple) and "" in given["stop"]:
         raise InputError("a text ends before a stop string, and this one is empty", got="stop ''")
     try:
         return Sampling.model_validate(sampling.model_dump() | given)

@@ -52,7 +52,8 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
     if suffix in JSON:
         rows = read_rows(path, file.encoding, {})
         column = (file.columns or {}).get("text", "text")
-        if any(isinstance(row.get(column), str) and not {*WORDS, *TAGS} & set(row) for _, row in rows):
+        bare = all(isinstance(row.get(column), str) and not {*WORDS, *TAGS} & set(row) for _, row in rows)
+        if bare and "label" not in (file.columns or {}):
             return replace(file, columns={"text": column}).read()
         sentences = _from_json(rows, dict(file.columns or {}), labels)
     else:

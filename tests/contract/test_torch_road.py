@@ -1,6 +1,7 @@
 """The format torch, over every family: what was quantized, what is stored, and what comes back in a fresh process."""
 
 import json
+import pickle
 import shutil
 from functools import partial
 
@@ -251,7 +252,15 @@ def test_other_sizes_than_the_configs_are_one_line(made, tmp_path, settings, tol
 
 def test_the_loaded_model_saves_itself_again(made, tmp_path, sentences):
     folder, again = made("bert").folder, tmp_path / "again"
-    octavo.load(folder).model.save_pretrained(again)
+    model = octavo.load(folder).model
+    model.save_pretrained(again)
+    inputs = encoded(folder, sentences)
+    with torch.inference_mode():
+        assert torch.equal(pickle.loads(pickle.dumps(model))(**inputs).logits, model(**inputs).logits)
+    for wrong in (model.bfloat16(), octavo.load(folder).model):
+        with pytest.raises(InputError, match=r"saved as it was loaded; got: (torch.bfloat16, )?push_to_hub"):
+            wrong.save_pretrained(tmp_path / "wrong", push_to_hub=True)
+    assert not (tmp_path / "wrong").exists()
     assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     for name in ("tokenizer.json", "tokenizer_config.json", "octavo.json"):
         if (folder / name).exists():

@@ -51,7 +51,11 @@ def comparison(demo_float, demo_int8, steps):
             steps[-1][2] += amount
 
     data = DataFile(PAIRS, limit=LIMIT)
-    return compare(DEMO, [demo_float, demo_int8], data=data, threads=1, progress=Listener())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "octavo.evaluation.contest.ROUNDS_SECONDS", 60.0
+        )  # as it is, for once: all rounds have their time
+        return compare(DEMO, [demo_float, demo_int8], data=data, threads=1, progress=Listener())
 
 
 @pytest.fixture(scope="module")
@@ -454,7 +458,7 @@ class TestHandedOn:
             assert set(batch.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
 
     def test_a_note_about_the_cpu_becomes_a_warning(self, contest, demo_int8, monkeypatch):
-        monkeypatch.setattr("octavo.evaluation.entries.check_cpu", lambda manifest: "slow here")
+        monkeypatch.setattr("octavo.evaluation.entries.check_cpu", lambda manifest, engine: "slow here")
         with pytest.warns(OctavoWarning, match=r"int8: slow here"):
             compare(demo_int8, data=DataFile(PAIRS, limit=2))
 

@@ -60,11 +60,11 @@ def test_the_columns_of_texts_and_targets_are_found_by_their_names(tmp_path, con
 
 
 def test_texts_without_a_target_are_left_out_of_the_scores():
-    examples = [Example(f"text {row}", None if row % 3 else "yes") for row in range(90)]
-    before, after = task.points(["yes"] * 90, 4), task.points(["no" if row < 30 else "yes" for row in range(90)], 4)
+    examples = [Example(f"text {row}", None if row % 3 else "yes") for row in range(180)]
+    before, after = task.points(["yes"] * 180, 4), task.points(["no" if row < 60 else "yes" for row in range(180)], 4)
     assert task.quality(before, examples)["exact_match"] == 1
     assert task.quality(after, examples)["exact_match"] == pytest.approx(2 / 3)
-    groups = score_groups(task, before, after, examples, np.arange(90), None)
+    groups = score_groups(task, before, after, examples, np.arange(180), None)
     assert groups[0].value == 0
-    assert sum(group.n for group in groups) == 90
-    assert task.judged(before, [Example("text")] * 90) is None
+    assert sum(group.n for group in groups) == 60
+    assert task.judged(before, [Example("text")] * 180) is None

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch.nn import Module, Parameter
 
 from octavo.config import require_torch, silent_transformers
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear, pack_layers
-from octavo.errors import ArtifactError, MissingExtraError
+from octavo.errors import ArtifactError, InputError, MissingExtraError
 from octavo.source import AUTO_CLASSES
 
 WEIGHTS = "model.safetensors"
@@ -171,12 +170,20 @@ def load_saved(file: Path) -> Module:
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, OSError) as error:
         got = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise ArtifactError("the weights do not belong to the config", where=file, got=got) from None
-    model.save_pretrained = MethodType(partial(_save_again, auto_class=told["class"]), model)
+    model.save_pretrained = partial(_save_again, model, auto_class=told["class"])
     return pack_layers(model)
 
 
-def _save_again(model: Any, folder: str | Path, *, auto_class: str, **_settings: Any) -> None:
-    """Write `model.safetensors` and `config.json` as they were: the method of transformers knows no int8 layers."""
+def _save_again(model: Any, folder: str | Path, *, auto_class: str, **settings: Any) -> None:
+    """Write `model.safetensors` and `config.json` as they were: the method of transformers knows no int8 layers.
+
+    Raises:
+        InputError: settings of that method, or a model that was cast.
+    """
+    cast = {str(value.dtype) for value in model.state_dict().values() if value.is_floating_point()} - {"torch.float32"}
+    if cast or settings:
+        got = ", ".join([*sorted(cast), *settings])
+        raise InputError("an int8 model is saved as it was loaded", got=got, allowed="save_pretrained(folder)")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder, auto_class)

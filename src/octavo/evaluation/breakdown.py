@@ -13,7 +13,7 @@ from octavo.data import Example
 from octavo.evaluation.stats import DIFFERENCES, Estimate
 from octavo.signature import Signature
 from octavo.tasks import Answer, Task
-from octavo.tasks.metrics import SCORES
+from octavo.tasks.metrics import RATIOS, SCORES
 
 BUCKETS = 4  # of lengths, about as many examples in each
 FEWEST = 10  # examples of a group that a score is worth telling of
@@ -75,8 +75,10 @@ def score_groups(
         inside = (tokens > low) & (tokens <= high)
         parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside])))
     name, found = next(iter(module.quality(outputs, examples))), []
-    for kind, title, (right, before, after) in parts:
-        if len(right) >= FEWEST and (not module.SCORED or len(set(right.tolist())) > 1):
+    answers = name in RATIOS and gold.ndim == 1  # where it is 0 no answer is known
+    for kind, title, part in parts:
+        right, before, after = (one[part[0] > 0] for one in part) if answers else part
+        if len(right) >= FEWEST and (answers or not module.SCORED or len(set(right.tolist())) > 1):
             scores = SCORES[name](right, before), SCORES[name](right, after)
             found.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
     return tuple(found)

@@ -46,9 +46,7 @@ from octavo.progress import Progress, Silent
 from octavo.signature import Signature, lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import Asked, Task, find_task
-from octavo.tasks.text_generation import windows
-
-WINDOW = 1024  # tokens of a language model's texts that are read at once, if nobody says otherwise
+from octavo.tasks.text_generation import WINDOW, windows
 
 
 def compare(
@@ -66,7 +64,7 @@ def compare(
         baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.
         candidates: further ones.
         data: a file of examples; its `max_length` is how many tokens are read at once, of language models by default
-            `WINDOW`.
+            1,024.
         engines: a row for each, for artifacts.
         threads: of every model; by default as many as this process may use cores.
         progress: hears of every step.

@@ -17,7 +17,7 @@ from octavo.signature import lower_limit
 from octavo.source import Checkpoint
 from octavo.tasks import find_task
 from octavo.tasks.metrics import perplexity as of_losses
-from octavo.tasks.text_generation import judged, windows
+from octavo.tasks.text_generation import WINDOW, judged, windows
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last says which tokens are scored
 
@@ -34,7 +34,7 @@ def perplexity(
     Args:
         model: an artifact or a checkpoint for text-generation, or one that is loaded.
         data: a file of texts, or texts.
-        window: tokens of a window; by default as many as the model takes.
+        window: tokens of a window; by default `WINDOW`, or as many as the model takes.
         stride: tokens from one window to the next; a smaller one gives each token more before it, and takes longer.
 
     Raises:
@@ -47,7 +47,7 @@ def perplexity(
     assert isinstance(generator, Generator)
     file = DataFile(data) if isinstance(data, (str, Path)) else data
     texts = [example.text for example in file.read()] if isinstance(file, DataFile) else list(file)
-    signature = lower_limit(generator.signature, window)
+    signature = lower_limit(generator.signature, window or min(WINDOW, generator.signature.max_length))
     tokenizer = find_task(signature.task).make_tokenizer(generator.tokenizers.read.to_str(), signature)
     encoded = windows(tokenizer, texts, signature, stride)
     session = ScoringSession(generator.session, signature.max_length)

@@ -288,15 +288,16 @@ def fidelity(
 ) -> dict[str, float]:
     """How near the outputs are to the baseline's, answers unseen.
 
-    `agreement`, the share of questions with exactly the baseline's answer, which is none where no answer is likelier;
+    `agreement`, the share of questions with exactly the baseline's answer, and none likelier where none is there;
     `answer_overlap`, the mean F1 with it; `kl`, the mean divergence of where answers start and where they end, both
     together.
     """
     pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
+    same = [(one.said, one.text(one.best)) == (two.said, two.text(two.best)) for one, two in pairs]
     overlap = [f1(two.said, [one.said] if one.said else [], korean=korean) for one, two in pairs]
     logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
     return {
-        "agreement": float(np.mean([one.said == two.said for one, two in pairs])),
+        "agreement": float(np.mean(same)),
         "answer_overlap": float(np.mean(overlap)),
         "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
     }

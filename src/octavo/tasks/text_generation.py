@@ -40,6 +40,7 @@ __all__ = [
 SCORED = True  # a text is its own label
 KEYS = ("text",)
 OPTIONS = NO_OPTIONS  # how a text is continued is said to a `Generator`
+WINDOW = 1024  # tokens that are read at once, if nobody says otherwise
 NOT_SCORED = 1.0  # in the place of a log p, which is never above 0
 
 
