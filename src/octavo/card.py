@@ -51,7 +51,8 @@ own cache, `past_key_values.<layer>.decoder....` (of no tokens in the beginning)
 `logits_to_keep` tokens (int64, [1]) and
 `present.<layer>.decoder....`. `tokenizer.json` is for the `tokenizers` library."""
 _TORCH = """Without Octavo: `AutoModel...from_pretrained("this folder")` of transformers opens it where torchao is
-installed: the same int8 weights through torchao's kernels, so answers agree and are not the same to the last bit;
+installed (but not GPT-2's layers, which are no Linear for torchao): the same int8 weights through torchao's
+kernels, so answers agree and are not the same to the last bit;
 `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens."""
 
 
