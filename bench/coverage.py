@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from octavo.evaluation.stats import DIFFERENCES
-from octavo.tasks.metrics import SCORES
+from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.scores import SCORES
 from publish import publish
 
 ROOT = Path(__file__).parents[1]

@@ -23,12 +23,12 @@ import numpy as np
 import onnx_ir as ir
 
 import octavo
-from octavo.artifact import open_artifact
-from octavo.batching import Batch
+from octavo.artifact.folder import open_artifact
+from octavo.encoding.batching import Batch
+from octavo.evaluation.benchmark import Contender, run_contest
 from octavo.evaluation.comparison import Entry, compare_entries, find_entries
-from octavo.evaluation.contest import Contender, run_contest
 from octavo.hardware import this_cpu, usable_cores
-from octavo.recipe import Recipe
+from octavo.schema.recipe import Recipe
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]

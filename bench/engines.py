@@ -24,15 +24,15 @@ import numpy as np
 
 import octavo
 from dynamic import ROOT, THREADS, Steps, make_base
-from octavo.artifact import open_artifact
-from octavo.batching import Batch, make_batches
-from octavo.calibration import read_calibration
-from octavo.evaluation import contest
-from octavo.evaluation.contest import Contender, run_contest
+from octavo.artifact.folder import open_artifact
+from octavo.encoding.batching import Batch, make_batches
+from octavo.evaluation import benchmark as contest
+from octavo.evaluation.benchmark import Contender, run_contest
 from octavo.hardware import find_target, this_cpu
-from octavo.recipe import Recipe
+from octavo.metrics.scores import cosine
+from octavo.pipeline.calibration import read_calibration
+from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
-from octavo.tasks.metrics import cosine
 from publish import publish
 
 SHAPES = ((1, 32), (1, 128), (32, 32), (32, 128))
@@ -100,8 +100,8 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
     else:
         import onnx_ir as ir
 
-        from octavo.making import save_graph
         from octavo.methods import Given, find_method
+        from octavo.pipeline.onnx_format import save_graph
 
         recipes = {
             "dynamic": Recipe(),

@@ -57,7 +57,7 @@ def serve(path: Path, new: int, prompt: int) -> None:
     if (path / "octavo.json").exists():
         import octavo
         from octavo.generation.loop import write
-        from octavo.signature import Generation, Sampling
+        from octavo.schema.signature import Generation, Sampling
 
         writer = octavo.load(path, threads=THREADS).session
         model = Generation(sampling=Sampling(max_new_tokens=new))
@@ -103,7 +103,7 @@ def main() -> None:
         serve(asked.serve, asked.new, asked.prompt)
         return
     import octavo
-    from octavo.recipe import Recipe
+    from octavo.schema.recipe import Recipe
 
     with tempfile.TemporaryDirectory() as place:
         folder = asked.keep or Path(place)

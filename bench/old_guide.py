@@ -29,7 +29,7 @@ import numpy as np
 import octavo
 from dynamic import DEMO, EXPORTED, ROOT, THREADS, Steps, stock
 from octavo.hardware import this_cpu
-from octavo.recipe import Recipe
+from octavo.schema.recipe import Recipe
 from publish import publish
 
 VOCABULARY, WIDTH, BATCH = 167_550, 128, 32

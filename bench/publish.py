@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from statistics import median
 
-from octavo.evaluation.result import json_schema
+from octavo.schema.comparison import json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (

@@ -17,9 +17,9 @@ from typing import Any
 
 import octavo
 from dynamic import Steps
-from octavo.data import DataFile
+from octavo.data.examples import DataFile
 from octavo.hardware import this_cpu, usable_cores
-from octavo.recipe import Recipe
+from octavo.schema.recipe import Recipe
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]

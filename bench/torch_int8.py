@@ -25,12 +25,12 @@ import transformers
 
 import octavo
 from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
-from octavo.evaluation import contest
+from octavo.evaluation import benchmark as contest
+from octavo.evaluation.benchmark import Contender
 from octavo.evaluation.comparison import compare_entries, find_entries
-from octavo.evaluation.contest import Contender
 from octavo.hardware import this_cpu
-from octavo.methods.torch_layers import quantize_modules
-from octavo.recipe import Recipe
+from octavo.methods.torch_modules import quantize_modules
+from octavo.schema.recipe import Recipe
 from publish import publish
 
 PACKAGES = ("octavo", "onnxruntime", "torch", "torchao", "transformers")

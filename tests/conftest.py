@@ -140,7 +140,7 @@ def randomize(model, tokenizer):
 @pytest.fixture(scope="session", autouse=True)
 def quick_contests():
     """Comparisons whose seconds nobody looks at do not take a minute for them."""
-    from octavo.evaluation import contest
+    from octavo.evaluation import benchmark as contest
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contest, "ROUNDS_SECONDS", 1.0)

@@ -52,21 +52,21 @@ LEVELS = (  # a room may import from its own level and from those before it
     {"reporting"},
     {"cli"},
 )
-UPHILL = {"octavo.evaluation.result": {"octavo.reporting.page"}}  # so that a notebook shows a comparison as its report
+UPHILL = {"octavo.schema.comparison": {"octavo.reporting.page"}}  # so that a notebook shows a comparison as its report
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 TORCH = {  # who may import torch or transformers, and for what
-    "octavo.config": {"torch", "transformers"},  # require_torch
-    "octavo.weights": {"torch"},  # to read pytorch_model.bin
-    "octavo.tokenizer": {"transformers"},  # AutoTokenizer
-    "octavo.graph.export": {"transformers"},
-    "octavo.graph.export_cached": {"torch"},
+    "octavo.checkpoint.config": {"torch", "transformers"},  # require_torch
+    "octavo.checkpoint.weights": {"torch"},  # to read pytorch_model.bin
+    "octavo.checkpoint.tokenizer": {"transformers"},  # AutoTokenizer
+    "octavo.exporting.exporter": {"transformers"},
+    "octavo.exporting.cached": {"torch"},
     "octavo.engines.torch": {"torch"},
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},
-    "octavo.methods.torch_layers": {"torch", "transformers"},
-    "octavo.methods.rescue": {"torch"},
-    "octavo.engines.torch_writing": {"torch"},
-    "octavo.exporting": {"torch"},  # torch.from_numpy
+    "octavo.methods.torch_modules": {"torch", "transformers"},
+    "octavo.methods.torch_rescue": {"torch"},
+    "octavo.engines.torch_writer": {"torch"},
+    "octavo.exporting.proof": {"torch"},  # torch.from_numpy
 }
 COMMAND_LINE = """
 from octavo.cli.main import run

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo.artifact import CARD, MANIFEST, Artifact, check_cpu, check_free, open_artifact, verify, writing
+from octavo.artifact.compatibility import check_cpu
+from octavo.artifact.folder import Artifact, open_artifact
+from octavo.artifact.writing import check_free, writing
 from octavo.errors import ArtifactError, HardwareError, InputError
 from octavo.hardware import Cpu
+from octavo.inference.opening import verify
+from octavo.schema.manifest import CARD, MANIFEST
 
 DEMO = Path(__file__).parents[1] / "examples" / "korean-nli"
 VNNI = Cpu("Xeon with VNNI", "x86_64", frozenset({"avx2", "avx512f", "avx512bw", "avx512_vnni"}), 4)
@@ -254,7 +258,7 @@ class TestVerifying:
             def run(self, inputs):
                 return np.full((5, 3), np.nan, np.float32)
 
-        monkeypatch.setattr("octavo.artifact.find_engine", lambda name: lambda model, threads: Broken())
+        monkeypatch.setattr("octavo.artifact.folder.find_engine", lambda name: lambda model, threads: Broken())
         with pytest.raises(ArtifactError, match="does not answer here as it did"):
             verify(open_artifact(edit(lambda fields: None)))
 
@@ -278,7 +282,7 @@ class TestCpu:
 
     @pytest.fixture
     def on(self, monkeypatch):
-        return lambda cpu: monkeypatch.setattr("octavo.artifact.this_cpu", lambda: cpu)
+        return lambda cpu: monkeypatch.setattr("octavo.artifact.folder.this_cpu", lambda: cpu)
 
     @pytest.mark.parametrize("target", ["avx512_vnni", "avx_vnni", "arm64"])
     @pytest.mark.parametrize("cpu", [AVX2, OLD])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavo.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, make_batches, pad, plan_batches
-from octavo.signature import Signature
+from octavo.encoding.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, make_batches, pad, plan_batches
+from octavo.schema.signature import Signature
 
 SIGNATURE = Signature(
     task="text-classification",

@@ -4,10 +4,11 @@ import pytest
 from tokenizers import Tokenizer
 
 import octavo
-from octavo.artifact import CARD, open_artifact
-from octavo.card import write_card
-from octavo.recipe import Recipe
-from octavo.signature import Signature
+from octavo.artifact.folder import open_artifact
+from octavo.reporting.card import write_card
+from octavo.schema.manifest import CARD
+from octavo.schema.recipe import Recipe
+from octavo.schema.signature import Signature
 
 
 @pytest.fixture

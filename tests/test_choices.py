@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from octavo.choices import read_choices
-from octavo.data import DataFile, Example
+from octavo.data.choices import read_choices
+from octavo.data.examples import DataFile, Example
 from octavo.errors import DataError
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavo.data import Example, better_assignment, read_examples, sample
+from octavo.data.examples import Example, read_examples, sample
 from octavo.errors import DataError, OctavoWarning
+from octavo.evaluation.label_order import better_assignment
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_data = pytest.mark.skipif(

@@ -3,8 +3,8 @@ import os
 from importlib.metadata import version
 
 import octavo
-from octavo.diagnosis import find_problems
 from octavo.hardware import Cpu, this_cpu
+from octavo.inspection.machine import find_problems
 
 
 def test_this_machine_is_described():
@@ -20,7 +20,7 @@ def test_this_machine_is_described():
 
 def test_what_is_chosen_and_expected_follows_the_instructions(monkeypatch):
     def told(*flags):
-        monkeypatch.setattr("octavo.diagnosis.this_cpu", lambda: Cpu("made up", "x86_64", frozenset(flags), 4))
+        monkeypatch.setattr("octavo.inspection.machine.this_cpu", lambda: Cpu("made up", "x86_64", frozenset(flags), 4))
         return octavo.doctor()
 
     old, new = told("avx2"), told("avx2", "avx512f", "avx512bw", "avx512_vnni")

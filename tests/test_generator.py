@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import octavo
-from octavo import generator
+from octavo.checkpoint.source import Checkpoint
 from octavo.errors import DataError, InputError, RecipeError
 from octavo.evaluation.perplexity import perplexity
-from octavo.recipe import Recipe
-from octavo.source import Checkpoint
+from octavo.inference import generator
+from octavo.schema.recipe import Recipe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 STORIES, SPELLING = SHARED / "models" / "stories260k" / "hf", SHARED / "models" / "misaki_g2p"

@@ -8,9 +8,11 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 
 import octavo
-from octavo.graph.export import export_graph
-from octavo.graph.listing import list_graph
-from octavo.inspection import Port, guess_task, read_model
+from octavo.exporting.exporter import export_graph
+from octavo.inspection.listing import list_graph
+from octavo.inspection.models import read_model
+from octavo.inspection.task_guess import guess_task
+from octavo.schema.inspection import Port
 from octavo.tasks import MODULES
 
 TINY = {"vocab_size": 99, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from octavo.checkpoint.pooling import pooling_files, read_pooling
+from octavo.engines.pooled import embed, read_dense
 from octavo.errors import CheckpointError
-from octavo.pooling import embed, pooling_files, read_dense, read_pooling
-from octavo.signature import Pooling, Step
+from octavo.schema.signature import Pooling, Step
 
 WIDTH = 6
 MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"), ("Normalize", "3_Normalize"))

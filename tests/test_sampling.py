@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from octavo.checkpoint.generation_config import read_generation
 from octavo.errors import CheckpointError, InputError, OctavoWarning
-from octavo.sampling import read_generation
-from octavo.signature import Sampling, change_sampling
+from octavo.schema.signature import Sampling, change_sampling
 
 
 def stored(folder, **settings):

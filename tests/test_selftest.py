@@ -8,11 +8,13 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 import octavo
-import octavo.artifact as artifacts
-from octavo.artifact import made_elsewhere, open_artifact, open_model
+import octavo.artifact.folder as artifacts
+from octavo.arithmetic.saturation import saturating_product
+from octavo.artifact.compatibility import made_elsewhere
+from octavo.artifact.folder import open_artifact
 from octavo.errors import ArtifactError
-from octavo.quant.saturation import saturating_product
-from octavo.selftest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16, SelfTest
+from octavo.inference.opening import open_model
+from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16, SelfTest
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from octavo.errors import InputError
-from octavo.signature import SYNONYMS, TASKS, Signature, task_name
+from octavo.schema.signature import SYNONYMS, TASKS, Signature, task_name
 
 FIELDS = {
     "task": "text-classification",

@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 import octavo
-from octavo.build import _plain_name, quantize
-from octavo.config import _max_length
+from octavo.checkpoint.config import _max_length
+from octavo.checkpoint.model import load_model
+from octavo.checkpoint.source import Checkpoint, _plain_name, read_source
 from octavo.errors import CheckpointError, InputError
-from octavo.signature import SYNONYMS, TASKS
-from octavo.source import Checkpoint, load_model, read_source
+from octavo.pipeline.quantization import quantize
+from octavo.schema.signature import SYNONYMS, TASKS
 from octavo.tasks import MODULES
 
 LABELS = ("entailment", "contradiction", "neutral")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from octavo.data import DataFile
+from octavo.data.examples import DataFile
+from octavo.data.squad import read_squad
 from octavo.errors import DataError
-from octavo.squad import read_squad
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

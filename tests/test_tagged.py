@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.data.tagged import read_tagged
 from octavo.errors import DataError
-from octavo.tagged import overlapping, read_tagged
+from octavo.tasks.entities import overlapping
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 

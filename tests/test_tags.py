@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from octavo.tags import as_iob2, entities, split_tag, spread, types
+from octavo.data.tags import as_iob2, entities, split_tag, spread, types
 
 SCHEMES = ("BI", "IE", "BIES", "BIESO")
 tag = st.one_of(

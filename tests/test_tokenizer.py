@@ -9,8 +9,8 @@ import transformers
 from tokenizers import Tokenizer
 
 import octavo
-from octavo import tokenizer as tokenizer_module
-from octavo.tokenizer import SAMPLE_TEXTS, read_tokenizer
+from octavo.checkpoint import tokenizer as tokenizer_module
+from octavo.checkpoint.tokenizer import SAMPLE_TEXTS, read_tokenizer
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 KOREAN = (

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from octavo.checkpoint.weights import read_weights
 from octavo.errors import CheckpointError
-from octavo.weights import read_weights
 
 PACKED = r"PyTorch's quantize_dynamic made.*leave every Linear random.*got: \S*_packed_params.*next: octavo quantize"
 

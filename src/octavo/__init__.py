@@ -9,10 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from octavo.artifact import Artifact, open_artifact, verify
-    from octavo.build import quantize
-    from octavo.data import DataFile, Example, read_examples
-    from octavo.diagnosis import Diagnosis, doctor
+    from octavo.artifact.folder import Artifact
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.data.examples import DataFile, Example
     from octavo.errors import (
         ArtifactError,
         CheckpointError,
@@ -25,21 +24,18 @@ if TYPE_CHECKING:
         OctavoWarning,
         RecipeError,
     )
-    from octavo.evaluation.budget import Budget
-    from octavo.evaluation.comparison import compare
-    from octavo.evaluation.result import Comparison
-    from octavo.generator import Generator
-    from octavo.inspection import Inspection, inspect
-    from octavo.predictor import Predictor, load, predict
-    from octavo.recipe import LayerRule, Recipe
-    from octavo.reporting.page import report
-    from octavo.source import Checkpoint
+    from octavo.inference.generator import Generator
+    from octavo.inference.predictor import Predictor
+    from octavo.schema.budget import Budget
+    from octavo.schema.comparison import Comparison
+    from octavo.schema.inspection import Diagnosis, Inspection
+    from octavo.schema.recipe import LayerRule, Recipe
 
 _HOMES = {
-    "octavo.artifact": ("Artifact", "open_artifact", "verify"),
-    "octavo.build": ("quantize",),
-    "octavo.data": ("DataFile", "Example", "read_examples"),
-    "octavo.diagnosis": ("Diagnosis", "doctor"),
+    "octavo.artifact.folder": ("Artifact", "open_artifact", "verify"),
+    "octavo.pipeline.quantization": ("quantize",),
+    "octavo.data.examples": ("DataFile", "Example", "read_examples"),
+    "octavo.inspection.machine": ("Diagnosis", "doctor"),
     "octavo.errors": (
         "ArtifactError",
         "CheckpointError",
@@ -52,18 +48,17 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
-    "octavo.evaluation.budget": ("Budget",),
+    "octavo.schema.budget": ("Budget",),
     "octavo.evaluation.comparison": ("compare",),
-    "octavo.evaluation.result": ("Comparison",),
-    "octavo.generator": ("Generator",),
-    "octavo.inspection": ("Inspection", "inspect"),
-    "octavo.predictor": ("Predictor", "load", "predict"),
-    "octavo.recipe": ("LayerRule", "Recipe"),
+    "octavo.schema.comparison": ("Comparison",),
+    "octavo.inference.generator": ("Generator",),
+    "octavo.inspection.models": ("Inspection", "inspect"),
+    "octavo.inference.predictor": ("Predictor", "load", "predict"),
+    "octavo.schema.recipe": ("LayerRule", "Recipe"),
     "octavo.reporting.page": ("report",),
-    "octavo.source": ("Checkpoint",),
+    "octavo.checkpoint.source": ("Checkpoint",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "Artifact",
     "ArtifactError",

@@ -13,9 +13,20 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from octavo.errors import HardwareError, RecipeError, did_you_mean
+
+
+def installed_packages() -> dict[str, str]:
+    found = {}
+    for name in ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime", "tokenizers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import octavo
-from octavo.artifact import open_artifact
+from octavo.artifact.folder import open_artifact
 from octavo.cli import main
 from octavo.cli.display import print_cells
 
@@ -44,7 +44,7 @@ def interrupted(fields, folder):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
 
-octavo.build.write_card = interrupted
+octavo.pipeline.quantization.write_card = interrupted
 run()
 """
 
@@ -590,7 +590,7 @@ class TestMapping:
             def predict(*_, **__):
                 raise error
 
-            monkeypatch.setattr("octavo.predictor.predict", predict)
+            monkeypatch.setattr("octavo.inference.jsonl.predict", predict)
             monkeypatch.setattr(sys, "argv", ["octavo", "predict", "model"])
             with warnings.catch_warnings(), pytest.raises(SystemExit) as caught:
                 main.run()

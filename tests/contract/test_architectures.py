@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo import making
 from octavo.errors import OctavoError
-from octavo.recipe import Recipe
+from octavo.pipeline import onnx_format as making
+from octavo.schema.recipe import Recipe
 
 FAMILIES = (
     "BERT", "DistilBERT", "RoBERTa", "XLM-R", "CamemBERT", "ELECTRA", "ALBERT", "MPNet", "DeBERTa-v2", "ModernBERT",

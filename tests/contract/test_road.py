@@ -11,11 +11,11 @@ import onnx_ir as ir
 import pytest
 
 import octavo
-from octavo import artifact as artifact_module
-from octavo.artifact import open_artifact
+from octavo.artifact import folder as artifact_module
+from octavo.artifact.folder import open_artifact
 from octavo.hardware import Cpu, this_cpu
-from octavo.predictor import Predictor
-from octavo.recipe import Recipe
+from octavo.inference.predictor import Predictor
+from octavo.schema.recipe import Recipe
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 SHARED = Path(__file__).resolve().parents[3] / "shared"

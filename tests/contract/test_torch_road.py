@@ -13,15 +13,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import octavo
-from octavo.artifact import open_artifact
-from octavo.build import measure_layers
-from octavo.config import silent_transformers
+from octavo.artifact.folder import open_artifact
+from octavo.checkpoint.libraries import silent_transformers
+from octavo.checkpoint.model import load_model
+from octavo.checkpoint.source import read_source
 from octavo.engines.torch_saved import load_saved
 from octavo.errors import ArtifactError, CheckpointError, HardwareError, InputError, RecipeError
-from octavo.inspection import inspect
-from octavo.methods.torch_layers import quantize_modules
-from octavo.recipe import LayerRule, Recipe
-from octavo.source import load_model, read_source
+from octavo.inspection.models import inspect
+from octavo.methods.torch_modules import quantize_modules
+from octavo.pipeline.measuring import measure_layers
+from octavo.schema.recipe import LayerRule, Recipe
 
 FAMILIES = ("bert", "distilbert", "roberta", "electra", "albert", "camembert", "klue-roberta")
 RELOAD = """
@@ -378,7 +379,7 @@ def test_a_gpu_answers_as_the_cpu(made, sentences, method):
     ],
 )
 def test_what_belongs_to_graphs_is_refused(settings, said):
-    from octavo.recipe import recipe_from
+    from octavo.schema.recipe import recipe_from
 
     with pytest.raises(RecipeError, match=said):
         recipe_from({"format": "torch"} | settings)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo import making
 from octavo.errors import OctavoError
-from octavo.recipe import Recipe
+from octavo.pipeline import onnx_format as making
+from octavo.schema.recipe import Recipe
 
 FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
 CONTINUING = FAMILIES[:2]

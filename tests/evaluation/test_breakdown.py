@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from octavo.data import Example
+from octavo.data.examples import Example
 from octavo.evaluation.breakdown import MOST_CHANGED, most_changed, score_groups
-from octavo.evaluation.stats import accuracy_difference
-from octavo.signature import Signature
+from octavo.metrics.differences import accuracy_difference
+from octavo.schema.signature import Signature
 from octavo.tasks import feature_extraction, text_classification
 
 LABELS = ("함의", "모순", "중립")

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from octavo.errors import InputError
-from octavo.evaluation.budget import Budget, Facts, judge
-from octavo.evaluation.stats import accuracy_difference, identical, share_estimate
+from octavo.metrics.differences import accuracy_difference
+from octavo.metrics.estimates import identical, share_estimate
+from octavo.schema.budget import Budget, Facts, judge
 
 
 def facts(n=1000, better=0, worse=0, size=0.25, speedup=None):

@@ -13,15 +13,15 @@ from scipy.stats import entropy
 from sklearn.metrics import f1_score
 
 import octavo
-from octavo.artifact import open_artifact
-from octavo.data import read_examples, sample
+from octavo.artifact.folder import open_artifact
+from octavo.data.examples import read_examples, sample
 from octavo.errors import ArtifactError, CheckpointError, DataError, InputError, OctavoError, OctavoWarning
 from octavo.evaluation import worker
+from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.comparison import DataFile, compare, find_entries
-from octavo.evaluation.contest import Timing
-from octavo.evaluation.result import read_comparison
-from octavo.evaluation.stats import identical
 from octavo.hardware import this_cpu
+from octavo.metrics.estimates import identical
+from octavo.schema.comparison import read_comparison
 
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 PAIRS = DEMO / "pairs.tsv"
@@ -53,7 +53,7 @@ def comparison(demo_float, demo_int8, steps):
     data = DataFile(PAIRS, limit=LIMIT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "octavo.evaluation.contest.ROUNDS_SECONDS", 60.0
+            "octavo.evaluation.benchmark.ROUNDS_SECONDS", 60.0
         )  # as it is, for once: all rounds have their time
         return compare(DEMO, [demo_float, demo_int8], data=data, threads=1, progress=Listener())
 

@@ -8,8 +8,9 @@ from onnxruntime.quantization import quantize_dynamic
 
 import octavo
 from octavo.evaluation.entries import find_entries
-from octavo.evaluation.profiling import PARTS, part_of_time, profile
+from octavo.evaluation.profiling import part_of_time, profile
 from octavo.hardware import this_cpu
+from octavo.schema.comparison import PARTS
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 PAIRS = DEMO / "pairs.tsv"

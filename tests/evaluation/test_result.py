@@ -6,12 +6,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from octavo.data import DataFile
+from octavo.data.examples import DataFile
 from octavo.errors import InputError
-from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import compare
-from octavo.evaluation.result import FORMAT, json_schema, read_comparison
 from octavo.reporting.page import comparison_json, report
+from octavo.schema.budget import Budget
+from octavo.schema.comparison import FORMAT, json_schema, read_comparison
 
 DOCS = Path(__file__).parents[2] / "docs"
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"

@@ -9,19 +9,9 @@ import pytest
 import scipy.stats
 from sklearn.metrics import f1_score
 
-from octavo.evaluation.intervals import bca_interval, score_interval
-from octavo.evaluation.stats import (
-    DIFFERENCES,
-    accuracy_difference,
-    correlation_difference,
-    cosine_estimate,
-    identical,
-    macro_f1_difference,
-    mcnemar,
-    ratio_estimate,
-    rows_to_decide,
-    share_estimate,
-)
+from octavo.metrics.differences import DIFFERENCES, accuracy_difference, correlation_difference, macro_f1_difference
+from octavo.metrics.estimates import cosine_estimate, identical, mcnemar, ratio_estimate, rows_to_decide, share_estimate
+from octavo.metrics.intervals import bca_interval, score_interval
 
 BENCH = Path(__file__).parents[2] / "bench"
 LEAST = 0.93  # of what an interval of 95 % should hold

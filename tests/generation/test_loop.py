@@ -4,7 +4,7 @@ import numpy as np
 
 from octavo.generation.beam import search
 from octavo.generation.loop import write
-from octavo.signature import Generation, Sampling
+from octavo.schema.signature import Generation, Sampling
 
 TOKENS = 6
 

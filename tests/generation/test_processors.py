@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octavo.generation import processors
-from octavo.signature import Generation, Sampling
+from octavo.schema.signature import Generation, Sampling
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers.generation.logits_process")

@@ -11,13 +11,14 @@ import onnxruntime
 import pytest
 
 import octavo
-from octavo import exporting
+from octavo.checkpoint.model import load_model
+from octavo.checkpoint.source import read_source
 from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.engines.torch import TorchSession
-from octavo.graph.export import OPSETS, export_graph
-from octavo.recipe import Recipe
-from octavo.signature import Signature
-from octavo.source import load_model, read_source
+from octavo.exporting import proof as exporting
+from octavo.exporting.exporter import OPSETS, export_graph
+from octavo.schema.recipe import Recipe
+from octavo.schema.signature import Signature
 
 FAMILIES = ("bert", "roberta", "albert")  # plain; with computed positions; with one layer at several places
 
@@ -130,7 +131,7 @@ def graph(artifact):
 
 def exported_as(monkeypatch, graph):
     """Let the exporter give this graph: what is tested is what happens after it."""
-    monkeypatch.setattr("octavo.graph.export.export_graph", lambda *_: graph)
+    monkeypatch.setattr("octavo.exporting.exporter.export_graph", lambda *_: graph)
 
 
 class Silence:
@@ -196,7 +197,7 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
             raise octavo.ExportError("this architecture cannot be exported", got=f"no {opset}")
         return graph
 
-    monkeypatch.setattr("octavo.graph.export.export_graph", export)
+    monkeypatch.setattr("octavo.exporting.exporter.export_graph", export)
     say = Silence()
     _, record, _ = exporting.export_checked(model, source.signature, Recipe(), say)
     assert tried == [23, 22, 21]

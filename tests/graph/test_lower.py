@@ -4,9 +4,10 @@ import onnx_ir as ir
 import pytest
 from scipy.special import erf
 
+from octavo.arithmetic.affine import INT7_LEVELS, dynamic_range, quantize_asymmetric, quantize_symmetric
 from octavo.graph.layers import find_layers
-from octavo.graph.lower import ROW_ZERO_POINT, lower_dynamic_linear, lower_embedding, lower_row_linear
-from octavo.quant.affine import INT7_LEVELS, dynamic_range, quantize_asymmetric, quantize_symmetric
+from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
+from octavo.graph.lowering import lower_embedding
 
 GELU_LOWEST = -0.17
 SHAPES = pytest.mark.parametrize("shape", [(5, 16), (2, 5, 16)])

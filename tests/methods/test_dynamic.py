@@ -5,11 +5,11 @@ import onnxruntime
 import pytest
 
 from octavo.errors import RecipeError
-from octavo.graph.lower import ROW_ZERO_POINT
+from octavo.graph.lower_dynamic import ROW_ZERO_POINT
 from octavo.hardware import TARGETS
 from octavo.methods import Given, find_method
 from octavo.methods.dynamic import quantize_dynamic
-from octavo.recipe import LayerRule, Recipe
+from octavo.schema.recipe import LayerRule, Recipe
 
 WIDTH = 16
 SHAPES = {

@@ -6,7 +6,7 @@ from octavo.errors import RecipeError
 from octavo.hardware import TARGETS
 from octavo.methods import Given, find_method
 from octavo.methods.unquantized import leave_float
-from octavo.recipe import LayerRule, Recipe
+from octavo.schema.recipe import LayerRule, Recipe
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo.artifact import open_artifact
-from octavo.build import measure_layers
+from octavo.artifact.folder import open_artifact
 from octavo.errors import InputError
 from octavo.graph.reading import read_graph
 from octavo.methods import Given
 from octavo.methods.layer_errors import TOKENS, _single_rows, layer_errors
+from octavo.pipeline.measuring import measure_layers
 
 RECIPES = {
     "dynamic": octavo.Recipe(method="dynamic"),
@@ -59,7 +59,7 @@ def test_the_error_is_that_of_the_layers_outputs_in_torch(made, checkpoint, meth
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     batches, expected, found = [], [], []
-    session = octavo.artifact.open_model(made[method])
+    session = octavo.inference.opening.open_model(made[method])
     for text in sentences:
         one = tokenizer(text, return_tensors="np")
         inputs = {name: np.asarray(one[name], np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}

@@ -9,7 +9,7 @@ import transformers
 
 import octavo
 from octavo.errors import CheckpointError, RecipeError
-from octavo.recipe import Recipe
+from octavo.schema.recipe import Recipe
 
 DEMO = "examples/korean-nli"
 TORCH = Recipe(format="torch")

@@ -9,10 +9,11 @@ import onnx
 import pytest
 
 import octavo
-from octavo.artifact import open_artifact
-from octavo.calibration import ENOUGH, example_hashes
+from octavo.artifact.folder import open_artifact
+from octavo.data.examples import example_hashes
 from octavo.errors import DataError, OctavoWarning, RecipeError
-from octavo.recipe import Recipe
+from octavo.pipeline.calibration import ENOUGH
+from octavo.schema.recipe import Recipe
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 SHARED = Path(__file__).resolve().parents[3] / "shared"

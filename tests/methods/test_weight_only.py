@@ -10,7 +10,7 @@ from octavo.errors import RecipeError
 from octavo.hardware import TARGETS
 from octavo.methods import Given, find_method
 from octavo.methods.weight_only import quantize_weight_only
-from octavo.recipe import LayerRule, Recipe
+from octavo.schema.recipe import LayerRule, Recipe
 
 WIDTH = 48
 

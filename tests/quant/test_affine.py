@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
 from scipy import linalg
 
-from octavo.quant.affine import (
+from octavo.arithmetic.affine import (
     INT7_LEVELS,
     INT8_LEVELS,
     dynamic_range,

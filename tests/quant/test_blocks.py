@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from octavo.arithmetic.blocks import quantize_blocks
 from octavo.engines.onnxruntime import open_graph
-from octavo.quant.blocks import quantize_blocks
 
 
 def matrix(inputs, outputs, seed=0):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from octavo.quant.affine import affine_range, quantize_asymmetric
-from octavo.quant.observers import BINS, Channels, Histogram, mse_range, percentile_range
+from octavo.arithmetic.affine import affine_range, quantize_asymmetric
+from octavo.arithmetic.observers import BINS, Channels, Histogram, mse_range, percentile_range
 
 
 @pytest.fixture

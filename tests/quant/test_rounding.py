@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from octavo.quant.affine import quantize_symmetric
-from octavo.quant.rounding import BLOCK, DAMPING, round_compensated
+from octavo.arithmetic.affine import quantize_symmetric
+from octavo.arithmetic.ldlq import BLOCK, DAMPING, round_compensated
 
 
 def layer(seed=0, width=96, out=24, levels=63):

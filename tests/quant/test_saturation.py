@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavo.quant.affine import INT7_LEVELS
-from octavo.quant.saturation import HIGH, LOW, count_saturated, saturating_product
+from octavo.arithmetic.affine import INT7_LEVELS
+from octavo.arithmetic.saturation import HIGH, LOW, count_saturated, saturating_product
 
 
 def slow_product(x, weight):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from octavo.quant.affine import INT8_LEVELS, quantize_symmetric
-from octavo.quant.smooth import LARGEST, bias_correction, choose_factor, output_error, smoothing_factor
+from octavo.arithmetic.affine import INT8_LEVELS, quantize_symmetric
+from octavo.arithmetic.smoothquant import LARGEST, bias_correction, choose_factor, output_error, smoothing_factor
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from test_tables import COMPARISON, UNSCORED
 
 from octavo.errors import DataError, InputError
-from octavo.evaluation.budget import Budget
-from octavo.evaluation.result import DataRecord, read_comparison
 from octavo.reporting.charts import Scale, boxes, scatter, whiskers
-from octavo.reporting.heat import heat_cells, heat_level, other_cells
+from octavo.reporting.languages import KOREAN, find_language, korean
+from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
-from octavo.reporting.words import KOREAN, find_language, korean
+from octavo.schema.budget import Budget
+from octavo.schema.comparison import DataRecord, read_comparison
 
 ROOT = Path(__file__).parents[2]
 BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)

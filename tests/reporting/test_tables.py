@@ -2,16 +2,21 @@ import dataclasses
 
 import pytest
 
-from octavo.artifact import open_artifact
-from octavo.evaluation.breakdown import Changed, Group
-from octavo.evaluation.budget import Budget
-from octavo.evaluation.result import ComparedRow, Comparison, Latency, McNemar, Origin
-from octavo.evaluation.stats import Estimate, identical
-from octavo.methods import LayerOutcome
-from octavo.reporting.outcomes import part_cells, quantization_notes
-from octavo.reporting.tables import comparison_notes, headline, markdown, quality_cells, speed_cells, verdict_notes
-from octavo.reporting.words import korean
-from octavo.tasks import Answer
+from octavo.artifact.folder import open_artifact
+from octavo.metrics.estimates import Estimate, identical
+from octavo.reporting.comparison_tables import (
+    comparison_notes,
+    headline,
+    markdown,
+    quality_cells,
+    speed_cells,
+    verdict_notes,
+)
+from octavo.reporting.languages import korean
+from octavo.reporting.quantization_tables import part_cells, quantization_notes
+from octavo.schema.budget import Budget
+from octavo.schema.comparison import Answer, Changed, ComparedRow, Comparison, Group, Latency, McNemar, Origin
+from octavo.schema.layers import LayerOutcome
 
 MIB = 2**20
 BASELINE = ComparedRow(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavo.tasks.answer_scores import exact_match, f1, is_korean, normalized
+from octavo.metrics.answers import exact_match, f1, is_korean, normalized
 
 LETTERS = "aAtThHeEnN 가나다the1990년.,'\"()<>《》〈〉‘’!-\t"
 answers = st.text(alphabet=LETTERS, max_size=14)

@@ -15,8 +15,8 @@ from sklearn.neighbors import NearestNeighbors
 import octavo
 from octavo.errors import DataError, InputError
 from octavo.evaluation.comparison import compare
+from octavo.metrics import scores as metrics
 from octavo.reporting.page import comparison_json
-from octavo.tasks import metrics
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -93,7 +93,7 @@ def test_the_float_artifact_embeds_as_the_checkpoint(family, make_checkpoint, se
     np.testing.assert_allclose(np.array(found["vectors"]), expected, atol=2e-5)
     np.testing.assert_allclose(octavo.load(folder)(texts), expected, atol=2e-5)
     assert metrics.cosine(expected[:1], expected[1:2])[0] < 0.999, "texts that embed alike prove nothing"
-    octavo.artifact.verify(artifact)
+    octavo.inference.opening.verify(artifact)
 
 
 def test_what_sentence_transformers_looks_for_is_in_the_artifact(embedder, embedder_float):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo.data import DataFile, Example
-from octavo.engines.masked import MaskedSession
+from octavo.data.examples import DataFile, Example
+from octavo.data.tagged import read_tagged
+from octavo.engines.pooled import MaskedSession
 from octavo.errors import DataError, InputError
-from octavo.tagged import read_tagged
 from octavo.tasks import fill_mask as task
 
 

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, f1_score
 
-from octavo.tasks.metrics import accuracy, macro_f1, mean_kl
+from octavo.metrics.scores import accuracy, macro_f1, mean_kl
 
 
 @st.composite

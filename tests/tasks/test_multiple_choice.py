@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 import octavo
-from octavo.data import Example, read_examples
+from octavo.data.examples import Example, read_examples
 from octavo.errors import DataError
 from octavo.tasks import multiple_choice as task
 

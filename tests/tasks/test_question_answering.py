@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo.data import DataFile
+from octavo.data.examples import DataFile
+from octavo.data.squad import read_squad
 from octavo.errors import DataError, InputError
-from octavo.squad import read_squad
 from octavo.tasks import question_answering as task
 
 
@@ -178,7 +178,7 @@ def test_the_likeliest_spans_are_those_of_all_that_there_are(seed):
 
 
 def test_no_answer_counts_where_the_data_has_impossible_questions():
-    from octavo.data import Example
+    from octavo.data.examples import Example
 
     sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])
     none = found_of([[((0, 3), 0, 0)]], [[9, 9]])
@@ -193,7 +193,7 @@ def test_no_answer_counts_where_the_data_has_impossible_questions():
 
 
 def test_no_answer_is_an_answer_of_its_own():
-    from octavo.data import Example
+    from octavo.data.examples import Example
 
     sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
     rows = [("who?", "abc def")] * 2
@@ -204,7 +204,7 @@ def test_no_answer_is_an_answer_of_its_own():
 
 
 def test_the_language_of_a_file_decides_how_its_answers_are_scored():
-    from octavo.data import Example
+    from octavo.data.examples import Example
 
     sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])  # "abc"
     korean = Example("누가 그것을 만들었는가?", "abc def", answers=("abcd",))
@@ -214,7 +214,7 @@ def test_the_language_of_a_file_decides_how_its_answers_are_scored():
 
 
 def test_classes_of_questions():
-    from octavo.data import Example
+    from octavo.data.examples import Example
 
     sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
     asked = [Example("who?", "abc def", answers=("abc",)), Example("who?", "abc def", answers=())]

@@ -5,13 +5,13 @@ import json
 import pytest
 
 import octavo
+from octavo.checkpoint.source import Checkpoint
 from octavo.errors import CheckpointError, DataError, InputError
-from octavo.evaluation.budget import Budget
 from octavo.evaluation.comparison import compare
-from octavo.evaluation.result import read_comparison
-from octavo.recipe import Recipe
 from octavo.reporting.page import report_html, report_markdown
-from octavo.source import Checkpoint
+from octavo.schema.budget import Budget
+from octavo.schema.comparison import read_comparison
+from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
 
 SCORE = {

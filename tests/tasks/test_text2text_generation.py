@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavo.data import DataFile, Example, target_columns
+from octavo.data.examples import DataFile, Example, target_columns
 from octavo.evaluation.breakdown import score_groups
 from octavo.tasks import text2text_generation as task
 

@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 from transformers import AutoTokenizer, BertConfig, TextClassificationPipeline
 
 from octavo.errors import DataError, InputError
-from octavo.signature import Signature
+from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.text_classification import decode, encode, make_tokenizer, parse_row, predicted_labels, scores
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from octavo.engines.scoring import LIKELIEST, ScoringSession
 from octavo.errors import DataError, InputError
-from octavo.evaluation.stats import perplexity_difference
-from octavo.signature import Generation, Signature
+from octavo.evaluation.writers import LIKELIEST, ScoringSession
+from octavo.metrics.differences import perplexity_difference
+from octavo.metrics.scores import perplexity
+from octavo.schema.signature import Generation, Signature
 from octavo.tasks import text_generation as task
-from octavo.tasks.metrics import perplexity
 
 FEW = settings(max_examples=40, deadline=None)
 

@@ -10,13 +10,13 @@ from seqeval import metrics as seqeval
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import octavo
-from octavo.data import DataFile, Example, sample
+from octavo.data.examples import DataFile, Example, sample
+from octavo.data.tagged import read_tagged
+from octavo.data.tags import as_iob2
 from octavo.errors import DataError, InputError
-from octavo.evaluation.stats import DIFFERENCES
-from octavo.tagged import read_tagged
-from octavo.tags import as_iob2
+from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.scores import ratio
 from octavo.tasks import token_classification as task
-from octavo.tasks.metrics import ratio
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -155,7 +155,7 @@ def test_words_that_no_token_reaches_are_outside(made, tiny):
     words = tuple((start, start + 1) for start in range(0, len(text) - 1, 2))
     rows = task.rows([Example(text)], predictor.signature)
     encoded = task.encode(predictor._tokenizer, rows, predictor.signature)
-    from octavo.tasks import Asked
+    from octavo.encoding.tokenizing import Asked
 
     (one,) = task.read(predictor.run(encoded), Asked(rows, encoded, predictor._tokenizer, predictor.signature))
     assert len(one.logits) == 6
@@ -171,7 +171,7 @@ def test_int8_keeps_the_entities(shared, made):
         predictor = octavo.load(made(folder, method))
         rows = task.rows(examples, predictor.signature)
         encoded = task.encode(predictor._tokenizer, rows, predictor.signature)
-        from octavo.tasks import Asked
+        from octavo.encoding.tokenizing import Asked
 
         asked = Asked(rows, encoded, predictor._tokenizer, predictor.signature)
         scores[method] = task.quality(task.read(predictor.run(encoded), asked), examples)["entity_f1"]

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from octavo.reporting.heat import heat_level
-from octavo.reporting.tables import Cells
+from octavo.reporting.comparison_tables import Cells
+from octavo.reporting.layer_heatmap import heat_level
 
 
 class Steps:

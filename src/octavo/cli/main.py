@@ -10,9 +10,12 @@ from typing import Any
 
 import typer
 
-from octavo.cli.looking import doctor, inspect
-from octavo.cli.making import export, predict, quantize
-from octavo.cli.proving import compare, report
+from octavo.cli.compare import compare
+from octavo.cli.doctor import doctor
+from octavo.cli.inspect import inspect
+from octavo.cli.predict import predict
+from octavo.cli.quantize import export, quantize
+from octavo.cli.report import report
 from octavo.errors import OctavoError, OctavoWarning
 
 app = typer.Typer(

@@ -37,3 +37,4 @@ def mapping(text: str | None) -> dict[str, str] | None:
 TargetTokenizer = Annotated[
     Path | None, typer.Option(help="A tokenizer.json of what a text2text model writes, where it is another one.")
 ]
+Lang = Annotated[str | None, typer.Option(help="Of the report: ko or en; default: that of the locale.")]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from octavo.errors import InputError, MissingExtraError, did_you_mean
 from octavo.hardware import this_cpu
-from octavo.recipe import Recipe
+from octavo.schema.recipe import Recipe
 
 ENGINES = {  # for artifacts: of the format onnx, and of the format torch; checkpoints run in torch too
     "onnxruntime": "octavo.engines.onnxruntime:open_session",
@@ -31,8 +31,6 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
         "cuda": {"device": "cuda"},
     },
 }
-
-
 SPAN = ("start_logits", "end_logits")
 
 

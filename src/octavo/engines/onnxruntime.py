@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,61 +96,6 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
                 "memory", 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
             )
     return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(threads), weights)
-
-
-def profile_nodes(
-    model: Path, batches: Sequence[dict[str, NDArray[np.int64]]], threads: int | None = None
-) -> list[tuple[str, str, float]]:
-    """Run the batches once, after a warm-up, and time every node: (node, operator as it was fused, seconds).
-
-    By ONNX Runtime's profiler, which slows what it measures down a little.
-    """
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = choose_threads(threads)
-        options.log_severity_level = 4
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        for batch in (batches[0], *batches):
-            session.run(None, batch)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    start = [event["ts"] for event in events if event["name"] == "model_run"][1]
-    for event in events:
-        name, ending = event["name"], "_kernel_time"
-        if event["ts"] >= start and name.endswith(ending) and event.get("cat") == "Node":
-            found.append((name.removesuffix(ending), event["args"]["op_name"], event["dur"] / 1e6))
-    return found
-
-
-def int8_peak(threads: int | None = None) -> float:
-    """Integer operations a second that a large u8 x s8 product reaches here: the best of several runs.
-
-    [1024, 1024] x [1024, 4096]; a multiplication and an addition are two operations. The weights stay within 7 bits.
-    """
-    import onnx_ir as ir
-
-    rows, inner, outputs = 1024, 1024, 4096
-    codes = ir.tensor(np.random.default_rng(0).integers(-64, 65, (inner, outputs), np.int8), name="codes")
-    weight = ir.Value(
-        name="codes", const_value=codes, shape=ir.Shape([inner, outputs]), type=ir.TensorType(codes.dtype)
-    )
-    x = ir.val("x", ir.DataType.UINT8, [rows, inner])
-    product = ir.node("MatMulInteger", [x, weight], name="product")
-    y = product.outputs[0]
-    y.name, y.dtype, y.shape = "y", ir.DataType.INT32, ir.Shape([rows, outputs])
-    graph = ir.Graph([x], [y], nodes=[product], initializers=[weight], opset_imports={"": 20}, name="peak")
-    session = OnnxRuntimeSession(
-        ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString(), choose_threads(threads)
-    )
-    feed: Any = {"x": np.random.default_rng(1).integers(0, 256, (rows, inner)).astype(np.uint8)}
-    seconds = []
-    for _ in range(12):
-        start = time.perf_counter()
-        session.run(feed)
-        seconds.append(time.perf_counter() - start)
-    return 2.0 * rows * inner * outputs / min(seconds)
 
 
 def open_session(model: Path, threads: int | None = None) -> OnnxRuntimeSession:

@@ -1,4 +1,5 @@
-"""A session whose answer is one vector for a text: pooled batch by batch, so that token vectors are never kept."""
+"""A session whose answers are those at the masks: reduced batch by batch, since each is as wide as the vocabulary."""
+# TODO-MERGE-DOC """A session whose answer is one vector for a text: pooled batch by batch, so that token vectors are never kept."""
 
 from __future__ import annotations
 
@@ -9,9 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.engines import Session
-from octavo.engines.masked import MaskedSession
-from octavo.pooling import Dense, embed, read_dense
-from octavo.signature import Pooling, Signature
+from octavo.errors import CheckpointError
+from octavo.schema.signature import Pooling, PoolingMode, Signature
+
+
+class MaskedSession:
+    """Another session of which only the masked positions are kept."""
+
+    def __init__(self, session: Session, mask_token_id: int) -> None:
+        """Take the session that runs the model."""
+        self.name, self.threads, self.streams = session.name, session.threads, session.streams
+        self._session, self._mask = session, mask_token_id
+        self.model = getattr(session, "model", None)
+
+    def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Run one batch: name -> int64 [batch, length]. Returns [batch, most masks of a row, vocabulary], 0 behind."""
+        logits, masked = self._session.run(inputs), inputs["input_ids"] == self._mask
+        counts = masked.sum(axis=1)
+        found = np.zeros((len(logits), max(1, int(counts.max())), logits.shape[-1]), np.float32)
+        for row, count in enumerate(counts.tolist()):
+            found[row, :count] = logits[row, masked[row]]
+        return found
 
 
 class PooledSession:
@@ -39,3 +58,72 @@ def pooled(session: Session, signature: Signature, folder: Path) -> Session:
     if signature.pooling is None:
         return session
     return PooledSession(session, signature.pooling, read_dense(folder, signature.pooling))
+
+
+_TINY = 1e-12  # below it a vector is not divided by its length, as torch.nn.functional.normalize has it
+Dense = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # weight [outputs, inputs], bias [outputs]
+
+
+def read_dense(folder: Path, pooling: Pooling) -> dict[str, Dense]:
+    """The weights of the Dense steps, by their folders.
+
+    Raises:
+        CheckpointError: they are not there or not as they should be.
+    """
+    found = {}
+    for step in pooling.steps:
+        if step.kind == "dense":
+            from safetensors.numpy import load_file
+
+            file = folder / step.folder / "model.safetensors"
+            try:
+                stored = load_file(file)
+                weight, bias = stored["linear.weight"].astype(np.float32), stored.get("linear.bias")
+            except Exception as error:  # safetensors has an exception of its own
+                raise CheckpointError("the weights of a Dense cannot be read", where=file, got=error) from None
+            if not all(np.isfinite(array).all() for array in stored.values()):
+                raise CheckpointError("weights that are NaN or infinite", where=file)
+            found[step.folder] = weight, None if bias is None else bias.astype(np.float32)
+    return found
+
+
+def embed(
+    hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: Pooling, dense: Mapping[str, Dense]
+) -> NDArray[np.float32]:
+    """One vector for each text: [batch, length, width] and a mask [batch, length] -> [batch, dimension].
+
+    Padding is on the right. As sentence-transformers' Pooling, Dense and Normalize compute it.
+    """
+    vectors = np.concatenate([_pool(hidden, mask, mode) for mode in pooling.modes], axis=1)
+    for step in pooling.steps:
+        if step.kind == "normalize":
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
+        else:
+            weight, bias = dense[step.folder]
+            vectors = vectors @ weight.T + (0 if bias is None else bias)
+            vectors = _activate(vectors, step.activation)
+    return np.asarray(vectors, np.float32)
+
+
+def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], mode: PoolingMode) -> NDArray[np.float32]:
+    counts = mask.sum(axis=1)
+    if mode == "cls":
+        return hidden[:, 0]
+    if mode == "lasttoken":
+        return np.asarray(hidden[np.arange(len(hidden)), counts - 1])
+    if mode == "max":
+        return np.asarray(np.where(mask[:, :, None] == 0, -np.inf, hidden).max(axis=1), np.float32)
+    weights = mask.astype(np.float32)
+    if mode == "weightedmean":  # later tokens weigh more: Muennighoff 2022, SGPT
+        weights = weights * np.arange(1, mask.shape[1] + 1, dtype=np.float32)
+    total = np.einsum("blw,bl->bw", hidden, weights)
+    share = weights.sum(axis=1, keepdims=True)
+    return np.asarray(total / (np.sqrt(share) if mode == "mean_sqrt_len_tokens" else share), np.float32)
+
+
+def _activate(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    if name == "Tanh":
+        return np.tanh(x)
+    if name == "ReLU":
+        return np.maximum(x, 0)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32) if name == "Sigmoid" else x

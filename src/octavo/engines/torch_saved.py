@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch.nn import Module, Parameter
 
-from octavo.config import require_torch, silent_transformers
+from octavo.checkpoint.config import AUTO_CLASSES
+from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear, pack_layers
 from octavo.errors import ArtifactError, InputError, MissingExtraError
-from octavo.source import AUTO_CLASSES
 
 WEIGHTS = "model.safetensors"
 OPTIONAL = ("pooler",)  # modules that a model may have been saved without

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.data import Example
-from octavo.evaluation.stats import DIFFERENCES, Estimate
-from octavo.signature import Signature
-from octavo.tasks import Answer, Task
-from octavo.tasks.metrics import RATIOS, SCORES
+from octavo.data.examples import Example
+from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.scores import RATIOS, SCORES
+from octavo.schema.comparison import FEWEST, Changed, Group
+from octavo.schema.signature import Signature
+from octavo.tasks import Task
 
 BUCKETS = 4  # of lengths, about as many examples in each
-FEWEST = 10  # examples of a group that a score is worth telling of
 MOST_CHANGED = 20
 SHOWN = 600  # characters of a second text
-
-
-@dataclass(frozen=True)
-class Group:
-    """The first score over some of the examples: those of one gold label (`class`), or of some lengths (`length`).
-
-    `difference` is from the baseline's score in this group to the candidate's.
-    """
-
-    kind: str
-    name: str
-    n: int
-    baseline: float
-    value: float
-    difference: Estimate
-
-
-@dataclass(frozen=True)
-class Changed:
-    """An example on which two models differ: `row` counts the examples that were compared, from 0.
-
-    `before` and `after` are the two models' answers, `moved` how far they lie apart (the largest change of a
-    probability; of embeddings that of the pair's cosine, or 1 - cosine of a single text's two vectors).
-    """
-
-    row: int
-    text: str
-    text_pair: str | None
-    gold: str | float | None
-    before: Answer
-    after: Answer
-    moved: float
 
 
 def score_groups(

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.artifact import sha256_of
-from octavo.batching import Encoded, Outputs, make_batches
-from octavo.calibration import example_hashes
-from octavo.data import DataFile, Example, better_assignment
+from octavo.checkpoint.source import Checkpoint
+from octavo.data.examples import DataFile, Example, example_hashes
+from octavo.encoding.batching import Encoded, Outputs, make_batches
+from octavo.encoding.tokenizing import Asked
 from octavo.errors import OctavoError, OctavoWarning
+from octavo.evaluation.benchmark import Timing, run_contest
 from octavo.evaluation.breakdown import most_changed, score_groups
-from octavo.evaluation.contest import Timing, run_contest
 from octavo.evaluation.entries import (
     Entry,
     common_labels,
@@ -30,22 +30,16 @@ from octavo.evaluation.entries import (
     require_same_tokens,
     with_distinct_names,
 )
-from octavo.evaluation.result import ComparedRow, Comparison, DataRecord, Latency, McNemar
-from octavo.evaluation.stats import (
-    DIFFERENCES,
-    Estimate,
-    cosine_estimate,
-    identical,
-    mcnemar,
-    ratio_estimate,
-    share_estimate,
-)
+from octavo.evaluation.label_order import better_assignment
+from octavo.files import sha256_of
 from octavo.hardware import choose_threads, this_cpu
-from octavo.predictor import UNKNOWN_SHARE, unknown_warning
+from octavo.inference.predictor import UNKNOWN_SHARE, unknown_warning
+from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.estimates import Estimate, cosine_estimate, identical, mcnemar, ratio_estimate, share_estimate
 from octavo.progress import Progress, Silent
-from octavo.signature import Signature, lower_limit
-from octavo.source import Checkpoint
-from octavo.tasks import Asked, Task, find_task
+from octavo.schema.comparison import ComparedRow, Comparison, DataRecord, Latency, McNemar
+from octavo.schema.signature import Signature, lower_limit
+from octavo.tasks import Task, find_task
 from octavo.tasks.text_generation import WINDOW, windows
 
 

@@ -7,19 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from octavo.artifact import MANIFEST, Artifact, check_cpu, open_artifact, sha256_of
-from octavo.config import CLASSIFIERS, require_torch
+from octavo.artifact.compatibility import check_cpu
+from octavo.artifact.folder import Artifact, open_artifact
+from octavo.checkpoint.config import CLASSIFIERS
+from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.onnx_file import read_beside
+from octavo.checkpoint.paths import find_onnx, has_onnx
+from octavo.checkpoint.pooling import MODULES as POOLING
+from octavo.checkpoint.source import Checkpoint, read_source
+from octavo.checkpoint.weights import has_weights
+from octavo.encoding.tokenizing import Row
 from octavo.engines import answer_names, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
-from octavo.evaluation.contest import Contender
-from octavo.evaluation.result import Origin
+from octavo.evaluation.benchmark import Contender
+from octavo.files import sha256_of
 from octavo.hardware import this_cpu
-from octavo.inspection import find_onnx, has_onnx, inspect, main_output
-from octavo.pooling import MODULES as POOLING
-from octavo.signature import Signature, require_task, task_name
-from octavo.source import Checkpoint, read_beside, read_source
-from octavo.tasks import Row, find_task
-from octavo.weights import has_weights
+from octavo.inspection.models import inspect
+from octavo.inspection.task_guess import main_output
+from octavo.schema.comparison import Origin
+from octavo.schema.manifest import MANIFEST
+from octavo.schema.signature import Signature, require_task, task_name
+from octavo.tasks import find_task
 
 # What an ONNX file of a task has to answer: what is said where it does not, the shape, its dimensions.
 _OUTPUTS = {

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from octavo.batching import make_batches
-from octavo.data import DataFile
-from octavo.engines.scoring import ScoringSession
+from octavo.checkpoint.source import Checkpoint
+from octavo.data.examples import DataFile
+from octavo.encoding.batching import make_batches
 from octavo.errors import InputError
-from octavo.generator import Generator
-from octavo.predictor import load
-from octavo.signature import lower_limit
-from octavo.source import Checkpoint
+from octavo.evaluation.writers import ScoringSession
+from octavo.inference.generator import Generator
+from octavo.inference.opening import load
+from octavo.metrics.scores import perplexity as of_losses
+from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
-from octavo.tasks.metrics import perplexity as of_losses
 from octavo.tasks.text_generation import WINDOW, judged, windows
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last says which tokens are scored

@@ -2,25 +2,92 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from octavo.batching import make_batches
-from octavo.data import DataFile
-from octavo.engines.onnxruntime import int8_peak, profile_nodes
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from octavo.checkpoint.paths import find_onnx
+from octavo.checkpoint.source import Checkpoint
+from octavo.data.examples import DataFile
+from octavo.encoding.batching import make_batches
+from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.errors import InputError
 from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import choose_threads
-from octavo.inspection import find_onnx, inspect
-from octavo.signature import lower_limit
-from octavo.source import Checkpoint
+from octavo.inspection.models import inspect
+from octavo.schema.comparison import PARTS, Profile
+from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
 
+if TYPE_CHECKING:
+    pass
+
+
+def profile_nodes(
+    model: Path, batches: Sequence[dict[str, NDArray[np.int64]]], threads: int | None = None
+) -> list[tuple[str, str, float]]:
+    """Run the batches once, after a warm-up, and time every node: (node, operator as it was fused, seconds).
+
+    By ONNX Runtime's profiler, which slows what it measures down a little.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = choose_threads(threads)
+        options.log_severity_level = 4
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        for batch in (batches[0], *batches):
+            session.run(None, batch)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    start = [event["ts"] for event in events if event["name"] == "model_run"][1]
+    for event in events:
+        name, ending = event["name"], "_kernel_time"
+        if event["ts"] >= start and name.endswith(ending) and event.get("cat") == "Node":
+            found.append((name.removesuffix(ending), event["args"]["op_name"], event["dur"] / 1e6))
+    return found
+
+
+def int8_peak(threads: int | None = None) -> float:
+    """Integer operations a second that a large u8 x s8 product reaches here: the best of several runs.
+
+    [1024, 1024] x [1024, 4096]; a multiplication and an addition are two operations. The weights stay within 7 bits.
+    """
+    import onnx_ir as ir
+
+    rows, inner, outputs = 1024, 1024, 4096
+    codes = ir.tensor(np.random.default_rng(0).integers(-64, 65, (inner, outputs), np.int8), name="codes")
+    weight = ir.Value(
+        name="codes", const_value=codes, shape=ir.Shape([inner, outputs]), type=ir.TensorType(codes.dtype)
+    )
+    x = ir.val("x", ir.DataType.UINT8, [rows, inner])
+    product = ir.node("MatMulInteger", [x, weight], name="product")
+    y = product.outputs[0]
+    y.name, y.dtype, y.shape = "y", ir.DataType.INT32, ir.Shape([rows, outputs])
+    graph = ir.Graph([x], [y], nodes=[product], initializers=[weight], opset_imports={"": 20}, name="peak")
+    session = OnnxRuntimeSession(
+        ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString(), choose_threads(threads)
+    )
+    feed: Any = {"x": np.random.default_rng(1).integers(0, 256, (rows, inner)).astype(np.uint8)}
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        session.run(feed)
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * rows * inner * outputs / min(seconds)
+
+
 ROWS = 500  # a seeded sample of so many rows is enough for shares
-PARTS = ("matrix products", "attention", "quantizing", "embeddings", "the rest")
 _INTEGER = {
     "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "MatMulNBits",
 }  # fmt: skip
@@ -30,27 +97,6 @@ _OPERATORS = {
     "quantizing": {"DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "ReduceMax", "ReduceMin"},
     "embeddings": {"Gather", "EmbedLayerNormalization", "QEmbedLayerNormalization", "GatherBlockQuantized"},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Seconds of a model by part, and the largest operators of the rest.
-
-    `operations` a second in its integer matrix products (None for a float model), `peak` those of a large product
-    on this machine, measured in the same minute. Products that quantize their input themselves
-    (DynamicQuantizeMatMul) count as products.
-    """
-
-    name: str
-    rows: int
-    seconds: dict[str, float]
-    largest_of_the_rest: dict[str, float]
-    operations: float | None
-    peak: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The profile as JSON takes it."""
-        return asdict(self)
 
 
 def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, threads: int | None = None) -> Profile:

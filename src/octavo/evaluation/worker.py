@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from octavo.artifact import MANIFEST, open_artifact
+from octavo.artifact.folder import open_artifact
 from octavo.engines import Session, find_engine, modes_of, run_batches, runs_torch
 from octavo.engines.pooled import pooled
-from octavo.engines.scoring import ScoringSession
-from octavo.signature import Signature
+from octavo.evaluation.writers import ScoringSession
+from octavo.schema.manifest import MANIFEST
+from octavo.schema.signature import Signature
 
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
@@ -31,7 +32,8 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
         return _open_writing(spec, signature)
     path = Path(spec["path"])
     if runs_torch(spec["engine"]) and not (path / MANIFEST).exists():
-        from octavo.source import Checkpoint, load_model, read_source
+        from octavo.checkpoint.model import load_model
+        from octavo.checkpoint.source import Checkpoint, read_source
 
         model = load_model(read_source(Checkpoint(spec["path"], signature.task, spec["tokenizer"])))
         from octavo.engines.torch import TorchSession
@@ -46,9 +48,10 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
 
 def _open_writing(spec: dict[str, Any], signature: Signature) -> Session:
     """A session that scores windows of texts, or answers texts with texts."""
-    from octavo.generator import AnsweringSession, Generator
-    from octavo.predictor import load
-    from octavo.source import Checkpoint
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.evaluation.writers import AnsweringSession
+    from octavo.inference.generator import Generator
+    from octavo.inference.opening import load
 
     path: Any = spec["path"]
     if runs_torch(spec["engine"]):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from octavo.generation import FloatArray, IntArray, Steps
 from octavo.generation.loop import Ended
 from octavo.generation.processors import log_softmax, process
-from octavo.signature import Generation, Sampling
+from octavo.schema.signature import Generation, Sampling
 
 LOW = np.float32(-1e9)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from octavo.generation import Steps
 from octavo.generation.processors import draw, process, warp
-from octavo.signature import Generation
+from octavo.schema.signature import Generation
 
 Ended = Callable[[int, Sequence[int]], bool]  # whether a row's text has ended, of its new ids
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from octavo.generation import FloatArray, IntArray
-from octavo.signature import Generation, Sampling
+from octavo.schema.signature import Generation, Sampling
 
 NEVER = np.float32(-np.inf)
 

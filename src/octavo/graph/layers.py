@@ -6,31 +6,14 @@ One path may have several call sites (ALBERT runs one layer many times), and sev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-Kind = Literal["linear", "embedding"]
-_HEADS = {"classifier", "pooler", "pre_classifier", "score", "qa_outputs", "lm_head", "cls", "summary", "logits_proj"}
-_ATTENTION = {
-    "attention", "attn", "self_attn", "self_attention", "encoder_attn", "crossattention", "SelfAttention",
-    "EncDecAttention",
-}  # fmt: skip
-
-ROLES = ("q", "k", "v", "out", "up", "down")
-_ROLES = {  # the last name of a module path -> what it is in its block
-    "query": ("q",), "q_proj": ("q",), "q_lin": ("q",), "q": ("q",), "query_proj": ("q",),
-    "key": ("k",), "k_proj": ("k",), "k_lin": ("k",), "k": ("k",), "key_proj": ("k",),
-    "value": ("v",), "v_proj": ("v",), "v_lin": ("v",), "v": ("v",), "value_proj": ("v",),
-    "c_attn": ("q", "k", "v"), "Wqkv": ("q", "k", "v"), "out_lin": ("out",), "o_proj": ("out",), "out_proj": ("out",),
-    "lin1": ("up",), "fc1": ("up",), "up_proj": ("up",), "gate_proj": ("up",), "c_fc": ("up",), "ffn": ("up",),
-    "Wi": ("up",), "wi": ("up",), "wi_0": ("up",), "wi_1": ("up",), "lin2": ("down",), "fc2": ("down",),
-    "down_proj": ("down",), "ffn_output": ("down",), "wo": ("down",),
-}  # fmt: skip
+from octavo.schema.layers import Kind, part_of
 
 
 @dataclass(frozen=True)
@@ -68,40 +51,6 @@ class Layer:
         assert self.weight.const_value is not None
         weight = self.weight.const_value.numpy()
         return weight.T if self.transposed else weight
-
-
-def part_of(path: str, kind: Kind) -> str:
-    """The part of a transformer that a module path names."""
-    if kind == "embedding":
-        return "embedding"
-    names = set(path.split("."))
-    if names & _HEADS:
-        return "head"
-    return "attention" if names & _ATTENTION else "feed-forward"
-
-
-def place_of(path: str) -> tuple[int, tuple[str, ...]] | None:
-    """The block that a module path is in, and what it is there: some of `ROLES`; None outside of the blocks.
-
-    Several where layers were merged (`joint_path`), or are one in the checkpoint (GPT-2's `c_attn`).
-    """
-    stem, _, last = path.rpartition(".")
-    names = stem.split(".")
-    number = next((int(name) for name in names if name.isdigit()), None)
-    if number is None:
-        return None
-    last = last.partition("{")[2].rstrip("}") or last if "{" in last else last
-    roles = tuple(role for name in last.split(",") for role in _ROLES.get(name, ()))
-    if last in {"dense", "c_proj", "Wo", "o"}:
-        inner = part_of(path, "linear") == "attention"
-        roles = ("out",) if inner else ("up",) if "intermediate" in names else ("down",)
-    return (number, roles) if roles else None
-
-
-def joint_path(paths: Sequence[str]) -> str:
-    """The path of layers of one module that were merged: `attention.{query,key,value}`."""
-    module = paths[0].rpartition(".")[0]
-    return f"{module}.{{{','.join(path.rpartition('.')[2] for path in paths)}}}"
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from octavo.arithmetic.blocks import MIDDLE, Blocks
 from octavo.graph.layers import Layer, constant
-from octavo.graph.lower import drop_if_unread, replace_node
-from octavo.quant.blocks import MIDDLE, Blocks
+from octavo.graph.lowering import drop_if_unread, replace_node
 
 DOMAIN = "com.microsoft"
 

@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from octavo.arithmetic.affine import FloatArray
 from octavo.graph.layers import Layer, constant, find_bias
-from octavo.quant.affine import FloatArray
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from octavo.encoding.batching import Inputs
 from octavo.hardware import Target
 from octavo.progress import Progress, Silent
-from octavo.recipe import Recipe
+from octavo.schema.layers import LayerOutcome, Overflow
+from octavo.schema.recipe import Recipe
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,7 +26,6 @@ METHODS = {
     "static": "octavo.methods.static:quantize_static",
     "weight-only": "octavo.methods.weight_only:quantize_weight_only",
 }
-Inputs = dict[str, NDArray[np.int64]]  # of one batch: name -> [batch, length]
 
 
 @dataclass(frozen=True)
@@ -41,42 +39,6 @@ class Given:
     target: Target
     calibration: tuple[Inputs, ...] = ()
     progress: Progress = Silent()  # noqa: RUF009 - it holds nothing
-
-
-@dataclass(frozen=True)
-class LayerOutcome:
-    """What became of one layer.
-
-    `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the
-    weight, signal over noise in decibels (None for a float layer); `activation`: what shares one scale at the input of
-    an int8 Linear, "tensor", "token" or "block" (of a token); `output_db`: the same ratio of its output
-    (`methods.layer_errors`; None where that is exact, or nothing was measured).
-    """
-
-    path: str
-    kind: str
-    part: str
-    dtype: str
-    reason: str
-    parameters: int
-    bytes: int
-    weight_bits: int | None = None
-    activation: str | None = None
-    smoothing: float | None = None
-    error_db: float | None = None
-    output_db: float | None = None
-
-
-@dataclass(frozen=True)
-class Overflow:
-    """Sums of two neighbouring u8 x s8 products that leave 16 bits, counted on the model's own activations and weights.
-
-    Of `pairs` sums, `with_8_bits` overflow if the weights have 8 bits and `with_7_bits` if they have 7.
-    """
-
-    pairs: int
-    with_8_bits: int
-    with_7_bits: int
 
 
 @dataclass(frozen=True)

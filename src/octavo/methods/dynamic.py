@@ -13,12 +13,13 @@ from functools import partial
 
 import onnx_ir as ir
 
+from octavo.arithmetic.affine import quantize_symmetric
 from octavo.graph.layers import Layer
-from octavo.graph.lower import lower_dynamic_linear, lower_row_linear
-from octavo.methods import Applied, Given, LayerOutcome
+from octavo.graph.lower_dynamic import lower_dynamic_linear, lower_row_linear
+from octavo.methods import Applied, Given
 from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
-from octavo.quant.affine import quantize_symmetric
-from octavo.recipe import Recipe
+from octavo.schema.layers import LayerOutcome
+from octavo.schema.recipe import Recipe
 
 LOWEST = {"Gelu": -0.17, "Relu": 0.0}  # the smallest value of an activation function: Gelu(-0.7518) = -0.16997
 

@@ -12,11 +12,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from octavo.arithmetic.affine import error_db
+from octavo.encoding.batching import Inputs
 from octavo.graph.layers import find_bias, find_layers
 from octavo.graph.scaling import find_groups, find_maker
-from octavo.methods import Given, Inputs
-from octavo.methods.calibrate import observe
-from octavo.quant.affine import error_db
+from octavo.methods import Given
+from octavo.methods.activations import observe
 
 TOKENS = 512  # whose outputs are compared
 

@@ -9,13 +9,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
 from octavo.errors import RecipeError
-from octavo.graph.layers import Kind, Layer, find_layers
-from octavo.graph.lower import lower_embedding
+from octavo.graph.layers import Layer, find_layers
+from octavo.graph.lowering import lower_embedding
 from octavo.hardware import Target
-from octavo.methods import Applied, LayerOutcome, Overflow
-from octavo.quant.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
-from octavo.recipe import LayerRule, Recipe, kept_as
+from octavo.methods import Applied
+from octavo.schema.layers import Kind, LayerOutcome, Overflow
+from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
 

@@ -15,14 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from octavo.errors import DataError
-from octavo.graph.layers import Layer, find_bias
-from octavo.graph.lower import lower_static_linear
-from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
-from octavo.methods import Applied, Given, LayerOutcome, Overflow
-from octavo.methods.calibrate import see_channels, see_histograms
-from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
-from octavo.quant.affine import (
+from octavo.arithmetic.affine import (
     INT8_LEVELS,
     FloatArray,
     Quantized,
@@ -30,11 +23,19 @@ from octavo.quant.affine import (
     quantize_asymmetric,
     quantize_symmetric,
 )
-from octavo.quant.observers import Range, mse_range, percentile_range
-from octavo.quant.rounding import round_compensated
-from octavo.quant.saturation import count_saturated
-from octavo.quant.smooth import bias_correction, choose_factor, output_error, smoothing_factor
-from octavo.recipe import Recipe
+from octavo.arithmetic.ldlq import round_compensated
+from octavo.arithmetic.observers import Range, mse_range, percentile_range
+from octavo.arithmetic.saturation import count_saturated
+from octavo.arithmetic.smoothquant import bias_correction, choose_factor, output_error, smoothing_factor
+from octavo.errors import DataError
+from octavo.graph.layers import Layer, find_bias
+from octavo.graph.lower_static import lower_static_linear
+from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
+from octavo.methods import Applied, Given
+from octavo.methods.activations import see_channels, see_histograms
+from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
+from octavo.schema.layers import LayerOutcome, Overflow
+from octavo.schema.recipe import Recipe
 
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
 

@@ -12,10 +12,11 @@ import onnx_ir as ir
 
 from octavo.errors import RecipeError
 from octavo.graph.layers import find_layers
-from octavo.graph.lower import lower_half
-from octavo.methods import Applied, Given, LayerOutcome
+from octavo.graph.lowering import lower_half
+from octavo.methods import Applied, Given
 from octavo.methods.outcomes import float_outcome
-from octavo.recipe import Recipe, kept_as
+from octavo.schema.layers import LayerOutcome
+from octavo.schema.recipe import Recipe, kept_as
 
 LARGEST_HALF = 65504.0  # the largest finite number of IEEE 754's binary16
 

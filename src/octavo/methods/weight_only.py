@@ -20,15 +20,16 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from octavo.arithmetic.affine import FloatArray, error_db
+from octavo.arithmetic.blocks import Blocks, quantize_blocks
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lower_blocks import lower_block_linear, lower_block_rows
-from octavo.methods import Applied, Given, LayerOutcome
-from octavo.methods.calibrate import see_channels
+from octavo.methods import Applied, Given
+from octavo.methods.activations import see_channels
 from octavo.methods.outcomes import float_outcome, lower_rows, reason_for_float
-from octavo.quant.affine import FloatArray, error_db
-from octavo.quant.blocks import Blocks, quantize_blocks
-from octavo.recipe import LayerRule, Recipe, kept_as
+from octavo.schema.layers import LayerOutcome
+from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 BLOCK = {8: 128, 4: 32}  # inputs that share one scale
 FEW = 256  # inputs of a layer, up to which 4-bit weights are in blocks of 16: the fewer there are, the more each counts

@@ -14,12 +14,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from octavo.errors import InputError
-from octavo.evaluation.breakdown import FEWEST
-from octavo.evaluation.result import ComparedRow, Comparison, read_comparison
-from octavo.output import whole_file
+from octavo.files import whole_file
 from octavo.reporting.charts import Range, boxes, mark, scatter, whiskers
-from octavo.reporting.heat import heat_cells, heat_level, other_cells
-from octavo.reporting.tables import (
+from octavo.reporting.comparison_tables import (
     COLUMNS,
     Cells,
     changed_cells,
@@ -35,7 +32,9 @@ from octavo.reporting.tables import (
     speed_cells,
     title,
 )
-from octavo.reporting.words import LANGUAGES, Language, Say, find_language
+from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
+from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
+from octavo.schema.comparison import FEWEST, ComparedRow, Comparison, read_comparison
 
 FORMATS = (".html", ".md", ".json")
 

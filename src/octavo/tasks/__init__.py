@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import InputError
+from octavo.schema.comparison import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from octavo.batching import Encoded, Outputs
-    from octavo.data import DataFile, Example
-    from octavo.signature import Signature
+    from octavo.data.examples import DataFile, Example
+    from octavo.encoding.batching import Encoded, Outputs
+    from octavo.schema.signature import Signature
 
     Judged = tuple[NDArray[Any], NDArray[Any]]
 
@@ -33,27 +32,6 @@ MODULES = {
     "text-generation": "octavo.tasks.text_generation",
     "text2text-generation": "octavo.tasks.text2text_generation",
 }
-Row = tuple[str, str | tuple[str, ...] | None]  # a text, alone, with another, or with several to choose from
-Options = Mapping[str, Any]
-NO_OPTIONS: Options = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of an example: a label and its score, or a number that has no name (a cosine), or neither."""
-
-    label: str | None
-    score: float | None
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a model was asked: rows as texts and as tokens, and the tokenizer that made these."""
-
-    rows: Sequence[Row]
-    encoded: Sequence[Encoded]
-    tokenizer: Tokenizer
-    signature: Signature
 
 
 class Task(Protocol):

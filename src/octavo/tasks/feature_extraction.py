@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.encoding import tokenizing as encoding
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.errors import DataError
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
-from octavo.tasks.encoding import encode, from_texts, make_tokenizer, read
-from octavo.tasks.metrics import cosine, neighbour_recall, pearson, spearman
-from octavo.tasks.usual import batch_effect, judged_by_class
+from octavo.metrics.scores import cosine, neighbour_recall, pearson, spearman
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
 
 __all__ = ["batch_effect", "encode", "from_texts", "judged_by_class", "make_tokenizer", "read"]
-
 SCORED = True
 KEYS = ("text",)
 OPTIONS = NO_OPTIONS

@@ -15,19 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded, Outputs
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row
-from octavo.tasks.encoding import from_texts, make_tokenizer, parse_row, settings
-from octavo.tasks.metrics import accuracy, kl_rows, softmax
-from octavo.tasks.usual import gather_lists as gather
-from octavo.tasks.usual import judged_by_class, movement
-from octavo.tasks.usual import pair_rows as rows
+from octavo.metrics.scores import accuracy, kl_rows, softmax
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+from octavo.tasks.defaults import pair_rows as rows
 
 __all__ = ["from_texts", "gather", "judged_by_class", "make_tokenizer", "movement", "parse_row", "rows"]
-
 SCORED = False
 KEYS = ("text", "text_pair")
 OPTIONS: Options = {"top_k": 5, "targets": None}

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded, Outputs
-from octavo.choices import read_choices
-from octavo.data import DataFile, Example
+from octavo.data.choices import read_choices
+from octavo.data.examples import DataFile, Example
+from octavo.encoding import tokenizing as encoding
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
-from octavo.tasks.encoding import make_tokenizer
-from octavo.tasks.metrics import accuracy, kl_rows, softmax
-from octavo.tasks.usual import gather, judged_by_class, movement, to_json
+from octavo.metrics.scores import accuracy, kl_rows, softmax
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
 
 __all__ = ["gather", "judged_by_class", "make_tokenizer", "movement", "to_json"]
-
 SCORED = False
 KEYS = ("text", "choices")
 OPTIONS = NO_OPTIONS

@@ -16,20 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded, Outputs
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.data.squad import read_squad
+from octavo.encoding import tokenizing as encoding
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError
-from octavo.signature import Signature
-from octavo.squad import read_squad
-from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
-from octavo.tasks.answer_scores import exact_match, f1, is_korean
-from octavo.tasks.encoding import settings
-from octavo.tasks.metrics import kl_rows, ratio, softmax
-from octavo.tasks.usual import gather, movement
-from octavo.tasks.usual import pair_rows as rows
+from octavo.metrics.answers import exact_match, f1, is_korean
+from octavo.metrics.scores import kl_rows, ratio, softmax
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+from octavo.tasks.defaults import pair_rows as rows
 
 __all__ = ["gather", "movement", "rows"]
-
 SCORED = False
 KEYS = ("question", "context")
 # `doc_stride`: tokens that windows share, by default 128 or a quarter of the limit.

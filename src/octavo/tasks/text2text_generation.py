@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded
-from octavo.data import DataFile, Example, target_columns
+from octavo.data.examples import DataFile, Example, target_columns
+from octavo.encoding import tokenizing as encoding
+from octavo.encoding.batching import Encoded
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.errors import DataError
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Options, Row, encoding
-from octavo.tasks.encoding import from_texts, make_tokenizer, read
-from octavo.tasks.metrics import ratio
-from octavo.tasks.usual import batch_effect, gather, judged_by_class, movement, to_json
-from octavo.tasks.usual import text_rows as rows
+from octavo.metrics.scores import ratio
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+from octavo.tasks.defaults import text_rows as rows
 
 __all__ = [
     "batch_effect",
@@ -37,7 +37,6 @@ __all__ = [
     "rows",
     "to_json",
 ]
-
 SCORED = True  # examples have a text, and no label
 KEYS = ("text",)
 OPTIONS = NO_OPTIONS  # how a text is written is said to a `Generator`

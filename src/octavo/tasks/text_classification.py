@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.data import DataFile, Example
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Options, Row
-from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row, read
-from octavo.tasks.metrics import accuracy, macro_f1, mean_kl, median_margin
-from octavo.tasks.usual import batch_effect, gather, movement, to_json
-from octavo.tasks.usual import pair_rows as rows
+from octavo.data.examples import DataFile, Example
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
+from octavo.metrics.scores import accuracy, macro_f1, mean_kl, median_margin
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+from octavo.tasks.defaults import pair_rows as rows
 
 __all__ = [
     "batch_effect",
@@ -28,7 +27,6 @@ __all__ = [
     "rows",
     "to_json",
 ]
-
 SCORED = False
 KEYS = ("text", "text_pair")
 OPTIONS = NO_OPTIONS

@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.encoding.batching import Encoded
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError, InputError
-from octavo.signature import Signature
-from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row
-from octavo.tasks.encoding import encode, from_texts, make_tokenizer, parse_row
-from octavo.tasks.metrics import perplexity
-from octavo.tasks.usual import gather, judged_by_class, movement, to_json
-from octavo.tasks.usual import text_rows as rows
+from octavo.metrics.scores import perplexity
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
 
 __all__ = [
     "encode",
@@ -36,7 +34,6 @@ __all__ = [
     "rows",
     "to_json",
 ]
-
 SCORED = True  # a text is its own label
 KEYS = ("text",)
 OPTIONS = NO_OPTIONS  # how a text is continued is said to a `Generator`

@@ -6,7 +6,6 @@ Scores are of entities: those that the first token of each word marks, against t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -15,48 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.batching import Encoded, Outputs
-from octavo.data import DataFile, Example
+from octavo.data.examples import DataFile, Example
+from octavo.data.tagged import read_tagged
+from octavo.data.tags import as_iob2, entities, spread
+from octavo.encoding import tokenizing as encoding
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError, did_you_mean
-from octavo.signature import Signature
-from octavo.tagged import overlapping, read_tagged
-from octavo.tags import as_iob2, entities, spread
-from octavo.tasks import NO_OPTIONS, Answer, Asked, Options, Row, encoding
-from octavo.tasks.encoding import from_texts, make_tokenizer, settings
-from octavo.tasks.metrics import kl_rows, ratio, softmax
-from octavo.tasks.usual import gather_lists as gather
-from octavo.tasks.usual import movement
-from octavo.tasks.usual import text_rows as rows
+from octavo.metrics.scores import kl_rows, ratio, softmax
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+from octavo.tasks.defaults import text_rows as rows
+from octavo.tasks.entities import Tagged, grouped, overlapping, tokens_of, words_of
 
 __all__ = ["from_texts", "gather", "make_tokenizer", "movement", "rows"]
-
 SCORED = False
 KEYS = ("text",)
 OPTIONS: Options = {"aggregation_strategy": "none", "ignore_labels": ("O",)}
 STRATEGIES = ("none", "simple", "first", "average", "max")
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """What a model says of a text: of each token, special ones apart, the logits of its tags [tokens, labels].
-
-    `spans` are its characters, `pieces` what it is in the vocabulary, `continues` whether it goes on with the word of
-    the token before, `first` the position of the first one among all tokens.
-    """
-
-    text: str
-    spans: tuple[tuple[int, int], ...]
-    pieces: tuple[str, ...]
-    continues: tuple[bool, ...]
-    logits: NDArray[np.float32]
-    first: int
-    labels: tuple[str, ...]
-    tokenizer: Tokenizer
-
-    @property
-    def tags(self) -> list[str]:
-        """The likeliest tag of each token."""
-        return [self.labels[index] for index in self.logits.argmax(axis=1).tolist()]
 
 
 def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
@@ -138,81 +113,11 @@ def decode(
         allowed = did_you_mean(strategy, STRATEGIES)
         raise InputError("unknown aggregation_strategy", got=chosen["aggregation_strategy"], allowed=allowed)
     ignored = set(chosen["ignore_labels"])
-    found = [_tokens(row, strategy) for row in outputs]
+    found = [tokens_of(row, strategy) for row in outputs]
     if strategy == "none":
         return [[one for one in row if one["entity"] not in ignored] for row in found]
-    grouped = [_grouped(tokens, row.tokenizer) for tokens, row in zip(found, outputs, strict=True)]
+    grouped = [grouped(tokens, row.tokenizer) for tokens, row in zip(found, outputs, strict=True)]
     return [[one for one in row if one["entity_group"] not in ignored] for row in grouped]
-
-
-def _tokens(row: Tagged, strategy: str) -> list[dict[str, Any]]:
-    """Each token, or each word where the strategy is one of words, with its tag."""
-    scores, found = softmax(row.logits), []
-    if strategy in {"none", "simple"}:
-        for index, (piece, (start, end)) in enumerate(zip(row.pieces, row.spans, strict=True)):
-            best = int(scores[index].argmax())
-            place = {"score": float(scores[index, best]), "index": row.first + index, "word": piece}
-            found.append({"entity": row.labels[best]} | place | {"start": start, "end": end})
-        return found
-    for word in _words(row):
-        shares = scores[word]
-        if strategy == "first":
-            shares = shares[0]
-        elif strategy == "max":
-            shares = shares[int(shares.max(axis=1).argmax())]
-        else:
-            shares = np.nanmean(shares, axis=0)
-        best = int(shares.argmax())
-        found.append(
-            {
-                "entity": row.labels[best],
-                "score": float(shares[best]),
-                "word": _joined([row.pieces[index] for index in word], row.tokenizer),
-                "start": row.spans[word[0]][0],
-                "end": row.spans[word[-1]][1],
-            }
-        )
-    return found
-
-
-def _words(row: Tagged) -> list[list[int]]:
-    """The tokens of each word."""
-    words: list[list[int]] = []
-    for index, inside in enumerate(row.continues):
-        if inside and words:
-            words[-1].append(index)
-        else:
-            words.append([index])
-    return words
-
-
-def _grouped(found: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Neighbours of one type as one: all but B- go on with what stands before, as the pipeline of transformers does."""
-    groups: list[list[dict[str, Any]]] = []
-    for one in found:
-        begins = one["entity"].startswith("B-")
-        if groups and not begins and _type(one["entity"]) == _type(groups[-1][-1]["entity"]):
-            groups[-1].append(one)
-        else:
-            groups.append([one])
-    return [
-        {
-            "entity_group": group[0]["entity"].split("-", 1)[-1],
-            "score": float(np.mean([np.float32(one["score"]) for one in group])),
-            "word": _joined([one["word"] for one in group], tokenizer),
-            "start": group[0]["start"],
-            "end": group[-1]["end"],
-        }
-        for group in groups
-    ]
-
-
-def _type(tag: str) -> str:
-    return tag[2:] if tag.startswith(("B-", "I-")) else tag
-
-
-def _joined(pieces: list[str], tokenizer: Tokenizer) -> str:
-    return str(tokenizer.decoder.decode(pieces)) if tokenizer.decoder is not None else " ".join(pieces)
 
 
 def to_json(prediction: list[dict[str, Any]]) -> dict[str, Any]:
@@ -288,7 +193,7 @@ def judged_by_class(
 
 def spans_of(row: Tagged) -> list[tuple[str, int, int]]:
     """The entities of a text as type and characters (start, end), by the first token of each word."""
-    words, tags = _words(row), row.tags
+    words, tags = words_of(row), row.tags
     tags = [tags[word[0]] for word in words]
     return [(kind, row.spans[words[a][0]][0], row.spans[words[b][-1]][1]) for kind, a, b in entities(tags)]
 
@@ -313,7 +218,7 @@ def fidelity(
         same += first == second
         both += len(first & second)
         counts += len(first) + len(second)
-        heads = [word[0] for word in _words(before)]
+        heads = [word[0] for word in words_of(before)]
         words += len(heads)
         if heads:
             one, other = before.logits[heads], after.logits[heads]

@@ -1,0 +1,92 @@
+"""Scales, zero points and rounding: the affine map between real numbers and 8-bit integers.
+
+    q = clip(round(x / scale) + zero_point, low, high)        x' = (q - zero_point) * scale
+
+as in Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
+(arXiv:1712.05877), equation 1. Rounding is half to even, as ONNX's QuantizeLinear and DynamicQuantizeLinear say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+Int8Array = NDArray[np.int8]
+INT8_LEVELS = 127  # symmetric: -127..127, so that zero is exact and -x has the code of x, negated
+INT7_LEVELS = 64  # the largest magnitude at which two u8 x s8 products fit into 16 bits: 2 * 255 * 64 = 32640
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Symmetric integers and their scales.
+
+    `codes` int8, the shape of the weight; `scale` float32, the same shape with the reduced axis kept as 1, in units of
+    the weight per step.
+    """
+
+    codes: Int8Array
+    scale: FloatArray
+
+    def dequantize(self) -> FloatArray:
+        """The real numbers that the integers stand for."""
+        return self.codes.astype(np.float32) * self.scale
+
+
+def quantize_symmetric(weight: FloatArray, *, axis: int, levels: int = INT8_LEVELS) -> Quantized:
+    """Quantize a matrix symmetrically with one scale per slice, the largest magnitude of the slice on `levels`.
+
+    Args:
+        weight: any shape, finite.
+        axis: the axis that is reduced: slices along it share one scale. 0 for a [in, out] weight gives one scale per
+            output channel, 1 for an embedding table [rows, width] one per row.
+        levels: the largest code, 127 for 8 bits; `INT7_LEVELS` where products of 8-bit codes could saturate.
+
+    A slice of zeros gets scale 1, so that it comes back as zeros.
+    Source: per-channel symmetric weights, Krishnamoorthi 2018 (arXiv:1806.08342), section 2.2.
+    """
+    largest = np.max(np.abs(weight), axis=axis, keepdims=True).astype(np.float32)
+    scale = largest / np.float32(levels)
+    # A slice of subnormal numbers would give a scale of 0 and divide by it: it is as good as zero.
+    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
+    codes = np.clip(np.rint(weight / scale), -levels, levels).astype(np.int8)
+    return Quantized(codes, scale)
+
+
+def dynamic_range(x: FloatArray) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of ONNX's DynamicQuantizeLinear (opset 11): asymmetric, uint8, zero always in range.
+
+        scale = (max(0, max x) - min(0, min x)) / 255      zero_point = clip(round(-min(0, min x) / scale), 0, 255)
+
+    A tensor of zeros has scale 0 in the standard's formula, where runtimes disagree; here it has scale 1.
+    """
+    return affine_range(float(x.min()), float(x.max()))
+
+
+def affine_range(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of uint8 codes that span `low` to `high`, widened to hold zero: padding stays exact."""
+    low32, high32 = np.float32(min(0.0, low)), np.float32(max(0.0, high))
+    scale = np.float32((high32 - low32) / np.float32(255))
+    if scale < np.finfo(np.float32).tiny:
+        return np.float32(1), np.uint8(0)
+    return scale, np.uint8(np.clip(np.rint(-low32 / scale), 0, 255))
+
+
+def quantize_asymmetric(x: FloatArray, scale: np.float32, zero_point: np.uint8) -> NDArray[np.uint8]:
+    """The uint8 codes of `x` under one scale and zero point, saturating at 0 and 255."""
+    codes: NDArray[np.uint8] = np.clip(np.rint(x / scale) + np.float32(zero_point), 0, 255).astype(np.uint8)
+    return codes
+
+
+def error_db(reference: FloatArray, approximation: FloatArray) -> float:
+    """Signal over quantization noise in decibels, 10 log10(sum x^2 / sum (x - x')^2); infinite where they are equal.
+
+    Summed in float64. Larger is better; 8-bit weights of a transformer have about 40 dB.
+    """
+    noise = float(np.sum(np.square(reference.astype(np.float64) - approximation)))
+    signal = float(np.sum(np.square(reference.astype(np.float64))))
+    if noise == 0:
+        return float("inf")
+    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")

@@ -1,0 +1,43 @@
+"""TODO-DOC artifact.compatibility."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from octavo.errors import HardwareError
+from octavo.hardware import TARGETS, this_cpu
+from octavo.schema.manifest import Manifest
+
+
+def made_elsewhere(manifest: Manifest, engine: str) -> bool:
+    """Whether the self-test was recorded on another CPU, engine, or version of it than what runs here."""
+    host, own = manifest.host, "torch" if manifest.recipe.format == "torch" else "onnxruntime"
+    here = this_cpu().name, this_cpu().kind, own, version(own)
+    return (host.cpu, host.kind, engine, host.packages.get(own)) != here
+
+
+def check_cpu(manifest: Manifest, engine: str) -> str | None:
+    """Refuse an artifact that this CPU would compute wrongly; return a note where it is merely slower, else None.
+
+    Of an engine that runs it on a GPU there is nothing to say.
+
+    Raises:
+        HardwareError: products of its 8-bit weights saturate here.
+    """
+    cpu = this_cpu()
+    if "cuda" in engine:
+        return None
+    if manifest.exact_u8s8 and cpu.saturates:
+        raise HardwareError(
+            f"made for {manifest.target}: its products of 8-bit weights saturate on this CPU, which has no VNNI, and "
+            "answers would be wrong without any error",
+            got=f"{cpu.name} ({cpu.kind})",
+            then=f"make it again with --target {cpu.kind} (or --target any)",
+        )
+    if not any(layer.activation for layer in manifest.layers) or manifest.target in {"any", cpu.kind}:
+        return None
+    if "arm64" not in {manifest.target, cpu.kind} and TARGETS[manifest.target].rank > TARGETS[cpu.kind].rank:
+        return f"made for {manifest.target}; this CPU ({cpu.kind}) has less and will be slower"
+    if not cpu.saturates and TARGETS[manifest.target].saturates:
+        return f"made for {manifest.target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
+    return None

@@ -1,0 +1,49 @@
+"""TODO-DOC checkpoint.libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from octavo.errors import MissingExtraError
+
+
+def require_torch() -> tuple[Any, Any]:
+    """The modules torch and transformers.
+
+    Raises:
+        MissingExtraError: they are not installed; the message shows how to install them.
+    """
+    try:
+        import onnxscript  # noqa: F401 - the exporter needs it, and the extra is one
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            "checkpoints are read by torch and transformers, which are not installed",
+            got=f"no module {error.name}",
+            then="pip install 'octavo[convert]' (on Linux install the CPU build of torch first: see the README)",
+        ) from None
+    return torch, transformers
+
+
+@contextlib.contextmanager
+def silent_transformers(transformers: Any) -> Iterator[None]:
+    """Keep transformers from drawing its own progress bar and from warning of what becomes an error here.
+
+    And the libraries that it imports when it loads a model: torchao logs which of its kernels are not for this machine.
+    """
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    transformers.logging.set_verbosity(50)
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()

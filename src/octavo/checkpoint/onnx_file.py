@@ -1,0 +1,38 @@
+"""TODO-DOC checkpoint.onnx_file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from octavo.checkpoint.config import CLASSIFIERS, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.source import Checkpoint
+from octavo.checkpoint.tokenizer import TokenizerParts, has_tokenizer, read_tokenizer
+from octavo.errors import CheckpointError
+from octavo.schema.signature import Signature
+
+
+def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:
+    """What stands beside an ONNX file: how the model is asked, its tokenizer, and the bytes of both files.
+
+    Looked for in the file's folder, and in the one above where that is called `onnx`; `asked` names what is elsewhere.
+    Without `config.json` the labels are those asked for, or LABEL_0, LABEL_1, ... up to `classes`.
+
+    Raises:
+        CheckpointError: no tokenizer, or labels that do not fit.
+        MissingExtraError: transformers is not installed.
+    """
+    require_torch()
+    folders = [file.parent, *([file.parent.parent] if file.parent.name == "onnx" else [])]
+    place = Path(asked.tokenizer) if asked.tokenizer else None
+    place = place or next((folder for folder in folders if has_tokenizer(folder)), file.parent)
+    parts = read_tokenizer(place)
+    home = next((folder for folder in folders if (folder / "config.json").exists()), None)
+    config = fill_config(home, read_config(home)) if home else {}
+    if not config:
+        config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
+    names = label_names(config, asked.labels, file) if task in CLASSIFIERS else ()
+    if names and classes is not None and len(names) != classes:
+        raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
+    size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)
+    return make_signature(home or place, config, parts, task, names), parts, size

@@ -1,0 +1,125 @@
+"""What a sentence-transformers folder says of pooling, and its arithmetic in numpy. It knows nothing of engines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from octavo.errors import CheckpointError
+from octavo.schema.signature import Pooling, PoolingMode, Step
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+# Settings of before sentence-transformers 6 -> the modes of today, in the order in which their results stand.
+_FLAGS: dict[str, PoolingMode] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+def read_pooling(folder: Path, width: int) -> Pooling:
+    """What `modules.json` says, or the mean over tokens where there is none, as sentence-transformers takes it.
+
+    `width` is the length of a token's vector.
+
+    Raises:
+        CheckpointError: a module that is not carried over, or settings that cannot be read.
+    """
+    if not (folder / MODULES).exists():
+        return Pooling(modes=("mean",), dimension=width)
+    modes: tuple[PoolingMode, ...] = ()
+    steps: list[Step] = []
+    dimension = width
+    for module in _json(folder / MODULES, list):
+        kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
+        if not re.fullmatch(r"(\w[\w.-]*)?", path):  # a name in this folder: the artifact gets a folder of that name
+            _refuse(folder / MODULES, f"the path {path!r}", "a folder beside modules.json")
+        if kind == "Pooling" and not modes:
+            settings = _json(folder / path / "config.json", dict)
+            modes = _modes(settings, folder / path)
+            dimension = width * len(modes)
+        elif kind == "Dense" and modes:
+            settings = _json(folder / path / "config.json", dict)
+            steps.append(_dense(settings, path, folder))
+            dimension = int(settings["out_features"])
+        elif kind == "Normalize" and modes:
+            steps.append(Step(kind="normalize"))
+        elif kind != "Dropout" and (kind != "Transformer" or modes):
+            _refuse(folder / MODULES, f"the module {kind or module!r}", "Transformer, Pooling, Dense, Normalize")
+    if not modes:
+        _refuse(folder / MODULES, "no Pooling", "Transformer, Pooling, Dense, Normalize")
+    if _json(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
+        _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
+    stated = _json(folder / SETTINGS, dict)
+    prompts = {str(name): str(text) for name, text in (stated.get("prompts") or {}).items()}
+    default = stated.get("default_prompt_name")
+    return Pooling(
+        modes=modes,
+        dimension=dimension,
+        steps=tuple(steps),
+        prompts=prompts,
+        default_prompt=default if default in prompts else None,
+    )
+
+
+def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
+    """The files that say it, path in the folder -> content: as sentence-transformers looks for them."""
+    modules = _json(folder / MODULES, list) if (folder / MODULES).exists() else []
+    names = [MODULES, SETTINGS, "sentence_bert_config.json"]
+    names += [f"{module['path']}/config.json" for module in modules if module.get("path")]
+    names += [f"{step.folder}/model.safetensors" for step in pooling.steps if step.kind == "dense"]
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def _modes(settings: dict[str, Any], folder: Path) -> tuple[PoolingMode, ...]:
+    flagged = [mode for flag, mode in _FLAGS.items() if settings.get(flag)] or ["mean"]
+    stated = settings.get("pooling_mode") or flagged
+    stated = [stated] if isinstance(stated, str) else stated
+    modes = tuple(mode for mode in get_args(PoolingMode) if mode in stated)
+    if len(modes) != len(stated):
+        _refuse(folder, f"pooling_mode {', '.join(map(str, stated))}", ", ".join(get_args(PoolingMode)))
+    if settings.get("include_prompt") is False:
+        _refuse(folder, "include_prompt = false (prompts that are left out of the mean)", "include_prompt = true")
+    return modes
+
+
+def _dense(settings: dict[str, Any], path: str, folder: Path) -> Step:
+    names = ("Identity", "Tanh", "ReLU", "Sigmoid")
+    name = str(settings.get("activation_function", "Tanh")).rpartition(".")[2]
+    if name not in names:
+        _refuse(folder / path, f"activation_function {name}", ", ".join(names))
+    if not (folder / path / "model.safetensors").exists():
+        old = (folder / path / "pytorch_model.bin").exists()
+        raise CheckpointError(
+            "a Dense has no model.safetensors",
+            where=folder / path,
+            got="pytorch_model.bin" if old else None,
+            then="save the model again with a newer sentence-transformers",
+        )
+    if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        _refuse(folder / path, f"module_input_name {settings['module_input_name']}", "sentence_embedding")
+    return Step(kind="dense", folder=path, activation=name)  # type: ignore[arg-type]  # it is one of the names
+
+
+def _refuse(where: Path, got: str, allowed: str) -> None:
+    raise CheckpointError("this sentence-transformers model is not carried over", where=where, got=got, allowed=allowed)
+
+
+def _json(path: Path, kind: type) -> Any:
+    """The file's value; an empty one of its kind where a table is not there."""
+    if not path.exists() and kind is dict:
+        return {}
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError("cannot be read", where=path, got=error) from None
+    inner: Any = value if isinstance(value, list) else []
+    if not isinstance(value, kind) or not all(isinstance(one, dict) for one in inner):
+        raise CheckpointError("not as sentence-transformers writes it", where=path, got=f"{value!r:.80}")
+    return value

@@ -1,0 +1,153 @@
+"""A checkpoint, as Octavo takes it in: a local Hugging Face folder or a hub id, its weights always as float32.
+
+`read_source` looks at the files; `load_model` builds the torch model. No code from a
+checkpoint is run and nothing is unpickled that torch's `weights_only` would not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octavo.checkpoint.config import CLASSIFIERS, choose_task, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
+from octavo.checkpoint.hub import find_folder
+from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.pooling import pooling_files
+from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
+from octavo.checkpoint.weights import Weights, read_weights
+from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
+from octavo.schema.signature import WRITING, Signature
+
+
+def plain_name(source: Source) -> str:
+    """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
+    return source.folder.resolve().name if Path(source.asked.path).exists() else str(source.asked.path)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the user has, and what its files do not tell.
+
+    `path` is a folder, or a hub id where there is a network; `task` overrides the task that `config.json` tells;
+    `tokenizer` is a folder to take the tokenizer from, for checkpoints saved without one; `labels` are names in id
+    order, for checkpoints that call theirs LABEL_0, LABEL_1, ...; `target_tokenizer` is a `tokenizer.json` for what a
+    text2text model writes, where that is of another vocabulary than what it reads.
+    """
+
+    path: str | Path
+    task: str | None = None
+    tokenizer: str | Path | None = None
+    labels: tuple[str, ...] = ()
+    target_tokenizer: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force.
+
+    `beside` are files that go with the model: how a sentence-transformers folder pools, how a model writes.
+    """
+
+    asked: Checkpoint
+    folder: Path
+    config: dict[str, Any]
+    signature: Signature
+    tokenizer: TokenizerParts
+    weights: Weights
+    beside: dict[str, bytes]
+    bytes: int
+
+
+def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:
+    """Read the files of a checkpoint and report all their problems together, before anything expensive starts.
+
+    `packed`: take the state of a model that PyTorch quantized, too (`methods.rescue`).
+
+    Raises:
+        CheckpointError: no such folder; config, weights or tokenizer missing or unusable; labels of the wrong number.
+    """
+    asked = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    folder = find_folder(asked.path)
+    require_torch()
+    problems: list[OctavoError] = []
+    config = filled = weights = parts = signature = None
+    with _collect(problems, folder):
+        config = read_config(folder)
+        _require_float(config, folder)
+        filled = fill_config(folder, config)
+    with _collect(problems, folder):
+        weights = read_weights(folder, packed=packed)
+    with _collect(problems, folder):
+        place = Path(asked.tokenizer) if asked.tokenizer else folder
+        find_tokenizer(place)
+        if filled is not None:  # transformers reads the config to choose the tokenizer's class
+            parts = read_tokenizer(place)
+    if config is not None and filled is not None:
+        with _collect(problems, folder):
+            found_task = choose_task(filled, folder, asked.task)
+            names: tuple[str, ...] = ()
+            if found_task in WRITING and asked.labels:
+                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
+            if found_task in CLASSIFIERS:
+                names = label_names(filled, asked.labels, folder)
+                config = config | {
+                    "id2label": {str(index): name for index, name in enumerate(names)},
+                    "label2id": {name: index for index, name in enumerate(names)},
+                }
+            elif asked.labels:
+                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
+            if parts is not None:
+                signature = make_signature(folder, config | filled, parts, found_task, names)
+    raise_together(problems)
+    assert config is not None
+    assert weights is not None
+    assert parts is not None
+    assert signature is not None
+    beside = pooling_files(folder, signature.pooling) if signature.pooling else {}
+    if signature.generation is not None:
+        signature, beside = _writing_files(asked, folder, signature)
+    size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
+    size += sum(map(len, beside.values()))
+    return Source(asked, folder, config, signature, parts, weights, beside, size)
+
+
+def _require_float(config: dict[str, Any], folder: Path) -> None:
+    """See that no other tool quantized the checkpoint (an artifact of Octavo is opened as one).
+
+    Raises:
+        CheckpointError: its config names a method.
+    """
+    made = config.get("quantization_config")
+    if made:
+        got = made.get("quant_method", "quantization_config") if isinstance(made, dict) else made
+        then = "give the float checkpoint that it was made of"
+        raise CheckpointError("the checkpoint is quantized already", where=folder, got=got, then=then)
+
+
+def _writing_files(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
+    """The signature and the files of a model that writes: its settings, and a tokenizer for what it writes."""
+    assert signature.generation is not None
+    found = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
+    target = Path(asked.target_tokenizer) if asked.target_tokenizer else folder / TARGET_TOKENIZER
+    if not target.exists() and asked.target_tokenizer:
+        raise CheckpointError("no such tokenizer", got=target, then="name a tokenizer.json with --target-tokenizer")
+    if signature.task == "text2text-generation" and target.exists():
+        found[TARGET_TOKENIZER] = target.read_bytes()
+    generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in found})
+    return signature.model_copy(update={"generation": generation}), found
+
+
+@contextlib.contextmanager
+def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
+    """Put a problem on the list and go on; a value of a type that nobody expects is one too."""
+    try:
+        yield
+    except InputError as problem:
+        problems.append(problem)
+    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        problems.append(CheckpointError("a file of the checkpoint has an unexpected value", where=folder, got=got))

@@ -1,0 +1,78 @@
+"""TODO-DOC cli.predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from octavo.cli.options import Device, MaxLength, Threads
+from octavo.errors import InputError
+
+
+def predict(
+    artifact: Annotated[str, typer.Argument(help="An artifact, or a checkpoint.")],
+    source: Annotated[
+        str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair, or what the task reads. Default: stdin.")
+    ] = "-",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL. Default: stdout.")] = None,
+    engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
+    threads: Threads = None,
+    max_length: MaxLength = None,
+    device: Device = "cpu",
+    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
+    task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, such as aggregation_strategy=simple.")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Models that write: the longest text.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Draw, instead of taking the most likely token.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest that are so likely together.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: say less again.")] = None,
+    num_beams: Annotated[int | None, typer.Option(help="Search for the likeliest text.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the same again.")] = None,
+) -> None:
+    """Predict JSONL, one object a line, in order."""
+    from octavo.inference.jsonl import predict as run_predict
+
+    sampling = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "num_beams": num_beams,
+        "stop": tuple(stop) if stop else None,
+        "seed": seed,
+    }
+    settings: dict[str, Any] = {
+        "engine": engine,
+        "threads": threads,
+        "max_length": max_length,
+        "device": device,
+        "prompt": prompt,
+        "task": task,
+        "options": _options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
+    }
+    counts = run_predict(artifact, source, output, **settings)
+    cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
+    typer.echo(f"{counts.rows} rows{cut}", err=True)
+
+
+def _options(given: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE`, the values as JSON where they are, else as text."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or not name:
+            raise InputError("--option is not understood", got=one, allowed="NAME=VALUE, such as top_k=3")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -1,0 +1,111 @@
+"""Files of choices -> examples: a text, the texts to choose from, as many as a row has, and which of them is right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from octavo.data.examples import DataFile, Example, sample, text_of
+from octavo.data.rows import listed, read_rows
+from octavo.errors import DataError, did_you_mean
+
+TEXT = ("text", "prompt", "sent1", "premise", "question", "ctx")
+BEFORE = ("article", "passage", "context")  # what a question is about, where a file has both
+CHOICES = ("choices", "options", "endings", "candidates", "answers")
+NUMBERED = re.compile(r"(choice|ending|option|answer|alternative)_?\d+", re.IGNORECASE)
+LABEL = ("label", "answer", "answerKey", "gold_label", "correct")
+ROLES = ("text", "choices", "label")
+
+
+def read_choices(file: DataFile) -> tuple[Example, ...]:
+    """The rows of a file, sampled as the file says.
+
+    Choices are a list, or columns `choice1`, `choice2`, ... (`ending0`, ... as SWAG writes them, each behind `sent2`),
+    of which a row may leave the last ones empty. The right one is named by its position from 0, by a letter, by its
+    text, or by its name where choices have names (`{"text": [...], "label": [...]}`, as ARC has them); where no row
+    tells, choices are not scored. A passage that a question is about stands before it.
+
+    Raises:
+        DataError: the file cannot be read, has no such column, a row has fewer than two choices, or none of them, or
+            more than one, is the right one.
+    """
+    path, named = Path(file.path), dict(file.columns or {})
+    for role in named:
+        if role not in ROLES:
+            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    rows = read_rows(path, file.encoding, named)
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    for role, name in named.items():
+        if name not in names:
+            raise DataError(f"no such column for {role}", where=path, got=name, allowed=did_you_mean(name, names))
+    before = next((name for name in BEFORE if name in names and "text" not in named), None)
+    text = _column(names, named.get("text"), TEXT)
+    text, before = (text or before, before if text == "question" else None)
+    listed_in = _column(names, named.get("choices"), CHOICES)
+    columns = [name for name in names if NUMBERED.fullmatch(name)]
+    label = _column([name for name in names if name not in columns], named.get("label"), LABEL)
+    if text is None or (listed_in is None and len(columns) < 2):
+        allowed = f"{', '.join(TEXT)}, and {', '.join(CHOICES)}, or choice1, choice2, ..."
+        raise DataError(
+            "no text and choices", where=path, got=listed(names), allowed=allowed, then="--columns text=NAME"
+        )
+    found = []
+    for place, row in rows:
+        stored = row.get(listed_in) if listed_in else _filled([row.get(name) for name in columns])
+        read = [before, text] if before and row.get(before) else [text]
+        told = " ".join(text_of(row, name, place) for name in read)
+        second = text_of(row, "sent2", place) if row.get("sent2") else ""  # SWAG's choices go on from it
+        choices = _choices(stored, place)
+        right = _right(row.get(label or ""), choices, _names(stored, choices), place)
+        found.append(Example(told, label=right, choices=tuple(f"{second} {one}" if second else one for one in choices)))
+    return sample(found, file.limit, file.seed)
+
+
+def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str | None:
+    wanted = (named,) if named else known
+    return next((name for name in wanted if name in names), None)
+
+
+def _filled(values: list[Any]) -> list[Any]:
+    """The values without the last empty ones; one between others keeps its place, since labels are positions."""
+    last = max((index for index, value in enumerate(values) if value not in (None, "")), default=-1)
+    return values[: last + 1]
+
+
+def _choices(stored: Any, place: str) -> tuple[str, ...]:
+    if isinstance(stored, dict):  # {"text": [...], "label": [...]}, as ARC and CommonsenseQA write them
+        stored = stored.get("text")
+    if not isinstance(stored, list) or len(stored) < 2 or not all(isinstance(one, str) for one in stored):
+        raise DataError(
+            "a row needs two choices or more", where=place, got=f"{stored!r:.80}", allowed="a list of texts"
+        )
+    return tuple(text_of({"a choice": one}, "a choice", place) for one in stored)
+
+
+def _names(stored: Any, choices: tuple[str, ...]) -> list[Any]:
+    """The names that choices have in the file, where they have some."""
+    names = stored.get("label") if isinstance(stored, dict) else None
+    return names if isinstance(names, list) and len(names) == len(choices) else []
+
+
+def _right(value: Any, choices: tuple[str, ...], names: list[Any], place: str) -> int | None:
+    """The position of the right choice; None where the row does not tell. Names go before positions."""
+    if value is None or value == "":
+        return None
+    count, meant = len(choices), set[int]()
+    named = {index for index, name in enumerate(names) if type(name) is type(value) and name == value}
+    if named:
+        meant = named
+    elif isinstance(value, int) and not isinstance(value, bool):  # of JSON: no text of a choice
+        meant = {value} & set(range(count))
+    elif isinstance(value, str):
+        letters = [chr(ord("A") + index) for index in range(count)]
+        known = ([str(index) for index in range(count)], letters, choices)
+        meant = {index for one in known for index, name in enumerate(one) if name == value}
+    if len(meant) != 1:
+        allowed = f"0 to {count - 1}, A to {chr(ord('A') + count - 1)}, or the text of a choice"
+        got = f"{value!r:.60}" + (f", which is choice {' and '.join(map(str, sorted(meant)))}" if meant else "")
+        what = "more than one of the choices is meant" if meant else "none of the choices is the right one"
+        raise DataError(what, where=place, got=got, allowed=allowed)
+    return meant.pop()

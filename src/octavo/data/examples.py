@@ -1,0 +1,268 @@
+"""Files -> examples: rows of the user's data, one text or a pair, with a label or a similarity where a task has them.
+
+It finds columns by their names and maps labels to the model's ids by theirs. It knows nothing of tokenizers or models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octavo.data.rows import NO_HEADER, Rows, listed, read_rows, shortened
+from octavo.errors import DataError, OctavoWarning, did_you_mean
+
+
+def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to know a row again."""
+    texts = ["\0".join([one.text, one.text_pair or "", *one.choices]) for one in examples]
+    return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
+
+
+ROLES = ("text", "text_pair", "label", "score")
+# Column names are found in the order of these lists. Two columns of one family go before any single text column.
+PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+)
+TEXT = ("text", "sentence1", "premise", "sentence", "document", "review", "question", "content", "comment")
+TARGETS = ("target", "translation", "summary", "output", "text_pair")
+TEXT_PAIR = ("text_pair", "sentence2", "hypothesis")
+LABEL = ("gold_label", "label", "labels", "class", "target")
+SCORE = ("score", "similarity_score", "similarity", "labels", "label")
+SCORE_KEYS = ("real-label", "score", "label")  # of KLUE-STS, which has an object of several scores for a label
+NO_GOLD = ("", "-")  # SNLI and its translations write "-" where the annotators did not agree
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row. `label` is an id in the model's labels, `score` how similar the pair is; None where none was read.
+
+    `words` are the characters (start, end) of the words of a text whose words are tagged, `tags` their tags; `answers`
+    the texts that answer a question (`text`) from its context (`text_pair`), empty where nothing does; `choices` the
+    texts of which `label` is the right one.
+    """
+
+    text: str
+    text_pair: str | None = None
+    label: int | None = None
+    score: float | None = None
+    words: tuple[tuple[int, int], ...] = ()
+    tags: tuple[str, ...] | None = None
+    answers: tuple[str, ...] | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """Examples, and how they are read.
+
+    `encoding` and `columns` as in `read_examples`; `limit` takes a sample of that many rows, seeded by `seed`;
+    `max_length` cuts inputs at fewer tokens than the model allows.
+    """
+
+    path: str | Path
+    encoding: str = "utf-8"
+    columns: Mapping[str, str] | None = None
+    limit: int | None = None
+    max_length: int | None = None
+    seed: int = 0
+
+    def read(self, labels: Sequence[str] = (), *, scored: bool = False) -> tuple[Example, ...]:
+        """The examples, sampled; see `read_examples`."""
+        columns = self.columns
+        found = read_examples(Path(self.path), labels=labels, encoding=self.encoding, columns=columns, scored=scored)
+        return sample(found, self.limit, self.seed)
+
+
+def target_columns(path: Path, encoding: str) -> dict[str, str] | None:
+    """The columns of texts and what is to be made of them; None where the file has no such pair of columns."""
+    names = dict.fromkeys(name for _, row in read_rows(path, encoding, {}) for name in row)
+    source = next((name for name in (*TEXT, "source") if name in names), None)
+    target = next((name for name in TARGETS if name in names), None)
+    return {"text": source, "text_pair": target} if source and target else None
+
+
+def read_examples(
+    path: Path,
+    *,
+    labels: Sequence[str] = (),
+    encoding: str = "utf-8",
+    columns: Mapping[str, str] | None = None,
+    require_labels: bool = False,
+    scored: bool = False,
+) -> tuple[Example, ...]:
+    """Read a file of one or two texts a row.
+
+    Args:
+        path: A file with one of `EXTENSIONS`.
+        labels: The model's labels in id order. Without them no label is read.
+        encoding: The file's encoding. A byte-order mark goes before it.
+        columns: `text`, `text_pair` or `label` -> the file's column; 1-based positions for a table without a header.
+            Where `text` is named, only a `text_pair` that is named too is read.
+        require_labels: Whether a file without a label column is an error.
+        scored: Whether to read how similar pairs are, a number, where the file tells.
+
+    Raises:
+        DataError: the file cannot be read, has no rows, or a row, column or label does not fit.
+
+    Rows whose label is empty or "-" are left out, with an `OctavoWarning` that counts them.
+    """
+    named = dict(columns or {})
+    for role in named:
+        if role not in ROLES:
+            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    rows = read_rows(path, encoding, named)
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    chosen = _choose(names, named, path, scored=scored)
+    if require_labels and "label" not in chosen:
+        known = ", ".join(LABEL)
+        raise DataError("no label column", where=path, got=listed(names), allowed=known, then="--columns label=NAME")
+    labelled: list[tuple[str, dict[str, Any], int | None]] = [(place, row, None) for place, row in rows]
+    if labels and "label" in chosen:
+        ids = _label_ids(rows, chosen["label"], labels)
+        labelled = [(place, row, label) for (place, row), label in zip(rows, ids, strict=True) if label is not None]
+    if not labelled:
+        raise DataError("no row has a label", where=path, got=f"{len(rows)} rows without one")
+    if len(labelled) < len(rows):
+        left_out = f"{len(rows) - len(labelled)} of {len(rows)} rows"
+        warnings.warn(f"{left_out} of {path} are left out: they have no label, or '-'", OctavoWarning, stacklevel=2)
+    return tuple(
+        Example(
+            text=text_of(row, chosen["text"], place),
+            text_pair=text_of(row, chosen["text_pair"], place) if "text_pair" in chosen else None,
+            label=label,
+            score=_score(row, chosen["score"], place) if "score" in chosen else None,
+        )
+        for place, row, label in labelled
+    )
+
+
+def sample(examples: Sequence[Example], limit: int | None, seed: int = 0) -> tuple[Example, ...]:
+    """At most `limit` of the examples, drawn without replacement and left in their order; all for None.
+
+    Raises:
+        DataError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise DataError("a sample needs at least one example", got=limit)
+    if limit is None or limit >= len(examples):
+        return tuple(examples)
+    drawn = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)
+    return tuple(examples[index] for index in sorted(drawn))
+
+
+def _choose(names: Sequence[str], named: Mapping[str, str], path: Path, *, scored: bool) -> dict[str, str]:
+    """Role -> column: those that are named, then the known names that the file has."""
+    chosen: dict[str, str | None] = {role: _first(names, [name]) for role, name in named.items()}
+    for role, column in chosen.items():
+        if column is None:
+            known = did_you_mean(named[role], [shortened(name) for name in names])
+            raise DataError(f"no such column for {role}", where=path, got=named[role], allowed=known)
+    free = [name for name in names if name not in chosen.values()]
+    if "text" not in chosen:
+        pairs = [(_first(free, [first]), _first(free, [second])) for first, second in PAIRS]
+        best_of_each = (_first(free, TEXT), _first(free, TEXT_PAIR))
+        text, text_pair = next((pair for pair in pairs if all(pair)), best_of_each)
+        chosen = {"text": text, "text_pair": text_pair} | chosen
+    chosen = ({"score": _first(free, SCORE)} if scored else {"label": _first(free, LABEL)}) | chosen
+    if chosen["text"] is None:
+        raise DataError(
+            "no text column",
+            where=path,
+            got=listed(names),
+            allowed=", ".join(TEXT),
+            then=f"name the columns, such as --columns text=document,label=label; {NO_HEADER}",
+        )
+    return {role: column for role, column in chosen.items() if column is not None}
+
+
+def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:
+    """The first candidate that the file has: spelled so, or in other case."""
+    for candidate in candidates:
+        if candidate in names:
+            return candidate
+        for name in names:
+            if name.casefold() == candidate.casefold():
+                return name
+    return None
+
+
+def _value(row: Mapping[str, Any], column: str, place: str) -> Any:
+    """The row's value of a column, which in JSON may not be there."""
+    if column not in row:
+        raise DataError(f"a row has no {column!r}", where=place, got=listed(row))
+    return row[column]
+
+
+def text_of(row: Mapping[str, Any], column: str, place: str) -> str:
+    """The row's text, which may be empty."""
+    text = _value(row, column, place)
+    if not isinstance(text, str):
+        raise DataError(f"{column!r} is not text", where=place, got="null" if text is None else type(text).__name__)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can write one as an escape; no tokenizer takes it
+        raise DataError(f"{column!r} has half of a surrogate pair", where=place) from None
+    return text
+
+
+def _score(row: Mapping[str, Any], column: str, place: str) -> float:
+    """The row's score: a number, or text of one; in an object of several the one that is a real number."""
+    value = _value(row, column, place)
+    if isinstance(value, dict):
+        value = next((value[key] for key in SCORE_KEYS if key in value), None)
+    try:
+        found = float("nan" if value is None or isinstance(value, bool) else value)
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not np.isfinite(found):
+        raise DataError(f"{column!r} is not a number", where=place, got=f"{value!r:.40}")
+    return found
+
+
+def _label_ids(rows: Rows, column: str, labels: Sequence[str]) -> list[int | None]:
+    """The id of each row's label, None where it has none. Names go before ids, exact names before folded ones."""
+    if len(set(labels)) < len(labels):
+        raise DataError("two of the model's labels have one name", got=", ".join(labels), then="--labels")
+    exact = {label: index for index, label in enumerate(labels)}
+    folds = [label.strip().casefold() for label in labels]
+    folded = {str(index): index for index in range(len(labels))}
+    folded |= {fold: index for index, fold in enumerate(folds) if folds.count(fold) == 1}
+    ids: list[int | None] = []
+    for place, row in rows:
+        value = _value(row, column, place)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            got = f"{json.dumps(value):.40} ({type(value).__name__})"
+            raise DataError(f"{column!r} is neither a name nor an id", where=place, got=got)
+        name = "" if value is None else str(value)
+        known = exact.get(name, folded.get(name.strip().casefold()))
+        if known is None and name.strip() not in NO_GOLD:
+            found = sorted({str(row[column]) for _, row in rows if row.get(column) is not None})
+            raise _unknown_label(name, place, found, labels)
+        ids.append(known)
+    return ids
+
+
+def _unknown_label(name: str, place: str, found: Iterable[str], labels: Sequence[str]) -> DataError:
+    """The one error about labels that the model does not have; it lists both sides."""
+    then = "give the model's labels in id order, by the names of the file, with --labels"
+    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
+        then = "give the names in id order, such as --labels entailment,contradiction,neutral"
+    return DataError(
+        f"the model has no label {shortened(name)!r}",
+        where=place,
+        got=f"{listed(found)} in the file",
+        allowed=f"{', '.join(labels)} (or ids from 0 to {len(labels) - 1})",
+        then=then,
+    )

@@ -1,0 +1,161 @@
+"""Files -> rows: column -> value, each with its place in words. It knows formats, and no column's meaning.
+
+TSV (no quoting at all), CSV, JSON lines, JSON (a list of objects, or an object with a `data` list), and plain text of
+one row a line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from octavo.errors import DataError
+
+EXTENSIONS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
+# A byte-order mark says more about a file than its reader can know, so it goes before the encoding that was asked for.
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+NO_HEADER = "where the file has no header, give positions, such as --columns text=1,label=2"
+_Fields = list[tuple[int, list[str]]]  # (line number, the fields of that line)
+Rows = list[tuple[str, dict[str, Any]]]  # (the row's place in words, column -> value)
+
+
+def read_rows(path: Path, encoding: str, named: Mapping[str, str]) -> Rows:
+    """The rows of a file of any format, one at least."""
+    text = read_text(path, encoding)
+    if not text.strip():
+        raise DataError("the file is empty", where=path)
+    suffix = path.suffix.lower()
+    if suffix in (".tsv", ".csv"):
+        rows = _table(_tsv_fields(text) if suffix == ".tsv" else _csv_fields(text, path), path, named)
+    elif suffix == ".txt":
+        lines = enumerate(text.split("\n"), start=1)
+        rows = [(f"{path}, line {number}", {"text": line.strip()}) for number, line in lines if line.strip()]
+    else:
+        rows = _objects(_json_values(text, path) if suffix == ".json" else _json_lines(text, path))
+    if not rows:
+        raise DataError("no rows", where=path)
+    return rows
+
+
+def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS) -> str:
+    """The file's text, without a byte-order mark and with its line ends as they are.
+
+    Raises:
+        DataError: there is no such file, it has another ending, or is in another encoding.
+    """
+    try:
+        if path.is_dir():
+            raise DataError("a data file is expected, and this is a folder", got=path)
+        if path.suffix.lower() not in extensions:
+            raise DataError("unknown kind of data file", got=path, allowed=", ".join(extensions))
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("no such data file", got=path) from None
+    except OSError as error:
+        raise DataError("the data file cannot be read", got=error) from None
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if raw.startswith(mark)), encoding)
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        # Line ends are counted in the text before the bad byte: in UTF-16, 0x0A may be half of a letter.
+        line = 1 + error.object[: error.start].decode(error.encoding, errors="replace").count("\n")
+        place, got = f"{path}, line {line}", f"byte 0x{error.object[error.start]:02x}"
+        other = "utf-8" if codecs.lookup(encoding).name == "cp949" else "cp949"
+        raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {other}") from None
+    except (LookupError, ValueError):  # ValueError: codecs that are there but are not for files, such as "undefined"
+        raise DataError("unknown text encoding", got=encoding, allowed="utf-8, cp949, utf-16, ...") from None
+
+
+def _tsv_fields(text: str) -> _Fields:
+    """Lines split at tabs. Neither `csv` nor `splitlines`: quotes, a lone carriage return and U+2028 are text here."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return [(number, line.split("\t") if line else []) for number, line in enumerate(lines, start=1)]
+
+
+def _csv_fields(text: str, path: Path) -> _Fields:
+    """Rows as `csv` reads them, each with the number of its first line."""
+    fields: _Fields = []
+    start = 1
+    # Strict, since the lenient reader swallows rows behind a stray quote without a word.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # The usual limit of 131,072 characters refuses long documents; a field cannot be longer than the text.
+    usual_limit = csv.field_size_limit(len(text))
+    try:
+        for row in reader:
+            fields.append((start, row))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        then = 'write a quote inside quotes as "", or save the file as .tsv, which has no quoting'
+        raise DataError("the quoting is broken", where=f"{path}, line {start}", got=error, then=then) from None
+    finally:
+        csv.field_size_limit(usual_limit)
+    return fields
+
+
+def _table(fields: _Fields, path: Path, named: Mapping[str, str]) -> Rows:
+    """Rows under the names of the first one, or under "1", "2", ... where `named` gives positions."""
+    last = max((index for index, (_, values) in enumerate(fields) if values), default=0)
+    fields = [(line, values or [""]) for line, values in fields[: last + 1]]  # a blank line between others is a row
+    header = [name.strip() for name in fields[0][1]]
+    wanted = set(named.values())
+    if wanted and all(name.isdecimal() for name in wanted) and not wanted <= set(header):
+        header = [str(position) for position in range(1, len(header) + 1)]
+    else:
+        fields = fields[1:]
+    twice = [name for name in dict.fromkeys(header) if name and header.count(name) > 1]
+    if twice:
+        raise DataError("two columns have one name", where=path, got=listed(twice), then=NO_HEADER)
+    expected = f"{len(header)}, as in the first line"
+    for line, values in fields:
+        if len(values) != len(header):
+            raise DataError("wrong number of columns", where=f"{path}, line {line}", got=len(values), allowed=expected)
+    return [(f"{path}, line {line}", dict(zip(header, values, strict=True))) for line, values in fields]
+
+
+def _json_lines(text: str, path: Path) -> list[tuple[str, Any]]:
+    """The value of each line that is not blank, with its place."""
+    then = "write one JSON object a line; a list of objects is a .json"
+    lines = [(f"{path}, line {number}", line) for number, line in enumerate(text.split("\n"), start=1)]
+    return [(place, _parsed(line, place, then)) for place, line in lines if line.strip()]
+
+
+def _json_values(text: str, path: Path) -> list[tuple[str, Any]]:
+    """The values of the list that the file is, or that it has under `data`, with their places."""
+    whole = _parsed(text, path, "one object a line is a .jsonl")
+    values = whole.get("data") if isinstance(whole, dict) else whole
+    if not isinstance(values, list):
+        got = f"an object with {listed(whole)}" if isinstance(whole, dict) else type(whole).__name__
+        raise DataError("no rows", where=path, got=got, allowed="a list of objects, or an object with a data list")
+    return [(f"{path}, row {number}", value) for number, value in enumerate(values, start=1)]
+
+
+def _parsed(text: str, where: object, then: str) -> Any:
+    """The text as JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # too many digits or brackets are not a JSONDecodeError
+        raise DataError("not JSON", where=where, got=error, then=then) from None
+
+
+def _objects(values: list[tuple[str, Any]]) -> Rows:
+    """The values, each of which has to be an object."""
+    for place, value in values:
+        if not isinstance(value, dict):
+            raise DataError("a row is not a JSON object", where=place, got=type(value).__name__)
+    return values
+
+
+def listed(names: Iterable[str]) -> str:
+    """Up to 12 names, and how many there are beyond."""
+    names = [shortened(name) for name in names]
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else "")
+
+
+def shortened(name: str) -> str:
+    """A name, or its beginning: the first line of a file without a header can be a paragraph."""
+    return name if len(name) <= 40 else f"{name[:37]}..."

@@ -1,0 +1,130 @@
+"""Texts and pairs to token ids, as every encoder reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.errors import DataError, InputError, did_you_mean
+from octavo.schema.signature import Signature
+
+Row = tuple[str, str | tuple[str, ...] | None]  # a text, alone, with another, or with several to choose from
+Options = Mapping[str, Any]
+NO_OPTIONS: Options = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model was asked: rows as texts and as tokens, and the tokenizer that made these."""
+
+    rows: Sequence[Row]
+    encoded: Sequence[Encoded]
+    tokenizer: Tokenizer
+    signature: Signature
+
+
+def parse_row(row: Any) -> Row:
+    """A text, or a pair: a string, a tuple `(a, b)`, or a mapping with `text` and perhaps `text_pair`.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    first, second = row, None
+    if isinstance(row, tuple) and len(row) == 2:
+        first, second = row
+    elif isinstance(row, Mapping) and "text" in row and set(row) <= {"text", "text_pair"}:
+        first, second = row["text"], row.get("text_pair")
+    for text in (first, second):
+        if isinstance(text, str) and not _is_unicode(text):
+            raise DataError("a text has half a surrogate pair", got=ascii(text)[:80])
+    if not isinstance(first, str) or not (second is None or isinstance(second, str)):
+        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
+        raise DataError(
+            "a row is a text or a pair",
+            got=got,
+            allowed='a string, a tuple (a, b), or {"text": a, "text_pair": b}',
+        )
+    return first, second
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be encoded: JSON can carry halves of surrogate pairs, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
+    """The tokenizer with truncation at `signature.max_length`, from the longer text first as Hugging Face does it.
+
+    Raises:
+        InputError: the limit leaves no room for text beside the special tokens.
+    """
+    try:
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # tokenizers raises a plain Exception
+        raise InputError("tokenizer.json cannot be read", got=error) from None
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    if signature.max_length <= special:
+        raise InputError("max_length leaves no room for text", got=signature.max_length, allowed=f"above {special}")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(signature.max_length, strategy="longest_first", direction=signature.truncation_side)
+    return tokenizer
+
+
+def from_texts(texts: Sequence[str]) -> list[Row]:
+    """Each text alone."""
+    return [(text, None) for text in texts]
+
+
+def read(outputs: Outputs, asked: Asked) -> Outputs:  # noqa: ARG001 - the task's signature
+    """The outputs themselves, where each row has one."""
+    return outputs
+
+
+def settings(given: Options, known: Options) -> dict[str, Any]:
+    """What a call sets, with the defaults of what it does not; one string where several may be said is a list of one.
+
+    Raises:
+        InputError: the task has no such option, or a value is of another kind than its default.
+    """
+    found = dict(known)
+    for name, said in given.items():
+        if name not in known:
+            raise InputError("unknown option", got=name, allowed=did_you_mean(name, known) if known else "none")
+        default = known[name]
+        several = isinstance(default, tuple)
+        value = [said] if several and isinstance(said, str) else said
+        fits = isinstance(value, list | tuple) if several else type(value) is type(default)
+        if default is not None and not fits:
+            kind = "list" if several else type(default).__name__
+            raise InputError(f"{name} is of another kind", got=f"{value!r:.40}", allowed=f"{kind}, such as {default!r}")
+        found[name] = value
+    return found
+
+
+def encode(
+    tokenizer: Tokenizer,
+    rows: Sequence[Row],
+    signature: Signature,
+    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
+) -> list[Encoded]:
+    """Token ids of each row, cut at the tokenizer's limit."""
+    unknown = signature.unk_token_id
+    encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
+    return [
+        Encoded(
+            ids=encoding.ids,
+            type_ids=encoding.type_ids,
+            truncated=bool(encoding.overflowing),
+            unknown=0 if unknown is None else encoding.ids.count(unknown),
+        )
+        for encoding in encodings
+    ]

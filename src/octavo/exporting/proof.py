@@ -1,0 +1,208 @@
+"""A checkpoint's model to a float graph that is proved to be the same function, at every shape that matters.
+
+Every graph pass is checked too, on the graph before and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.engines import Session
+from octavo.errors import ExportError, OctavoError
+from octavo.progress import Progress
+from octavo.schema.recipe import Recipe, kept_as
+from octavo.schema.signature import Signature
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from octavo.engines.onnxruntime import OnnxRuntimeSession
+
+Made = TypeVar("Made")
+PASS_TOLERANCE = 1e-5  # of the largest output
+TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
+
+
+def export_checked(
+    model: Any, signature: Signature, recipe: Recipe, say: Progress
+) -> tuple[ir.Model, dict[str, Any], list[dict[str, Any]]]:
+    """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
+
+    Returns the optimized graph, the export record, and what the passes did.
+
+    Raises:
+        ExportError: none does; the message is that of the newest opset tried.
+    """
+    import torch
+
+    from octavo.exporting.exporter import export_graph
+
+    vocabulary = model.config.vocab_size
+    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, vocabulary).items()}
+    shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
+    batches = [probe(signature, rows, length, vocabulary) for rows, length in shapes]
+
+    def attempt(opset: int) -> tuple[ir.Model, dict[str, float], list[dict[str, Any]]]:
+        graph = export_graph(model, sample, signature.output_names, opset)
+        passes = optimize_checked(graph, batches, recipe, say)
+        return graph, _compare_with_torch(model, graph, signature), passes
+
+    (graph, differences, passes), record = newest_opset(attempt, recipe, say)
+    return graph, record | {"differences": differences}, passes
+
+
+def newest_opset(attempt: Callable[[int], Made], recipe: Recipe, say: Progress) -> tuple[Made, dict[str, Any]]:
+    """What is made at the newest opset at which that works, or at the recipe's; and a record of which, and why.
+
+    Raises:
+        ExportError: none does; the message is that of the newest opset tried.
+    """
+    from octavo.exporting.exporter import OPSETS
+
+    failure: ExportError | None = None
+    for opset in (recipe.opset,) if recipe.opset else OPSETS:
+        say.start(f"exporting (opset {opset})")
+        try:
+            made = attempt(opset)
+        except ExportError as error:
+            failure = failure or error
+            continue
+        return made, {"opset": opset, "note": f"opset {OPSETS[0]} did not work: {failure}" if failure else None}
+    assert failure is not None
+    raise failure
+
+
+def optimize_checked(
+    graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, say: Progress
+) -> list[dict[str, Any]]:
+    """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
+
+    The difference is the largest of all outputs, over the largest output, on these batches.
+
+    Raises:
+        ExportError: the graph does not run, or a pass changes its outputs by more than other orders of sums do.
+    """
+    from octavo.graph.layers import find_layers
+    from octavo.graph.passes.order import optimize
+
+    if not recipe.optimize:
+        return []
+    kept = {
+        path: rule.keep
+        for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
+    }
+    say.start("optimizing the graph")
+    before, records = _answers(graph, batches), []
+    for done in optimize(graph, merge=recipe.merge_qkv, kept=kept):
+        difference = None
+        if done.applied:
+            after = _answers(graph, batches)
+            difference = max(
+                float(np.max(np.abs(new - old)) / max(np.max(np.abs(old)), 1e-9))
+                for old, new in zip(before, after, strict=True)
+            )
+            if not difference <= PASS_TOLERANCE:
+                raise ExportError(
+                    f"the pass {done.name} changes what the model answers",
+                    got=f"{difference:.2g} of the largest output",
+                    allowed=f"{PASS_TOLERANCE:.2g}",
+                    then="quantize without the passes: --no-optimize",
+                )
+            before = after
+        records.append(asdict(done) | {"difference": difference})
+    return records
+
+
+def _answers(graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float32]]:
+    session, found = open_checked(graph), []
+    for batch in batches:
+        rows, length = batch["input_ids"].shape
+        try:
+            found.append(session.run(dict(batch)))
+        except OctavoError as error:
+            raise ExportError(f"a run at {_shape(rows, length)} failed", got=error) from None
+    return found
+
+
+def _shape(rows: int, length: int) -> str:
+    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
+
+
+def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
+    """The graph in a session.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load it.
+    """
+    from octavo.engines.onnxruntime import open_graph
+
+    try:
+        return open_graph(graph)
+    except OctavoError as error:
+        raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+
+
+def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
+    """The largest difference between the float graph and torch, at several shapes.
+
+    Raises:
+        ExportError: a shape fails or differs by more than the tolerance; the message names it.
+    """
+    from octavo.engines.torch import TorchSession
+
+    reference, session = TorchSession(model), open_checked(graph)
+    differences = {}
+    longest = signature.max_length
+    for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
+        inputs = probe(signature, rows, length, model.config.vocab_size)
+        shape = _shape(rows, length)
+        try:
+            expected, found = reference.run(inputs), session.run(inputs)
+        except OctavoError as error:
+            raise ExportError(f"a run at {shape} failed", got=error) from None
+        difference = float(np.max(np.abs(expected - found))) if expected.shape == found.shape else float("inf")
+        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
+        if not difference <= allowed:
+            raise ExportError(
+                f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
+            )
+        differences[shape] = difference
+        if rows > 1:
+            _check_padding(session, inputs, found, allowed)
+    return differences
+
+
+def _check_padding(
+    session: Session, inputs: dict[str, NDArray[np.int64]], found: NDArray[np.float32], allowed: float
+) -> None:
+    """See that the last row, which is padded, gets the answer that it gets alone.
+
+    Raises:
+        ExportError: it does not, as where the mask was lost in the export or the model reads none.
+    """
+    length = int(inputs["attention_mask"][-1].sum())
+    alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
+    difference = float(np.max(np.abs(alone[0] - found[-1][: len(alone[0])])))  # of token vectors, the real tokens'
+    if not difference <= allowed:
+        raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
+
+
+def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
+    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more."""
+    generator = np.random.default_rng(rows * 1000 + length)
+    ids = generator.integers(0, vocabulary, (rows, length))
+    ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
+    mask = np.ones((rows, length), np.int64)
+    types = np.zeros((rows, length), np.int64)
+    types[:, length // 2 :] = 1
+    for row in range(1, rows):
+        mask[row, max(1, length - 2 * row) :] = 0
+    ids[mask == 0] = signature.pad_token_id
+    types[mask == 0] = 0
+    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return {name: arrays[name] for name in signature.input_names}

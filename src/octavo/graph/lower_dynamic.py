@@ -1,0 +1,153 @@
+"""TODO-DOC graph.lower_dynamic."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.arithmetic.affine import Quantized
+from octavo.graph.layers import Layer, constant
+from octavo.graph.lowering import add_node, drop_if_unread, find_value, insert_behind, make_node, replace_layer
+
+ROW_ZERO_POINT = 32  # 32 of 255 codes for what an activation function lets through below zero (-0.17 for Gelu)
+
+
+def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> None:
+    """Multiply in integers, the input quantized as it comes, with one scale and zero point per tensor; in place.
+
+    `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that
+    read the same value (query, key and value).
+    """
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        quantized = _quantize_once(model, x)
+        integer = make_node(
+            "MatMulInteger", [quantized.outputs[0], codes, quantized.outputs[2]], f"{node.name}_integer"
+        )
+        real = make_node("Cast", [integer.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        joint = make_node("Mul", [quantized.outputs[1], scale], f"{node.name}_scale")
+        nodes, product = [integer, real, joint], [real.outputs[0], joint.outputs[0]]
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if bias is None:
+            replace_layer(model, node, nodes, ("Mul", product))
+        else:
+            scaled = make_node("Mul", product, f"{node.name}_product")
+            replace_layer(model, node, [*nodes, scaled], ("Add", [scaled.outputs[0], bias]))
+    drop_if_unread(model, layer.weight)
+
+
+def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: float | None = None) -> None:
+    """Multiply in integers, with one scale per token; in place.
+
+    An input of both signs (`lowest` None) has the zero point z = 128, one that is bounded below, as what comes out of
+    Gelu, z = `ROW_ZERO_POINT`. With m the largest number of a token, or the largest magnitude where z is 128,
+
+        s = m / 127        or        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
+
+    so that both ends are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows no scale
+    per row, and what it returns has to be multiplied: by the weight's scales, which ONNX Runtime does while it
+    multiplies, then by s for each token. All layers that read one value share its codes.
+    """
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    weight_scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    width, outputs = weight.codes.shape
+    zero = constant(model, *_row_zero_point(lowest))
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        quantized, scales = _quantize_rows_once(model, x, width, lowest)
+        nodes: list[ir.Node] = []
+        integer = add_node(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
+        real = add_node(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        joint = add_node(nodes, "Mul", [_one(model, scales), weight_scale], f"{node.name}_scale")
+        product = add_node(nodes, "Mul", [real, joint], f"{node.name}_product")
+        rows = add_node(nodes, "Mul", [product, scales], f"{node.name}_scaled")
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if bias is not None:
+            rows = add_node(nodes, "Add", [rows, bias], f"{node.name}_biased")
+        shape_of = f"{_rows_of(x)}_shape_{outputs}"
+        shape = find_value(model, shape_of)
+        if shape is None:
+            leading = add_node(nodes, "Shape", [x], f"{node.name}_leading", end=-1)
+            last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
+            shape = add_node(nodes, "Concat", [leading, last], shape_of, axis=0)
+        replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
+    drop_if_unread(model, layer.weight)
+
+
+def _one(model: ir.Model, scales: ir.Value) -> ir.Value:
+    """A 1 that is computed: s / s of the largest scale of the first layer, once for the whole graph.
+
+    ONNX Runtime multiplies by weight scales within the product only where a factor of them is computed; a constant is
+    folded into them and the product is not fused (7 % slower for BERT-base). A factor that is not exactly 1, such as
+    the largest scale of a batch, would move last bits with the batch, and these the next layer's codes.
+    """
+    found = find_value(model, "one")
+    if found is not None:
+        return found
+    nodes: list[ir.Node] = []
+    largest = add_node(nodes, "ReduceMax", [scales], "largest_row_scale", keepdims=0)
+    one = add_node(nodes, "Div", [largest, largest], "one")
+    insert_behind(model, scales, nodes)
+    return one
+
+
+def _quantize_rows_once(model: ir.Model, x: ir.Value, width: int, lowest: float | None) -> tuple[ir.Value, ir.Value]:
+    """Codes [tokens, in] of `x`, and each token's scale [tokens, 1]."""
+    zero_name, zero_point = _row_zero_point(lowest)
+    stem = f"{x.name}_row{zero_point}"
+    names = f"{stem}_codes", f"{stem}_scales"
+    found = find_value(model, names[0]), find_value(model, names[1])
+    if found[0] is not None and found[1] is not None:
+        return found[0], found[1]
+    nodes: list[ir.Node] = []
+    axis = constant(model, "axis_1", np.array([1], np.int64))
+    flat = add_node(nodes, "Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], stem)
+    top = add_node(nodes, "ReduceMax", [flat, axis], f"{stem}_top", keepdims=0)
+    span, floor = 255 - ROW_ZERO_POINT, 1e-9
+    if lowest is None:
+        bottom = add_node(nodes, "ReduceMin", [flat, axis], f"{stem}_bottom", keepdims=0)
+        depth = add_node(nodes, "Neg", [bottom], f"{stem}_depth")
+        top = add_node(nodes, "Max", [top, depth], f"{stem}_magnitude")
+        span = 127
+    else:
+        floor = max(-lowest / ROW_ZERO_POINT, floor)
+    inverse = constant(model, f"row_span_{span}", np.array(1 / span, np.float32))
+    bound = constant(model, f"row_floor_{floor:.6g}", np.array(floor, np.float32))
+    scale = add_node(nodes, "Max", [add_node(nodes, "Mul", [top, inverse], f"{stem}_step"), bound], f"{stem}_scale")
+    zeros_name = f"{_rows_of(x)}_{zero_name}s"
+    zeros = find_value(model, zeros_name)
+    if zeros is None:
+        count = add_node(nodes, "Shape", [scale], f"{stem}_count")
+        zeros = add_node(nodes, "Expand", [constant(model, zero_name, zero_point), count], zeros_name)
+    codes = add_node(nodes, "QuantizeLinear", [flat, scale, zeros], names[0], axis=0)
+    column = add_node(nodes, "Reshape", [scale, constant(model, "column", np.array([-1, 1], np.int64))], names[1])
+    insert_behind(model, x, nodes)
+    return codes, column
+
+
+def _row_zero_point(lowest: float | None) -> tuple[str, NDArray[np.uint8]]:
+    zero = 128 if lowest is None else ROW_ZERO_POINT
+    return f"row_zero_point_{zero}", np.array(zero, np.uint8)
+
+
+def _rows_of(x: ir.Value) -> str:
+    """A name for the leading dimensions of `x`, the same for values that have the same ones."""
+    known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
+    return f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else str(x.name)
+
+
+def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:
+    """The DynamicQuantizeLinear that reads `x`, written where there is none yet."""
+    for node in x.consumers():
+        if node.op_type == "DynamicQuantizeLinear":
+            return node
+    node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}_quantized")
+    for value, suffix in zip(node.outputs, ("codes", "scale", "zero_point"), strict=True):
+        value.name = f"{x.name}_quantized_{suffix}"
+    insert_behind(model, x, [node])
+    return node

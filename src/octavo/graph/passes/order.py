@@ -1,0 +1,54 @@
+"""Rewrites of a float graph that leave what it computes as it is. Each works in place and returns how often it applied.
+
+`optimize` runs them in order. What they change is seen by whoever has an engine: this room has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import onnx_ir as ir
+
+from octavo.graph.passes.attention import attend_without_transposes, drop_attention_biases, drop_unattended_rows
+from octavo.graph.passes.constants import drop_no_ops, fold_constants, share_equal_weights
+from octavo.graph.passes.merging import merge_qkv
+from octavo.graph.passes.residual import sum_before_layer_norm
+
+
+@dataclass(frozen=True)
+class PassOutcome:
+    """What one pass did: how often it applied, and the nodes of the graph before and after it."""
+
+    name: str
+    applied: int
+    nodes_before: int
+    nodes_after: int
+
+
+def optimize(
+    model: ir.Model, *, merge: bool = False, kept: Mapping[str, object] | None = None
+) -> Iterator[PassOutcome]:
+    """Run every pass in order, in place; yields after each, so that the graph can be run between two.
+
+    `merge` adds `merge_qkv`, which does not pay for every method; `kept` is for it.
+    """
+    chosen = dict(PASSES)
+    if merge:
+        chosen["merge_qkv"] = partial(merge_qkv, kept=kept or {})
+    for name, apply in chosen.items():
+        before = len(model.graph)
+        applied = apply(model)
+        yield PassOutcome(name, applied, before, len(model.graph))
+
+
+PASSES: dict[str, Callable[[ir.Model], int]] = {
+    "share_equal_weights": share_equal_weights,
+    "fold_constants": fold_constants,
+    "drop_no_ops": drop_no_ops,
+    "drop_unattended_rows": drop_unattended_rows,
+    "attend_without_transposes": attend_without_transposes,
+    "drop_attention_biases": drop_attention_biases,
+    "sum_before_layer_norm": sum_before_layer_norm,
+}

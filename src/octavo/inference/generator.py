@@ -1,0 +1,147 @@
+"""Text written by an artifact (ONNX Runtime) or a checkpoint (torch), in the shapes of Hugging Face's pipelines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from octavo.encoding.batching import Counts, Encoded
+from octavo.errors import DataError, InputError
+from octavo.generation.loop import write
+from octavo.inference.texts import Begun, Text, Tokenizers, Writer, write_texts
+from octavo.schema.signature import Generation, Signature, change_sampling
+from octavo.tasks import find_task
+
+WINDOW = 256  # rows of a generator that are held at once
+
+
+class Generator:
+    """Writes; may be called from several threads at once.
+
+    `generator("text")` gives `[{"generated_text": ...}]`, a list of texts a list of such lists for text-generation and
+    of dictionaries for text2text-generation, any other iterable an iterator: what Hugging Face's pipelines return.
+    Settings are those of `octavo.schema.signature.Sampling`, by default the model's own; `return_full_text = False` leaves the
+    prompt out.
+    """
+
+    def __init__(self, writer: Writer, tokenizers: Tokenizers, signature: Signature) -> None:
+        """Join a writer with the tokenizers and signature that belong to its model."""
+        assert signature.generation is not None
+        self.session, self.signature, self.tokenizers = writer, signature, tokenizers
+        self.generation = signature.generation
+        own, limit = self.generation.sampling, signature.max_length  # what nobody asked for has to fit small models
+        most = max(1, limit // 2) if signature.task == "text-generation" else limit
+        if own.max_new_tokens > most:
+            shorter = own.model_copy(update={"max_new_tokens": most})
+            self.generation = self.generation.model_copy(update={"sampling": shorter})
+        self.counts = Counts()
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Any, *, return_full_text: bool = True, **settings: Any) -> Any:
+        """Write; see the class for what comes back.
+
+        Raises:
+            DataError: an input is no text; the message names its position.
+            InputError: a setting is unknown or out of its range, or texts cannot be as long.
+        """
+        generation = self._with(settings)
+        if isinstance(inputs, (str, tuple, Mapping)):
+            return [next(self.stream([inputs], generation, full=return_full_text))]
+        if isinstance(inputs, list):
+            found = list(self.stream(inputs, generation, full=return_full_text))
+            return [[one] for one in found] if self.signature.task == "text-generation" else found
+        if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
+            return self.stream(inputs, generation, full=return_full_text)
+        return find_task(self.signature.task).parse_row(inputs)  # raises, with what is allowed
+
+    def pieces(self, text: str, **settings: Any) -> Iterator[str]:
+        """The text that follows, piece by piece as it is written; together they are the new text of a call.
+
+        Raises:
+            InputError: as calls do; and beams are not known before the end.
+        """
+        generation = self._with(settings)
+        if generation.sampling.num_beams > 1:
+            raise InputError("beam search gives its text at the end", got=f"num_beams {generation.sampling.num_beams}")
+        return self._pieces(text, generation)
+
+    def stream(self, rows: Iterable[Any], generation: Generation | None = None, *, full: bool = True) -> Iterator[Any]:
+        """Predictions in the order of the rows; `full`: a continued text with its prompt."""
+        generation, source, position = generation or self.generation, iter(rows), 0
+        full = full and self.signature.task == "text-generation"
+        while window := list(islice(source, WINDOW)):
+            texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
+            encoded = self._encode(texts, generation)
+            found = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
+            for text, row, ids in zip(texts, encoded, found, strict=True):
+                prompt = self._prompt(row, generation)
+                new = Text(self.tokenizers, prompt, generation).text(ids)
+                yield {"generated_text": text + new if full else new}
+            position += len(window)
+
+    def _pieces(self, text: str, generation: Generation) -> Iterator[str]:
+        (row,) = self._encode([self._parse(text, 0)], generation)
+        begun = Begun(self.session, self.signature, [row.ids], generation)
+        state, ids = Text(self.tokenizers, begun.prompts[0], generation), list[int]()
+        ended = (lambda _, ids: state.stops(ids)) if generation.sampling.stop else None
+        for (token,) in write(begun.steps, begun.prompts, generation, ended):
+            assert token is not None
+            ids.append(token)
+            piece = state.piece(ids, last=False)
+            if piece:
+                yield piece
+        rest = state.piece(ids, last=True)
+        if rest:
+            yield rest
+
+    def _with(self, settings: Mapping[str, Any]) -> Generation:
+        sampling = change_sampling(self.generation.sampling, dict(settings))
+        if sampling.num_beams > 1 and sampling.do_sample:
+            raise InputError("beams are searched, not drawn", got=f"num_beams {sampling.num_beams} and samples")
+        return self.generation.model_copy(update={"sampling": sampling})
+
+    def _parse(self, row: Any, position: int) -> str:
+        try:
+            text, second = find_task(self.signature.task).parse_row(row)
+        except DataError as error:
+            raise DataError(f"row {position}: {error}") from None
+        if second is not None:
+            raise DataError(f"row {position}: a text is continued or answered, and this is a pair", got=f"{row!r:.80}")
+        return text
+
+    def _encode(self, texts: Sequence[str], generation: Generation) -> list[Encoded]:
+        """The ids of each text, cut (a prompt at its beginning) so that what is to be written has its place.
+
+        Raises:
+            InputError: the model cannot read and write as much.
+        """
+        continues, limit = self.signature.task == "text-generation", self.signature.max_length
+        new = generation.sampling.max_new_tokens
+        room = limit - new if continues else limit
+        if new > limit - continues:
+            allowed = f"up to {limit - continues}"
+            raise InputError("more new tokens than the model has places", got=new, allowed=allowed)
+        found = []
+        for encoding in self.tokenizers.read.encode_batch(list(texts)):
+            ids = (encoding.ids[-room:] or [self._first()]) if continues else encoding.ids
+            cut = len(ids) < len(encoding.ids) or bool(encoding.overflowing)
+            unknown = self.signature.unk_token_id
+            found.append(Encoded(ids, [0] * len(ids), cut, 0 if unknown is None else ids.count(unknown)))
+        with self._lock:
+            self.counts.rows += len(found)
+            self.counts.truncated += sum(row.truncated for row in found)
+            self.counts.tokens += sum(len(row.ids) for row in found)
+            self.counts.unknown += sum(row.unknown for row in found)
+        return found
+
+    def _first(self) -> int:
+        """What an empty text begins with."""
+        ends = self.generation.eos_token_ids
+        return ends[0] if ends else 0
+
+    def _prompt(self, row: Encoded, generation: Generation) -> list[int]:
+        if self.signature.task == "text-generation":
+            return list(row.ids)
+        return [generation.decoder_start_token_id or 0]

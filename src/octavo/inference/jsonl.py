@@ -1,0 +1,110 @@
+"""TODO-DOC inference.jsonl."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from octavo.encoding.batching import Counts
+from octavo.encoding.tokenizing import Options
+from octavo.errors import DataError, InputError
+from octavo.files import whole_file
+from octavo.inference.generator import Generator
+from octavo.inference.opening import load
+from octavo.tasks import Task, find_task
+
+
+def predict(  # noqa: PLR0913 - each is one thing to say
+    artifact: str | Path,
+    source: str | Path = "-",
+    output: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    max_length: int | None = None,
+    device: str = "cpu",
+    prompt: str | None = None,
+    task: str | None = None,
+    options: Options | None = None,
+) -> Counts:
+    """Predict a JSONL file of any length, one object a line with what the task reads; other keys are ignored.
+
+    Args:
+        artifact: an artifact, or a checkpoint.
+        source: a JSONL file, or `-` for standard input.
+        output: where to write, one prediction a line in the order of the input; standard output by default.
+        engine: see `load`.
+        threads: see `load`.
+        max_length: see `load`.
+        device: see `load`.
+        prompt: the name of a sentence embedder's prompt.
+        task: see `load`.
+        options: the task's (see `Predictor.__call__`); of a model that writes those of `octavo.schema.signature.Sampling`.
+
+    Raises:
+        InputError: settings for a model that does not write, or of the wrong kind.
+        DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
+    """
+    with _reading(source) as lines, _writing(output) as stream:
+        predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length, device=device)
+        module, rows = find_task(predictor.signature.task), _rows(lines, source, find_task(predictor.signature.task))
+        if isinstance(predictor, Generator):
+            if prompt is not None:
+                raise InputError("a model that writes has no named prompts", got=prompt)
+            found = predictor(rows, **(options or {}))
+        else:
+            found = predictor.stream(rows, prompt=prompt, **(options or {}))
+        for prediction in found:
+            stream.write(json.dumps(module.to_json(prediction), ensure_ascii=False) + "\n")
+    return predictor.counts
+
+
+def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[Any]:
+    place = "standard input" if str(source) == "-" else source
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
+                continue
+            row = json.loads(text)
+            json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
+        except (ValueError, RecursionError) as error:
+            raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
+        if not isinstance(row, dict) or not isinstance(row.get(task.KEYS[0]), str):
+            what, allowed = f"a line needs a {task.KEYS[0]}", f"an object with {', '.join(task.KEYS)}"
+            raise DataError(what, where=f"{place}, line {number}", got=f"{row!r:.80}", allowed=allowed)
+        known = {key: row[key] for key in task.KEYS if key in row}
+        try:
+            task.parse_row(known)
+        except DataError as error:
+            raise DataError(f"{place}, line {number}: {error}") from None
+        yield known
+
+
+@contextmanager
+def _reading(source: str | Path) -> Iterator[Iterable[bytes]]:
+    if str(source) == "-":
+        yield sys.stdin.buffer
+        return
+    path = Path(source)
+    if not path.is_file():
+        raise DataError("no such file", got=path)
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _writing(output: str | Path | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that appears under its name only when all of it was written."""
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    with whole_file(output) as stream:
+        yield stream

@@ -1,0 +1,181 @@
+"""What any graph stores, whoever wrote it: its weights, in what type, in which part, and how it quantizes.
+
+`octavo.graph.layers` finds the layers of a float graph that can be quantized; here nothing is changed, and int8 is read
+as other tools write it: QDQ, integer operators, ONNX Runtime's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from octavo.schema.inspection import Weight
+from octavo.schema.layers import Kind, part_of
+
+# operator -> the inputs that may be weights
+_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "MatMul": (1, 0), "Gemm": (1, 0), "FusedMatMul": (1, 0), "MatMulInteger": (1, 0), "QLinearMatMul": (3, 0),
+    "MatMulIntegerToFloat": (1,), "DynamicQuantizeMatMul": (1,), "MatMulNBits": (1,), "QGemm": (3,), "Conv": (1,),
+    "ConvInteger": (1,), "QLinearConv": (3,), "Attention": (1,), "QAttention": (1,), "LSTM": (1, 2), "GRU": (1, 2),
+    "DynamicQuantizeLSTM": (1, 2), "Gather": (0,), "GatherBlockQuantized": (0,), "EmbedLayerNormalization": (2, 3, 4),
+    "QEmbedLayerNormalization": (2, 3, 4),
+}  # fmt: skip
+_LOOKUPS = {"Gather", "GatherBlockQuantized", "EmbedLayerNormalization", "QEmbedLayerNormalization"}
+# operator -> the zero point of its weight
+_ZERO_POINTS = {
+    "MatMulInteger": 3, "QLinearMatMul": 5, "MatMulIntegerToFloat": 5, "DynamicQuantizeMatMul": 3, "QGemm": 5,
+    "ConvInteger": 3, "QLinearConv": 5, "DequantizeLinear": 2, "QAttention": 7, "MatMulNBits": 3,
+    "GatherBlockQuantized": 3, "DynamicQuantizeLSTM": 9,
+}  # fmt: skip
+_HAND_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity", "Reshape"}
+_DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+_STATIC = {"QLinearMatMul": 2, "QLinearConv": 2, "QLinearAdd": 2, "QGemm": 2, "QAttention": 6}  # -> zero point of x
+_DOMAINS = {"", "ai.onnx", "com.microsoft"}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a graph quantizes: `activations` is "dynamic", "static", or None for float activations."""
+
+    activations: str | None
+    symmetric_activations: bool | None
+
+
+def dtype_name(dtype: ir.DataType) -> str:
+    """The name that numpy and torch use: float32 and not FLOAT."""
+    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
+
+
+def find_weights(model: ir.Model) -> tuple[Weight, ...]:
+    """Every weight, once each, in the order in which the graph first reads them."""
+    found: dict[ir.Value, Weight] = {}
+    for node in model.graph.all_nodes():
+        if node.domain not in _DOMAINS or (node.op_type == "Attention" and node.domain != "com.microsoft"):
+            continue  # ONNX's own Attention has no weights
+        for index in _WEIGHTS.get(node.op_type, ()):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            stored, symmetric = _stored(node, value)
+            if stored is None:
+                continue
+            if stored in found:
+                found[stored] = replace(found[stored], uses=found[stored].uses + 1)
+                continue
+            weight = _weight(node, stored, symmetric=symmetric)
+            if weight is not None:
+                found[stored] = weight
+    return tuple(found.values())
+
+
+def _stored(node: ir.Node, value: ir.Value | None) -> tuple[ir.Value | None, bool]:
+    """The constant behind an input, through what only re-types or turns it; whether its zero point is the middle."""
+    symmetric = _is_middle(node, _ZERO_POINTS.get(node.op_type))
+    while value is not None and ir.convenience.get_const_tensor(value) is None:
+        producer = value.producer()
+        if producer is None or producer.op_type not in _HAND_ON:
+            return None, symmetric
+        symmetric = symmetric and _is_middle(producer, _ZERO_POINTS.get(producer.op_type))
+        value = producer.inputs[0] if producer.inputs else None
+    return value, symmetric
+
+
+def _is_middle(node: ir.Node, index: int | None) -> bool:
+    """Whether the zero point is 0 of a signed type or 128 of an unsigned one, or there is none."""
+    value = node.inputs[index] if index is not None and index < len(node.inputs) else None
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    if value is None or index is None:
+        return True
+    if tensor is None or isinstance(tensor, ir.ExternalTensor):
+        return False
+    numbers = np.asarray(tensor.numpy())
+    packed = 0x88 if node.op_type in {"MatMulNBits", "GatherBlockQuantized"} else 128  # two 4-bit numbers of 8, or one
+    return bool(np.all(numbers == (packed if numbers.dtype == np.uint8 else 0)))
+
+
+def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | None:
+    tensor = ir.convenience.get_const_tensor(stored)
+    assert tensor is not None
+    shape, dtype = tuple(tensor.shape.numpy()), dtype_name(tensor.dtype)
+    numbers = int(np.prod(shape, dtype=object))
+    if len(shape) < 2 or dtype in {"int64", "int32", "bool"} or shape[-1] == 1:
+        return None
+    if node.op_type == "MatMulNBits":
+        bits = node.attributes.get_int("bits", 4)
+        dtype = f"int{bits}"
+        numbers = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
+    kind: Kind = "embedding" if node.op_type in _LOOKUPS else "linear"
+    for reader, _ in node.outputs[0].uses() if kind == "embedding" and node.outputs else ():
+        symmetric = symmetric and _is_middle(reader, 2 if reader.op_type == "DequantizeLinear" else None)
+    path = module_path(node, stored)
+    named = part_of(path, kind)
+    part = named if "." in path or named == "head" else _part_by_shape(node, kind, shape)
+    floating = tensor.dtype.is_floating_point() and tensor.dtype.bitwidth > 8
+    signed = tensor.numpy() if kind == "linear" and tensor.dtype == ir.DataType.INT8 else np.zeros(1, np.int8)
+    saturates = bool(signed.max(initial=0) > 64 or signed.min(initial=0) < -64)
+    middle = None if floating else symmetric
+    return Weight(path, kind, part, dtype, shape, numbers, tensor.nbytes, middle, saturates)
+
+
+def module_path(node: ir.Node, stored: ir.Value | None = None) -> str:
+    """The module path that a node's name tells, else that of its weight, with dots; either may say nothing.
+
+    Exporters call a node `/bert/encoder/layer.0/attention/self/query/MatMul` (torch.onnx by tracing),
+    `bert.encoder.layer.0.attention.self.query/MatMul` (Octavo) or `node_linear_3` (torch.onnx by torch.export, which
+    keeps the weight's name).
+    """
+    scope = str(node.name or "").strip("/").rpartition("/")[0].replace("/", ".")
+    name = str(stored.name or "") if stored is not None else ""
+    for ending in ("_int8", "_quantized", "_q4", "_transposed", "_DequantizeLinear"):
+        name = name.removesuffix(ending)
+    own = name.rpartition(".")[0] if name.rpartition(".")[2] in {"weight", "kernel"} else ""
+    return scope if "." in scope or not own else own
+
+
+def _part_by_shape(node: ir.Node, kind: Kind, shape: tuple[int, ...]) -> str:
+    """A guess for nameless weights: what no other weight follows is the head, square matrices are the attention's."""
+    if kind == "embedding":
+        return "embedding"
+    seen, open_nodes = {id(node)}, [node]
+    while open_nodes:
+        for output in open_nodes.pop().outputs:
+            for reader, _ in output.uses():
+                if id(reader) not in seen:
+                    seen.add(id(reader))
+                    open_nodes.append(reader)
+                    if any(_stored(reader, value)[0] for value in _weight_inputs(reader)):
+                        return "attention" if shape[0] == shape[-1] else "feed-forward"
+    return "head"
+
+
+def _weight_inputs(node: ir.Node) -> Iterator[ir.Value | None]:
+    if node.op_type in _LOOKUPS:
+        return
+    for index in _WEIGHTS.get(node.op_type, ()):
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None and value.shape is not None and len(value.shape) < 2:
+            continue
+        yield value
+
+
+def find_scheme(model: ir.Model) -> Scheme:
+    """How activations are quantized, if they are."""
+    dynamic, middles = False, []
+    for node in model.graph.all_nodes():
+        if node.op_type in _DYNAMIC:
+            dynamic = True
+        elif node.op_type in _STATIC:
+            middles.append(_is_middle(node, _STATIC[node.op_type]))
+        elif node.op_type == "QuantizeLinear" and len(node.inputs) > 1 and not _is_constant(node.inputs[0]):
+            if _is_constant(node.inputs[1]):
+                middles.append(len(node.inputs) > 2 and _is_middle(node, 2))
+            else:
+                dynamic = True
+    if dynamic:
+        return Scheme("dynamic", symmetric_activations=False)
+    return Scheme("static", all(middles)) if middles else Scheme(None, None)
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and ir.convenience.get_const_tensor(value) is not None

@@ -1,0 +1,63 @@
+"""Runs the float graph over the user's examples and shows what its layers read: the real tokens, and nothing else.
+
+Pad positions are left out, so that neither the padding nor the mask's huge negative number is ever seen. What is seen
+is handed on at once and forgotten: memory is that of one batch, whatever the number of examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.arithmetic.observers import Channels, Histogram, Range
+from octavo.engines.onnxruntime import open_graph
+from octavo.methods import Given
+
+KEPT_ROWS = 512  # of each input, to try smoothing factors on
+See = Callable[[str, NDArray[np.float32]], None]
+
+
+def observe(model: ir.Model, names: Sequence[str], given: Given, see: See, title: str) -> None:
+    """Run the batches and show the values of these names: `see(name, rows)`, rows float32 [real tokens, width].
+
+    A value that is no graph output becomes one in a copy of the graph.
+    """
+    watched = model.clone(deep_copy=False)
+    made = {str(value.name): value for node in watched.graph for value in node.outputs}
+    for name in names:
+        value = made[name]
+        value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
+        if not value.is_graph_output():
+            watched.graph.outputs.append(value)
+    session = open_graph(watched)
+    given.progress.start(title, len(given.calibration))
+    for batch in given.calibration:
+        for name, array in zip(names, session.fetch(batch, names), strict=True):
+            see(name, real_rows(array, batch["attention_mask"]))
+        given.progress.advance()
+
+
+def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows [n, width] of an array [batch, length, width] that belong to real tokens.
+
+    An array of other leading axes, as behind a head that reads the first token alone, has no padding in it.
+    """
+    real = array[mask != 0] if array.shape[:-1] == mask.shape else array.reshape(-1, array.shape[-1])
+    return np.asarray(real, np.float32)
+
+
+def see_channels(model: ir.Model, names: Sequence[str], given: Given) -> dict[str, Channels]:
+    """The extremes, mean and a sample of rows of each value."""
+    found = {name: Channels(KEPT_ROWS) for name in names}
+    observe(model, names, given, lambda name, rows: found[name].update(rows), "calibrating: ranges")
+    return found
+
+
+def see_histograms(model: ir.Model, extremes: Mapping[str, Range], given: Given) -> dict[str, Histogram]:
+    """The histogram of each value between its known extremes."""
+    found = {name: Histogram(*ends) for name, ends in extremes.items()}
+    observe(model, list(found), given, lambda name, rows: found[name].update(rows), "calibrating: histograms")
+    return found

@@ -1,0 +1,58 @@
+"""The user's examples as a method calibrates on them: read, encoded, batched, and remembered by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, replace
+
+from octavo.data.examples import DataFile, example_hashes
+from octavo.data.sentences import SENTENCES
+from octavo.encoding.batching import Inputs, make_batches
+from octavo.errors import OctavoWarning
+from octavo.schema.manifest import CalibrationRecord
+from octavo.schema.signature import Signature
+from octavo.tasks import find_task
+
+ENOUGH = 300  # examples: more change the ranges, and the answers, very little
+FEW = 100
+TOKEN_BUDGET = 1024  # of a batch: what the layers read is held for one batch at a time
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Examples as inputs of the model, and what the artifact remembers of them."""
+
+    batches: tuple[Inputs, ...]
+    record: CalibrationRecord
+
+
+def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) -> Calibration:
+    """Read at most `file.limit` examples (`ENOUGH` where that is None), labels left out, and encode them.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+    """
+    task = find_task(signature.task)
+    examples = task.read_examples(replace(file, limit=file.limit or ENOUGH))
+    if len(examples) < FEW:
+        warnings.warn(
+            f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
+            f"{ENOUGH} would do",
+            OctavoWarning,
+            stacklevel=3,
+        )
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples, signature), signature)
+    batches = tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
+    hashes = example_hashes(examples)
+    digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    tokens = sum(len(row.ids) for row in encoded)
+    return Calibration(batches, CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes))
+
+
+def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:
+    """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples."""
+    task = find_task(signature.task)
+    rows = task.from_texts(SENTENCES)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), rows, signature)
+    return tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))

@@ -1,0 +1,123 @@
+"""The model card that goes with an artifact: what it is, what became of its layers, how to run it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from octavo.files import whole_file
+from octavo.schema.layers import Overflow
+
+_OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
+_CARD = """---
+library_name: octavo
+{licence}tags: [{format}, {method}, cpu]
+---
+# {name}, {method}, for {target}
+
+Made by Octavo {version} from `{name}` ({dtype}, {source_mib:.1f} MiB as it was stored).
+
+{summary}
+
+{safety}
+
+```python
+import octavo
+predict = octavo.load("this folder")
+{example}
+```
+
+{without}
+"""
+_EXAMPLES = {
+    False: 'predict("...")                 # or a pair: predict(("...", "..."))',
+    True: 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...',
+}
+_ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
+returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library,
+with truncation at {max_length} tokens."""
+_DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
+`attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
+`.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` of the
+last `logits_to_keep` tokens (int64, [1]) and `present.<layer>....`, which are the next step's `past_key_values`;
+`tokenizer.json` is for the `tokenizers` library.
+{max_length} tokens in all are the most."""
+_PAIR = """Without Octavo: `encoder.onnx` takes `input_ids` and `attention_mask` (int64, [batch, length], padded on the
+right with {pad}) and returns `present.<layer>.encoder.key` and `.value`, which `decoder.onnx` takes as
+`past_key_values....`, with `encoder_attention_mask`, `input_ids` (int64, [batch, new tokens], {start} first) and its
+own cache, `past_key_values.<layer>.decoder....` (of no tokens in the beginning); it returns `logits` of the last
+`logits_to_keep` tokens (int64, [1]) and
+`present.<layer>.decoder....`. `tokenizer.json` is for the `tokenizers` library."""
+_TORCH = """Without Octavo: `AutoModel...from_pretrained("this folder")` of transformers opens it where torchao is
+installed (but not GPT-2's layers, which are no Linear for torchao): the same int8 weights through torchao's
+kernels, so answers agree and are not the same to the last bit;
+`tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens."""
+
+
+def write_card(fields: dict[str, Any], source_folder: Path) -> str:
+    """The card as Markdown, from the fields of the manifest and the licence that the checkpoint's own card names."""
+    signature, recipe = fields["signature"], fields["recipe"]
+    counts = Counter((layer["dtype"], layer["reason"]) for layer in fields["layers"])
+    summary = "\n".join(
+        f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
+    )
+    if recipe.method == "weight-only":
+        products = "integers whose sums fit" if recipe.format == "onnx" else "floats"
+        safety = f"It multiplies {products}, so nothing of it can saturate."
+    elif fields["exact_u8s8"]:
+        safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
+    else:
+        safety = "No integer product of it can saturate on any CPU."
+        if fields.get("overflow"):
+            safety += f" {overflow_note(fields['overflow'])}."
+    without = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
+    without = _TORCH if recipe.format == "torch" else without
+    return _CARD.format(
+        licence=_licence(source_folder),
+        name=fields["source"]["name"],
+        method=recipe.method,
+        target=fields["target"],
+        version=fields["version"],
+        dtype=fields["source"]["dtype"],
+        source_mib=fields["source"]["bytes"] / 2**20,
+        summary=summary,
+        safety=safety,
+        format=recipe.format,
+        example=_EXAMPLES[signature.generation is not None],
+        without=without.format(
+            inputs=", ".join(f"`{name}`" for name in signature.input_names),
+            outputs=", ".join(f"`{name}`" for name in signature.output_names),
+            pad=signature.pad_token_id,
+            max_length=signature.max_length,
+            start=signature.generation.decoder_start_token_id if signature.generation else None,
+        ),
+    )
+
+
+def add_comparison(folder: Path, summary: str) -> None:
+    """Put a comparison's summary on the card, in the place of an earlier one; the card is outside the hashes."""
+    path = folder / "README.md"
+    card = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, opened, rest = card.partition(_OPEN)
+    after = rest.partition(_CLOSE)[2] if opened else ""
+    with whole_file(path) as stream:
+        stream.write(f"{before.rstrip()}\n\n{_OPEN}\n{summary.strip()}\n{_CLOSE}\n{after.lstrip()}")
+
+
+def overflow_note(overflow: Overflow) -> str:
+    """What 8-bit weights would do on a CPU without VNNI, and what these do, in a sentence without its full stop."""
+    return (
+        f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
+        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+    )
+
+
+def _licence(folder: Path) -> str:
+    """The `license:` line of the checkpoint's own card: a quantized model is under its model's licence."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
+    front = re.match(r"---\n(.*?)^---$", text, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^(license: *\S+)\s*$", front[1], re.MULTILINE) if front else None
+    return f"{found[1]}\n" if found else ""

@@ -1,0 +1,142 @@
+"""What a candidate may lose and must gain, and whether the figures show that it does.
+
+PASS: the figure's one-sided 95 % bound on the bad side keeps the limit. FAIL: the bound on the good side breaks it.
+UNSURE: neither, and how many rows would tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from octavo.errors import InputError
+from octavo.metrics.estimates import Estimate, rows_to_decide
+
+Verdict = Literal["PASS", "FAIL", "UNSURE"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits, each None where there is none.
+
+    `max_drop`: points (100 x) that the first score may fall; `min_speedup`: the baseline's seconds by the candidate's;
+    `max_size`: share of the baseline's bytes; `min_agreement`: share of rows with the baseline's label; `min_cosine`:
+    mean cosine to the baseline's vectors.
+    """
+
+    max_drop: float | None = None
+    min_speedup: float | None = None
+    max_size: float | None = None
+    min_agreement: float | None = None
+    min_cosine: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that mean nothing.
+
+        Raises:
+            InputError: a limit is out of its range, or all are None.
+        """
+        allowed = {
+            "max_drop": (0.0, 100.0),
+            "min_speedup": (0.0, 1e6),
+            "max_size": (0.0, 100.0),
+            "min_agreement": (0.0, 1.0),
+            "min_cosine": (-1.0, 1.0),
+        }
+        given = {name: getattr(self, name) for name in allowed if getattr(self, name) is not None}
+        if not given:
+            raise InputError("a budget without a limit decides nothing", allowed=", ".join(allowed))
+        for name, value in given.items():
+            low, high = allowed[name]
+            if not low <= value <= high:
+                raise InputError(f"{name} is out of range", got=value, allowed=f"{low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a budget is held against: figures of one candidate on `rows` examples.
+
+    `size` is a share of the baseline's, `not_finite` how many answers have NaN or infinity in them.
+    """
+
+    rows: int
+    differences: Mapping[str, Estimate]
+    closeness: Mapping[str, Estimate]
+    speedup: Estimate
+    size: float
+    not_finite: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit: the figure, its one-sided 95 % bounds (None where there is no figure), and what follows.
+
+    `rows_needed`: of an UNSURE one, how many rows would decide if the figure stays what it is.
+    """
+
+    name: str
+    limit: float
+    value: float | None
+    lower: float | None
+    upper: float | None
+    verdict: Verdict
+    rows_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A candidate's verdict, the worst of its checks."""
+
+    verdict: Verdict
+    checks: tuple[Check, ...]
+
+
+def judge(budget: Budget, facts: Facts) -> Judgement:
+    """The verdict on a candidate. Where there is nothing to decide a limit on, it fails; so does NaN in its answers."""
+    checks, broken = [], facts.not_finite
+    if broken:
+        checks.append(Check("not_finite", 0, broken, broken, broken, "FAIL"))
+    if budget.max_drop is not None and not broken:
+        headline = next(iter(facts.differences.values()), None)
+        points = None if headline is None else _drop(headline)
+        checks.append(_at_most("max_drop", budget.max_drop, points, facts.rows))
+    if budget.min_speedup is not None:
+        checks.append(_at_least("min_speedup", budget.min_speedup, facts.speedup))
+    if budget.max_size is not None:
+        verdict: Verdict = "PASS" if facts.size <= budget.max_size else "FAIL"
+        checks.append(Check("max_size", budget.max_size, facts.size, facts.size, facts.size, verdict))
+    if budget.min_agreement is not None and not broken:
+        near = facts.closeness.get("agreement")
+        checks.append(_at_least("min_agreement", budget.min_agreement, near, facts.rows))
+    if budget.min_cosine is not None and not broken:
+        near = facts.closeness.get("cosine")
+        checks.append(_at_least("min_cosine", budget.min_cosine, near, facts.rows))
+    found = {check.verdict for check in checks}
+    worst: Verdict = "FAIL" if "FAIL" in found else "UNSURE" if "UNSURE" in found else "PASS"
+    return Judgement(worst, tuple(checks))
+
+
+def _drop(difference: Estimate) -> Estimate:
+    """The drop in points: 100 x (baseline - candidate)."""
+    value, low, high, lower, upper = (
+        -100 * end + 0.0
+        for end in (difference.value, difference.high, difference.low, difference.upper, difference.lower)
+    )
+    return Estimate(value, low, high, lower, upper, difference.method, difference.changed)
+
+
+def _at_most(name: str, limit: float, found: Estimate | None, rows: int) -> Check:
+    if found is None:
+        return Check(name, limit, None, None, None, "FAIL")
+    verdict: Verdict = "PASS" if found.upper <= limit else "FAIL" if found.lower > limit else "UNSURE"
+    needed = rows_to_decide(found, rows, limit) if verdict == "UNSURE" else None
+    return Check(name, limit, found.value, found.lower, found.upper, verdict, needed)
+
+
+def _at_least(name: str, limit: float, found: Estimate | None, rows: int | None = None) -> Check:
+    if found is None:
+        return Check(name, limit, None, None, None, "FAIL")
+    verdict: Verdict = "PASS" if found.lower >= limit else "FAIL" if found.upper < limit else "UNSURE"
+    needed = rows_to_decide(found, rows, limit) if verdict == "UNSURE" and rows else None
+    return Check(name, limit, found.value, found.lower, found.upper, verdict, needed)

@@ -1,0 +1,280 @@
+"""A finished comparison: what `compare` returns, what the JSON holds, and what a report is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from octavo.errors import DataError, InputError
+from octavo.metrics.estimates import Estimate
+from octavo.schema.budget import Budget, Facts, Judgement, Verdict, judge
+
+FEWEST = 10  # examples of a group that a score is worth telling of
+
+
+@dataclass(frozen=True)
+class Group:
+    """The first score over some of the examples: those of one gold label (`class`), or of some lengths (`length`).
+
+    `difference` is from the baseline's score in this group to the candidate's.
+    """
+
+    kind: str
+    name: str
+    n: int
+    baseline: float
+    value: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An example on which two models differ: `row` counts the examples that were compared, from 0.
+
+    `before` and `after` are the two models' answers, `moved` how far they lie apart (the largest change of a
+    probability; of embeddings that of the pair's cosine, or 1 - cosine of a single text's two vectors).
+    """
+
+    row: int
+    text: str
+    text_pair: str | None
+    gold: str | float | None
+    before: Answer
+    after: Answer
+    moved: float
+
+
+PARTS = ("matrix products", "attention", "quantizing", "embeddings", "the rest")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Seconds of a model by part, and the largest operators of the rest.
+
+    `operations` a second in its integer matrix products (None for a float model), `peak` those of a large product
+    on this machine, measured in the same minute. Products that quantize their input themselves
+    (DynamicQuantizeMatMul) count as products.
+    """
+
+    name: str
+    rows: int
+    seconds: dict[str, float]
+    largest_of_the_rest: dict[str, float]
+    operations: float | None
+    peak: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as JSON takes it."""
+        return asdict(self)
+
+
+FORMAT: Literal["octavo-comparison-1"] = "octavo-comparison-1"  # what the fields mean; see docs/comparison.md
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one row alone: median and 95th percentile."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Rows that one of two models alone has right, and the exact p that this is chance (`stats.mcnemar`)."""
+
+    worse: int
+    better: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a row's model is, to have it again: hashes of its weights and of the checkpoint's that it was made from.
+
+    `target`, `recipe` (what differs from the defaults), `calibration_sha256` and `layers` are an artifact's; the last
+    is the signal-to-noise ratio of each layer's output against float, in decibels (`methods.layer_errors`).
+    """
+
+    sha256: str
+    source: str | None = None
+    source_sha256: str | None = None
+    target: str | None = None
+    recipe: dict[str, Any] | None = None
+    calibration_sha256: str | None = None
+    layers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The file of examples: its name, the hash of its bytes, and the sample that was drawn (None: all rows)."""
+
+    name: str
+    sha256: str
+    limit: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One model in the table.
+
+    `bytes` is what inference needs; `peak_bytes` the most memory that its process held; `seconds` for all rows, loading
+    and tokenizing apart; `speedup` and `smaller` against the baseline. `quality` are scores against labels, the one to
+    decide by first, and `differences` theirs from the baseline's, with their intervals: empty without labels.
+    `fidelity` says how near its outputs are to the baseline's: for classifiers the share of rows with the baseline's
+    label (`agreement`), the mean Kullback-Leibler divergence from it in nats (`kl`) and what is left of the margins
+    (`margin`, see `metrics.median_margin`), for embeddings the cosine to the baseline's vector (mean, 1st percentile,
+    smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with its interval.
+    `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs in a batch with longer ones
+    instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
+    `cold_start_seconds` from starting a process to its first answer. `groups` are the first score by class and by
+    length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
+    `not_finite` counts the answers with NaN or infinity in them; where there is one, its answers have no other figure.
+    """
+
+    name: str
+    method: str
+    engine: str
+    bytes: int
+    smaller: float
+    seconds: float
+    speedup: Estimate
+    rows_per_second: float
+    rounds: int
+    spread: float
+    load_seconds: float
+    cold_start_seconds: float
+    peak_bytes: int
+    latency_ms: Latency
+    quality: dict[str, float]
+    differences: dict[str, Estimate]
+    fidelity: dict[str, float]
+    closeness: dict[str, Estimate]
+    batch_effect: float | None
+    turns: tuple[tuple[float, ...], ...]
+    singles_ms: tuple[float, ...]
+    groups: tuple[Group, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    mcnemar: McNemar | None = None
+    not_finite: int = 0
+    origin: Origin | None = None
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; the baseline is the first row.
+
+    `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
+    `versions` are those of Octavo and the libraries that ran, `command` what was typed, where it was.
+    `note` is what whoever made it wants a report to say; `profile` where the time of each ONNX model goes, if asked.
+    """
+
+    task: str
+    n: int
+    texts: int
+    truncated: int
+    tokens: int
+    tokenize_seconds: float
+    threads: int
+    cpu: str
+    cpu_kind: str
+    rows: tuple[ComparedRow, ...]
+    data: DataRecord | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str | None = None
+    budget: Budget | None = None
+    note: str | None = None
+    profile: tuple[dict[str, Any], ...] = ()
+
+    def under(self, budget: Budget) -> Comparison:
+        """The same comparison with a verdict on each candidate.
+
+        Raises:
+            InputError: there is none.
+        """
+        require_candidates(self.rows)
+        rows = []
+        for row in self.rows[1:]:
+            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller, row.not_finite)
+            rows.append(replace(row, judgement=judge(budget, facts)))
+        return replace(self, rows=(self.rows[0], *rows), budget=budget)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of the candidates' verdicts; None without a budget."""
+        found = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
+        return next((one for one in ("FAIL", "UNSURE", "PASS") if one in found), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON takes it."""
+        fields = {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
+        return fields if self.profile else {name: value for name, value in fields.items() if name != "profile"}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report, in a frame of its own so that styles do not mix."""
+        from octavo.reporting.page import notebook_html
+
+        return notebook_html(self)
+
+
+def require_candidates(rows: Sequence[object]) -> None:
+    """See that there is more than the baseline, which no budget judges.
+
+    Raises:
+        InputError: there is not.
+    """
+    if len(rows) < 2:
+        raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
+
+
+def read_comparison(path: str | Path) -> Comparison:
+    """A comparison from the JSON that `compare` wrote.
+
+    Raises:
+        DataError: there is no such file, it is no comparison, or one of another format.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = Path(path)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError("this is not a readable JSON file", where=path, got=error) from None
+    found = stored.get("format") if isinstance(stored, dict) else None
+    if found != FORMAT:
+        raise DataError("this is not a comparison that Octavo wrote", where=path, got=found, allowed=FORMAT)
+    fields = {name: value for name, value in stored.items() if name not in {"format", "verdict"}}
+    try:
+        return TypeAdapter(Comparison).validate_python(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError("a field of the comparison is not valid", where=path, got=f"{place}: {first['msg']}") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of what `Comparison.to_dict` gives; docs/comparison.schema.json is a copy."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Comparison).json_schema(mode="serialization")
+    verdict = {"enum": ["PASS", "FAIL", "UNSURE", None]}
+    profile = {"type": "array", "description": "With --profile: where the time of each ONNX model goes."}
+    schema["properties"] |= {"format": {"const": FORMAT}, "verdict": verdict, "profile": profile}
+    for part in (schema, *schema["$defs"].values()):
+        if "properties" in part:
+            known = part["properties"].keys() - {"profile"}
+            part |= {"additionalProperties": False, "required": sorted(known)}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an example: a label and its score, or a number that has no name (a cosine), or neither."""
+
+    label: str | None
+    score: float | None

@@ -1,0 +1,189 @@
+"""Recipes: what is to be done to a model, as data. It knows nothing of how a method works.
+
+A recipe is frozen and hashable, and goes to TOML and back:
+
+    method = "dynamic"
+
+    [[layers]]
+    match = "*.attention.output.dense"   # a glob on the module path
+    keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
+
+Method = Literal["float", "dynamic", "static", "weight-only"]
+METHODS: tuple[str, ...] = get_args(Method)
+BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
+    "observer": "static",
+    "percentile": "static",
+    "smoothing": "static",
+    "bias_correction": "static",
+    "storage": "float",
+    "bits": "weight-only",
+    "block": "weight-only",
+}
+OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
+RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
+FORMATS: dict[str, tuple[str, ...]] = {
+    "onnx": ("float", "dynamic", "static", "weight-only"),
+    "torch": ("dynamic", "weight-only"),
+}
+
+
+class LayerRule(BaseModel):
+    """Layers whose module path matches the glob `match` are kept as `keep` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    match: str
+    keep: Literal["float", "int8", "int4"]
+
+
+class Recipe(BaseModel):
+    """A method, its settings, and rules for single layers.
+
+    `format` is what is written: an ONNX graph, or a torch model with int8 layers, whose `weight-only` leaves
+    activations as they are.
+
+    For `dynamic`: `granularity` says how much of an activation shares one scale: one `"token"`, or the whole
+    `"tensor"`, which is faster and makes an answer depend a little on what else is in its batch. By default a token in
+    the format onnx, and the tensor in the format torch, whose kernels are far faster so.
+
+    `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
+    the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
+
+    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
+    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.arithmetic.smoothquant`), a number
+    for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
+
+    For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
+    says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
+    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
+
+    For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: Method = "dynamic"
+    format: Literal["onnx", "torch"] = "onnx"
+    granularity: Literal["token", "tensor"] = "token"
+    opset: Literal[20, 21, 22, 23] | None = None
+    optimize: bool = True
+    merge_qkv: bool = False
+    observer: Literal["minmax", "percentile", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
+    bias_correction: bool = True
+    storage: Literal["float32", "float16"] = "float32"
+    bits: Literal[4, 8] = 8
+    block: Literal[16, 32, 64, 128, 256] | None = None
+    layers: tuple[LayerRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _granularity_of_the_format(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("format") == "torch":
+            return {"granularity": "tensor"} | given
+        return given
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_method(self) -> Self:
+        for name, method in BELONGS.items():
+            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        methods = FORMATS[self.format]
+        if self.method not in methods:
+            raise ValueError(
+                f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}"
+            )
+        for name in OF_ONNX if self.format != "onnx" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
+        four = any(rule.keep == "int4" for rule in self.layers)
+        if four and (self.method != "weight-only" or self.format != "onnx"):
+            got = f"{self.method} in the format {self.format}"
+            raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+        return self
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, which `from_toml` reads back equal."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Recipe:
+        """Read a recipe from a file.
+
+        Raises:
+            RecipeError: the file is not there, is not TOML, or does not describe a recipe; every problem has a line.
+        """
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError("no such recipe file", where=path) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RecipeError("the recipe is not readable as TOML", where=path, got=error) from None
+        return recipe_from(table, where=path)
+
+
+def recipe_from(table: dict[str, Any], where: object = "the recipe") -> Recipe:
+    """Check a table of settings and make the recipe of it.
+
+    Raises:
+        RecipeError: an unknown key, method or value; every problem has a line.
+    """
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise_together([_problem(detail, where) for detail in error.errors()])
+        raise  # raise_together has raised: a ValidationError has at least one detail
+
+
+def _problem(detail: Any, where: object) -> OctavoError:
+    """One finding of pydantic, told as Octavo tells problems."""
+    place, got = ".".join(str(part) for part in detail["loc"]), detail["input"]
+    if not place and detail["type"] == "value_error":  # a check of the whole recipe
+        return RecipeError(str(detail["ctx"]["error"]), where=where)
+    if detail["type"] == "extra_forbidden":
+        known = LayerRule.model_fields if len(detail["loc"]) > 1 else Recipe.model_fields
+        return RecipeError("unknown key", where=where, got=place, allowed=did_you_mean(str(detail["loc"][-1]), known))
+    if place == "method":
+        if got in RESERVED:
+            return RecipeError("this method does not exist yet", where=where, got=got, allowed=", ".join(METHODS))
+        return RecipeError("unknown method", where=where, got=got, allowed=did_you_mean(str(got), METHODS))
+    if detail["type"] == "literal_error":
+        return RecipeError(f"{place} has an unknown value", where=where, got=got, allowed=detail["ctx"]["expected"])
+    return RecipeError(f"{place}: {detail['msg']}", where=where, got=got)
+
+
+def kept_as(recipe: Recipe, paths: Sequence[str]) -> dict[str, LayerRule]:
+    """The rule that decides each module path, for the paths that any rule matches; the last match wins.
+
+    Raises:
+        RecipeError: a pattern matches no layer.
+    """
+    decided: dict[str, LayerRule] = {}
+    problems: list[OctavoError] = []
+    for rule in recipe.layers:
+        matched = fnmatch.filter(paths, rule.match)
+        if not matched:
+            problems.append(
+                RecipeError("a layer rule matches nothing", got=rule.match, allowed=did_you_mean(rule.match, paths))
+            )
+        decided.update(dict.fromkeys(matched, rule))
+    raise_together(problems)
+    return decided
+
+
+def rules_for(recipe: Recipe, paths: Sequence[str]) -> tuple[LayerRule, ...]:
+    """The rules that match any of these module paths: a component of a model has some of its layers."""
+    return tuple(rule for rule in recipe.layers if fnmatch.filter(paths, rule.match))

@@ -1,0 +1,201 @@
+"""How a model is asked and how it answers: what a checkpoint, an artifact and a predictor have to agree on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from octavo.errors import InputError, did_you_mean
+
+TASKS = (
+    "text-classification",
+    "feature-extraction",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+    "fill-mask",
+    "text-generation",
+    "text2text-generation",
+)
+WRITING = ("text-generation", "text2text-generation")  # tasks whose answers are texts
+SYNONYMS = {
+    "default": "feature-extraction",
+    "sequence-classification": "text-classification",
+    "sentiment-analysis": "text-classification",
+    "ner": "token-classification",
+    "masked-lm": "fill-mask",
+    "causal-lm": "text-generation",
+    "seq2seq-lm": "text2text-generation",
+}
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+
+
+class Step(BaseModel):
+    """What is done to a pooled vector: `dense`, with weights in `folder` and torch's activation, or `normalize`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dense", "normalize"]
+    folder: str = ""
+    activation: Literal["Identity", "Tanh", "ReLU", "Sigmoid"] = "Identity"
+
+
+class Pooling(BaseModel):
+    """How token vectors become one vector: `modes`, their results side by side, then `steps` in order.
+
+    `dimension` is the vector's; `prompts` are names and what they put before a text, `default_prompt` is the name of
+    the one in force where none is asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    modes: tuple[PoolingMode, ...]
+    dimension: int
+    steps: tuple[Step, ...] = ()
+    prompts: dict[str, str] = {}
+    default_prompt: str | None = None
+
+
+class Sampling(BaseModel):
+    """How text is generated, in the words and with the meaning of transformers' `GenerationConfig`.
+
+    `stop` are strings: text ends before the first of them; `seed` makes samples repeatable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_new_tokens: int = Field(default=64, ge=1)
+    min_new_tokens: int = Field(default=0, ge=0)
+    do_sample: bool = False
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=50, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    num_beams: int = Field(default=1, ge=1)
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+class Generation(BaseModel):
+    """What a model that writes has besides: its own sampling settings and the tokens that mean something.
+
+    `suppress_token_ids` are never written; `decoder_start_token_id` begins an answer of text2text models, and
+    `target_tokenizer` tells that answers are of another vocabulary, in `target_tokenizer.json`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sampling: Sampling = Sampling()
+    eos_token_ids: tuple[int, ...] = ()
+    decoder_start_token_id: int | None = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    suppress_token_ids: tuple[int, ...] = ()
+    target_tokenizer: bool = False
+
+
+class Signature(BaseModel):
+    """How a model is asked and how it answers.
+
+    `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
+    `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
+    `multi_label_classification`), None where it says nothing;
+    `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text,
+    `mask_token_id` where the answer is what stands behind masks, `generation` where it is text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    task: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    max_length: int
+    pad_token_id: int
+    unk_token_id: int | None = None
+    labels: tuple[str, ...] = ()
+    problem_type: str | None = None
+    truncation_side: Literal["left", "right"] = "right"
+    pooling: Pooling | None = None
+    mask_token_id: int | None = None
+    generation: Generation | None = None
+
+    def prompt(self, name: str | None = None) -> str:
+        """What goes before every text: the prompt of that name, or the default one, which may be empty.
+
+        Raises:
+            InputError: the model has no such prompt.
+        """
+        prompts = self.pooling.prompts if self.pooling else {}
+        name = name if name is not None or self.pooling is None else self.pooling.default_prompt
+        if name is None:
+            return ""
+        if name not in prompts:
+            allowed = did_you_mean(name, tuple(prompts)) if prompts else "none: the model has no prompts"
+            raise InputError("no such prompt", got=name, allowed=allowed)
+        return prompts[name]
+
+
+def task_name(name: str) -> str:
+    """The Hub's name of a task, for that name or an old export name.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    name = SYNONYMS.get(name, name)
+    if name not in TASKS:
+        raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASKS, *SYNONYMS)))
+    return name
+
+
+def require_task(found: str, asked: str | None, where: object) -> None:
+    """See that a model is for the task that was asked for, where one was.
+
+    Raises:
+        InputError: it is for another one.
+    """
+    if asked is not None and task_name(asked) != found:
+        raise InputError(
+            f"this is a model for {found}, and not for {task_name(asked)}",
+            where=where,
+            then=f"load it as {found} (or without a task), or quantize a checkpoint that was trained for "
+            f"{task_name(asked)}",
+        )
+
+
+def change_sampling(sampling: Sampling, given: dict[str, Any]) -> Sampling:
+    """The settings with those that are given (and not None) in the place of the model's own.
+
+    A temperature, `top_k` or `top_p` asks for samples where nothing else is said; a temperature of 0 for none.
+
+    Raises:
+        InputError: an unknown setting, or a value out of its range.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("temperature") == 0:
+        given = {name: value for name, value in given.items() if name != "temperature"} | {"do_sample": False}
+    elif {"temperature", "top_k", "top_p"} & given.keys():
+        given = {"do_sample": True} | given
+    if isinstance(given.get("stop"), str):
+        given["stop"] = (given["stop"],)
+    if isinstance(given.get("stop"), list | tuple) and "" in given["stop"]:
+        raise InputError("a text ends before a stop string, and this one is empty", got="stop ''")
+    try:
+        return Sampling.model_validate(sampling.model_dump() | given)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(str(part) for part in detail["loc"][:1])
+        if detail["type"] == "extra_forbidden":
+            raise InputError("unknown setting", got=name, allowed=did_you_mean(name, Sampling.model_fields)) from None
+        raise InputError(f"{name}: {detail['msg']}", got=detail["input"]) from None
+
+
+def lower_limit(signature: Signature, max_length: int | None) -> Signature:
+    """The signature with a lower limit.
+
+    Raises:
+        InputError: the limit is above the model's.
+    """
+    if max_length is None:
+        return signature
+    if not 1 <= max_length <= signature.max_length:
+        raise InputError("max_length can only be lowered", got=max_length, allowed=f"1 to {signature.max_length}")
+    return signature.model_copy(update={"max_length": max_length})
