@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from octavo.artifact.folder import Artifact
+    from octavo.artifact.folder import Artifact, open_artifact
     from octavo.checkpoint.source import Checkpoint
-    from octavo.data.examples import DataFile, Example
+    from octavo.data.examples import DataFile, Example, read_examples
     from octavo.errors import (
         ArtifactError,
         CheckpointError,
@@ -24,18 +24,31 @@ if TYPE_CHECKING:
         OctavoWarning,
         RecipeError,
     )
+    from octavo.evaluation.comparison import Comparison, compare
+    from octavo.exporting.float_graphs import FloatGraphs, export
     from octavo.inference.generator import Generator
+    from octavo.inference.jsonl import predict
+    from octavo.inference.opening import load, verify
     from octavo.inference.predictor import Predictor
+    from octavo.inspection.machine import doctor
+    from octavo.inspection.models import inspect
+    from octavo.pipeline.quantization import quantize
+    from octavo.reporting.page import report
     from octavo.schema.budget import Budget
-    from octavo.schema.comparison import Comparison
     from octavo.schema.inspection import Diagnosis, Inspection
     from octavo.schema.recipe import LayerRule, Recipe
 
 _HOMES = {
-    "octavo.artifact.folder": ("Artifact", "open_artifact", "verify"),
-    "octavo.pipeline.quantization": ("quantize",),
-    "octavo.data.examples": ("DataFile", "Example", "read_examples"),
-    "octavo.inspection.machine": ("Diagnosis", "doctor"),
+    "octavo.artifact.folder": (
+        "Artifact",
+        "open_artifact",
+    ),
+    "octavo.checkpoint.source": ("Checkpoint",),
+    "octavo.data.examples": (
+        "DataFile",
+        "Example",
+        "read_examples",
+    ),
     "octavo.errors": (
         "ArtifactError",
         "CheckpointError",
@@ -48,15 +61,34 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
-    "octavo.schema.budget": ("Budget",),
-    "octavo.evaluation.comparison": ("compare",),
-    "octavo.schema.comparison": ("Comparison",),
+    "octavo.evaluation.comparison": (
+        "Comparison",
+        "compare",
+    ),
+    "octavo.exporting.float_graphs": (
+        "FloatGraphs",
+        "export",
+    ),
     "octavo.inference.generator": ("Generator",),
-    "octavo.inspection.models": ("Inspection", "inspect"),
-    "octavo.inference.predictor": ("Predictor", "load", "predict"),
-    "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.inference.jsonl": ("predict",),
+    "octavo.inference.opening": (
+        "load",
+        "verify",
+    ),
+    "octavo.inference.predictor": ("Predictor",),
+    "octavo.inspection.machine": ("doctor",),
+    "octavo.inspection.models": ("inspect",),
+    "octavo.pipeline.quantization": ("quantize",),
     "octavo.reporting.page": ("report",),
-    "octavo.checkpoint.source": ("Checkpoint",),
+    "octavo.schema.budget": ("Budget",),
+    "octavo.schema.inspection": (
+        "Diagnosis",
+        "Inspection",
+    ),
+    "octavo.schema.recipe": (
+        "LayerRule",
+        "Recipe",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -71,6 +103,7 @@ __all__ = [
     "Diagnosis",
     "Example",
     "ExportError",
+    "FloatGraphs",
     "Generator",
     "HardwareError",
     "InputError",
@@ -84,6 +117,7 @@ __all__ = [
     "RecipeError",
     "compare",
     "doctor",
+    "export",
     "inspect",
     "load",
     "open_artifact",

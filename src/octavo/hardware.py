@@ -11,22 +11,17 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from octavo.errors import HardwareError, RecipeError, did_you_mean
 
-
-def installed_packages() -> dict[str, str]:
-    found = {}
-    for name in ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime", "tokenizers", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+PACKAGES = ("torch", "transformers", "onnxscript", "onnx-ir", "onnxruntime", "tokenizers", "numpy")
+TargetName = Literal["any", "avx2", "avx_vnni", "avx512", "avx512_vnni", "arm64"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,12 @@ class Target:
     `saturates`: 8-bit u8 x s8 products can saturate on it; `rank` orders the kinds of x86 by what they make of int8.
     """
 
-    name: str
+    name: TargetName
     saturates: bool
     rank: int
 
 
-TARGETS = {
+TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("any", saturates=True, rank=0),
@@ -170,3 +165,14 @@ def _quota_of(folder: Path) -> list[float]:
         return [int(quota) / int(period)] if quota not in {"max", "-1"} else []
     except (OSError, ValueError, ZeroDivisionError):
         return []
+
+
+def installed_packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The versions of those of the packages that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

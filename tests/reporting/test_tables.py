@@ -16,7 +16,7 @@ from octavo.reporting.languages import korean
 from octavo.reporting.quantization_tables import part_cells, quantization_notes
 from octavo.schema.budget import Budget
 from octavo.schema.comparison import Answer, Changed, ComparedRow, Comparison, Group, Latency, McNemar, Origin
-from octavo.schema.layers import LayerOutcome
+from octavo.schema.layers import LayerResult
 
 MIB = 2**20
 BASELINE = ComparedRow(
@@ -258,7 +258,7 @@ def layer(path, **changes):
         "activation": "tensor",
         "error_db": 40.0,
     }
-    return LayerOutcome(**(made | changes))
+    return LayerResult(**(made | changes))
 
 
 KEPT = {

@@ -1,4 +1,4 @@
-"""TODO-DOC artifact.compatibility."""
+"""Whether an artifact may run on this CPU, and whether it was made on another."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.engines import ENGINES, choose_engine, runs_torch
 from octavo.errors import ArtifactError, InputError
 from octavo.schema.manifest import MANIFEST, SCHEMA, Manifest
+from octavo.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,8 @@ class Artifact:
             InputError: an engine for artifacts of the other format.
         """
         recipe = self.manifest.recipe
-        if self.manifest.signature.generation is not None and asked == "auto":
-            return "onnxruntime"
         if asked == "auto":
-            return choose_engine(recipe)[0]
+            return "onnxruntime" if find_task(self.manifest.signature).writes else choose_engine(recipe)[0]
         if runs_torch(asked) != (recipe.format == "torch"):
             allowed = "torch" if recipe.format == "torch" else ", ".join(name for name in ENGINES if name != "torch")
             raise InputError(f"the artifact is of the format {recipe.format}", got=asked, allowed=f"auto, {allowed}")

@@ -12,42 +12,56 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.artifact.contents import Contents
 from octavo.checkpoint.source import Source
 from octavo.data.sentences import SENTENCES
-from octavo.encoding.batching import make_batches
+from octavo.encoding.batching import Inputs, make_batches
+from octavo.engines import Session
 from octavo.engines.pooled import pooled
-from octavo.errors import ExportError
-from octavo.pipeline.contents import Made
+from octavo.errors import ArtifactError, ExportError
 from octavo.schema.manifest import SelfTest
 from octavo.schema.signature import Signature, lower_limit
 from octavo.tasks import find_task
 
+MAX_LENGTH = 32
+MOST_NUMBERS = 4096  # of a row
 
-def make_self_test(folder: Path, source: Source, made: Made) -> SelfTest:
+
+def make_self_test(folder: Path, source: Source, contents: Contents) -> SelfTest:
     """Load the files that were written and run them, so that nothing is handed over that does not run.
 
     Raises:
         ExportError: it answers with values that are not finite.
     """
-    from octavo.engines.torch import TorchSession
-
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
-    sessions = [made.answers(folder)]
-    if source.signature.generation is not None:
-        from octavo.engines.torch_writer import TorchWriter
-
-        sessions.append(TorchWriter(made.reference))
-    elif made.reference is not None:
-        sessions.append(TorchSession(made.reference))
-    found = [pooled(session, source.signature, folder).run(inputs) for session in sessions]
-    if not all(np.isfinite(one).all() for one in found):
+    sessions = (contents.answers(folder), contents.reference())
+    found, reference = (pooled(session, source.signature, folder).run(inputs) for session in sessions)
+    if not (np.isfinite(found).all() and np.isfinite(reference).all()):
         raise ExportError("the quantized model answers with values that are not finite")
-    return record_self_test(inputs, found[0], found[-1])
+    return record_self_test(inputs, found, reference)
 
 
-MAX_LENGTH = 32
-MOST_NUMBERS = 4096  # of a row
-Inputs = dict[str, NDArray[np.int64]]
+def check_self_test(test: SelfTest, session: Session, where: object) -> float:
+    """Run a self-test: the largest deviation from the recorded answers.
+
+    Raises:
+        ArtifactError: that is more than what another CPU or engine explains.
+    """
+    inputs = {name: np.array(rows, np.int64) for name, rows in test.inputs.items()}
+    expected = np.array(test.outputs, np.float32)
+    found = _flat(session.run(inputs), inputs)
+    deviation = float(np.max(np.abs(found - expected))) if found.shape == expected.shape else float("inf")
+    allowed = test.allowed("bf16" if "bf16" in session.name else "float32")
+    if not deviation <= allowed:
+        raise ArtifactError(
+            "the artifact does not answer here as it did where it was made: a file was changed, or this CPU or "
+            f"engine ({session.name}) computes its int8 wrongly",
+            where=where,
+            got=f"a deviation of {deviation:.2g} (int8 itself: {test.distance:.2g})",
+            allowed=f"{allowed:.2g}",
+            then="octavo inspect --verify tells whether a file was changed; or make it again here",
+        )
+    return deviation
 
 
 def _flat(outputs: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:
@@ -60,14 +74,14 @@ def _flat(outputs: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:
 
 def self_test_inputs(tokenizer_json: str, signature: Signature) -> Inputs:
     """A padded batch of five short texts, one of them a pair where the model tells segments apart."""
-    short, task = lower_limit(signature, min(MAX_LENGTH, signature.max_length)), find_task(signature.task)
+    task = find_task(lower_limit(signature, min(MAX_LENGTH, signature.max_length)))
     rows = task.from_texts([SENTENCES[index] for index in (0, 4, 9, 12)])
     if rows[0][1] is None and "token_type_ids" in signature.input_names:
         rows.append((SENTENCES[5], SENTENCES[14]))
     else:
         rows += task.from_texts([SENTENCES[5]])
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, short), rows, short)
-    (batch,) = make_batches(encoded, short)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json), rows)
+    (batch,) = make_batches(encoded, task.signature, task.token_budget)
     return batch.inputs
 
 

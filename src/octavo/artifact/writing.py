@@ -1,4 +1,4 @@
-"""TODO-DOC artifact.writing."""
+"""Writes an artifact aside and moves it into place, so that an interrupted write leaves nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.checkpoint.tokenizer import SIDE_FILES
 from octavo.errors import ArtifactError
 from octavo.files import files_of, sha256_of
-from octavo.schema.manifest import CARD, MANIFEST, SCHEMA, FileRecord, Manifest
+from octavo.schema.manifest import CARD, MANIFEST, FileRecord, Manifest
 
 
 @contextlib.contextmanager
-def writing(folder: Path, *, force: bool) -> Iterator[Path]:
+def replace_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `folder` to write into, which takes its place when all went well and vanishes when not.
 
     Raises:
@@ -83,16 +82,18 @@ def _names_in(folder: Path) -> set[str]:
         return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}
 
 
-def write_manifest(folder: Path, fields: dict[str, Any], card: str) -> Manifest:
-    """Write `octavo.json` over all files that are in the folder, then the card, which is outside the hashes."""
-    files = {
+def hash_files(folder: Path) -> dict[str, FileRecord]:
+    """Every file in a folder, by its path in it."""
+    return {
         path.relative_to(folder).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=sha256_of(path))
         for path in files_of(folder)
     }
-    manifest = Manifest(octavo=SCHEMA, files=files, **fields)
+
+
+def write_manifest(folder: Path, manifest: Manifest, card: str) -> None:
+    """Write `octavo.json`, and the card, which is outside its hashes, and see that all files are on the disk."""
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
     for path in files_of(folder):
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-    return manifest

@@ -1,1 +1,1 @@
-"""TODO-DOC room checkpoint."""
+"""What the user brings: config, weights, tokenizer, pooling, generation config; read, and loaded in torch."""

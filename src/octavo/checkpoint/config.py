@@ -12,7 +12,8 @@ from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.pooling import read_pooling
 from octavo.checkpoint.tokenizer import TokenizerParts
 from octavo.errors import CheckpointError
-from octavo.schema.signature import WRITING, Signature, task_name
+from octavo.schema.signature import Signature, task_name
+from octavo.tasks import task_class
 
 ARCHITECTURES = {  # how the class names of transformers end -> the task they are for
     "ForSequenceClassification": "text-classification",
@@ -26,8 +27,6 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "MTModel": "text2text-generation",
     "Model": "feature-extraction",
 }
-CLASSIFIERS = ("text-classification", "token-classification")  # whose outputs have names
-OUTPUTS = {"feature-extraction": ("last_hidden_state",), "question-answering": ("start_logits", "end_logits")}
 # Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
 _OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
@@ -167,10 +166,10 @@ def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
     """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
-    embeds, writes = task == "feature-extraction", task in WRITING
+    kind = task_class(task)
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
-    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not writes
-    if task == "fill-mask" and parts.mask_token_id is None:
+    types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not kind.writes
+    if kind.fills and parts.mask_token_id is None:
         raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
     pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
     return Signature(
@@ -179,28 +178,16 @@ def make_signature(
             "input_ids",
             "attention_mask",
             *(("token_type_ids",) if types else ()),
-            *(("decoder_input_ids", "decoder_attention_mask") if task == "text2text-generation" else ()),
+            *(("decoder_input_ids", "decoder_attention_mask") if kind.is_encoder_decoder else ()),
         ),
-        output_names=OUTPUTS.get(task, ("logits",)),
+        output_names=kind.output_names,
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
         pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
         unk_token_id=parts.unk_token_id,
-        truncation_side="left" if task == "text-generation" else parts.truncation_side,
+        truncation_side="left" if kind.continues else parts.truncation_side,
         labels=labels,
-        problem_type=config.get("problem_type") if task in CLASSIFIERS else None,
-        pooling=read_pooling(folder, int(width)) if embeds else None,
-        mask_token_id=parts.mask_token_id if task == "fill-mask" else None,
-        generation=read_generation(folder, config, answers=task == "text2text-generation") if writes else None,
+        problem_type=config.get("problem_type") if kind.labelled else None,
+        pooling=read_pooling(folder, int(width)) if kind.pools else None,
+        mask_token_id=parts.mask_token_id if kind.fills else None,
+        generation=read_generation(folder, config, answers=kind.is_encoder_decoder) if kind.writes else None,
     )
-
-
-AUTO_CLASSES = {  # of transformers, by task
-    "text-classification": "AutoModelForSequenceClassification",
-    "feature-extraction": "AutoModel",
-    "token-classification": "AutoModelForTokenClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "multiple-choice": "AutoModelForMultipleChoice",
-    "fill-mask": "AutoModelForMaskedLM",
-    "text-generation": "AutoModelForCausalLM",
-    "text2text-generation": "AutoModelForSeq2SeqLM",
-}

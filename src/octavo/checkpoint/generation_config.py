@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from octavo.errors import CheckpointError, InputError, OctavoWarning
-from octavo.schema.signature import Generation, Sampling, change_sampling
+from octavo.schema.signature import Generation, GenerationConfig, change_generation_config
 
 FILE = "generation_config.json"
 TARGET_TOKENIZER = "target_tokenizer.json"
@@ -56,7 +56,7 @@ def read_generation(folder: Path, config: Mapping[str, Any], *, answers: bool) -
     if "min_new_tokens" not in given and answers and given.get("min_length", 0) > 1:
         ours["min_new_tokens"] = given["min_length"] - 1
     try:
-        sampling = change_sampling(Sampling(), ours)
+        sampling = change_generation_config(GenerationConfig(), ours)
     except InputError as error:
         raise CheckpointError("a setting is out of its range", where=folder / FILE, got=error) from None
     suppressed = [*(given.get("suppress_tokens") or []), *(word[0] for word in words if len(word) == 1)]

@@ -1,4 +1,4 @@
-"""TODO-DOC checkpoint.hub."""
+"""The folder of a checkpoint, fetched from the Hub where it is none."""
 
 from __future__ import annotations
 

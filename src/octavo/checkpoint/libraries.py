@@ -1,4 +1,4 @@
-"""TODO-DOC checkpoint.libraries."""
+"""torch and transformers: whether they are here, and how they are kept quiet."""
 
 from __future__ import annotations
 

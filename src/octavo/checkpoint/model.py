@@ -1,13 +1,16 @@
-"""TODO-DOC checkpoint.model."""
+"""The torch model of a checkpoint, complete and finite, or an error that says what is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from octavo.checkpoint.config import AUTO_CLASSES
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.source import Source
-from octavo.errors import CheckpointError, OctavoError, raise_together
+from octavo.errors import CheckpointError, raise_together
+from octavo.schema.signature import Signature
+from octavo.tasks import task_class
 
 
 def load_model(source: Source) -> Any:
@@ -18,79 +21,65 @@ def load_model(source: Source) -> Any:
             or do not fit, values that are not finite.
         MissingExtraError: torch or transformers is not installed.
     """
-    torch, transformers = require_torch()
-    loader = getattr(transformers, AUTO_CLASSES[source.signature.task])
-    with silent_transformers(transformers):
-        try:
-            model, info = loader.from_pretrained(
-                source.folder,
-                config=transformers.AutoConfig.from_pretrained(
-                    source.folder, local_files_only=True, trust_remote_code=False
-                ),
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told below, with the names
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-        except Exception as error:  # whatever transformers raises for a config or weights that it cannot use
-            reason = " ".join(str(error).split())[:300]
-            then = (
-                "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in source.config else None
-            )
-            raise CheckpointError(
-                "transformers cannot load this checkpoint", where=source.folder, got=reason, then=then
-            ) from None
-    problems: list[OctavoError] = []
-    missing = set(info["missing_keys"])
-    if source.signature.task == "feature-extraction" and getattr(model, "pooler", None) is not None:
-        # What BERT's pooler makes of [CLS] is no part of the answer, and many checkpoints were saved without it.
-        missing = {name for name in missing if not name.startswith("pooler.")}
-        model.pooler = None
-    if missing:
-        problems.append(
-            CheckpointError(
-                f"{len(missing)} weights of {type(model).__name__} are missing from the checkpoint",
-                where=source.folder,
-                got=", ".join(sorted(missing)[:4]) + (", ..." if len(missing) > 4 else ""),
-                then="give the fine-tuned checkpoint: Octavo never makes up a head",
-            )
-        )
-    mismatched = [
-        f"{name} is {tuple(found)} and should be {tuple(wanted)}" for name, found, wanted in info["mismatched_keys"]
-    ]
-    if mismatched:
-        problems.append(
-            CheckpointError(
-                "weights do not fit the config",
-                where=source.folder,
-                got="; ".join(mismatched[:4]),
-                then="give the config that belongs to these weights",
-            )
-        )
-    bad = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        problems.append(
-            CheckpointError("weights that are NaN or infinite", where=source.folder, got=", ".join(bad[:4]))
-        )
-    raise_together(problems)
-    if source.signature.labels and model.config.num_labels != len(source.signature.labels):
-        raise CheckpointError(
-            "labels do not fit the model", got=source.signature.labels, allowed=model.config.num_labels
-        )
+    model, info = _from_pretrained(source)
+    task_class(source.signature.task).adapt_model(model)
+    raise_together(list(_find_faults(model, info, source)))
+    _require_labels(model, source.signature)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # decoders would return their cache as further outputs
-    if source.signature.task == "multiple-choice":
-        _take_single_choices(model)
     return model.float().eval()
 
 
-def _take_single_choices(model: Any) -> None:
-    """Let the model take [rows, length] and answer [rows, 1], each row being one choice: rows may have any number."""
-    forward = model.forward
+def _from_pretrained(source: Source) -> tuple[Any, Mapping[str, Any]]:
+    """What transformers loads, and what it says of the weights that it found, and did not find."""
+    torch, transformers = require_torch()
+    local = {"local_files_only": True}
+    with silent_transformers(transformers):
+        try:
+            model, info = getattr(transformers, task_class(source.signature.task).auto_class).from_pretrained(
+                source.folder,
+                config=transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=False, **local),
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told with the names by `_find_faults`
+                trust_remote_code=False,
+                **local,
+            )
+        except Exception as error:  # whatever transformers raises for a config or weights that it cannot use
+            reason, then = " ".join(str(error).split())[:300], None
+            if "auto_map" in source.config:
+                then = "it needs code from the checkpoint, which Octavo does not run"
+            raise CheckpointError(
+                "transformers cannot load this checkpoint", where=source.folder, got=reason, then=then
+            ) from None
+    return model, info
 
-    def one_choice(input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, **more: Any) -> Any:
-        given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        return forward(**{name: array[:, None] for name, array in given.items() if array is not None}, **more)
 
-    model.forward = one_choice
+def _find_faults(model: Any, info: Mapping[str, Any], source: Source) -> Iterator[CheckpointError]:
+    """Weights that are missing, do not fit, or are no numbers."""
+    import torch
+
+    where: Path = source.folder
+    unread = task_class(source.signature.task).unread_weights
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith(unread))
+    if missing:
+        yield CheckpointError(
+            f"{len(missing)} weights of {type(model).__name__} are missing from the checkpoint",
+            where=where,
+            got=", ".join(missing[:4]) + (", ..." if len(missing) > 4 else ""),
+            then="give the fine-tuned checkpoint: Octavo never makes up a head",
+        )
+    unlike = [
+        f"{name} is {tuple(found)} and should be {tuple(wanted)}" for name, found, wanted in info["mismatched_keys"]
+    ]
+    if unlike:
+        then = "give the config that belongs to these weights"
+        yield CheckpointError("weights do not fit the config", where=where, got="; ".join(unlike[:4]), then=then)
+    bad = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        yield CheckpointError("weights that are NaN or infinite", where=where, got=", ".join(bad[:4]))
+
+
+def _require_labels(model: Any, signature: Signature) -> None:
+    if signature.labels and model.config.num_labels != len(signature.labels):
+        raise CheckpointError("labels do not fit the model", got=signature.labels, allowed=model.config.num_labels)

@@ -1,15 +1,16 @@
-"""TODO-DOC checkpoint.onnx_file."""
+"""What stands beside an ONNX file of any tool: tokenizer and config."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from octavo.checkpoint.config import CLASSIFIERS, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.config import fill_config, label_names, make_signature, read_config
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.source import Checkpoint
 from octavo.checkpoint.tokenizer import TokenizerParts, has_tokenizer, read_tokenizer
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Signature
+from octavo.tasks import task_class
 
 
 def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:
@@ -31,7 +32,7 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
     config = fill_config(home, read_config(home)) if home else {}
     if not config:
         config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
-    names = label_names(config, asked.labels, file) if task in CLASSIFIERS else ()
+    names = label_names(config, asked.labels, file) if task_class(task).labelled else ()
     if names and classes is not None and len(names) != classes:
         raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
     size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)

@@ -1,10 +1,27 @@
-"""TODO-DOC checkpoint.paths."""
+"""What a path is: a checkpoint, an artifact, or an ONNX file of any tool."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+from octavo.checkpoint.weights import has_weights
 from octavo.errors import InputError
+from octavo.schema.manifest import MANIFEST
+
+ModelKind = Literal["checkpoint", "artifact", "onnx"]
+
+
+def kind_of(path: str | Path) -> ModelKind:
+    """What a path is: a folder with `octavo.json`, an ONNX file or a folder with one and no weights, or a checkpoint.
+
+    What is nothing of the kind is taken for a checkpoint, since that may be the id of one on the Hub.
+    """
+    path = Path(path)
+    if (path / MANIFEST).exists():
+        return "artifact"
+    onnx = path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and bool(_onnx_files(path)))
+    return "onnx" if onnx else "checkpoint"
 
 
 def find_onnx(path: Path) -> Path:
@@ -24,11 +41,6 @@ def find_onnx(path: Path) -> Path:
         names = ", ".join(str(file.relative_to(path)) for file in files)
         raise InputError("several ONNX files and no way to choose", where=path, got=names, then="name one of them")
     return files[0]
-
-
-def has_onnx(folder: Path) -> bool:
-    """Whether a folder, or its folder `onnx`, holds an ONNX file."""
-    return bool(_onnx_files(folder))
 
 
 def _onnx_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octavo.checkpoint.config import CLASSIFIERS, choose_task, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.config import choose_task, fill_config, label_names, make_signature, read_config
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
 from octavo.checkpoint.libraries import require_torch
@@ -20,12 +20,8 @@ from octavo.checkpoint.pooling import pooling_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
-from octavo.schema.signature import WRITING, Signature
-
-
-def plain_name(source: Source) -> str:
-    """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
-    return source.folder.resolve().name if Path(source.asked.path).exists() else str(source.asked.path)
+from octavo.schema.signature import Signature
+from octavo.tasks import task_class
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,16 @@ class Source:
     beside: dict[str, bytes]
     bytes: int
 
+    @property
+    def name(self) -> str:
+        """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
+        return self.folder.resolve().name if Path(self.asked.path).exists() else str(self.asked.path)
+
 
 def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:
     """Read the files of a checkpoint and report all their problems together, before anything expensive starts.
 
-    `packed`: take the state of a model that PyTorch quantized, too (`methods.rescue`).
+    `packed`: take the state of a model that PyTorch quantized, too (`methods.torch_rescue`).
 
     Raises:
         CheckpointError: no such folder; config, weights or tokenizer missing or unusable; labels of the wrong number.
@@ -74,7 +75,8 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     folder = find_folder(asked.path)
     require_torch()
     problems: list[OctavoError] = []
-    config = filled = weights = parts = signature = None
+    config = weights = parts = None
+    filled: dict[str, Any] | None = None
     with _collect(problems, folder):
         config = read_config(folder)
         _require_float(config, folder)
@@ -86,33 +88,45 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
         find_tokenizer(place)
         if filled is not None:  # transformers reads the config to choose the tokenizer's class
             parts = read_tokenizer(place)
+    signature = None
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            found_task = choose_task(filled, folder, asked.task)
-            names: tuple[str, ...] = ()
-            if found_task in WRITING and asked.labels:
-                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
-            if found_task in CLASSIFIERS:
-                names = label_names(filled, asked.labels, folder)
-                config = config | {
-                    "id2label": {str(index): name for index, name in enumerate(names)},
-                    "label2id": {name: index for index, name in enumerate(names)},
-                }
-            elif asked.labels:
-                raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {found_task}")
+            task = choose_task(filled, folder, asked.task)
+            config = _with_labels(config, filled, asked, folder, task)
             if parts is not None:
-                signature = make_signature(folder, config | filled, parts, found_task, names)
+                signature = make_signature(folder, config | filled, parts, task, _labels_in(config, task))
     raise_together(problems)
     assert config is not None
     assert weights is not None
     assert parts is not None
     assert signature is not None
-    beside = pooling_files(folder, signature.pooling) if signature.pooling else {}
-    if signature.generation is not None:
-        signature, beside = _writing_files(asked, folder, signature)
+    signature, beside = _files_beside(asked, folder, signature)
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
     size += sum(map(len, beside.values()))
     return Source(asked, folder, config, signature, parts, weights, beside, size)
+
+
+def _with_labels(
+    config: dict[str, Any], filled: dict[str, Any], asked: Checkpoint, folder: Path, task: str
+) -> dict[str, Any]:
+    """The config with the labels in force, of a model whose outputs have names.
+
+    Raises:
+        CheckpointError: labels for a model that has none, or that do not fit.
+    """
+    if not task_class(task).labelled:
+        if asked.labels:
+            raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {task}")
+        return config
+    names = label_names(filled, asked.labels, folder)
+    return config | {
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+
+
+def _labels_in(config: dict[str, Any], task: str) -> tuple[str, ...]:
+    return tuple(config["id2label"].values()) if task_class(task).labelled else ()
 
 
 def _require_float(config: dict[str, Any], folder: Path) -> None:
@@ -128,14 +142,15 @@ def _require_float(config: dict[str, Any], folder: Path) -> None:
         raise CheckpointError("the checkpoint is quantized already", where=folder, got=got, then=then)
 
 
-def _writing_files(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
-    """The signature and the files of a model that writes: its settings, and a tokenizer for what it writes."""
-    assert signature.generation is not None
+def _files_beside(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
+    """The files that go with a model: how it pools; its settings for writing, and a tokenizer for what it writes."""
+    if signature.generation is None:
+        return signature, pooling_files(folder, signature.pooling) if signature.pooling else {}
     found = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
     target = Path(asked.target_tokenizer) if asked.target_tokenizer else folder / TARGET_TOKENIZER
     if not target.exists() and asked.target_tokenizer:
         raise CheckpointError("no such tokenizer", got=target, then="name a tokenizer.json with --target-tokenizer")
-    if signature.task == "text2text-generation" and target.exists():
+    if task_class(signature.task).is_encoder_decoder and target.exists():
         found[TARGET_TOKENIZER] = target.read_bytes()
     generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in found})
     return signature.model_copy(update={"generation": generation}), found

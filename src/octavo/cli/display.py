@@ -14,7 +14,7 @@ from octavo.reporting.comparison_tables import Cells
 from octavo.reporting.layer_heatmap import heat_level
 
 
-class Steps:
+class TerminalProgress:
     """Shows one line per step while it works; on a stream that is no terminal, the steps' names."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""TODO-DOC cli.doctor."""
+"""`octavo doctor`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
     from dataclasses import asdict
 
     from octavo.artifact.folder import open_artifact
-    from octavo.cli.display import Steps, print_cells, print_heat
+    from octavo.cli.display import TerminalProgress, print_cells, print_heat
     from octavo.inference.opening import verify
     from octavo.pipeline.measuring import measure_layers
     from octavo.reporting.inspection_tables import layer_note
@@ -67,8 +67,8 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
         document["verified"] = {"files": len(artifact.manifest.files), "deviation": deviation, "allowed": allowed}
     found = artifact.manifest.layers
     if against:
-        with Steps() as steps:
-            found = measure_layers(artifact, against, progress=steps)
+        with TerminalProgress() as progress:
+            found = measure_layers(artifact, against, progress=progress)
     if layers:
         document["layers"] = [asdict(layer) for layer in found]
     if as_json:

@@ -1,4 +1,4 @@
-"""TODO-DOC cli.predict."""
+"""`octavo predict`."""
 
 from __future__ import annotations
 

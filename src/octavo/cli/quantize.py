@@ -1,95 +1,155 @@
-"""`octavo quantize` and `octavo predict`: make an artifact, and use it."""
+"""`octavo quantize`: make an artifact, or several of one export."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from octavo.cli.options import Columns, Encoding, Labels, TargetTokenizer, TaskName, TokenizerFolder, mapping, names
 from octavo.errors import InputError
 
+if TYPE_CHECKING:
+    from octavo.artifact.folder import Artifact
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.data.examples import DataFile
+    from octavo.schema.recipe import Recipe
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="The folder to write; of several methods one in it for each.")
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic. Several times for "
+        "several artifacts of one export."
+    ),
+]
+RecipeFile = Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")]
+Examples = Annotated[
+    Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
+]
+Rows = Annotated[int | None, typer.Option(min=1, help="How many of them; a seeded sample.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="onnx, or torch: a model of transformers with int8 layers.")
+]
+Bits = Annotated[int | None, typer.Option(help="Of weights, method weight-only: 8 or 4.")]
+Block = Annotated[int | None, typer.Option(help="Weights that share a scale, method weight-only: 16 to 256.")]
+Half = Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")]
+Target = Annotated[
+    str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
+]
+Opset = Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")]
+NoOptimize = Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
+
 
 def quantize(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    method: Annotated[
-        str | None,
-        typer.Option(help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic."),
-    ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")] = None,
-    calibrate: Annotated[
-        Path | None, typer.Option(help="Examples of yours to learn ranges from: formats of --data, or .txt.")
-    ] = None,
-    calibrate_rows: Annotated[int | None, typer.Option(min=1, help="How many of them; a seeded sample.")] = None,
-    output_format: Annotated[
-        str | None, typer.Option("--format", help="onnx, or torch: a model of transformers with int8 layers.")
-    ] = None,
-    bits: Annotated[int | None, typer.Option(help="Of weights, method weight-only: 8 or 4.")] = None,
-    block: Annotated[
-        int | None, typer.Option(help="Weights that share a scale, method weight-only: 16 to 256.")
-    ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")] = False,
-    target: Annotated[
-        str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
-    ] = "auto",
+    output: Output,
+    method: Methods = None,
+    recipe: RecipeFile = None,
+    calibrate: Examples = None,
+    calibrate_rows: Rows = None,
+    output_format: Format = None,
+    bits: Bits = None,
+    block: Block = None,
+    half: Half = False,
+    target: Target = "auto",
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
     target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
-    opset: Annotated[int | None, typer.Option(help="For older runtimes: 20 to 23.")] = None,
-    no_optimize: Annotated[bool, typer.Option("--no-optimize", help="Leave the exported graph as it is.")] = False,
+    opset: Opset = None,
+    no_optimize: NoOptimize = False,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Make an artifact of a checkpoint."""
     from octavo.checkpoint.source import Checkpoint
-    from octavo.cli.display import Steps, print_cells
     from octavo.data.examples import DataFile
-    from octavo.pipeline.quantization import quantize as run_quantize
-    from octavo.reporting.quantization_tables import part_cells, quantization_notes
-    from octavo.schema.recipe import Recipe, recipe_from
 
-    if method is not None and recipe is not None:
-        raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
-    default = "float" if half else "static" if calibrate is not None else "dynamic"
-    chosen = (
-        Recipe.from_toml(recipe)
-        if recipe is not None
-        else recipe_from({"method": method or default} | ({"format": output_format} if output_format else {}))
-    )
-    if recipe is not None and output_format is not None:
-        chosen = recipe_from(chosen.model_dump(exclude_unset=True) | {"format": output_format}, where="--format")
-    if half:
-        chosen = recipe_from(chosen.model_dump() | {"storage": "float16"}, where="--half")
-    blocks = {name: value for name, value in (("bits", bits), ("block", block)) if value is not None}
-    if blocks:
-        chosen = recipe_from(chosen.model_dump() | blocks, where=" and ".join(f"--{name}" for name in blocks))
-    if opset is not None:
-        chosen = recipe_from(chosen.model_dump() | {"opset": opset}, where="--opset")
-    if no_optimize:
-        chosen = recipe_from(chosen.model_dump() | {"optimize": False}, where="--no-optimize")
-    with Steps() as steps:
-        artifact = run_quantize(
-            Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer),
-            output,
-            recipe=chosen,
-            calibration=DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None,
-            target=target,
-            force=force,
-            progress=steps,
-        )
+    settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
+    settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
+    chosen = choose_recipes(method, recipe, settings, calibrated=calibrate is not None)
+    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer)
+    examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
+    folders = [output if len(chosen) == 1 else output / one.method for one in chosen]
+    artifacts = _make(model, dict(zip(folders, chosen, strict=True)), examples, target=target, force=force)
+    for folder, artifact in zip(folders, artifacts, strict=True):
+        _show(artifact)
+        if method is None and recipe is None and not half:
+            told = (
+                "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
+            )
+            typer.echo(f"method {artifact.manifest.recipe.method} was chosen: {told}")
+        typer.echo(f"written to {folder}")
+
+
+def choose_recipes(
+    methods: list[str] | None, file: Path | None, settings: dict[str, Any], *, calibrated: bool
+) -> list[Recipe]:
+    """The recipes that were asked for, with what is said of them: of several methods, each with what belongs to it."""
+    from octavo.schema.recipe import BELONGS, Recipe, recipe_from
+
+    if methods and file is not None:
+        raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
+    given = {name: value for name, value in settings.items() if value is not None}
+    default = "float" if "storage" in given else "static" if calibrated else "dynamic"
+    made = []
+    for method in dict.fromkeys(methods or [default]):
+        own = given
+        if methods and len(methods) > 1:
+            own = {name: value for name, value in given.items() if BELONGS.get(name, method) == method}
+        start = {"method": method} | {name: own[name] for name in ("format",) if name in own}
+        chosen = Recipe.from_toml(file) if file is not None else recipe_from(start)
+        for together in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
+            more = {name: own[name] for name in together if name in own}
+            if more:
+                where = " and ".join({"storage": "--half", "optimize": "--no-optimize"}.get(n, f"--{n}") for n in more)
+                chosen = recipe_from(chosen.model_dump(exclude_unset=True) | more, where=where)
+        made.append(chosen)
+    return made
+
+
+def _make(
+    model: Checkpoint, recipes: dict[Path, Recipe], examples: DataFile | None, *, target: str, force: bool
+) -> list[Artifact]:
+    """The artifacts, from one export where there are several."""
+    from octavo.cli.display import TerminalProgress
+    from octavo.exporting.float_graphs import FloatGraphs, export
+    from octavo.pipeline.plan import make_plan
+    from octavo.pipeline.quantization import quantize as run_quantize
+
+    several = len(recipes) > 1
+    learnt = {folder: examples if one.calibrates or not several else None for folder, one in recipes.items()}
+    shared: dict[str, Any] = {"target": target, "force": force}
+    with TerminalProgress() as progress:
+        floats: Checkpoint | FloatGraphs = model
+        if several:
+            for folder, one in recipes.items():  # whatever is wrong with one is said before the export
+                make_plan(model, folder, recipe=one, calibration=learnt[folder], progress=None, **shared)
+            if all(one.format == "onnx" for one in recipes.values()):
+                floats = export(model, recipe=next(iter(recipes.values())), progress=progress)
+        return [
+            run_quantize(floats, folder, recipe=one, calibration=learnt[folder], progress=progress, **shared)
+            for folder, one in recipes.items()
+        ]
+
+
+def _show(artifact: Artifact) -> None:
+    from octavo.cli.display import print_cells
+    from octavo.engines import choose_engine
+    from octavo.reporting.quantization_tables import part_cells, quantization_notes
+
     print_cells(part_cells(artifact.manifest.layers))
-    for note in quantization_notes(artifact.manifest, artifact.bytes):
+    engine = choose_engine(artifact.manifest.recipe)
+    for note in quantization_notes(artifact.manifest, artifact.bytes, engine):
         typer.echo(note)
-    if method is None and recipe is None and not half:
-        why = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
-        typer.echo(f"method {chosen.method} was chosen: {why}")
-    typer.echo(f"written to {output}")
 
 
 def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:

@@ -1,4 +1,4 @@
-"""TODO-DOC cli.report."""
+"""`octavo report`."""
 
 from __future__ import annotations
 

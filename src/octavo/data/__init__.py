@@ -1,1 +1,1 @@
-"""TODO-DOC room data."""
+"""Files of the user's -> examples."""

@@ -1,1 +1,1 @@
-"""TODO-DOC room encoding."""
+"""Texts -> token ids -> batches."""

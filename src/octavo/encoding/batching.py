@@ -48,6 +48,13 @@ class Counts:
     tokens: int = 0
     unknown: int = 0
 
+    def add(self, rows: int, encoded: Sequence[Encoded]) -> None:
+        """Count rows, and what they became as tokens."""
+        self.rows += rows
+        self.truncated += sum(row.truncated for row in encoded)
+        self.tokens += sum(len(row.ids) for row in encoded)
+        self.unknown += sum(row.unknown for row in encoded)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -74,8 +81,6 @@ def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> li
 
 def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
     """Plan and pad."""
-    if signature.mask_token_id is not None or signature.task == "text-generation":
-        token_budget = min(token_budget, WIDE_BUDGET)
     plan = plan_batches([len(row.ids) for row in encoded], token_budget)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.batching import Encoded
 from octavo.errors import DataError, InputError, did_you_mean
 from octavo.schema.signature import Signature
 
@@ -25,7 +25,6 @@ class Asked:
     rows: Sequence[Row]
     encoded: Sequence[Encoded]
     tokenizer: Tokenizer
-    signature: Signature
 
 
 def parse_row(row: Any) -> Row:
@@ -79,16 +78,6 @@ def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
     return tokenizer
 
 
-def from_texts(texts: Sequence[str]) -> list[Row]:
-    """Each text alone."""
-    return [(text, None) for text in texts]
-
-
-def read(outputs: Outputs, asked: Asked) -> Outputs:  # noqa: ARG001 - the task's signature
-    """The outputs themselves, where each row has one."""
-    return outputs
-
-
 def settings(given: Options, known: Options) -> dict[str, Any]:
     """What a call sets, with the defaults of what it does not; one string where several may be said is a list of one.
 
@@ -110,12 +99,7 @@ def settings(given: Options, known: Options) -> dict[str, Any]:
     return found
 
 
-def encode(
-    tokenizer: Tokenizer,
-    rows: Sequence[Row],
-    signature: Signature,
-    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
-) -> list[Encoded]:
+def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
     """Token ids of each row, cut at the tokenizer's limit."""
     unknown = signature.unk_token_id
     encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.errors import InputError, MissingExtraError, did_you_mean
+from octavo.generation import Steps
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 
@@ -43,6 +44,16 @@ class Session(Protocol):
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the model's answer, float32; see `answer_names`."""
+
+
+class Writer(Session, Protocol):
+    """A model that writes: `run` gives the log-probability of every token given those before it, [batch, length]."""
+
+    def logits(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """The logits behind every token, [batch, length, vocabulary]."""
+
+    def begin(self, ids: NDArray[np.int64], mask: NDArray[np.int64], prompts: NDArray[np.int64] | None = None) -> Steps:
+        """Begin with texts [rows, length]; with an encoder answers begin with `prompts` [rows, tokens]."""
 
 
 class OpenSession(Protocol):

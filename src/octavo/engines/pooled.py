@@ -1,5 +1,7 @@
-"""A session whose answers are those at the masks: reduced batch by batch, since each is as wide as the vocabulary."""
-# TODO-MERGE-DOC """A session whose answer is one vector for a text: pooled batch by batch, so that token vectors are never kept."""
+"""Sessions reduced to what a task answers with, batch by batch: one vector for a text, or what stands at masks.
+
+The arithmetic is that of sentence-transformers' Pooling, Dense and Normalize, in numpy.
+"""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch.nn import Module, Parameter
 
-from octavo.checkpoint.config import AUTO_CLASSES
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear, pack_layers
 from octavo.errors import ArtifactError, InputError, MissingExtraError
+from octavo.tasks import TASKS, task_class
 
 WEIGHTS = "model.safetensors"
 OPTIONAL = ("pooler",)  # modules that a model may have been saved without
@@ -199,7 +199,7 @@ def empty_model(folder: Path, auto_class: str) -> Module:
         OSError: there is no config, or none that can be read.
     """
     _, transformers = require_torch()
-    if auto_class not in AUTO_CLASSES.values():
+    if auto_class not in {task_class(name).auto_class for name in TASKS}:
         raise ValueError(f"no class {auto_class!r}")
     with silent_transformers(transformers):
         from transformers.initialization import no_init_weights

@@ -127,7 +127,7 @@ class _Process:
         self._process.communicate()
 
 
-def run_contest(
+def run_benchmark(
     contenders: Sequence[Contender], batches: Sequence[Batch], *, threads: int, seed: int, progress: Progress
 ) -> list[Timing]:
     """Run every batch through every contender, in turns.

@@ -12,8 +12,7 @@ from octavo.data.examples import Example
 from octavo.metrics.differences import DIFFERENCES
 from octavo.metrics.scores import RATIOS, SCORES
 from octavo.schema.comparison import FEWEST, Changed, Group
-from octavo.schema.signature import Signature
-from octavo.tasks import Task
+from octavo.tasks.task import Task
 
 BUCKETS = 4  # of lengths, about as many examples in each
 MOST_CHANGED = 20
@@ -21,47 +20,45 @@ SHOWN = 600  # characters of a second text
 
 
 def score_groups(
-    module: Task,
+    task: Task[Any],
     reference: Any,
     outputs: Any,
     examples: Sequence[Example],
     lengths: NDArray[np.int64],
-    signature: Signature,
 ) -> tuple[Group, ...]:
     """The first score by class and by length; none without labels. `lengths` are the tokens of each example."""
-    first, second = module.judged(reference, examples), module.judged(outputs, examples)
+    first, second = task.judged(reference, examples), task.judged(outputs, examples)
     if first is None or second is None:
         return ()
     gold, before, after = first[0], first[1], second[1]
     known = np.array([example.label is not None or len(gold) == len(examples) for example in examples])
     tokens = lengths[known]
-    classes = module.judged_by_class(reference, outputs, examples, signature)
+    classes = task.judged_by_class(reference, outputs, examples)
     parts: list[tuple[str, str, tuple[NDArray[Any], ...]]] = [("class", name, one) for name, one in classes.items()]
     ends = np.unique(np.quantile(tokens, np.linspace(0, 1, BUCKETS + 1)).astype(np.int64))
     for low, high in zip([ends[0] - 1, *ends[1:-1]], ends[1:] if len(ends) > 1 else ends, strict=False):
         inside = (tokens > low) & (tokens <= high)
         parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside])))
-    name, found = next(iter(module.quality(outputs, examples))), []
+    name, found = next(iter(task.quality(outputs, examples))), []
     answers = name in RATIOS and gold.ndim == 1  # where it is 0 no answer is known
     for kind, title, part in parts:
         right, before, after = (one[part[0] > 0] for one in part) if answers else part
-        if len(right) >= FEWEST and (answers or not module.SCORED or len(set(right.tolist())) > 1):
+        if len(right) >= FEWEST and (answers or not task.scored or len(set(right.tolist())) > 1):
             scores = SCORES[name](right, before), SCORES[name](right, after)
             found.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
     return tuple(found)
 
 
 def most_changed(
-    module: Task,
+    task: Task[Any],
     reference: Any,
     outputs: Any,
     examples: Sequence[Example],
-    signature: Signature,
 ) -> tuple[Changed, ...]:
     """The examples whose answer changed, and then those that moved most; at most 20, none that did not move."""
-    before, after = (module.answers(one, examples, signature) for one in (reference, outputs))
-    moved = module.movement(reference, outputs, examples, signature)
-    gold = module.gold(outputs, examples, signature)
+    before, after = (task.answers(one, examples) for one in (reference, outputs))
+    moved = task.movement(reference, outputs, examples)
+    gold = task.gold(outputs, examples)
     flipped = np.array([one.label != other.label for one, other in zip(before, after, strict=True)])
     found = []
     for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():

@@ -9,13 +9,11 @@ from pathlib import Path
 
 from octavo.artifact.compatibility import check_cpu
 from octavo.artifact.folder import Artifact, open_artifact
-from octavo.checkpoint.config import CLASSIFIERS
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.onnx_file import read_beside
-from octavo.checkpoint.paths import find_onnx, has_onnx
+from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.pooling import MODULES as POOLING
 from octavo.checkpoint.source import Checkpoint, read_source
-from octavo.checkpoint.weights import has_weights
 from octavo.encoding.tokenizing import Row
 from octavo.engines import answer_names, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
@@ -25,23 +23,9 @@ from octavo.hardware import this_cpu
 from octavo.inspection.models import inspect
 from octavo.inspection.task_guess import main_output
 from octavo.schema.comparison import Origin
-from octavo.schema.manifest import MANIFEST
 from octavo.schema.signature import Signature, require_task, task_name
-from octavo.tasks import find_task
+from octavo.tasks import TASKS, find_task, task_class
 
-# What an ONNX file of a task has to answer: what is said where it does not, the shape, its dimensions.
-_OUTPUTS = {
-    "text-classification": ("the output has no row of classes", "logits [batch, classes]", (2,)),
-    "feature-extraction": (
-        "the output is neither tokens' vectors nor texts'",
-        "[batch, length, width] or [batch, dimension]",
-        (2, 3),
-    ),
-    "token-classification": ("the output has no tags for each token", "logits [batch, length, tags]", (3,)),
-    "question-answering": ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,)),
-    "multiple-choice": ("the model does not take a choice a row", "input_ids [batch, length], logits [batch, 1]", (2,)),
-    "fill-mask": ("the output has no vocabulary for each token", "logits [batch, length, vocabulary]", (3,)),
-}
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -63,55 +47,59 @@ class Entry:
 
 
 def find_entries(model: str | Path | Checkpoint, engines: Sequence[str] = ("auto",)) -> list[Entry]:
-    """The rows that one path makes: an artifact one for each engine, a checkpoint one."""
+    """The rows that one path makes: an artifact one for each engine, an ONNX file too, a checkpoint one."""
     asked = model if isinstance(model, Checkpoint) else Checkpoint(model)
+    kind = kind_of(asked.path)
+    if kind == "artifact":
+        return _artifact_entries(asked, engines)
+    if kind == "onnx":
+        return [_onnx_entry(asked, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
+    return _checkpoint_entries(asked, engines)
+
+
+def _artifact_entries(asked: Checkpoint, engines: Sequence[str]) -> list[Entry]:
     path = Path(asked.path)
-    if (path / MANIFEST).exists():
-        artifact = open_artifact(path)
-        require_task(artifact.manifest.signature.task, asked.task, path)
-        made, record = [], artifact.manifest.calibration
-        for engine in dict.fromkeys(artifact.engine(name) for name in _fitting(engines, artifact)):
-            find_engine(engine)
-            note = check_cpu(artifact.manifest, engine)
-            if note:
-                warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=3)
-            signature = artifact.manifest.signature
-            if len(asked.labels) == len(signature.labels):
-                signature = signature.model_copy(update={"labels": asked.labels})
-            elif asked.labels:
-                names = ", ".join(asked.labels)
-                raise InputError(
-                    "--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels)
-                )
-            contender = Contender(path, engine, signature, path)
-            made.append(
-                Entry(
-                    path.resolve().name,
-                    artifact.manifest.recipe.method,
-                    artifact.bytes,
-                    signature,
-                    artifact.tokenizer_json,
-                    contender,
-                    frozenset(record.examples) if record else frozenset(),
-                    _origin(artifact),
-                )
-            )
-        return made
-    if is_onnx(path):
-        return [_onnx_entry(asked, path, engine) for engine in dict.fromkeys(_named(name) for name in engines)]
+    artifact = open_artifact(path)
+    require_task(artifact.manifest.signature.task, asked.task, path)
+    signature, record = artifact.manifest.signature, artifact.manifest.calibration
+    if asked.labels and len(asked.labels) != len(signature.labels):
+        names = ", ".join(asked.labels)
+        raise InputError("--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels))
+    if asked.labels:
+        signature = signature.model_copy(update={"labels": asked.labels})
+    found = []
+    for engine in dict.fromkeys(artifact.engine(name) for name in _fitting(engines, artifact)):
+        find_engine(engine)
+        note = check_cpu(artifact.manifest, engine)
+        if note:
+            warnings.warn(f"{path}: {note}", OctavoWarning, stacklevel=4)
+        entry = Entry(
+            name=path.resolve().name,
+            method=artifact.manifest.recipe.method,
+            bytes=artifact.bytes,
+            signature=signature,
+            tokenizer_json=artifact.tokenizer_json,
+            contender=Contender(path, engine, signature, path),
+            calibrated=frozenset(record.examples) if record else frozenset(),
+            origin=_origin(artifact),
+        )
+        found.append(entry)
+    return found
+
+
+def _checkpoint_entries(asked: Checkpoint, engines: Sequence[str]) -> list[Entry]:
     source = read_source(asked)
     require_torch()
-    name = source.folder.resolve().name if path.exists() else str(path)
-    origin = Origin(sha256_of(*source.weights.files))
-    made = []
+    name = source.folder.resolve().name if Path(asked.path).exists() else str(asked.path)
+    origin, found = Origin(sha256_of(*source.weights.files)), []
     for engine in [one for one in dict.fromkeys(engines) if runs_torch(one)] or ["torch"]:
         find_engine(engine)
         beside = (asked.tokenizer, asked.target_tokenizer)
         contender = Contender(source.folder, engine, source.signature, source.folder, *beside)
-        made.append(
+        found.append(
             Entry(name, "float", source.bytes, source.signature, source.tokenizer.json, contender, origin=origin)
         )
-    return made
+    return found
 
 
 def _fitting(engines: Sequence[str], artifact: Artifact) -> Sequence[str]:
@@ -137,29 +125,25 @@ def _origin(artifact: Artifact) -> Origin:
     )
 
 
-def is_onnx(path: Path) -> bool:
-    """Whether a path means an ONNX model: an artifact, a file, or a folder with one and no checkpoint's weights."""
-    return path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and has_onnx(path))
-
-
 def _named(engine: str) -> str:
     name = "onnxruntime" if engine == "auto" else engine
     find_engine(name)
     return name
 
 
-def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
+def _onnx_entry(asked: Checkpoint, engine: str) -> Entry:
     """Any tool's ONNX file, with the tokenizer and config beside it, or above it where it lies in a folder `onnx`.
 
     Raises:
         InputError: it is for another task, has inputs that Octavo does not make, or no tokenizer.
         MissingExtraError: transformers, which reads tokenizer and config, is not installed.
     """
-    file = find_onnx(path)
+    file = find_onnx(Path(asked.path))
     found = inspect(file)
     task = task_name(asked.task) if asked.task else found.task
-    if task not in _OUTPUTS:
-        raise InputError(f"a model for {task} ({found.task_reason})", where=file, allowed=", ".join(_OUTPUTS))
+    comparable = [name for name in TASKS if task_class(name).onnx_output]
+    if task not in comparable:
+        raise InputError(f"a model for {task} ({found.task_reason})", where=file, allowed=", ".join(comparable))
     names = {port.name: port.dtype for port in found.inputs}
     strange = [f"{name} ({dtype})" for name, dtype in names.items() if name not in INPUTS or dtype != "int64"]
     if strange or not {"input_ids", "attention_mask"} <= names.keys():
@@ -177,11 +161,13 @@ def _onnx_entry(asked: Checkpoint, path: Path, engine: str) -> Entry:
             stacklevel=4,
         )
     output = main_output(found.outputs)
-    what, allowed, dimensions = _OUTPUTS[task]
+    kind = task_class(task)
+    assert kind.onnx_output is not None
+    what, allowed, dimensions = kind.onnx_output
     if len(output.shape) not in dimensions or any(len(port.shape) != 2 for port in found.inputs):
         shapes = ", ".join(f"{port.name} [{', '.join(map(str, port.shape))}]" for port in (*found.inputs, output))
         raise InputError(what, where=file, got=shapes, allowed=allowed)
-    classes = output.shape[-1] if task in CLASSIFIERS else None
+    classes = output.shape[-1] if kind.labelled else None
     signature, parts, bytes_beside = read_beside(asked, file, task, classes if isinstance(classes, int) else None)
     answered = tuple(answer_names([port.name for port in found.outputs]))
     signature = signature.model_copy(update={"input_names": tuple(names), "output_names": answered})
@@ -246,23 +232,6 @@ def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
     return first.signature.labels
 
 
-def require_classes(signature: Signature) -> None:
-    """See that a model that classifies chooses one of several labels.
-
-    Raises:
-        InputError: it has one output, or several labels at once.
-    """
-    if signature.task != "text-classification":
-        return
-    several = signature.problem_type == "multi_label_classification"
-    if len(signature.labels) < 2 or several or signature.problem_type == "regression":
-        raise InputError(
-            "compare scores models that choose one of several labels",
-            got="several labels at once" if several else "a model with one output",
-            then="compare such models by their own score",
-        )
-
-
 def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], signature: Signature) -> None:
     """See that two tokenizers make the same ids of the rows.
 
@@ -271,9 +240,8 @@ def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], sign
     """
     if entry.tokenizer_json == baseline.tokenizer_json:
         return
-    module = find_task(signature.task)
-    texts = [baseline.tokenizer_json, entry.tokenizer_json]
-    first, second = (module.encode(module.make_tokenizer(text, signature), rows, signature) for text in texts)
+    task, texts = find_task(signature), [baseline.tokenizer_json, entry.tokenizer_json]
+    first, second = (task.encode(task.make_tokenizer(text), rows) for text in texts)
     for index, (expected, found) in enumerate(zip(first, second, strict=False)):
         if list(expected.ids) != list(found.ids):
             number = index if expected.row is None else expected.row

@@ -16,8 +16,7 @@ from octavo.inference.generator import Generator
 from octavo.inference.opening import load
 from octavo.metrics.scores import perplexity as of_losses
 from octavo.schema.signature import lower_limit
-from octavo.tasks import find_task
-from octavo.tasks.text_generation import WINDOW, judged, windows
+from octavo.tasks.text_generation import WINDOW, TextGeneration, windows
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last says which tokens are scored
 
@@ -42,16 +41,19 @@ def perplexity(
         DataError: the file cannot be read.
     """  # noqa: D403 - the function's name
     generator = model if isinstance(model, Generator) else load(model)
-    if generator.signature.task != "text-generation":
+    if not generator.task.continues:
         raise InputError("a perplexity is of a model for text-generation", got=generator.signature.task)
     assert isinstance(generator, Generator)
     file = DataFile(data) if isinstance(data, (str, Path)) else data
     texts = [example.text for example in file.read()] if isinstance(file, DataFile) else list(file)
     signature = lower_limit(generator.signature, window or min(WINDOW, generator.signature.max_length))
-    tokenizer = find_task(signature.task).make_tokenizer(generator.tokenizers.read.to_str(), signature)
+    task = TextGeneration(signature)
+    tokenizer = task.make_tokenizer(generator.tokenizers.read.to_str())
     encoded = windows(tokenizer, texts, signature, stride)
     session = ScoringSession(generator.session, signature.max_length)
     signature = signature.model_copy(update={"input_names": INPUTS})
-    found = [judged(session.run(batch.inputs), ()) for batch in make_batches(encoded, signature)]
+    found = [
+        task.judged(session.run(batch.inputs), ()) for batch in make_batches(encoded, signature, task.token_budget)
+    ]
     counts, losses = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return of_losses(counts, losses)

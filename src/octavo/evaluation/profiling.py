@@ -9,14 +9,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from octavo.checkpoint.paths import find_onnx
+from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.source import Checkpoint
+from octavo.checkpoint.weights import has_weights
 from octavo.data.examples import DataFile
 from octavo.encoding.batching import make_batches
 from octavo.engines.onnxruntime import OnnxRuntimeSession
@@ -27,9 +28,6 @@ from octavo.inspection.models import inspect
 from octavo.schema.comparison import PARTS, Profile
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
-
-if TYPE_CHECKING:
-    pass
 
 
 def profile_nodes(
@@ -108,11 +106,10 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     (entry,) = require_profiled([model])
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
-    task = find_task(signature.task)
-    rows = task.rows(task.read_examples(replace(file, limit=min(file.limit or ROWS, ROWS))), signature)
-    batches = make_batches(
-        task.encode(task.make_tokenizer(entry.tokenizer_json, signature), rows, signature), signature
-    )
+    task = find_task(signature)
+    rows = task.rows(task.read_examples(replace(file, limit=min(file.limit or ROWS, ROWS))))
+    encoded = task.encode(task.make_tokenizer(entry.tokenizer_json), rows)
+    batches = make_batches(encoded, signature, task.token_budget)
     path = find_onnx(entry.contender.path)
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     rest: dict[str, float] = defaultdict(float)
@@ -138,6 +135,16 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     )
 
 
+def with_graphs(models: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Those of the models that are ONNX graphs: torch models have no profile."""
+    kinds = [kind_of(model.path) for model in models]
+    return [
+        model
+        for model, kind in zip(models, kinds, strict=True)
+        if kind == "onnx" or (kind == "artifact" and not has_weights(Path(model.path)))
+    ]
+
+
 def require_profiled(models: Sequence[str | Path | Checkpoint]) -> list[Entry]:
     """The models, each as one that can be profiled.
 
@@ -148,7 +155,7 @@ def require_profiled(models: Sequence[str | Path | Checkpoint]) -> list[Entry]:
     for entry in entries:
         if entry.contender.engine != "onnxruntime":
             raise InputError("only ONNX models have a profile", got=entry.name, then="quantize it with --method float")
-        if entry.signature.generation is not None:
+        if find_task(entry.signature).writes:
             raise InputError("models that write have no profile", got=f"{entry.name}: {entry.signature.task}")
     return entries
 

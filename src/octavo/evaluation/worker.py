@@ -18,49 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from octavo.artifact.folder import open_artifact
-from octavo.engines import Session, find_engine, modes_of, run_batches, runs_torch
-from octavo.engines.pooled import pooled
-from octavo.evaluation.writers import ScoringSession
-from octavo.schema.manifest import MANIFEST
+from octavo.checkpoint.source import Checkpoint
+from octavo.engines import Session, run_batches, runs_torch
+from octavo.errors import OctavoError
+from octavo.evaluation.writers import AnsweringSession, ScoringSession
+from octavo.inference.generator import Generator
+from octavo.inference.opening import load, open_session
 from octavo.schema.signature import Signature
+from octavo.tasks import find_task
 
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
-    """The session of a contender: an artifact's model file in an engine, or a checkpoint in torch."""
-    if signature.generation is not None:
-        return _open_writing(spec, signature)
-    path = Path(spec["path"])
-    if runs_torch(spec["engine"]) and not (path / MANIFEST).exists():
-        from octavo.checkpoint.model import load_model
-        from octavo.checkpoint.source import Checkpoint, read_source
-
-        model = load_model(read_source(Checkpoint(spec["path"], signature.task, spec["tokenizer"])))
-        from octavo.engines.torch import TorchSession
-
-        modes = modes_of(spec["engine"])
-        return pooled(TorchSession(model, spec["threads"], **modes), signature, Path(spec["home"]))
-    if (path / MANIFEST).exists():
-        path = open_artifact(path).model_file
-    file = path if path.is_file() else path / "model.onnx"
-    return pooled(find_engine(spec["engine"])(file, spec["threads"]), signature, Path(spec["home"]))
-
-
-def _open_writing(spec: dict[str, Any], signature: Signature) -> Session:
-    """A session that scores windows of texts, or answers texts with texts."""
-    from octavo.checkpoint.source import Checkpoint
-    from octavo.evaluation.writers import AnsweringSession
-    from octavo.inference.generator import Generator
-    from octavo.inference.opening import load
-
-    path: Any = spec["path"]
-    if runs_torch(spec["engine"]):
-        path = Checkpoint(path, signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
-    generator = load(path, engine=spec["engine"], threads=spec["threads"])
+    """The session of a contender; of a model that writes one that scores windows of texts, or answers texts."""
+    asked = Checkpoint(spec["path"], signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
+    engine, threads, task = spec["engine"], spec["threads"], find_task(signature)
+    if not task.writes:
+        return open_session(asked, engine, threads, signature=signature, home=Path(spec["home"]))
+    generator = load(asked if runs_torch(engine) else asked.path, engine=engine, threads=threads)
     assert isinstance(generator, Generator)
-    if signature.task == "text-generation":
-        return ScoringSession(generator.session, signature.max_length)
-    return AnsweringSession(generator)
+    return ScoringSession(generator.session, signature.max_length) if task.continues else AnsweringSession(generator)
 
 
 def main() -> None:
@@ -68,8 +44,6 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not stand between the answers
     spec = json.loads(sys.stdin.readline())
-    from octavo.errors import OctavoError
-
     try:
         signature = Signature.model_validate(spec["signature"])
         session = open_contender(spec, signature)

@@ -1,13 +1,12 @@
-"""A model that writes, in a comparison: scores of the tokens of texts, small whatever the vocabulary."""
+"""Models that write, as sessions of a comparison: scores of the tokens of texts, or texts that answer texts."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo.encoding.batching import Encoded
+from octavo.engines import Writer
 from octavo.generation import FloatArray, IntArray
 from octavo.generation.processors import log_softmax
 from octavo.inference.generator import Generator
@@ -18,15 +17,6 @@ LIKELIEST = 16  # tokens of which more is kept than their sum
 UNSCORED = 1.0  # no logarithm of a probability
 
 
-class _Logits(Protocol):
-    name: str
-    threads: int
-    streams: int
-
-    def logits(self, inputs: dict[str, NDArray[np.int64]]) -> FloatArray:
-        """[batch, length, vocabulary]."""
-
-
 class ScoringSession:
     """Scores windows of texts: [batch, width, 1 + 2 x LIKELIEST], `width` that of the longest window there may be.
 
@@ -34,7 +24,7 @@ class ScoringSession:
     `token_type_ids` are 0), then the log p of the likeliest tokens in its place, likeliest first, then their ids.
     """
 
-    def __init__(self, writer: _Logits, width: int) -> None:
+    def __init__(self, writer: Writer, width: int) -> None:
         """Take the model."""
         self.name, self.threads, self.streams = writer.name, writer.threads, 1
         self._writer, self._width = writer, width

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from octavo.engines.cache import PAST, PRESENT
 from octavo.errors import ExportError, OctavoError
-from octavo.exporting.proof import TOLERANCE, newest_opset, open_checked, optimize_checked
+from octavo.exporting.proof import Proved, newest_opset, open_checked, optimize_checked, require_near
 from octavo.progress import Progress
+from octavo.schema.manifest import PassRecord
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
+from octavo.tasks import find_task
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from octavo.engines.onnxruntime_writer import OnnxWriter
 
 LONGEST = 512  # tokens that are compared: logits of all of them are made
@@ -24,12 +28,8 @@ SHAPES = ((1,), (12,), (9, 7, 4))  # tokens of each row of a batch
 Graphs = dict[str, "ir.Model"]
 
 
-def export_writer(
-    model: Any, signature: Signature, recipe: Recipe, say: Progress
-) -> tuple[Graphs, dict[str, Any], list[dict[str, Any]]]:
-    """The optimized graphs by component, the export record, and what the passes did.
-
-    Components are `model`, or `encoder` and `decoder`.
+def export_writer(model: Any, signature: Signature, recipe: Recipe, say: Progress) -> Proved:
+    """The float graphs of a model that writes; their components are `model`, or `encoder` and `decoder`.
 
     Raises:
         ExportError: no opset gives graphs that run and agree with torch.
@@ -37,9 +37,9 @@ def export_writer(
     from octavo.engines.onnxruntime_writer import OnnxWriter
     from octavo.exporting.cached import export_answering_decoder, export_decoder, export_encoder
 
-    answers = signature.task == "text2text-generation"
+    answers = find_task(signature).is_encoder_decoder
 
-    def attempt(opset: int) -> tuple[Graphs, dict[str, float], list[dict[str, Any]]]:
+    def attempt(opset: int) -> tuple[Graphs, dict[str, float], list[PassRecord]]:
         batches = [_ids(model, lengths, left=False) for lengths in SHAPES[1:]]
         read = [{"input_ids": ids, "attention_mask": mask} for ids, mask in batches]
         if not answers:
@@ -47,16 +47,18 @@ def export_writer(
             passes = optimize_checked(graph, read, recipe, say)
             return {"model": graph}, _compare(model, OnnxWriter(open_checked(graph)), signature), passes
         encoder, decoder = export_encoder(model, opset), export_answering_decoder(model, opset)
-        passes = [{**one, "name": f"encoder: {one['name']}"} for one in optimize_checked(encoder, read, recipe, say)]
+        passes = _named("encoder", optimize_checked(encoder, read, recipe, say))
         session = open_checked(encoder)
         answered = [_read(session, one) | {"input_ids": one["input_ids"][:, :3]} for one in read]
-        found = optimize_checked(decoder, answered, recipe, say)
-        passes += [{**one, "name": f"decoder: {one['name']}"} for one in found]
+        passes += _named("decoder", optimize_checked(decoder, answered, recipe, say))
         writer = OnnxWriter(open_checked(decoder), open_checked(encoder))
         return {"encoder": encoder, "decoder": decoder}, _compare(model, writer, signature), passes
 
-    (graphs, differences, passes), record = newest_opset(attempt, recipe, say)
-    return graphs, record | {"differences": differences}, passes
+    return newest_opset(attempt, recipe, say)
+
+
+def _named(component: str, passes: Sequence[PassRecord]) -> list[PassRecord]:
+    return [one.model_copy(update={"name": f"{component}: {one.name}"}) for one in passes]
 
 
 def _read(encoder: Any, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -92,18 +94,14 @@ def _compare(model: Any, writer: OnnxWriter, signature: Signature) -> dict[str, 
             difference, largest = _difference(model, writer, rows, signature)
         except OctavoError as error:
             raise ExportError(f"a run at {shape} failed", got=error) from None
-        allowed = TOLERANCE * max(1.0, largest)
-        if not difference <= allowed:
-            raise ExportError(
-                f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
-            )
+        require_near(difference, largest, shape)
         differences[shape] = difference
     return differences
 
 
 def _difference(model: Any, writer: OnnxWriter, lengths: Sequence[int], signature: Signature) -> tuple[float, float]:
     """The largest difference of a batch's logits, and the largest of torch's logits."""
-    answers = signature.task == "text2text-generation"  # an encoder's positions begin where its padding does
+    answers = find_task(signature).is_encoder_decoder  # an encoder's positions begin where its padding does
     ids, mask = _ids(model, lengths, left=not answers)
     generator = np.random.default_rng(1)
     ahead = [generator.integers(0, model.config.vocab_size, (len(lengths), count)) for count in AHEAD]

@@ -1,25 +1,95 @@
-"""TODO-DOC exporting.float_graphs."""
+"""A checkpoint as float graphs: exported once, taken by any number of recipes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octavo.exporting.proof import export_checked
-from octavo.progress import Progress
+from octavo.checkpoint.model import load_model
+from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.engines import Session
+from octavo.errors import RecipeError
+from octavo.exporting.cached_proof import export_writer
+from octavo.exporting.proof import Proved, export_checked
+from octavo.progress import Progress, Silent
+from octavo.schema.manifest import ExportRecord, PassRecord
 from octavo.schema.recipe import Recipe
-from octavo.schema.signature import Signature
+from octavo.tasks import find_task
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def export_graphs(
-    model: Any, signature: Signature, recipe: Recipe, say: Progress
-) -> tuple[dict[str, ir.Model], dict[str, Any], list[dict[str, Any]]]:
-    """The float graphs by component, the export record, and what the passes did."""
-    if signature.generation is None:
-        graph, exported, passes = export_checked(model, signature, recipe, say)
-        return {"model": graph}, exported, passes
-    from octavo.exporting.cached_proof import export_writer
+@dataclass(frozen=True)
+class FloatGraphs:
+    """The float graphs of a checkpoint, in memory, proved against torch.
 
-    return export_writer(model, signature, recipe, say)
+    `source` is the checkpoint as it was read, `model` its torch model, `graphs` are the graphs by component (`model`,
+    or `encoder` and `decoder`), `record` says how near torch they are, `passes` what was rewritten, `settings` are
+    those of the recipe that they were exported for: opset, optimize and merge_qkv count.
+    """
+
+    source: Source
+    model: Any
+    graphs: dict[str, ir.Model]
+    record: ExportRecord
+    passes: tuple[PassRecord, ...]
+    settings: Recipe
+
+    def reference(self) -> Session:
+        """The float model, in torch."""
+        if find_task(self.source.signature).writes:
+            from octavo.engines.torch_writer import TorchWriter
+
+            return TorchWriter(self.model)
+        from octavo.engines.torch import TorchSession
+
+        return TorchSession(self.model)
+
+    def require_fit(self, recipe: Recipe) -> None:
+        """See that a recipe asks for graphs like these.
+
+        Raises:
+            RecipeError: it asks for another opset, or other passes.
+        """
+        names = ("opset", "optimize", "merge_qkv", *(("layers",) if recipe.merge_qkv else ()))
+        other = [name for name in names if getattr(recipe, name) != getattr(self.settings, name)]
+        if other:
+            raise RecipeError(
+                "the float graphs were exported with other settings",
+                got=", ".join(f"{name} {getattr(self.settings, name)}" for name in other),
+                allowed=", ".join(f"{name} {getattr(recipe, name)}" for name in other),
+                then="export the checkpoint with this recipe",
+            )
+
+
+def export(
+    checkpoint: str | Path | Checkpoint, *, recipe: Recipe | None = None, progress: Progress | None = None
+) -> FloatGraphs:
+    """Export a checkpoint to float graphs, which `quantize` takes in its place: most of its time is this.
+
+    Args:
+        checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
+        recipe: its `opset`, `optimize` and `merge_qkv` say how the graphs are to be; by default as for most recipes.
+        progress: hears of every step.
+
+    Raises:
+        OctavoError: see `octavo.errors` for the kinds.
+    """
+    say = progress or Silent()
+    say.start("reading the checkpoint")
+    return export_source(read_source(checkpoint), recipe or Recipe(), say)
+
+
+def export_source(source: Source, recipe: Recipe, say: Progress) -> FloatGraphs:
+    """The same for a checkpoint that was read."""
+    model = load_model(source)
+    proved = prove(source, model, recipe, say)
+    return FloatGraphs(source, model, proved.graphs, proved.record, proved.passes, recipe)
+
+
+def prove(source: Source, model: Any, recipe: Recipe, say: Progress) -> Proved:
+    """The graphs of a checkpoint's model with the proof that they compute what it computes."""
+    make = export_writer if find_task(source.signature).writes else export_checked
+    return make(model, source.signature, recipe, say)

@@ -6,8 +6,8 @@ Every graph pass is checked too, on the graph before and after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
 from octavo.progress import Progress
+from octavo.schema.manifest import ExportRecord, PassRecord
 from octavo.schema.recipe import Recipe, kept_as
 from octavo.schema.signature import Signature
 
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
 
     from octavo.engines.onnxruntime import OnnxRuntimeSession
 
-Made = TypeVar("Made")
 PASS_TOLERANCE = 1e-5  # of the largest output
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
 
-def export_checked(
-    model: Any, signature: Signature, recipe: Recipe, say: Progress
-) -> tuple[ir.Model, dict[str, Any], list[dict[str, Any]]]:
-    """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
+@dataclass(frozen=True)
+class Proved:
+    """Float graphs by component, optimized, with how near torch they are and what the passes did."""
 
-    Returns the optimized graph, the export record, and what the passes did.
+    graphs: dict[str, ir.Model]
+    record: ExportRecord
+    passes: tuple[PassRecord, ...]
+
+
+Attempt = Callable[[int], tuple[dict[str, "ir.Model"], dict[str, float], list[PassRecord]]]  # of an opset
+
+
+def export_checked(model: Any, signature: Signature, recipe: Recipe, say: Progress) -> Proved:
+    """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
 
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
@@ -47,17 +55,16 @@ def export_checked(
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
     batches = [probe(signature, rows, length, vocabulary) for rows, length in shapes]
 
-    def attempt(opset: int) -> tuple[ir.Model, dict[str, float], list[dict[str, Any]]]:
+    def attempt(opset: int) -> tuple[dict[str, ir.Model], dict[str, float], list[PassRecord]]:
         graph = export_graph(model, sample, signature.output_names, opset)
         passes = optimize_checked(graph, batches, recipe, say)
-        return graph, _compare_with_torch(model, graph, signature), passes
+        return {"model": graph}, _compare_with_torch(model, graph, signature), passes
 
-    (graph, differences, passes), record = newest_opset(attempt, recipe, say)
-    return graph, record | {"differences": differences}, passes
+    return newest_opset(attempt, recipe, say)
 
 
-def newest_opset(attempt: Callable[[int], Made], recipe: Recipe, say: Progress) -> tuple[Made, dict[str, Any]]:
-    """What is made at the newest opset at which that works, or at the recipe's; and a record of which, and why.
+def newest_opset(attempt: Attempt, recipe: Recipe, say: Progress) -> Proved:
+    """What is made at the newest opset at which that works, or at the recipe's, with which and why.
 
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
@@ -68,18 +75,19 @@ def newest_opset(attempt: Callable[[int], Made], recipe: Recipe, say: Progress) 
     for opset in (recipe.opset,) if recipe.opset else OPSETS:
         say.start(f"exporting (opset {opset})")
         try:
-            made = attempt(opset)
+            graphs, differences, passes = attempt(opset)
         except ExportError as error:
             failure = failure or error
             continue
-        return made, {"opset": opset, "note": f"opset {OPSETS[0]} did not work: {failure}" if failure else None}
+        note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
+        return Proved(graphs, ExportRecord(opset=opset, note=note, differences=differences), tuple(passes))
     assert failure is not None
     raise failure
 
 
 def optimize_checked(
     graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, say: Progress
-) -> list[dict[str, Any]]:
+) -> list[PassRecord]:
     """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
 
     The difference is the largest of all outputs, over the largest output, on these batches.
@@ -97,7 +105,7 @@ def optimize_checked(
         for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
     }
     say.start("optimizing the graph")
-    before, records = _answers(graph, batches), []
+    before, records = _answers(graph, batches), list[PassRecord]()
     for done in optimize(graph, merge=recipe.merge_qkv, kept=kept):
         difference = None
         if done.applied:
@@ -114,7 +122,7 @@ def optimize_checked(
                     then="quantize without the passes: --no-optimize",
                 )
             before = after
-        records.append(asdict(done) | {"difference": difference})
+        records.append(done.model_copy(update={"difference": difference}))
     return records
 
 
@@ -166,15 +174,25 @@ def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> di
         except OctavoError as error:
             raise ExportError(f"a run at {shape} failed", got=error) from None
         difference = float(np.max(np.abs(expected - found))) if expected.shape == found.shape else float("inf")
-        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(expected))))
-        if not difference <= allowed:
-            raise ExportError(
-                f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
-            )
+        allowed = require_near(difference, float(np.max(np.abs(expected))), shape)
         differences[shape] = difference
         if rows > 1:
             _check_padding(session, inputs, found, allowed)
     return differences
+
+
+def require_near(difference: float, largest: float, shape: str) -> float:
+    """See that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
+
+    Raises:
+        ExportError: they do; the message names the shape.
+    """
+    allowed = TOLERANCE * max(1.0, largest)
+    if not difference <= allowed:
+        raise ExportError(
+            f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
+        )
+    return allowed
 
 
 def _check_padding(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from octavo.generation import FloatArray, IntArray, Steps
 from octavo.generation.loop import Ended
 from octavo.generation.processors import log_softmax, process
-from octavo.schema.signature import Generation, Sampling
+from octavo.schema.signature import Generation, GenerationConfig
 
 LOW = np.float32(-1e9)
 
@@ -80,7 +80,7 @@ def _continue(scores: FloatArray, running: _Beams, model: Generation) -> tuple[_
 
 
 def _finish(
-    finished: _Beams, found: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], sampling: Sampling
+    finished: _Beams, found: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], sampling: GenerationConfig
 ) -> _Beams:
     """The best of what had ended and of what ends now; only the first `num_beams` continuations count."""
     beams, length = sampling.num_beams, found.tokens.shape[2]
@@ -97,7 +97,7 @@ def _finish(
     return merged.best(beams)[0]
 
 
-def _may_improve(running: _Beams, finished: _Beams, length: int, sampling: Sampling) -> NDArray[np.bool_]:
+def _may_improve(running: _Beams, finished: _Beams, length: int, sampling: GenerationConfig) -> NDArray[np.bool_]:
     """Whether a row's best running text could still beat the worst that ended, [rows, 1]."""
     never = sampling.early_stopping == "never" and sampling.length_penalty > 0
     hoped = sampling.max_new_tokens if never else length

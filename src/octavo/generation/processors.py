@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from octavo.generation import FloatArray, IntArray
-from octavo.schema.signature import Generation, Sampling
+from octavo.schema.signature import Generation, GenerationConfig
 
 NEVER = np.float32(-np.inf)
 
@@ -73,7 +73,7 @@ def forbid_repeated_ngrams(scores: FloatArray, written: Sequence[Sequence[int]],
     return scores
 
 
-def warp(scores: FloatArray, sampling: Sampling) -> FloatArray:
+def warp(scores: FloatArray, sampling: GenerationConfig) -> FloatArray:
     """Scores to draw from: temperature, then the `top_k` best, then the fewest that have `top_p` together."""
     scores = scores / np.float32(sampling.temperature)
     if sampling.top_k:

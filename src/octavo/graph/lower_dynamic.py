@@ -1,4 +1,4 @@
-"""TODO-DOC graph.lower_dynamic."""
+"""Writes a Linear of dynamic int8: codes of the input made as it comes, one scale per tensor or per token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO-DOC graph.lower_static."""
+"""Writes a Linear of static int8: QuantizeLinear and DequantizeLinear around its MatMul."""
 
 from __future__ import annotations
 

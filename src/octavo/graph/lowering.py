@@ -99,6 +99,7 @@ def find_value(model: ir.Model, name: str) -> ir.Value | None:
 
 
 def make_node(operator: str, inputs: Sequence[ir.Value | None], name: str, **attributes: int) -> ir.Node:
+    """A node with one output, which carries its name."""
     node = ir.node(operator, inputs, attributes, name=name)
     node.outputs[0].name = name
     return node

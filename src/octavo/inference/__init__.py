@@ -1,1 +1,1 @@
-"""TODO-DOC room inference."""
+"""Models opened on an engine, and what they answer."""

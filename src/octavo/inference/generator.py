@@ -8,13 +8,15 @@ from itertools import islice
 from typing import Any
 
 from octavo.encoding.batching import Counts, Encoded
+from octavo.engines import Writer
 from octavo.errors import DataError, InputError
 from octavo.generation.loop import write
-from octavo.inference.texts import Begun, Text, Tokenizers, Writer, write_texts
-from octavo.schema.signature import Generation, Signature, change_sampling
+from octavo.inference.texts import Begun, Text, Tokenizers, write_texts
+from octavo.schema.signature import Generation, Signature, change_generation_config
 from octavo.tasks import find_task
+from octavo.tasks.task import Task
 
-WINDOW = 256  # rows of a generator that are held at once
+ROWS_AT_ONCE = 256  # rows of a generator that are held at once
 
 
 class Generator:
@@ -22,17 +24,18 @@ class Generator:
 
     `generator("text")` gives `[{"generated_text": ...}]`, a list of texts a list of such lists for text-generation and
     of dictionaries for text2text-generation, any other iterable an iterator: what Hugging Face's pipelines return.
-    Settings are those of `octavo.schema.signature.Sampling`, by default the model's own; `return_full_text = False` leaves the
-    prompt out.
+    Settings are those of `octavo.schema.signature.GenerationConfig`, by default the model's own; `return_full_text =
+    False` leaves the prompt out.
     """
 
     def __init__(self, writer: Writer, tokenizers: Tokenizers, signature: Signature) -> None:
         """Join a writer with the tokenizers and signature that belong to its model."""
         assert signature.generation is not None
         self.session, self.signature, self.tokenizers = writer, signature, tokenizers
+        self.task: Task[Any] = find_task(signature)
         self.generation = signature.generation
         own, limit = self.generation.sampling, signature.max_length  # what nobody asked for has to fit small models
-        most = max(1, limit // 2) if signature.task == "text-generation" else limit
+        most = max(1, limit // 2) if self.task.continues else limit
         if own.max_new_tokens > most:
             shorter = own.model_copy(update={"max_new_tokens": most})
             self.generation = self.generation.model_copy(update={"sampling": shorter})
@@ -51,10 +54,10 @@ class Generator:
             return [next(self.stream([inputs], generation, full=return_full_text))]
         if isinstance(inputs, list):
             found = list(self.stream(inputs, generation, full=return_full_text))
-            return [[one] for one in found] if self.signature.task == "text-generation" else found
+            return [[one] for one in found] if self.task.continues else found
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
             return self.stream(inputs, generation, full=return_full_text)
-        return find_task(self.signature.task).parse_row(inputs)  # raises, with what is allowed
+        return self.task.parse_row(inputs)  # raises, with what is allowed
 
     def pieces(self, text: str, **settings: Any) -> Iterator[str]:
         """The text that follows, piece by piece as it is written; together they are the new text of a call.
@@ -70,8 +73,8 @@ class Generator:
     def stream(self, rows: Iterable[Any], generation: Generation | None = None, *, full: bool = True) -> Iterator[Any]:
         """Predictions in the order of the rows; `full`: a continued text with its prompt."""
         generation, source, position = generation or self.generation, iter(rows), 0
-        full = full and self.signature.task == "text-generation"
-        while window := list(islice(source, WINDOW)):
+        full = full and self.task.continues
+        while window := list(islice(source, ROWS_AT_ONCE)):
             texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
             encoded = self._encode(texts, generation)
             found = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
@@ -97,14 +100,14 @@ class Generator:
             yield rest
 
     def _with(self, settings: Mapping[str, Any]) -> Generation:
-        sampling = change_sampling(self.generation.sampling, dict(settings))
+        sampling = change_generation_config(self.generation.sampling, dict(settings))
         if sampling.num_beams > 1 and sampling.do_sample:
             raise InputError("beams are searched, not drawn", got=f"num_beams {sampling.num_beams} and samples")
         return self.generation.model_copy(update={"sampling": sampling})
 
     def _parse(self, row: Any, position: int) -> str:
         try:
-            text, second = find_task(self.signature.task).parse_row(row)
+            text, second = self.task.parse_row(row)
         except DataError as error:
             raise DataError(f"row {position}: {error}") from None
         if second is not None:
@@ -117,7 +120,7 @@ class Generator:
         Raises:
             InputError: the model cannot read and write as much.
         """
-        continues, limit = self.signature.task == "text-generation", self.signature.max_length
+        continues, limit = self.task.continues, self.signature.max_length
         new = generation.sampling.max_new_tokens
         room = limit - new if continues else limit
         if new > limit - continues:
@@ -130,10 +133,7 @@ class Generator:
             unknown = self.signature.unk_token_id
             found.append(Encoded(ids, [0] * len(ids), cut, 0 if unknown is None else ids.count(unknown)))
         with self._lock:
-            self.counts.rows += len(found)
-            self.counts.truncated += sum(row.truncated for row in found)
-            self.counts.tokens += sum(len(row.ids) for row in found)
-            self.counts.unknown += sum(row.unknown for row in found)
+            self.counts.add(len(found), found)
         return found
 
     def _first(self) -> int:
@@ -142,6 +142,6 @@ class Generator:
         return ends[0] if ends else 0
 
     def _prompt(self, row: Encoded, generation: Generation) -> list[int]:
-        if self.signature.task == "text-generation":
+        if self.task.continues:
             return list(row.ids)
         return [generation.decoder_start_token_id or 0]

@@ -1,4 +1,4 @@
-"""TODO-DOC inference.jsonl."""
+"""Predictions for files: JSON lines in, JSON lines out, in order, whatever their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octavo.errors import DataError, InputError
 from octavo.files import whole_file
 from octavo.inference.generator import Generator
 from octavo.inference.opening import load
-from octavo.tasks import Task, find_task
+from octavo.tasks.task import Task
 
 
 def predict(  # noqa: PLR0913 - each is one thing to say
@@ -44,7 +44,8 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         device: see `load`.
         prompt: the name of a sentence embedder's prompt.
         task: see `load`.
-        options: the task's (see `Predictor.__call__`); of a model that writes those of `octavo.schema.signature.Sampling`.
+        options: the task's (see `Predictor.__call__`); of a model that writes those of its generation config
+            (`octavo.schema.signature.GenerationConfig`).
 
     Raises:
         InputError: settings for a model that does not write, or of the wrong kind.
@@ -52,7 +53,7 @@ def predict(  # noqa: PLR0913 - each is one thing to say
     """
     with _reading(source) as lines, _writing(output) as stream:
         predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length, device=device)
-        module, rows = find_task(predictor.signature.task), _rows(lines, source, find_task(predictor.signature.task))
+        rows = _rows(lines, source, predictor.task)
         if isinstance(predictor, Generator):
             if prompt is not None:
                 raise InputError("a model that writes has no named prompts", got=prompt)
@@ -60,11 +61,11 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         else:
             found = predictor.stream(rows, prompt=prompt, **(options or {}))
         for prediction in found:
-            stream.write(json.dumps(module.to_json(prediction), ensure_ascii=False) + "\n")
+            stream.write(json.dumps(predictor.task.to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 
 
-def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[Any]:
+def _rows(lines: Iterable[bytes], source: str | Path, task: Task[Any]) -> Iterator[Any]:
     place = "standard input" if str(source) == "-" else source
     for number, line in enumerate(lines, 1):
         try:
@@ -75,10 +76,10 @@ def _rows(lines: Iterable[bytes], source: str | Path, task: Task) -> Iterator[An
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except (ValueError, RecursionError) as error:
             raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
-        if not isinstance(row, dict) or not isinstance(row.get(task.KEYS[0]), str):
-            what, allowed = f"a line needs a {task.KEYS[0]}", f"an object with {', '.join(task.KEYS)}"
+        if not isinstance(row, dict) or not isinstance(row.get(task.keys[0]), str):
+            what, allowed = f"a line needs a {task.keys[0]}", f"an object with {', '.join(task.keys)}"
             raise DataError(what, where=f"{place}, line {number}", got=f"{row!r:.80}", allowed=allowed)
-        known = {key: row[key] for key in task.KEYS if key in row}
+        known = {key: row[key] for key in task.keys if key in row}
         try:
             task.parse_row(known)
         except DataError as error:

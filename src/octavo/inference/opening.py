@@ -1,57 +1,28 @@
-"""TODO-DOC inference.opening."""
+"""Opens any model on an engine: a checkpoint, an artifact, an ONNX file of any tool."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from octavo.artifact.compatibility import check_cpu, made_elsewhere
 from octavo.artifact.folder import Artifact, open_artifact
+from octavo.artifact.selftest import check_self_test
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
-from octavo.checkpoint.source import Checkpoint, read_source
-from octavo.engines import Session, find_engine, modes_of, on_device, runs_torch
+from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.model import load_model
+from octavo.checkpoint.paths import find_onnx, kind_of
+from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import ArtifactError, InputError, OctavoWarning
 from octavo.files import sha256_of
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
 from octavo.inference.texts import make_tokenizers
-from octavo.schema.manifest import MANIFEST
-from octavo.schema.signature import lower_limit, require_task
+from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
-
-
-def verify(artifact: Artifact) -> float:
-    """Compare the hash of every file with the manifest, and the model's answers with those it gave when it was made.
-
-    It runs on the engine that `load` takes here. Returns the largest deviation of these;
-    `artifact.manifest.self_test.allowed()` is what it may be.
-
-    Raises:
-        ArtifactError: a file was changed, or the answers differ by more than another kind of CPU explains.
-    """
-    for name, record in artifact.manifest.files.items():
-        if sha256_of(artifact.folder / name) != record.sha256:
-            raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
-    return artifact.manifest.self_test.check(open_model(artifact, artifact.engine()), artifact.folder)
-
-
-def open_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:
-    """The artifact's model, loaded on an engine, and what stands behind it; see `engines.find_engine`.
-
-    Without one, on the engine that its self-test was recorded with. A model that writes comes as an
-    `engines.writing.OnnxWriter`.
-    """
-    engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
-    if artifact.manifest.signature.generation is not None:
-        if engine != "onnxruntime":
-            raise InputError("models that write run in onnxruntime", got=engine)
-        from octavo.engines.onnxruntime_writer import open_writer
-
-        return open_writer(artifact.model_files, threads)
-    session = find_engine(engine)(artifact.model_file, threads)
-    return pooled(session, artifact.manifest.signature, artifact.folder)
 
 
 def load(
@@ -82,47 +53,106 @@ def load(
         CheckpointError: the checkpoint cannot be read.
     """
     asked = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
-    path, engine = Path(asked.path), on_device(engine, device)
-    if not (path / MANIFEST).exists() and (path / "config.json").exists():
+    folder, engine = Path(asked.path), on_device(engine, device)
+    if kind_of(folder) != "artifact" and (folder / "config.json").exists():
         return _load_checkpoint(asked, engine, threads, max_length)
-    artifact = open_artifact(path)
-    require_task(artifact.manifest.signature.task, task or asked.task, path)
+    artifact = open_artifact(folder)
+    require_task(artifact.manifest.signature.task, task or asked.task, folder)
     chosen = artifact.engine(engine)
     note = check_cpu(artifact.manifest, chosen)
     if note:
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
-    session: Any = open_model(artifact, chosen, threads)  # of a model that writes, its `Writer`
+    session = open_artifact_model(artifact, chosen, threads)
     if made_elsewhere(artifact.manifest, chosen):
-        artifact.manifest.self_test.check(session, path)
-    if signature.generation is not None:
-        return Generator(session, make_tokenizers(artifact.tokenizer_json, artifact.target_json, signature), signature)
-    return Predictor(session, artifact.tokenizer_json, signature)
+        check_self_test(artifact.manifest.self_test, session, folder)
+    return _answering(session, signature, artifact.tokenizer_json, artifact.target_json)
 
 
 def _load_checkpoint(
     asked: Checkpoint, engine: str, threads: int | None, max_length: int | None
 ) -> Predictor | Generator:
-    from octavo.checkpoint.libraries import require_torch
-    from octavo.checkpoint.model import load_model
-
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
-    modes = modes_of("torch" if engine == "auto" else engine)
+    engine = "torch" if engine == "auto" else engine
+    modes = modes_of(engine)
     require_torch()
-    from octavo.engines.torch import TorchSession, require_device
+    from octavo.engines.torch import require_device
 
     require_device(modes.get("device", "cpu"))
     source = read_source(asked)
-    find_task(source.signature.task)
     signature = lower_limit(source.signature, max_length)
-    if signature.generation is not None:
+    target = source.beside.get(TARGET_TOKENIZER)
+    session = open_source_model(source, engine, threads)
+    return _answering(session, signature, source.tokenizer.json, target.decode() if target else None)
+
+
+def _answering(
+    session: Session, signature: Signature, tokenizer_json: str, target_json: str | None
+) -> Predictor | Generator:
+    """What calls a session with texts."""
+    if find_task(signature).writes:
+        return Generator(cast("Writer", session), make_tokenizers(tokenizer_json, target_json, signature), signature)
+    return Predictor(session, tokenizer_json, signature)
+
+
+def open_session(
+    asked: Checkpoint, engine: str, threads: int | None = None, *, signature: Signature, home: Path
+) -> Session:
+    """The model of a path, loaded on an engine, and what its task does to a batch behind it.
+
+    `signature` and `home`, the folder of what pooling needs, are those of an ONNX file of any tool, which tells neither
+    itself.
+    """
+    path, kind = Path(asked.path), kind_of(asked.path)
+    if kind == "artifact":
+        return open_artifact_model(open_artifact(path), engine, threads)
+    if kind == "onnx":
+        return pooled(find_engine(engine)(find_onnx(path), threads), signature, home)
+    return open_source_model(read_source(asked), engine, threads)
+
+
+def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:
+    """An artifact's model, loaded on an engine; see `engines.find_engine`.
+
+    Without one, on the engine that its self-test was recorded with. Of a model that writes it is a `Writer`.
+    """
+    engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
+    if find_task(artifact.manifest.signature).writes:
+        if engine != "onnxruntime":
+            raise InputError("models that write run in onnxruntime", got=engine)
+        from octavo.engines.onnxruntime_writer import open_writer
+
+        return open_writer(artifact.model_files, threads)
+    session = find_engine(engine)(artifact.model_file, threads)
+    return pooled(session, artifact.manifest.signature, artifact.folder)
+
+
+def open_source_model(source: Source, engine: str = "torch", threads: int | None = None) -> Session:
+    """A checkpoint's model in torch; of a model that writes a `Writer`."""
+    modes = modes_of(engine)
+    if find_task(source.signature).writes:
         if modes:
             raise InputError("a model that writes runs in torch in float32 on a CPU", got=engine, allowed="torch")
         from octavo.engines.torch_writer import TorchWriter
 
-        target = source.beside.get(TARGET_TOKENIZER)
-        tokenizers = make_tokenizers(source.tokenizer.json, target.decode() if target else None, signature)
-        return Generator(TorchWriter(load_model(source), threads), tokenizers, signature)
-    session = pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
-    return Predictor(session, source.tokenizer.json, signature)
+        return TorchWriter(load_model(source), threads)
+    from octavo.engines.torch import TorchSession
+
+    return pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
+
+
+def verify(artifact: Artifact) -> float:
+    """Compare the hash of every file with the manifest, and the model's answers with those it gave when it was made.
+
+    It runs on the engine that `load` takes here. Returns the largest deviation of these;
+    `artifact.manifest.self_test.allowed()` is what it may be.
+
+    Raises:
+        ArtifactError: a file was changed, or the answers differ by more than another kind of CPU explains.
+    """
+    for name, record in artifact.manifest.files.items():
+        if sha256_of(artifact.folder / name) != record.sha256:
+            raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
+    session = open_artifact_model(artifact, artifact.engine())
+    return check_self_test(artifact.manifest.self_test, session, artifact.folder)

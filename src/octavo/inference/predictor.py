@@ -9,13 +9,14 @@ from itertools import islice
 from typing import Any
 
 from octavo.encoding.batching import Counts, Encoded, Outputs, in_order, make_batches
-from octavo.encoding.tokenizing import Asked, Options, settings
+from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.schema.signature import Signature
-from octavo.tasks import Task, find_task
+from octavo.tasks import find_task
+from octavo.tasks.task import Task
 
-WINDOW = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
+ROWS_AT_ONCE = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
 UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
 _ENOUGH_TOKENS = 50
 
@@ -24,9 +25,12 @@ class Predictor:
     """Answers texts; may be called from several threads at once.
 
     `predictor("text")` gives a list with one prediction, a pair (a tuple, or a mapping with `text` and `text_pair`) one
-    prediction, a list of these a list, any other iterable an iterator that holds `WINDOW` rows at a time: the shapes of
-    Hugging Face's pipelines. Sentence embeddings come as sentence-transformers gives them: a text is an array
+    prediction, a list of these a list, any other iterable an iterator that holds `ROWS_AT_ONCE` rows at a time: the
+    shapes of Hugging Face's pipelines. Sentence embeddings come as sentence-transformers gives them: a text is an array
     [dimension], a list of texts an array [texts, dimension].
+
+    `session` runs the model, `task` says what its rows and answers are, `tokenizer` cuts at the limit of `signature`;
+    `counts` are the rows and tokens that were read.
     """
 
     def __init__(self, session: Session, tokenizer_json: str, signature: Signature) -> None:
@@ -34,8 +38,8 @@ class Predictor:
         self.session = session
         self.signature = signature
         self.counts = Counts()
-        self._task: Task = find_task(signature.task)
-        self._tokenizer = self._task.make_tokenizer(tokenizer_json, signature)
+        self.task: Task[Any] = find_task(signature)
+        self.tokenizer = self.task.make_tokenizer(tokenizer_json)
         self._lock = threading.Lock()
         self._warned = False
 
@@ -54,7 +58,7 @@ class Predictor:
     def __call__(self, inputs: Any, *, prompt: str | None = None, **options: Any) -> Any:
         """Predict; see the class for what comes back.
 
-        `prompt` names one of a sentence embedder's prompts; `options` are the task's (its `OPTIONS`), such as the
+        `prompt` names one of a sentence embedder's prompts; `options` are the task's (its `options`), such as the
         `aggregation_strategy` of tags.
 
         Raises:
@@ -63,48 +67,58 @@ class Predictor:
         """
         if isinstance(inputs, str):
             found = list(self.stream([inputs], prompt=prompt, **options))
-            return self._task.gather(found, self.signature, single=True)
+            return self.task.gather(found, single=True)
         if isinstance(inputs, (tuple, Mapping)):
             return next(self.stream([inputs], prompt=prompt, **options))
         if isinstance(inputs, list):
-            return self._task.gather(list(self.stream(inputs, prompt=prompt, **options)), self.signature)
+            return self.task.gather(list(self.stream(inputs, prompt=prompt, **options)))
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
             return self.stream(inputs, prompt=prompt, **options)
-        return self._task.parse_row(inputs)  # raises, with what is allowed
+        return self.task.parse_row(inputs)  # raises, with what is allowed
 
     def stream(self, rows: Iterable[Any], *, prompt: str | None = None, **options: Any) -> Iterator[Any]:
         """Predictions in the order of the rows."""
-        return self._stream(rows, self.signature.prompt(prompt), settings(options, self._task.OPTIONS))
+        return self._stream(rows, self.signature.prompt(prompt), settings(options, self.task.options))
+
+    def logits(self, rows: Iterable[Any]) -> Outputs:
+        """What the model says of rows as a call takes them, before the task reads it: in their order, float32.
+
+        [rows, labels] of logits, or [rows, dimension] of vectors; of models that answer each token, or each mask, an
+        array [answers, k] for each row. A row that is read as several, such as windows, has several.
+
+        Raises:
+            DataError: an input is not what the task reads; the message names its position.
+        """
+        return self.run(self.task.encode(self.tokenizer, self._parse(list(rows))))
 
     def _stream(self, rows: Iterable[Any], prefix: str, options: Options) -> Iterator[Any]:
         source, position = iter(rows), 0
-        while window := list(islice(source, WINDOW)):
-            parsed = []
-            for offset, row in enumerate(window):
-                try:
-                    text, pair = self._task.parse_row(row)
-                    parsed.append((prefix + text, pair))
-                except DataError as error:
-                    raise DataError(f"row {position + offset}: {error}") from None
-            encoded = self._task.encode(self._tokenizer, parsed, self.signature, options)
+        while window := list(islice(source, ROWS_AT_ONCE)):
+            parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
+            encoded = self.task.encode(self.tokenizer, parsed, options)
             self._count(len(parsed), encoded)
-            asked = Asked(parsed, encoded, self._tokenizer, self.signature)
-            found = self._task.read(self.run(encoded), asked)
-            yield from self._task.decode(found, self.signature, options)
+            found = self.task.read(self.run(encoded), Asked(parsed, encoded, self.tokenizer))
+            yield from self.task.decode(found, options)
             position += len(window)
+
+    def _parse(self, rows: list[Any], position: int = 0) -> list[Row]:
+        parsed = []
+        for offset, row in enumerate(rows):
+            try:
+                parsed.append(self.task.parse_row(row))
+            except DataError as error:
+                raise DataError(f"row {position + offset}: {error}") from None
+        return parsed
 
     def run(self, encoded: list[Encoded]) -> Outputs:
         """The model's outputs for encoded rows, run in length-sorted batches, in the order given."""
-        batches = make_batches(encoded, self.signature)
+        batches = make_batches(encoded, self.signature, self.task.token_budget)
         parts = run_batches(self.session, [batch.inputs for batch in batches])
         return in_order(parts, batches, self.signature)
 
     def _count(self, rows: int, encoded: list[Encoded]) -> None:
         with self._lock:
-            self.counts.rows += rows
-            self.counts.truncated += sum(row.truncated for row in encoded)
-            self.counts.tokens += sum(len(row.ids) for row in encoded)
-            self.counts.unknown += sum(row.unknown for row in encoded)
+            self.counts.add(rows, encoded)
             share = self.counts.unknown / max(1, self.counts.tokens)
             warn = not self._warned and self.counts.tokens >= _ENOUGH_TOKENS and share > UNKNOWN_SHARE
             self._warned |= warn

@@ -1,16 +1,15 @@
-"""TODO-DOC inference.texts."""
+"""Ids of a model that writes -> texts: batches that are written, stop strings, pieces that are certain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from octavo.encoding.batching import Encoded, plan_batches
-from octavo.generation import FloatArray, IntArray, Steps
+from octavo.engines import Writer
 from octavo.generation.beam import search
 from octavo.generation.loop import write
 from octavo.schema.signature import Generation, Signature
@@ -18,20 +17,6 @@ from octavo.tasks import find_task
 
 ROWS = 8  # that are written together: more are faster in all, and wait for the longest
 CUT = "\ufffd"  # what a tokenizer gives for bytes that are no letter yet
-
-
-class Writer(Protocol):
-    """A model that writes: `engines.writing.OnnxWriter`, `engines.torch_writing.TorchWriter`."""
-
-    name: str
-    threads: int
-    streams: int
-
-    def logits(self, inputs: dict[str, IntArray]) -> FloatArray:
-        """The logits behind every token, [batch, length, vocabulary]."""
-
-    def begin(self, ids: IntArray, mask: IntArray, prompts: IntArray | None = None) -> Steps:
-        """Begin with texts [rows, length]; with an encoder answers begin with `prompts` [rows, tokens]."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +32,9 @@ def make_tokenizers(tokenizer_json: str, target_json: str | None, signature: Sig
 
     Prompts are not cut by them: what is left of one depends on how much is to be written.
     """
-    read = find_task(signature.task).make_tokenizer(tokenizer_json, signature)
-    if signature.task == "text-generation":
+    task = find_task(signature)
+    read = task.make_tokenizer(tokenizer_json)
+    if task.continues:
         read.no_truncation()
     return Tokenizers(read, Tokenizer.from_str(target_json) if target_json else read)
 
@@ -92,7 +78,7 @@ class Begun:
         self, writer: Writer, signature: Signature, texts: Sequence[Sequence[int]], generation: Generation
     ) -> None:
         """Pad on the left, or on the right where an encoder reads."""
-        answers, longest = signature.task == "text2text-generation", max(len(ids) for ids in texts)
+        answers, longest = find_task(signature).is_encoder_decoder, max(len(ids) for ids in texts)
         ids = np.full((len(texts), longest), signature.pad_token_id, np.int64)
         mask = np.zeros(ids.shape, np.int64)
         for row, text in enumerate(texts):

@@ -1,1 +1,1 @@
-"""TODO-DOC room inspection."""
+"""What is inside a model, and what this machine has; nothing is run."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from octavo.engines import choose_engine
-from octavo.hardware import this_cpu
+from octavo.hardware import installed_packages, this_cpu
 from octavo.schema.inspection import Diagnosis
 from octavo.schema.recipe import Recipe
 
@@ -51,7 +50,8 @@ def doctor() -> Diagnosis:
     cpu = this_cpu()
     sets = _INSTRUCTIONS["arm" if cpu.kind == "arm64" else "x86"]
     instructions = {name: bool(flags & cpu.features) for name, flags in sets.items()}
-    packages = {name: _version(name) for name in _PACKAGES}
+    found = installed_packages(_PACKAGES)
+    packages = {name: found.get(name) for name in _PACKAGES}
     return Diagnosis(
         cpu=cpu.name,
         kind=cpu.kind,
@@ -64,7 +64,7 @@ def doctor() -> Diagnosis:
         packages=packages,
         choices=_choices(packages),
         expected=_expected(instructions),
-        problems=tuple(find_problems(packages | {name: _version(name) for name in ("optimum-onnx", *_CUDA)})),
+        problems=tuple(find_problems({**packages, **installed_packages(("optimum-onnx", *_CUDA))})),
     )
 
 
@@ -116,13 +116,6 @@ def find_problems(packages: dict[str, str | None]) -> list[str]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text.partition("+")[0])[:3])
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _memory() -> int | None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.checkpoint.config import architectures, read_config, task_of
-from octavo.checkpoint.paths import find_onnx, has_onnx
-from octavo.checkpoint.weights import StoredTensor, has_weights, read_tensors
+from octavo.checkpoint.paths import find_onnx, kind_of
+from octavo.checkpoint.weights import StoredTensor, read_tensors
 from octavo.errors import CheckpointError, InputError
 from octavo.graph.reading import read_graph
 from octavo.inspection.anatomy import dtype_name, find_scheme, find_weights
@@ -24,7 +24,7 @@ from octavo.inspection.task_guess import guess_task
 from octavo.schema.inspection import Inspection, Port, Weight
 from octavo.schema.layers import Kind, part_of
 from octavo.schema.manifest import MANIFEST, PassRecord
-from octavo.tasks import MODULES
+from octavo.tasks import TASKS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,15 +36,15 @@ def inspect(path: str | Path) -> Inspection:
     Raises:
         InputError: there is nothing of the kind, or it is damaged.
     """
-    path = Path(path)
-    if (path / MANIFEST).exists():
+    path, kind = Path(path), kind_of(path)
+    if kind == "artifact":
         artifact = open_artifact(path)
         if artifact.manifest.recipe.format == "torch":
             return _inspect_modules(artifact)
         found = _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
         task = artifact.manifest.signature.task
         return found if found.task == task else replace(found, task=task, task_reason=MANIFEST, loads_as=task)
-    if path.is_dir() and (has_weights(path) or not has_onnx(path)):
+    if kind == "checkpoint" and path.is_dir():
         return _inspect_checkpoint(path)
     return _inspect_graph(find_onnx(path), path, "onnx", None)
 
@@ -52,7 +52,7 @@ def inspect(path: str | Path) -> Inspection:
 def read_model(path: str | Path) -> ir.Model:
     """The graph of an artifact, an ONNX file or a folder that holds one, checked as `inspect` checks it."""
     path = Path(path)
-    if (path / MANIFEST).exists():
+    if kind_of(path) == "artifact":
         artifact = open_artifact(path)
         if artifact.manifest.recipe.format == "torch":
             raise InputError("a torch model has no graph", where=path, then="octavo inspect without --graph")
@@ -103,7 +103,7 @@ def _report(
         kind=kind,
         task=task,
         task_reason=reason,
-        loads_as=task if task in MODULES else None,
+        loads_as=task if task in TASKS else None,
         bytes=file.stat().st_size + _external_size(stored),
         bytes_by_dtype=dict(by_dtype.most_common()),
         bytes_by_part=by_part,
@@ -210,7 +210,7 @@ def _report_tensors(
         kind=kind,
         task=task[0],
         task_reason=task[1],
-        loads_as=task[0] if task[0] in MODULES else None,
+        loads_as=task[0] if task[0] in TASKS else None,
         bytes=sum(by_dtype.values()),
         bytes_by_dtype=dict(by_dtype.most_common()),
         bytes_by_part=by_part,

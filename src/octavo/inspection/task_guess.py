@@ -1,4 +1,4 @@
-"""TODO-DOC inspection.task_guess."""
+"""The task that the inputs and outputs of a graph tell."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What can be done to a graph: one file per method, one table. A method is a function of a graph and a recipe.
 
-    apply(model: onnx_ir.Model, recipe: Recipe, given: Given) -> Applied
+    apply(model: onnx_ir.Model, recipe: Recipe, context: Context) -> MethodResult
 
 It leaves the graph that it is given alone, and accounts for every layer.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from octavo.encoding.batching import Inputs
 from octavo.hardware import Target
 from octavo.progress import Progress, Silent
-from octavo.schema.layers import LayerOutcome, Overflow
+from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ METHODS = {
 
 
 @dataclass(frozen=True)
-class Given:
+class Context:
     """What a method may look at besides the graph and the recipe.
 
     `target` is the CPU that it works for; `calibration` the user's examples in batches, empty where none were given;
@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Applied:
+class MethodResult:
     """A graph that a method has made, and what became of each layer.
 
     `exact_u8s8`: it needs a CPU on which products of unsigned and signed 8-bit numbers do not saturate. `overflow`:
@@ -51,7 +51,7 @@ class Applied:
     """
 
     model: ir.Model
-    layers: tuple[LayerOutcome, ...]
+    layers: tuple[LayerResult, ...]
     exact_u8s8: bool = False
     overflow: Overflow | None = None
     reference: ir.Model | None = None
@@ -60,7 +60,7 @@ class Applied:
 class Apply(Protocol):
     """The signature of a method."""
 
-    def __call__(self, model: ir.Model, recipe: Recipe, given: Given) -> Applied:
+    def __call__(self, model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
         """Make the graph that the recipe asks for."""
 
 

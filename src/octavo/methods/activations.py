@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from octavo.arithmetic.observers import Channels, Histogram, Range
 from octavo.engines.onnxruntime import open_graph
-from octavo.methods import Given
+from octavo.methods import Context
 
 KEPT_ROWS = 512  # of each input, to try smoothing factors on
 See = Callable[[str, NDArray[np.float32]], None]
 
 
-def observe(model: ir.Model, names: Sequence[str], given: Given, see: See, title: str) -> None:
+def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, title: str) -> None:
     """Run the batches and show the values of these names: `see(name, rows)`, rows float32 [real tokens, width].
 
     A value that is no graph output becomes one in a copy of the graph.
@@ -33,11 +33,11 @@ def observe(model: ir.Model, names: Sequence[str], given: Given, see: See, title
         if not value.is_graph_output():
             watched.graph.outputs.append(value)
     session = open_graph(watched)
-    given.progress.start(title, len(given.calibration))
-    for batch in given.calibration:
+    context.progress.start(title, len(context.calibration))
+    for batch in context.calibration:
         for name, array in zip(names, session.fetch(batch, names), strict=True):
             see(name, real_rows(array, batch["attention_mask"]))
-        given.progress.advance()
+        context.progress.advance()
 
 
 def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -49,15 +49,15 @@ def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np
     return np.asarray(real, np.float32)
 
 
-def see_channels(model: ir.Model, names: Sequence[str], given: Given) -> dict[str, Channels]:
+def see_channels(model: ir.Model, names: Sequence[str], context: Context) -> dict[str, Channels]:
     """The extremes, mean and a sample of rows of each value."""
     found = {name: Channels(KEPT_ROWS) for name in names}
-    observe(model, names, given, lambda name, rows: found[name].update(rows), "calibrating: ranges")
+    observe(model, names, context, lambda name, rows: found[name].update(rows), "calibrating: ranges")
     return found
 
 
-def see_histograms(model: ir.Model, extremes: Mapping[str, Range], given: Given) -> dict[str, Histogram]:
+def see_histograms(model: ir.Model, extremes: Mapping[str, Range], context: Context) -> dict[str, Histogram]:
     """The histogram of each value between its known extremes."""
     found = {name: Histogram(*ends) for name, ends in extremes.items()}
-    observe(model, list(found), given, lambda name, rows: found[name].update(rows), "calibrating: histograms")
+    observe(model, list(found), context, lambda name, rows: found[name].update(rows), "calibrating: histograms")
     return found

@@ -16,15 +16,15 @@ import onnx_ir as ir
 from octavo.arithmetic.affine import quantize_symmetric
 from octavo.graph.layers import Layer
 from octavo.graph.lower_dynamic import lower_dynamic_linear, lower_row_linear
-from octavo.methods import Applied, Given
-from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
-from octavo.schema.layers import LayerOutcome
+from octavo.methods import Context, MethodResult
+from octavo.methods.layer_results import decide, int8_result, lower_layers, weight_levels
+from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
 
 LOWEST = {"Gelu": -0.17, "Relu": 0.0}  # the smallest value of an activation function: Gelu(-0.7518) = -0.16997
 
 
-def quantize_dynamic(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
+def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
     """Make every layer int8 but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
     Where products could saturate on the target, weights stay within 7 bits: exact there, and faster than u8 x u8 (which
@@ -34,19 +34,19 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
-    levels = weight_levels(given.target)
+    levels = weight_levels(context.target)
     return lower_layers(model, decide(model, recipe), partial(_lower_linear, model, levels, recipe.granularity), levels)
 
 
-def _lower_linear(model: ir.Model, levels: int, granularity: str, layer: Layer) -> LayerOutcome:
+def _lower_linear(model: ir.Model, levels: int, granularity: str, layer: Layer) -> LayerResult:
     weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
     bounds = [_lowest_input(node) for node in layer.nodes]
     lowest = None if None in bounds else min(bound for bound in bounds if bound is not None)
     if granularity == "tensor" and lowest is None:
         lower_dynamic_linear(model, layer, weight)
-        return int8_outcome(layer, weight, "one scale per output channel", levels, "tensor")
+        return int8_result(layer, weight, "one scale per output channel", levels, "tensor")
     lower_row_linear(model, layer, weight, lowest)
-    return int8_outcome(layer, weight, "one scale per output channel", levels, "token")
+    return int8_result(layer, weight, "one scale per output channel", levels, "token")
 
 
 def _lowest_input(node: ir.Node) -> float | None:

@@ -16,25 +16,27 @@ from octavo.arithmetic.affine import error_db
 from octavo.encoding.batching import Inputs
 from octavo.graph.layers import find_bias, find_layers
 from octavo.graph.scaling import find_groups, find_maker
-from octavo.methods import Given
+from octavo.methods import Context
 from octavo.methods.activations import observe
 
 TOKENS = 512  # whose outputs are compared
 
 
-def layer_errors(reference: ir.Model, model: ir.Model, given: Given, folded: Collection[str] = ()) -> dict[str, float]:
+def layer_errors(
+    reference: ir.Model, model: ir.Model, context: Context, folded: Collection[str] = ()
+) -> dict[str, float]:
     """The signal-to-noise ratio of each layer's output in decibels, 10 log10(sum f^2 / sum (f - q)^2), by module path.
 
     `reference` is the float graph, `model` what a method has made of it; values of the same name mean the same. The
     bias belongs to the output, since a method may correct it. Of a layer with several call sites the worst counts.
     Layers whose output is exact are left out. The outputs of `folded` layers are compared up to a factor per channel,
-    that of least squares: a smoothing factor was folded into them (`folded_layers`). `given.calibration` are the texts:
-    single rows, up to 512 tokens.
+    that of least squares: a smoothing factor was folded into them (`folded_layers`). `context.calibration` are the
+    texts: single rows, up to 512 tokens.
     """
     outputs = {layer.path: [_output_name(node) for node in layer.nodes] for layer in find_layers(reference)}
-    given = replace(given, calibration=_single_rows(given.calibration))
+    context = replace(context, calibration=_single_rows(context.calibration))
     names = [name for found in outputs.values() for name in found]
-    expected, found = (_seen(graph, names, given, title) for graph, title in ((reference, "float"), (model, "int8")))
+    expected, found = (_seen(graph, names, context, title) for graph, title in ((reference, "float"), (model, "int8")))
     for name in (name for path in folded for name in outputs[path]):
         squares = np.sum(np.square(found[name]), axis=0)
         found[name] = found[name] * (np.sum(expected[name] * found[name], axis=0) / np.maximum(squares, 1e-30))
@@ -57,9 +59,9 @@ def _output_name(node: ir.Node) -> str:
     return str((bias[0] if bias else node).outputs[0].name)
 
 
-def _seen(model: ir.Model, names: Sequence[str], given: Given, title: str) -> dict[str, NDArray[np.float32]]:
+def _seen(model: ir.Model, names: Sequence[str], context: Context, title: str) -> dict[str, NDArray[np.float32]]:
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    observe(model, names, given, lambda name, array: rows[name].append(array), f"measuring layers: {title}")
+    observe(model, names, context, lambda name, array: rows[name].append(array), f"measuring layers: {title}")
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 

@@ -31,10 +31,10 @@ from octavo.errors import DataError
 from octavo.graph.layers import Layer, find_bias
 from octavo.graph.lower_static import lower_static_linear
 from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
-from octavo.methods import Applied, Given
+from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels, see_histograms
-from octavo.methods.outcomes import decide, int8_outcome, lower_layers, weight_levels
-from octavo.schema.layers import LayerOutcome, Overflow
+from octavo.methods.layer_results import decide, int8_result, lower_layers, weight_levels
+from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
@@ -71,34 +71,34 @@ class Input:
         return float(self.low.min()), float(self.high.max())
 
 
-def quantize_static(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
+def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
     """Make every layer int8 but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
     Raises:
         DataError: no examples to calibrate on were given.
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
-    if not given.calibration:
+    if not context.calibration:
         raise DataError("static int8 learns ranges from examples, and none were given", then="--calibrate FILE")
     model = model.clone(deep_copy=False)
-    levels = weight_levels(given.target)
+    levels = weight_levels(context.target)
     decided = decide(model, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     names = [str(value.name) for group in groups for value in group.inputs]
     seen = {
         name: Input(found.low, found.high, found.mean, found.rows, found.moment, np.ones_like(found.low))
-        for name, found in see_channels(model, names, given).items()
+        for name, found in see_channels(model, names, context).items()
     }
     seen, strengths = _smooth(model, groups, seen, recipe, levels)
     smoothed = model.clone(deep_copy=False)
-    spans = _spans(model, groups, seen, recipe, given)
-    rounded = _round(groups, seen, recipe, levels, given)
-    overflow = _overflow(groups, seen, spans, rounded) if given.target.saturates else None
+    spans = _spans(model, groups, seen, recipe, context)
+    rounded = _round(groups, seen, recipe, levels, context)
+    overflow = _overflow(groups, seen, spans, rounded) if context.target.saturates else None
 
-    def lower_linear(layer: Layer) -> LayerOutcome:
+    def lower_linear(layer: Layer) -> LayerResult:
         weight = rounded[layer.path]
         strength = strengths.get(layer.path)
-        outcome = int8_outcome(layer, weight, "one scale per output channel", levels, "static", strength)
+        outcome = int8_result(layer, weight, "one scale per output channel", levels, "static", strength)
         if recipe.bias_correction:
             mean = np.mean([seen[name].mean for name in names_read(layer)], axis=0)
             correct_bias(model, layer, bias_correction(mean, layer.matrix(), weight.dequantize()))
@@ -141,7 +141,7 @@ def _smooth(
 
 
 def _spans(
-    model: ir.Model, groups: Sequence[Group], seen: Mapping[str, Input], recipe: Recipe, given: Given
+    model: ir.Model, groups: Sequence[Group], seen: Mapping[str, Input], recipe: Recipe, context: Context
 ) -> dict[str, Range]:
     """The range of the codes of each value that a layer reads.
 
@@ -156,8 +156,8 @@ def _spans(
     if recipe.observer == "minmax":
         return spans
     find = mse_range if recipe.observer == "mse" else partial(percentile_range, percentile=recipe.percentile)
-    levels = weight_levels(given.target)
-    for name, histogram in see_histograms(model, spans, given).items():
+    levels = weight_levels(context.target)
+    for name, histogram in see_histograms(model, spans, context).items():
         weights = [layer.matrix() for layer in readers[name]]
         tried = [spans[name], find(histogram)]
         spans[name] = min(tried, key=lambda span: output_error(seen[name].rows, span, weights, levels))
@@ -165,7 +165,7 @@ def _spans(
 
 
 def _round(
-    groups: Sequence[Group], seen: Mapping[str, Input], recipe: Recipe, levels: int, given: Given
+    groups: Sequence[Group], seen: Mapping[str, Input], recipe: Recipe, levels: int, context: Context
 ) -> dict[str, Quantized]:
     """The integers of each layer's weight; layers that read the same values are rounded together."""
     together: dict[tuple[bool, tuple[str, ...]], list[Layer]] = {}
@@ -173,12 +173,12 @@ def _round(
         corrected = recipe.bias_correction and all(find_bias(node) for node in layer.nodes)
         together.setdefault((corrected, tuple(names_read(layer))), []).append(layer)
     found: dict[str, Quantized] = {}
-    given.progress.start("rounding weights", len(together))
+    context.progress.start("rounding weights", len(together))
     for (corrected, names), layers in together.items():
         moment = np.mean([seen[name].spread(centered=corrected) for name in names], axis=0)
         weights = round_compensated([layer.matrix() for layer in layers], moment, levels)
         found |= zip((layer.path for layer in layers), weights, strict=True)
-        given.progress.advance()
+        context.progress.advance()
     return found
 
 

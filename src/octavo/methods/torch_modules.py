@@ -19,8 +19,8 @@ from octavo.encoding.batching import Inputs
 from octavo.engines.torch import ask
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
 from octavo.errors import RecipeError
-from octavo.methods.outcomes import float_outcome, int8_outcome, reason_for_float
-from octavo.schema.layers import Kind, LayerOutcome, part_of
+from octavo.methods.layer_results import float_result, int8_result, reason_for_float
+from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import Recipe, kept_as
 
 
@@ -58,7 +58,7 @@ class Modules:
     """A model with int8 modules, and what became of each layer; see `methods.Applied`."""
 
     model: torch.nn.Module
-    layers: tuple[LayerOutcome, ...]
+    layers: tuple[LayerResult, ...]
     exact_u8s8: bool
 
 
@@ -100,7 +100,7 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
         reason = f"{layer.unlike} computes something else" if layer.unlike else None
         reason = reason or reason_for_float(layer, rules.get(layer.path))
         if reason is not None:
-            outcomes.append(float_outcome(layer, reason))
+            outcomes.append(float_result(layer, reason))
             continue
         old = model.get_submodule(layer.path)
         linear = layer.kind == "linear"
@@ -114,10 +114,10 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
         if linear:
             bias = None if old.bias is None else old.bias.detach().clone()
             found.set_submodule(layer.path, Int8Linear(stored, scale, bias, activation))
-            outcomes.append(int8_outcome(layer, weight, "one scale per output channel", levels, activation))
+            outcomes.append(int8_result(layer, weight, "one scale per output channel", levels, activation))
         else:
             found.set_submodule(layer.path, Int8Embedding(stored, scale))
-            outcomes.append(int8_outcome(layer, weight, "one scale per row", levels))
+            outcomes.append(int8_result(layer, weight, "one scale per row", levels))
     if not any(outcome.dtype == "int8" for outcome in outcomes):
         raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
     exact = activation is not None and linear_levels > INT7_LEVELS
@@ -125,8 +125,8 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
 
 
 def module_errors(
-    reference: torch.nn.Module, model: torch.nn.Module, layers: Sequence[LayerOutcome], batches: Sequence[Inputs]
-) -> tuple[LayerOutcome, ...]:
+    reference: torch.nn.Module, model: torch.nn.Module, layers: Sequence[LayerResult], batches: Sequence[Inputs]
+) -> tuple[LayerResult, ...]:
     """The layers with the signal-to-noise ratio of each one's output, in decibels, as `methods.layer_errors` has it.
 
     Padding is left out; of a layer that runs several times all outputs count together.

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from octavo.checkpoint.config import AUTO_CLASSES
 from octavo.checkpoint.source import Source
 from octavo.checkpoint.weights import load_state
 from octavo.engines.torch_int8 import Int8Linear
 from octavo.engines.torch_saved import empty_model, fill
 from octavo.errors import CheckpointError
-from octavo.methods.outcomes import float_outcome
+from octavo.methods.layer_results import float_result
 from octavo.methods.torch_modules import ModuleLayer, Modules, find_modules
-from octavo.schema.layers import LayerOutcome
+from octavo.schema.layers import LayerResult
+from octavo.tasks import task_class
 
 _LINEAR = "._packed_params._packed_params"  # -> (weight, bias)
 _EMBEDDING = "._packed_params._packed_weight"
@@ -51,7 +51,7 @@ def rescue_modules(source: Source) -> Modules:
             floats.add(path)
         elif isinstance(value, torch.Tensor) and "_packed_params" not in name:
             tensors[name] = value
-    model = empty_model(source.folder, AUTO_CLASSES[source.signature.task])
+    model = empty_model(source.folder, task_class(source.signature.task).auto_class)
     shapes = {layer.path: layer for layer in find_modules(model)}
     tensors = _known(model, tensors, activations)
     try:
@@ -100,11 +100,11 @@ def _known(
     return {name: tensor for name, tensor in tensors.items() if name in places}
 
 
-def _outcome(model: torch.nn.Module, path: str, layer: ModuleLayer, floats: set[str]) -> LayerOutcome:
+def _outcome(model: torch.nn.Module, path: str, layer: ModuleLayer, floats: set[str]) -> LayerResult:
     if not isinstance(model.get_submodule(path), Int8Linear):
         why = "its rows had zero points between the codes" if path in floats else "PyTorch had left it float"
-        return float_outcome(layer, why)
-    return LayerOutcome(
+        return float_result(layer, why)
+    return LayerResult(
         path=path,
         kind=layer.kind,
         part=layer.part,

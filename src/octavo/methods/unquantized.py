@@ -13,15 +13,15 @@ import onnx_ir as ir
 from octavo.errors import RecipeError
 from octavo.graph.layers import find_layers
 from octavo.graph.lowering import lower_half
-from octavo.methods import Applied, Given
-from octavo.methods.outcomes import float_outcome
-from octavo.schema.layers import LayerOutcome
+from octavo.methods import Context, MethodResult
+from octavo.methods.layer_results import float_result
+from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe, kept_as
 
 LARGEST_HALF = 65504.0  # the largest finite number of IEEE 754's binary16
 
 
-def leave_float(model: ir.Model, recipe: Recipe, given: Given) -> Applied:  # noqa: ARG001 - as all methods
+def leave_float(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:  # noqa: ARG001 - as all methods
     """Account for the layers and change nothing.
 
     Raises:
@@ -32,17 +32,17 @@ def leave_float(model: ir.Model, recipe: Recipe, given: Given) -> Applied:  # no
         if rule.keep != "float":
             raise RecipeError("the method float keeps every layer float", got=f"{rule.match}: {rule.keep}")
     if recipe.storage == "float32":
-        return Applied(model, tuple(float_outcome(layer, "the method is float") for layer in layers))
+        return MethodResult(model, tuple(float_result(layer, "the method is float") for layer in layers))
     model = model.clone(deep_copy=False)
     outcomes, done = [], set()
     for layer in find_layers(model):
         size = layer.parameters
         if np.abs(layer.matrix()).max(initial=0) > LARGEST_HALF:
-            outcomes.append(float_outcome(layer, "a number of its weight is too large for 16 bits"))
+            outcomes.append(float_result(layer, "a number of its weight is too large for 16 bits"))
             continue
         reason = "stored in 16 bits"
-        outcomes.append(LayerOutcome(layer.path, layer.kind, layer.part, "float16", reason, size, bytes=2 * size))
+        outcomes.append(LayerResult(layer.path, layer.kind, layer.part, "float16", reason, size, bytes=2 * size))
         if layer.weight.name not in done:  # several layers may read one weight
             done.add(layer.weight.name)
             lower_half(model, layer)
-    return Applied(model, tuple(outcomes))
+    return MethodResult(model, tuple(outcomes))

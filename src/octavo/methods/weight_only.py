@@ -25,10 +25,10 @@ from octavo.arithmetic.blocks import Blocks, quantize_blocks
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lower_blocks import lower_block_linear, lower_block_rows
-from octavo.methods import Applied, Given
+from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels
-from octavo.methods.outcomes import float_outcome, lower_rows, reason_for_float
-from octavo.schema.layers import LayerOutcome
+from octavo.methods.layer_results import float_result, lower_rows, reason_for_float
+from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 BLOCK = {8: 128, 4: 32}  # inputs that share one scale
@@ -36,7 +36,7 @@ FEW = 256  # inputs of a layer, up to which 4-bit weights are in blocks of 16: t
 SMALLEST = 16  # that the operator has
 
 
-def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Applied:
+def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
     """Put every weight into blocks but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
     Raises:
@@ -48,7 +48,7 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
     decided = [(layer, rules.get(layer.paths[0])) for layer in layers]
     linears = [layer for layer, rule in decided if layer.kind == "linear" and reason_for_float(layer, rule) is None]
     bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
-    moments = _moments(model, [layer for layer in linears if bits_of[layer.path] == 4], given)
+    moments = _moments(model, [layer for layer in linears if bits_of[layer.path] == 4], context)
     heads = {str(layer.weight.name): layer for layer in linears if layer.transposed and layer.part == "head"}
 
     @cache
@@ -60,7 +60,7 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
     for layer, rule in decided:
         reason = reason_for_float(layer, rule)
         if reason is not None:
-            outcomes.append(float_outcome(layer, reason))
+            outcomes.append(float_result(layer, reason))
         elif layer.kind == "embedding":
             if rule is not None and rule.keep == "int4":
                 raise RecipeError("embedding rows are int8 or float", got=f"{rule.match}: int4")
@@ -76,7 +76,7 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, given: Given) -> Appli
             lower_block_linear(model, layer, made(layer))
     if all(outcome.dtype.startswith("float") for outcome in outcomes):
         raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
-    return Applied(model, tuple(outcomes))
+    return MethodResult(model, tuple(outcomes))
 
 
 def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]:
@@ -92,28 +92,28 @@ def _block(layer: Layer, bits: int, recipe: Recipe) -> int:
     return max(SMALLEST, min(recipe.block or default, 1 << (inputs.bit_length() - 1)))
 
 
-def _moments(model: ir.Model, layers: list[Layer], given: Given) -> Mapping[str, FloatArray]:
+def _moments(model: ir.Model, layers: list[Layer], context: Context) -> Mapping[str, FloatArray]:
     """E[x x^T] of what each layer reads, by module path; empty without examples."""
-    if not given.calibration or not layers:
+    if not context.calibration or not layers:
         return {}
     read = {layer.path: list(dict.fromkeys(str(node.inputs[0].name) for node in layer.nodes if node.inputs[0]))
             for layer in layers}  # fmt: skip
-    seen = see_channels(model, list(dict.fromkeys(name for names in read.values() for name in names)), given)
+    seen = see_channels(model, list(dict.fromkeys(name for names in read.values() for name in names)), context)
     return {
         path: np.mean([seen[name].moment for name in names], axis=0, dtype=np.float32) for path, names in read.items()
     }
 
 
-def _shared(layer: Layer, weight: Blocks, head: str) -> LayerOutcome:
+def _shared(layer: Layer, weight: Blocks, head: str) -> LayerResult:
     """The outcome of an embedding that is stored in the head's codes; its bytes are counted there."""
     error = round(error_db(layer.matrix(), weight.dequantize().T), 2)
     reason, size = f"rows of the codes of {head}", layer.parameters
-    return LayerOutcome(layer.path, layer.kind, layer.part, "int8", reason, size, 0, weight_bits=8, error_db=error)
+    return LayerResult(layer.path, layer.kind, layer.part, "int8", reason, size, 0, weight_bits=8, error_db=error)
 
 
-def _outcome(layer: Layer, weight: Blocks) -> LayerOutcome:
+def _outcome(layer: Layer, weight: Blocks) -> LayerResult:
     block, kind = weight.codes.shape[1], "symmetric" if weight.bits == 8 else "asymmetric"
-    return LayerOutcome(
+    return LayerResult(
         path=layer.path,
         kind=layer.kind,
         part=layer.part,

@@ -1,1 +1,1 @@
-"""TODO-DOC room metrics."""
+"""Scores, and how sure their differences are: numpy and nothing else."""

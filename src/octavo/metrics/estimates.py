@@ -1,4 +1,4 @@
-"""TODO-DOC metrics.estimates."""
+"""Figures with their bounds: shares, means, ratios of times; and how many rows would decide."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO-DOC room pipeline."""
+"""A checkpoint and a recipe -> an artifact: plan, read, export, apply the method, write."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from octavo.data.examples import DataFile, example_hashes
 from octavo.data.sentences import SENTENCES
-from octavo.encoding.batching import Inputs, make_batches
+from octavo.encoding.batching import Encoded, Inputs, make_batches
 from octavo.errors import OctavoWarning
 from octavo.schema.manifest import CalibrationRecord
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
+from octavo.tasks.task import Task
 
 ENOUGH = 300  # examples: more change the ranges, and the answers, very little
 FEW = 100
@@ -33,7 +36,7 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    task = find_task(signature.task)
+    task = find_task(signature)
     examples = task.read_examples(replace(file, limit=file.limit or ENOUGH))
     if len(examples) < FEW:
         warnings.warn(
@@ -42,17 +45,20 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
             OctavoWarning,
             stacklevel=3,
         )
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), task.rows(examples, signature), signature)
-    batches = tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
+    encoded = task.encode(task.make_tokenizer(tokenizer_json), task.rows(examples))
     hashes = example_hashes(examples)
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
     tokens = sum(len(row.ids) for row in encoded)
-    return Calibration(batches, CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes))
+    record = CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes)
+    return Calibration(_batches(task, encoded), record)
 
 
 def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:
     """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples."""
-    task = find_task(signature.task)
-    rows = task.from_texts(SENTENCES)
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), rows, signature)
-    return tuple(batch.inputs for batch in make_batches(encoded, signature, TOKEN_BUDGET))
+    task = find_task(signature)
+    return _batches(task, task.encode(task.make_tokenizer(tokenizer_json), task.from_texts(SENTENCES)))
+
+
+def _batches(task: Task[Any], encoded: Sequence[Encoded]) -> tuple[Inputs, ...]:
+    budget = min(TOKEN_BUDGET, task.token_budget)
+    return tuple(batch.inputs for batch in make_batches(encoded, task.signature, budget))

@@ -1,4 +1,4 @@
-"""TODO-DOC pipeline.measuring."""
+"""The error of each layer of an artifact, measured anew against its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.errors import InputError
-from octavo.exporting.float_graphs import export_graphs
+from octavo.exporting.float_graphs import export_source
 from octavo.hardware import find_target
-from octavo.methods import Given
+from octavo.methods import Context
 from octavo.pipeline.calibration import sentence_batches
 from octavo.progress import Progress, Silent
-from octavo.schema.layers import LayerOutcome
+from octavo.schema.layers import LayerResult
 
 if TYPE_CHECKING:
-    from octavo.methods.outcomes import AnyLayer
+    from octavo.methods.layer_results import AnyLayer
 
 
 def measure_layers(
     artifact: str | Path | Artifact, checkpoint: str | Path | Checkpoint, *, progress: Progress | None = None
-) -> tuple[LayerOutcome, ...]:
+) -> tuple[LayerResult, ...]:
     """The layers of an artifact with the error of each one's output against a checkpoint, on Octavo's own sentences.
 
     Raises:
@@ -36,12 +36,12 @@ def measure_layers(
     say.start("reading the checkpoint")
     source = read_source(checkpoint)
     require_torch()
-    model = load_model(source)
     batches = sentence_batches(source.tokenizer.json, source.signature)
     if recipe.format == "torch":
         from octavo.engines.torch_saved import load_saved
         from octavo.methods.torch_modules import find_modules, module_errors
 
+        model = load_model(source)
         _require_same_layers(artifact, find_modules(model), source)
         say.start("measuring layers")
         return module_errors(model, load_saved(artifact.model_file), layers, batches)
@@ -51,12 +51,11 @@ def measure_layers(
 
     if len(artifact.manifest.components) > 1:
         raise InputError("layers of several components are not measured", got=", ".join(artifact.manifest.components))
-    graphs, _, _ = export_graphs(model, source.signature, recipe, say)
-    graph = graphs["model"]
+    graph = export_source(source, recipe, say).graphs["model"]
     _require_same_layers(artifact, find_layers(graph), source)
     folded = folded_layers(graph, [layer.path for layer in layers if layer.smoothing is not None])
-    given = Given(find_target(artifact.manifest.target), batches, say)
-    errors = layer_errors(graph, read_graph(artifact.model_file), given, folded)
+    context = Context(find_target(artifact.manifest.target), batches, say)
+    errors = layer_errors(graph, read_graph(artifact.model_file), context, folded)
     return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in layers)
 
 

@@ -1,11 +1,55 @@
-"""TODO-DOC pipeline.plan."""
+"""What is to be made, settled before any work begins."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from octavo.artifact.writing import check_free
+from octavo.checkpoint.source import Checkpoint
+from octavo.data.examples import DataFile
 from octavo.errors import RecipeError
+from octavo.exporting.float_graphs import FloatGraphs
+from octavo.hardware import Target, find_target
+from octavo.progress import Progress, Silent
 from octavo.schema.recipe import Recipe, recipe_from
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is quantized, by which recipe, for which CPU, on which examples, and where the artifact goes."""
+
+    checkpoint: str | Path | Checkpoint | FloatGraphs
+    output: Path
+    recipe: Recipe
+    target: Target
+    calibration: DataFile | None
+    force: bool
+    progress: Progress
+
+
+def make_plan(  # noqa: PLR0913 - those of `quantize`
+    checkpoint: str | Path | Checkpoint | FloatGraphs,
+    output: str | Path,
+    *,
+    recipe: Recipe | str | Path | None,
+    calibration: str | Path | DataFile | None,
+    target: str,
+    force: bool,
+    progress: Progress | None,
+) -> Plan:
+    """The plan, where its parts fit each other and the output is free.
+
+    Raises:
+        OctavoError: they do not, or it is not.
+    """
+    output = Path(output).resolve()
+    check_free(output, force=force)
+    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None), find_target(target)
+    if isinstance(checkpoint, FloatGraphs) and chosen.format == "onnx":
+        checkpoint.require_fit(chosen)
+    file = calibration if calibration is None or isinstance(calibration, DataFile) else DataFile(calibration)
+    return Plan(checkpoint, output, chosen, cpu, file, force, progress or Silent())
 
 
 def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
@@ -22,12 +66,7 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Re
     if calibrated and recipe.method not in {"static", "weight-only"}:
         then = "leave the examples out, or take static or weight-only"
         raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
-    if (
-        calibrated
-        and recipe.method == "weight-only"
-        and recipe.bits == 8
-        and not any(rule.keep == "int4" for rule in recipe.layers)
-    ):
+    if calibrated and not recipe.calibrates:
         then = "leave the examples out, or take 4 bits"
         raise RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
     if recipe.method == "static" and not calibrated:

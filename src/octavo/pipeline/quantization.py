@@ -1,38 +1,71 @@
-"""A checkpoint and a recipe to an artifact: the one road that every method takes."""
+"""A checkpoint and a recipe to an artifact: the one road that every method takes.
+
+Five steps, each of which takes what the one before it returned: plan, read the checkpoint, export it to float, apply
+the method, write the artifact.
+"""
 
 from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from octavo.artifact.contents import Contents
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import make_self_test
-from octavo.artifact.writing import check_free, write_manifest, writing
+from octavo.artifact.writing import hash_files, replace_folder, write_manifest
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
-from octavo.checkpoint.source import Checkpoint, plain_name, read_source
+from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
 from octavo.errors import OctavoWarning, RecipeError
+from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.files import sha256_of
-from octavo.hardware import find_target, installed_packages, this_cpu
-from octavo.methods import Given
-from octavo.pipeline.calibration import read_calibration
-from octavo.pipeline.onnx_format import make_graph
-from octavo.pipeline.plan import choose_recipe
-from octavo.pipeline.torch_format import make_modules, make_rescued
-from octavo.progress import Progress, Silent
+from octavo.hardware import installed_packages, this_cpu
+from octavo.methods import Context
+from octavo.pipeline.calibration import Calibration, read_calibration
+from octavo.pipeline.onnx_format import quantize_graphs
+from octavo.pipeline.plan import Plan, make_plan
+from octavo.pipeline.torch_format import quantize_model, rescue_model
+from octavo.progress import Progress
 from octavo.reporting.card import write_card
+from octavo.schema.manifest import HostRecord, Manifest, SourceRecord
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A checkpoint that was read, with the examples to calibrate on where there are some."""
+
+    plan: Plan
+    source: Source
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A checkpoint in float: as graphs, as a torch model, or neither where its float weights are gone."""
+
+    prepared: Prepared
+    graphs: FloatGraphs | None
+    model: Any
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """What the method made of it, not yet written."""
+
+    prepared: Prepared
+    contents: Contents
+
+
 def quantize(  # noqa: PLR0913 - each is one thing to say
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | Checkpoint | FloatGraphs,
     output: str | Path,
     *,
     recipe: Recipe | str | Path | None = None,
@@ -44,7 +77,8 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     """Make an artifact of a checkpoint.
 
     Args:
-        checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
+        checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell. Or what `export`
+            made of one, for several recipes.
         output: the folder to write. An interrupted write leaves nothing there.
         recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default `static`
             where there are examples to calibrate on and `dynamic` where there are none.
@@ -56,14 +90,33 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    say, output = progress or Silent(), Path(output).resolve()
-    check_free(output, force=force)
-    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None), find_target(target)
-    say.start("reading the checkpoint")
-    source = read_source(checkpoint, packed=chosen.format == "torch")
-    find_task(source.signature.task)
-    if source.signature.generation is not None and chosen.format == "torch":
-        raise RecipeError("models that write are made in the format onnx", got=chosen.format, allowed="--format onnx")
+    plan = make_plan(
+        checkpoint,
+        output,
+        recipe=recipe,
+        calibration=calibration,
+        target=target,
+        force=force,
+        progress=progress,
+    )
+    return write_artifact(apply_method(export_float(read_checkpoint(plan))))
+
+
+def read_checkpoint(plan: Plan) -> Prepared:
+    """Read the files of the checkpoint, and the examples.
+
+    Raises:
+        OctavoError: the checkpoint, or the recipe for it, or the examples are not usable.
+    """
+    if isinstance(plan.checkpoint, FloatGraphs):
+        source = plan.checkpoint.source
+    else:
+        plan.progress.start("reading the checkpoint")
+        source = read_source(plan.checkpoint, packed=plan.recipe.format == "torch")
+    task = find_task(source.signature)
+    if plan.recipe.format not in task.formats:
+        got = plan.recipe.format
+        raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
     require_torch()
     if source.tokenizer.differing is not None:
         tokenizer_folder = Path(source.asked.tokenizer or source.folder)
@@ -71,49 +124,86 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             f"{tokenizer_folder}: tokenizer.json, which Octavo uses, splits {source.tokenizer.differing!r} otherwise "
             "than AutoTokenizer does; check do_lower_case and strip_accents in tokenizer_config.json",
             OctavoWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    examples = None
-    if calibration is not None and source.signature.task == "text2text-generation":
+    file = plan.calibration
+    if file is None:
+        return Prepared(plan, source, None)
+    if not task.calibrates:
         then = "leave the examples out, and take weight-only or dynamic"
-        raise RecipeError("an encoder with a decoder is not calibrated", got=chosen.method, then=then)
-    if calibration is not None:
-        file = calibration if isinstance(calibration, DataFile) else DataFile(calibration)
-        examples = read_calibration(file, source.tokenizer.json, lower_limit(source.signature, file.max_length))
-    given = Given(cpu, examples.batches if examples else (), say)
+        raise RecipeError("an encoder with a decoder is not calibrated", got=plan.recipe.method, then=then)
+    signature = lower_limit(source.signature, file.max_length)
+    return Prepared(plan, source, read_calibration(file, source.tokenizer.json, signature))
+
+
+def export_float(prepared: Prepared) -> FloatModel:
+    """Export the checkpoint to float graphs, or load it in torch where that is the format."""
+    plan, source = prepared.plan, prepared.source
+    if isinstance(plan.checkpoint, FloatGraphs):
+        return FloatModel(prepared, plan.checkpoint, plan.checkpoint.model)
     if source.weights.packed:
-        made = make_rescued(source, chosen)
+        return FloatModel(prepared, None, None)
+    if plan.recipe.format == "torch":
+        return FloatModel(prepared, None, load_model(source))
+    graphs = export_source(source, plan.recipe, plan.progress)
+    return FloatModel(prepared, graphs, graphs.model)
+
+
+def apply_method(floats: FloatModel) -> QuantizedModel:
+    """Quantize, in the recipe's format."""
+    prepared, plan = floats.prepared, floats.prepared.plan
+    examples = prepared.calibration.batches if prepared.calibration else ()
+    context = Context(plan.target, examples, plan.progress)
+    if floats.model is None:
+        contents = rescue_model(prepared.source, plan.recipe)
+    elif plan.recipe.format == "torch":
+        contents = quantize_model(prepared.source, floats.model, plan.recipe, context)
     else:
-        model = load_model(source)
-        made = (make_graph if chosen.format == "onnx" else make_modules)(source, model, chosen, given)
-    say.start("writing the artifact")
-    with writing(output, force=force) as aside:
-        config = source.config | made.write(aside)
+        assert floats.graphs is not None
+        contents = quantize_graphs(floats.graphs, plan.recipe, context)
+    return QuantizedModel(prepared, contents)
+
+
+def write_artifact(quantized: QuantizedModel) -> Artifact:
+    """Write everything aside, run it once, and move it into place."""
+    plan, source, contents = quantized.prepared.plan, quantized.prepared.source, quantized.contents
+    plan.progress.start("writing the artifact")
+    with replace_folder(plan.output, force=plan.force) as aside:
+        config = source.config | contents.write(aside)
         (aside / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_text(source.tokenizer.json, encoding="utf-8")
         for name, content in (source.tokenizer.side_files | source.beside).items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
-        fields: dict[str, Any] = {
-            "version": version("octavo"),
-            "recipe": chosen,
-            "target": cpu.name,
-            "exact_u8s8": made.exact_u8s8,
-            "signature": source.signature,
-            "source": {
-                "name": plain_name(source),
-                "dtype": source.weights.dtype,
-                "bytes": source.bytes,
-                "sha256": sha256_of(*source.weights.files),
-            },
-            "export": made.export,
-            "passes": made.passes,
-            "layers": [asdict(layer) for layer in made.layers],
-            "calibration": examples.record if examples else None,
-            "overflow": made.overflow,
-            "components": made.components,
-            "self_test": make_self_test(aside, source, made),
-            "host": {"cpu": this_cpu().name, "kind": this_cpu().kind, "packages": installed_packages()},
-        }
-        write_manifest(aside, fields, write_card(fields, source.folder))
-    return open_artifact(output)
+        manifest = _describe(quantized, aside)
+        write_manifest(aside, manifest, write_card(manifest, source.folder))
+    return open_artifact(plan.output)
+
+
+def _describe(quantized: QuantizedModel, folder: Path) -> Manifest:
+    """All there is to know about the files in a folder."""
+    plan, source, contents = quantized.prepared.plan, quantized.prepared.source, quantized.contents
+    examples, cpu = quantized.prepared.calibration, this_cpu()
+    return Manifest(
+        octavo=1,
+        version=version("octavo"),
+        recipe=plan.recipe,
+        target=plan.target.name,
+        exact_u8s8=contents.exact_u8s8,
+        signature=source.signature,
+        source=SourceRecord(
+            name=source.name,
+            dtype=source.weights.dtype,
+            bytes=source.bytes,
+            sha256=sha256_of(*source.weights.files),
+        ),
+        export=contents.export,
+        passes=contents.passes,
+        layers=contents.layers,
+        calibration=examples.record if examples else None,
+        overflow=contents.overflow,
+        host=HostRecord(cpu=cpu.name, kind=cpu.kind, packages=installed_packages()),
+        self_test=make_self_test(folder, source, contents),
+        components=dict(contents.components),
+        files=hash_files(folder),
+    )

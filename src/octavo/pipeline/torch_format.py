@@ -1,4 +1,4 @@
-"""TODO-DOC pipeline.torch_format."""
+"""The format `torch`: int8 modules in the place of a model's Linear and Embedding."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octavo.checkpoint.config import AUTO_CLASSES
+from octavo.artifact.contents import Contents
 from octavo.checkpoint.source import Source
 from octavo.engines import Session
 from octavo.errors import RecipeError
 from octavo.hardware import this_cpu
-from octavo.methods import Given
+from octavo.methods import Context
 from octavo.pipeline.calibration import sentence_batches
-from octavo.pipeline.contents import Made
 from octavo.schema.recipe import Recipe
+from octavo.tasks import task_class
 
 if TYPE_CHECKING:
     from octavo.methods.torch_modules import Modules
 
 
-def make_modules(source: Source, model: Any, recipe: Recipe, given: Given) -> Made:
-    """The format `torch`: int8 modules in the place of Linear and Embedding."""
+def quantize_model(source: Source, model: Any, recipe: Recipe, context: Context) -> Contents:
+    """Put int8 modules into a copy of the model."""
     from octavo.engines.torch_int8 import use_exact_products
     from octavo.methods.torch_modules import module_errors, quantize_modules
 
-    given.progress.start(f"method {recipe.method}")
-    made = quantize_modules(model, recipe, saturates=given.target.saturates)
-    exact = made.exact_u8s8 and this_cpu().saturates  # made for another CPU: here its products would be wrong
+    context.progress.start(f"method {recipe.method}")
+    modules = quantize_modules(model, recipe, saturates=context.target.saturates)
+    exact = modules.exact_u8s8 and this_cpu().saturates  # modules for another CPU: here its products would be wrong
     if exact:
-        use_exact_products(made.model)
-    given.progress.start("measuring layers")
+        use_exact_products(modules.model)
+    context.progress.start("measuring layers")
     batches = sentence_batches(source.tokenizer.json, source.signature)
-    layers = module_errors(model, made.model, made.layers, batches)
-    return _saved_modules(source, replace(made, layers=layers), exact=exact, reference=model)
+    layers = module_errors(model, modules.model, modules.layers, batches)
+    return _contents(source, replace(modules, layers=layers), model, exact=exact)
 
 
-def make_rescued(source: Source, recipe: Recipe) -> Made:
-    """The format `torch`, from the state of a model that PyTorch quantized: its float weights are gone.
+def rescue_model(source: Source, recipe: Recipe) -> Contents:
+    """The same from the state of a model that PyTorch quantized: its float weights are gone.
 
     Raises:
         RecipeError: it is to be quantized otherwise than it was.
@@ -52,18 +52,18 @@ def make_rescued(source: Source, recipe: Recipe) -> Made:
             got=", ".join(f"{name} {value}" for name, value in recipe.model_dump(exclude_defaults=True).items()),
             allowed="--format torch --method dynamic, without other settings",
         )
-    made = rescue_modules(source)
-    return _saved_modules(source, made, exact=False, reference=as_float(made.model))
+    modules = rescue_modules(source)
+    return _contents(source, modules, as_float(modules.model), exact=False)
 
 
-def _saved_modules(source: Source, made: Modules, *, exact: bool, reference: Any = None) -> Made:
+def _contents(source: Source, modules: Modules, reference: Any, *, exact: bool) -> Contents:
     from octavo.engines.torch import TorchSession
     from octavo.engines.torch_int8 import use_exact_products
     from octavo.engines.torch_saved import WEIGHTS, load_saved, quantization_config, save_model
 
     def write(folder: Path) -> dict[str, Any]:
-        save_model(made.model, folder, AUTO_CLASSES[source.signature.task])
-        return {"quantization_config": quantization_config(made.model), "dtype": "float32"}
+        save_model(modules.model, folder, task_class(source.signature.task).auto_class)
+        return {"quantization_config": quantization_config(modules.model), "dtype": "float32"}
 
     def answers(folder: Path) -> Session:
         written = load_saved(folder / WEIGHTS)
@@ -71,4 +71,11 @@ def _saved_modules(source: Source, made: Modules, *, exact: bool, reference: Any
             use_exact_products(written)
         return TorchSession(written)
 
-    return Made(made.layers, made.exact_u8s8, write, answers, {"model": WEIGHTS}, reference)
+    return Contents(
+        layers=modules.layers,
+        exact_u8s8=modules.exact_u8s8,
+        write=write,
+        answers=answers,
+        reference=lambda: TorchSession(reference),
+        components={"model": WEIGHTS},
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from octavo.files import whole_file
 from octavo.schema.layers import Overflow
+from octavo.schema.manifest import Manifest
 
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
@@ -31,10 +31,8 @@ predict = octavo.load("this folder")
 
 {without}
 """
-_EXAMPLES = {
-    False: 'predict("...")                 # or a pair: predict(("...", "..."))',
-    True: 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...',
-}
+_READS = 'predict("...")                 # or a pair: predict(("...", "..."))'
+_WRITES = 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...'
 _ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
 returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library,
 with truncation at {max_length} tokens."""
@@ -56,36 +54,36 @@ kernels, so answers agree and are not the same to the last bit;
 `tokenizer.json` is for the `tokenizers` library, with truncation at {max_length} tokens."""
 
 
-def write_card(fields: dict[str, Any], source_folder: Path) -> str:
-    """The card as Markdown, from the fields of the manifest and the licence that the checkpoint's own card names."""
-    signature, recipe = fields["signature"], fields["recipe"]
-    counts = Counter((layer["dtype"], layer["reason"]) for layer in fields["layers"])
+def write_card(manifest: Manifest, source_folder: Path) -> str:
+    """The card as Markdown, from the manifest and the licence that the checkpoint's own card names."""
+    signature, recipe = manifest.signature, manifest.recipe
+    counts = Counter((layer.dtype, layer.reason) for layer in manifest.layers)
     summary = "\n".join(
         f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
     )
     if recipe.method == "weight-only":
         products = "integers whose sums fit" if recipe.format == "onnx" else "floats"
         safety = f"It multiplies {products}, so nothing of it can saturate."
-    elif fields["exact_u8s8"]:
+    elif manifest.exact_u8s8:
         safety = "Its weights have 8 bits: it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others."
     else:
         safety = "No integer product of it can saturate on any CPU."
-        if fields.get("overflow"):
-            safety += f" {overflow_note(fields['overflow'])}."
+        if manifest.overflow:
+            safety += f" {overflow_note(manifest.overflow)}."
     without = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     without = _TORCH if recipe.format == "torch" else without
     return _CARD.format(
         licence=_licence(source_folder),
-        name=fields["source"]["name"],
+        name=manifest.source.name,
         method=recipe.method,
-        target=fields["target"],
-        version=fields["version"],
-        dtype=fields["source"]["dtype"],
-        source_mib=fields["source"]["bytes"] / 2**20,
+        target=manifest.target,
+        version=manifest.version,
+        dtype=manifest.source.dtype,
+        source_mib=manifest.source.bytes / 2**20,
         summary=summary,
         safety=safety,
         format=recipe.format,
-        example=_EXAMPLES[signature.generation is not None],
+        example=_WRITES if signature.generation else _READS,
         without=without.format(
             inputs=", ".join(f"`{name}`" for name in signature.input_names),
             outputs=", ".join(f"`{name}`" for name in signature.output_names),

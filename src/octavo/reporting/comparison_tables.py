@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from octavo.metrics.estimates import Estimate
 from octavo.reporting.languages import Say, english
 from octavo.schema.budget import Check
-from octavo.schema.comparison import Answer, ComparedRow, Comparison
+from octavo.schema.comparison import Answer, ComparedRow, ComparisonRecord
 
 MIB = 2**20
 UNSTABLE = 0.25  # range of the rounds' times by their median, from which on speed is not to be trusted
@@ -47,7 +47,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 CORRELATIONS = frozenset({"spearman", "pearson"})  # whose hundredths are no percentage points
 
 
-def quality_cells(comparison: Comparison, say: Say = english) -> Cells:
+def quality_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     """One row per model: scores in percent and the first one's difference in points, and likeness to the baseline."""
     first = comparison.rows[0]
     scores = [say(COLUMNS[name][0]) for name in first.quality]
@@ -66,7 +66,7 @@ def quality_cells(comparison: Comparison, say: Say = english) -> Cells:
     return cells
 
 
-def speed_cells(comparison: Comparison, say: Say = english) -> Cells:
+def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     """One row per model: what it takes of storage, time and memory."""
     names = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
     times = say("{:.2f}x").format
@@ -106,7 +106,7 @@ def title(row: ComparedRow) -> str:
     return f"{row.name} ({row.method})"
 
 
-def told_apart(row: ComparedRow, comparison: Comparison) -> str:
+def told_apart(row: ComparedRow, comparison: ComparisonRecord) -> str:
     """What a model is called in a sentence: with its engine, where another row is called alike."""
     alike = [one for one in comparison.rows if title(one) == title(row)]
     return f"{title(row)}, {row.engine}" if len(alike) > 1 else title(row)
@@ -157,7 +157,7 @@ def _answer(answer: Answer) -> str:
     return " ".join(part for part in (answer.label, score) if part)
 
 
-def comparison_notes(comparison: Comparison, say: Say = english) -> list[str]:
+def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
     """What holds for the whole table."""
     counted = [say("{n:,} rows").format(n=comparison.n)]
     if comparison.texts != comparison.n:
@@ -206,7 +206,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def headlines(comparison: Comparison, say: Say = english) -> list[str]:
+def headlines(comparison: ComparisonRecord, say: Say = english) -> list[str]:
     """The verdict on all candidates, if there is a budget, and a sentence for each of what it gives for what."""
     rows = comparison.rows[1:]
     if not rows:
@@ -227,12 +227,12 @@ def headlines(comparison: Comparison, say: Say = english) -> list[str]:
     return [say(told).format(names=names), *(_gain(row, comparison, say) for row in worst)]
 
 
-def headline(comparison: Comparison, say: Say = english) -> str:
+def headline(comparison: ComparisonRecord, say: Say = english) -> str:
     """The same in one line."""
     return " ".join(headlines(comparison, say))
 
 
-def _gain(row: ComparedRow, comparison: Comparison, say: Say) -> str:
+def _gain(row: ComparedRow, comparison: ComparisonRecord, say: Say) -> str:
     gain = say("{name} has {size:.1%} of the baseline's size and is {faster:.2f}x as fast").format(
         name=told_apart(row, comparison), size=1 / row.smaller, faster=row.speedup.value
     )
@@ -255,7 +255,7 @@ def _gain(row: ComparedRow, comparison: Comparison, say: Say) -> str:
     return told.format(gain=gain, closeness=say(COLUMNS[name][0]), value=COLUMNS[name][1](found.value))
 
 
-def verdict_notes(comparison: Comparison, say: Say = english) -> list[str]:
+def verdict_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
     """One line for each candidate's verdict, and one for each of its checks, with the reason."""
     notes = []
     for row in comparison.rows[1:]:

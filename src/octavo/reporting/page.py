@@ -34,12 +34,12 @@ from octavo.reporting.comparison_tables import (
 )
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
-from octavo.schema.comparison import FEWEST, ComparedRow, Comparison, read_comparison
+from octavo.schema.comparison import FEWEST, ComparedRow, ComparisonRecord, read_comparison
 
 FORMATS = (".html", ".md", ".json")
 
 
-def report(result: Comparison | str | Path, output: str | Path, *, language: str | None = None) -> None:
+def report(result: ComparisonRecord | str | Path, output: str | Path, *, language: str | None = None) -> None:
     """Write a comparison, or the JSON of one, as `.html`, `.md` or `.json`.
 
     Args:
@@ -52,7 +52,7 @@ def report(result: Comparison | str | Path, output: str | Path, *, language: str
         DataError: the JSON is not that of a comparison.
     """
     path = check_report(output)
-    comparison = result if isinstance(result, Comparison) else read_comparison(result)
+    comparison = result if isinstance(result, ComparisonRecord) else read_comparison(result)
     if path.suffix == ".json":
         text = comparison_json(comparison)
     else:
@@ -75,12 +75,12 @@ def check_report(path: str | Path) -> Path:
     return path
 
 
-def comparison_json(comparison: Comparison) -> str:
+def comparison_json(comparison: ComparisonRecord) -> str:
     """The comparison as JSON."""
     return json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def report_html(comparison: Comparison, language: Language = "en") -> str:
+def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
     """The page."""
     say, rows = LANGUAGES[language], comparison.rows
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -138,7 +138,7 @@ def report_html(comparison: Comparison, language: Language = "en") -> str:
     return re.sub(r"https?:/*", "", page)  # a page that needs nothing else has no address, whatever users wrote
 
 
-def report_markdown(comparison: Comparison, language: Language = "en") -> str:
+def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> str:
     """The same in Markdown, without the drawings."""
     say, rows = LANGUAGES[language], comparison.rows
     parts = [f"# {say('Comparison of models')}", f"**{headline(comparison, say)}**"]
@@ -169,7 +169,7 @@ def report_markdown(comparison: Comparison, language: Language = "en") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_markdown(comparison: Comparison, rows: Sequence[ComparedRow], language: Language = "en") -> str:
+def summary_markdown(comparison: ComparisonRecord, rows: Sequence[ComparedRow], language: Language = "en") -> str:
     """What an artifact's card says of a comparison: its own rows, one for each engine, beside the baseline's."""
     say = LANGUAGES[language]
     alone = replace(comparison, rows=(comparison.rows[0], *rows))
@@ -181,7 +181,7 @@ def summary_markdown(comparison: Comparison, rows: Sequence[ComparedRow], langua
     return "\n\n".join([*parts, _listed(comparison_notes(alone, say))]) + "\n"
 
 
-def notebook_html(comparison: Comparison) -> str:
+def notebook_html(comparison: ComparisonRecord) -> str:
     """The page in a frame of its own."""
     page = escape(report_html(comparison, find_language()), quote=True)
     return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0" title="Octavo"></iframe>'
@@ -191,12 +191,12 @@ def _named(row: ComparedRow) -> str:
     return f"{title(row)}, {row.engine}"
 
 
-def _tables(comparison: Comparison, say: Say) -> list[tuple[str, Cells]]:
+def _tables(comparison: ComparisonRecord, say: Say) -> list[tuple[str, Cells]]:
     """Heading and cells of the two tables of all models."""
     return [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
 
 
-def _checked(comparison: Comparison, row: ComparedRow, say: Say) -> str:
+def _checked(comparison: ComparisonRecord, row: ComparedRow, say: Say) -> str:
     score = next(iter(comparison.rows[0].quality), None)
     checks = row.judgement.checks if row.judgement else ()
     return _listed([f"{check.verdict}: {check_reason(check, say, score)}" for check in checks])
@@ -210,7 +210,7 @@ def _listed(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _band(comparison: Comparison) -> tuple[float, float]:
+def _band(comparison: ComparisonRecord) -> tuple[float, float]:
     """Up to which time, and from which quality on, a model keeps the budget; infinite where it sets no such limit."""
     budget, first = comparison.budget, comparison.rows[0]
     if budget is None:
@@ -233,7 +233,7 @@ def _level(first: ComparedRow) -> float:
     return 1.0 if name == "perplexity" else value
 
 
-def _pareto(comparison: Comparison, say: Say) -> str:
+def _pareto(comparison: ComparisonRecord, say: Say) -> str:
     """Time against the first score; without labels against the likeness to the baseline."""
     first = comparison.rows[0]
     points: list[tuple[Range, Range] | None] = []
@@ -273,7 +273,7 @@ def _groups(row: ComparedRow, kind: str, index: int, say: Say) -> str:
     )
 
 
-def _facts(comparison: Comparison, say: Say) -> list[tuple[str, list[tuple[str, str]]]]:
+def _facts(comparison: ComparisonRecord, say: Say) -> list[tuple[str, list[tuple[str, str]]]]:
     """How to have the comparison again: the data, the machine, and each model's recipe and hashes."""
     whole = []
     if comparison.data:

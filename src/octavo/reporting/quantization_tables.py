@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from octavo.engines import choose_engine
 from octavo.reporting.card import overflow_note
 from octavo.reporting.comparison_tables import MIB, Cells
-from octavo.schema.layers import LayerOutcome
+from octavo.schema.layers import LayerResult
 from octavo.schema.manifest import Manifest
 
 
-def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
+def part_cells(layers: Sequence[LayerResult]) -> Cells:
     """Bytes before and after by part of the model."""
-    groups: dict[tuple[str, str], list[LayerOutcome]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[LayerResult]] = defaultdict(list)
     for layer in layers:
         groups[layer.part, layer.dtype].append(layer)
     cells = [["part", "stored as", "layers", "float MiB", "MiB", "weight error, dB"]]
@@ -35,16 +34,15 @@ def part_cells(layers: Sequence[LayerOutcome]) -> Cells:
     return cells
 
 
-def quantization_notes(manifest: Manifest, size: int) -> list[str]:
-    """What became of the checkpoint, in sentences."""
-    engine, why = choose_engine(manifest.recipe)
+def quantization_notes(manifest: Manifest, size: int, engine: tuple[str, str]) -> list[str]:
+    """What became of the checkpoint, in sentences; `engine` is what will run it here, and why."""
     floats = [layer for layer in manifest.layers if layer.dtype.startswith("float")]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [
         f"{size / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share})",
         f"method {manifest.recipe.method}, target {manifest.target}, "
         + (f"opset {manifest.export.opset}" if manifest.export else f"format {manifest.recipe.format}"),
-        f"engine here: {engine} ({why})",
+        f"engine here: {engine[0]} ({engine[1]})",
     ]
     if manifest.calibration:
         notes.append(f"calibrated on {manifest.calibration.rows:,} examples, {manifest.calibration.tokens:,} tokens")

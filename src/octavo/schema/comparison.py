@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from octavo.errors import DataError, InputError
 from octavo.metrics.estimates import Estimate
@@ -166,7 +166,7 @@ class ComparedRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonRecord:
     """A finished comparison; the baseline is the first row.
 
     `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
@@ -189,9 +189,9 @@ class Comparison:
     command: str | None = None
     budget: Budget | None = None
     note: str | None = None
-    profile: tuple[dict[str, Any], ...] = ()
+    profile: tuple[Profile, ...] = ()
 
-    def under(self, budget: Budget) -> Comparison:
+    def under(self, budget: Budget) -> Self:
         """The same comparison with a verdict on each candidate.
 
         Raises:
@@ -215,12 +215,6 @@ class Comparison:
         fields = {"format": FORMAT} | asdict(self) | {"verdict": self.verdict}
         return fields if self.profile else {name: value for name, value in fields.items() if name != "profile"}
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the report, in a frame of its own so that styles do not mix."""
-        from octavo.reporting.page import notebook_html
-
-        return notebook_html(self)
-
 
 def require_candidates(rows: Sequence[object]) -> None:
     """See that there is more than the baseline, which no budget judges.
@@ -232,7 +226,7 @@ def require_candidates(rows: Sequence[object]) -> None:
         raise InputError("a budget judges candidates, and there is only the baseline", then="name a candidate")
 
 
-def read_comparison(path: str | Path) -> Comparison:
+def read_comparison(path: str | Path) -> ComparisonRecord:
     """A comparison from the JSON that `compare` wrote.
 
     Raises:
@@ -250,7 +244,7 @@ def read_comparison(path: str | Path) -> Comparison:
         raise DataError("this is not a comparison that Octavo wrote", where=path, got=found, allowed=FORMAT)
     fields = {name: value for name, value in stored.items() if name not in {"format", "verdict"}}
     try:
-        return TypeAdapter(Comparison).validate_python(fields)
+        return TypeAdapter(ComparisonRecord).validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -258,12 +252,13 @@ def read_comparison(path: str | Path) -> Comparison:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of what `Comparison.to_dict` gives; docs/comparison.schema.json is a copy."""
+    """The JSON Schema of what `ComparisonRecord.to_dict` gives; docs/comparison.schema.json is a copy."""
     from pydantic import TypeAdapter
 
-    schema = TypeAdapter(Comparison).json_schema(mode="serialization")
+    schema = TypeAdapter(ComparisonRecord).json_schema(mode="serialization")
     verdict = {"enum": ["PASS", "FAIL", "UNSURE", None]}
     profile = {"type": "array", "description": "With --profile: where the time of each ONNX model goes."}
+    schema["title"] = "Comparison"
     schema["properties"] |= {"format": {"const": FORMAT}, "verdict": verdict, "profile": profile}
     for part in (schema, *schema["$defs"].values()):
         if "properties" in part:

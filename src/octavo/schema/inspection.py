@@ -1,4 +1,4 @@
-"""TODO-DOC schema.inspection."""
+"""What was found inside a model, and on a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO-DOC schema.layers."""
+"""Layers by name: what part of a transformer a module path is, and what became of each layer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def joint_path(paths: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class LayerOutcome:
+class LayerResult:
     """What became of one layer.
 
     `dtype` of the stored weight; `reason` why it is so; `bytes` of the weight with its scales; `error_db` of the

@@ -63,8 +63,8 @@ class Recipe(BaseModel):
     the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
 
     For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
-    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.arithmetic.smoothquant`), a number
-    for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
+    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.arithmetic.smoothquant`),
+    a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
@@ -114,6 +114,12 @@ class Recipe(BaseModel):
             got = f"{self.method} in the format {self.format}"
             raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
         return self
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether examples change what is made: ranges of static int8, the rounding of 4-bit weights."""
+        four = self.bits == 4 or any(rule.keep == "int4" for rule in self.layers)
+        return self.method == "static" or (self.method == "weight-only" and four)
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""

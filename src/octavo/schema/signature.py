@@ -18,7 +18,6 @@ TASKS = (
     "text-generation",
     "text2text-generation",
 )
-WRITING = ("text-generation", "text2text-generation")  # tasks whose answers are texts
 SYNONYMS = {
     "default": "feature-extraction",
     "sequence-classification": "text-classification",
@@ -55,7 +54,7 @@ class Pooling(BaseModel):
     default_prompt: str | None = None
 
 
-class Sampling(BaseModel):
+class GenerationConfig(BaseModel):
     """How text is generated, in the words and with the meaning of transformers' `GenerationConfig`.
 
     `stop` are strings: text ends before the first of them; `seed` makes samples repeatable.
@@ -78,14 +77,16 @@ class Sampling(BaseModel):
 
 
 class Generation(BaseModel):
-    """What a model that writes has besides: its own sampling settings and the tokens that mean something.
+    """What a model that writes has besides: how it writes if nobody says otherwise, and the tokens that mean something.
+
+    `sampling` is what Hugging Face calls generation_config; artifacts have always stored it under this name.
 
     `suppress_token_ids` are never written; `decoder_start_token_id` begins an answer of text2text models, and
     `target_tokenizer` tells that answers are of another vocabulary, in `target_tokenizer.json`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    sampling: Sampling = Sampling()
+    sampling: GenerationConfig = GenerationConfig()
     eos_token_ids: tuple[int, ...] = ()
     decoder_start_token_id: int | None = None
     forced_bos_token_id: int | None = None
@@ -161,7 +162,7 @@ def require_task(found: str, asked: str | None, where: object) -> None:
         )
 
 
-def change_sampling(sampling: Sampling, given: dict[str, Any]) -> Sampling:
+def change_generation_config(sampling: GenerationConfig, given: dict[str, Any]) -> GenerationConfig:
     """The settings with those that are given (and not None) in the place of the model's own.
 
     A temperature, `top_k` or `top_p` asks for samples where nothing else is said; a temperature of 0 for none.
@@ -179,12 +180,14 @@ def change_sampling(sampling: Sampling, given: dict[str, Any]) -> Sampling:
     if isinstance(given.get("stop"), list | tuple) and "" in given["stop"]:
         raise InputError("a text ends before a stop string, and this one is empty", got="stop ''")
     try:
-        return Sampling.model_validate(sampling.model_dump() | given)
+        return GenerationConfig.model_validate(sampling.model_dump() | given)
     except ValidationError as error:
         detail = error.errors()[0]
         name = ".".join(str(part) for part in detail["loc"][:1])
         if detail["type"] == "extra_forbidden":
-            raise InputError("unknown setting", got=name, allowed=did_you_mean(name, Sampling.model_fields)) from None
+            raise InputError(
+                "unknown setting", got=name, allowed=did_you_mean(name, GenerationConfig.model_fields)
+            ) from None
         raise InputError(f"{name}: {detail['msg']}", got=detail["input"]) from None
 
 

@@ -1,4 +1,4 @@
-"""TODO-DOC tasks.entities."""
+"""Tokens with tags -> words and entities, as Hugging Face's pipeline groups them."""
 
 from __future__ import annotations
 

@@ -9,25 +9,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
-from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.batching import WIDE_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError
 from octavo.metrics.scores import accuracy, kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
-from octavo.tasks.defaults import pair_rows as rows
-
-__all__ = ["from_texts", "gather", "judged_by_class", "make_tokenizer", "movement", "parse_row", "rows"]
-SCORED = False
-KEYS = ("text", "text_pair")
-OPTIONS: Options = {"top_k": 5, "targets": None}
+from octavo.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -43,67 +39,6 @@ class Filled:
     def word(self, token: int) -> str:
         """A token as text."""
         return str(self.tokenizer.decode([token], skip_special_tokens=False))
-
-
-def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001
-    """Texts or pairs, without labels; see `data.read_examples`."""
-    return file.read()
-
-
-def encode(
-    tokenizer: Tokenizer,
-    rows: Sequence[Row],
-    signature: Signature,
-    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
-) -> list[Encoded]:
-    """Token ids of each row, cut at the tokenizer's limit; of a text without a mask one token is hidden behind one."""
-    unknown, mask = signature.unk_token_id, signature.mask_token_id
-    assert mask is not None
-    found = []
-    for (text, pair), one in zip(
-        rows, tokenizer.encode_batch([t if p is None else (t, p) for t, p in rows]), strict=True
-    ):
-        ids, hidden = list(one.ids), None
-        own = [index for index, side in enumerate(one.sequence_ids) if side is not None]
-        if mask not in ids and own:
-            place = own[zlib.crc32(f"{text}\0{pair or ''}".encode()) % len(own)]
-            ids[place], hidden = mask, ids[place]
-        missing = 0 if unknown is None else ids.count(unknown)
-        found.append(Encoded(ids, one.type_ids, bool(one.overflowing), missing, hidden=hidden))
-    return found
-
-
-def read(outputs: Outputs, asked: Asked) -> list[Filled]:
-    """The logits of each row's masks."""
-    return [
-        Filled(text, tuple(one.ids), logits, one.hidden, asked.tokenizer)
-        for logits, one, (text, _) in zip(outputs, asked.encoded, asked.rows, strict=True)
-    ]
-
-
-def decode(outputs: Sequence[Filled], signature: Signature, options: Options = NO_OPTIONS) -> list[list[Any]]:
-    """Of each text a list of `top_k` `{"score", "token", "token_str", "sequence"}`; with several masks one for each.
-
-    `targets` are the only words to choose from.
-
-    Raises:
-        DataError: a text has no mask.
-        InputError: `top_k` is below 1, or a target is no token of the vocabulary.
-    """
-    chosen = settings(options, OPTIONS)
-    if chosen["top_k"] < 1:
-        raise InputError("top_k is 1 or more", got=chosen["top_k"])
-    found: list[list[Any]] = []
-    for one in outputs:
-        if one.hidden is not None or not len(one.logits):
-            mask = one.tokenizer.id_to_token(signature.mask_token_id or 0)
-            raise DataError(
-                "a text has no mask, or is cut before it", got=f"{one.text!r:.80}", allowed=f"a {mask} in each"
-            )
-        targets = _targets(one.tokenizer, chosen["targets"], signature)
-        masks = [_proposals(one, number, chosen["top_k"], targets, signature) for number in range(len(one.logits))]
-        found.append(masks[0] if len(masks) == 1 else masks)
-    return found
 
 
 def _targets(tokenizer: Tokenizer, words: Sequence[str] | str | None, signature: Signature) -> list[int] | None:
@@ -137,81 +72,137 @@ def _proposals(
     return found
 
 
-def to_json(prediction: list[Any]) -> dict[str, Any]:
-    """`{"fills": [...]}`."""
-    return {"fills": prediction}
-
-
-def quality(outputs: Sequence[Filled], examples: Sequence[Example]) -> dict[str, float]:
-    """The share of hidden tokens that the model puts first."""
-    found = judged(outputs, examples)
-    return {} if found is None else {"accuracy": accuracy(*found)}
-
-
-def judged(
-    outputs: Sequence[Filled],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The hidden tokens and those that the model puts first; None where a text came with masks of its own.
-
-    An empty text counts as wrong.
-    """
-    if any(one.hidden is None and len(one.logits) for one in outputs):
-        return None  # and not the others alone: scores by length hold a row for each example, or its label
-    gold = [-1 if one.hidden is None else one.hidden for one in outputs]
-    said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in outputs]
-    return np.array(gold, np.int64), np.array(said, np.int64)
-
-
-def fidelity(
-    reference: Sequence[Filled],
-    outputs: Sequence[Filled],
-    rows: Sequence[Row],  # noqa: ARG001 - the task's signature
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, float]:
-    """`agreement`, the share of texts with the baseline's tokens at all masks, and `kl`, the mean divergence there."""
-    pairs = list(zip(reference, outputs, strict=True))
-    same = [np.array_equal(one.logits.argmax(axis=1), two.logits.argmax(axis=1)) for one, two in pairs]
-    parts = [kl_rows(one.logits, two.logits) for one, two in pairs if len(one.logits)]
-    return {"agreement": float(np.mean(same)), "kl": float(np.concatenate(parts).mean()) if parts else 0.0}
-
-
-def gold(
-    outputs: Sequence[Filled],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,  # noqa: ARG001
-) -> list[str | float | None]:
-    """The hidden token of each text."""
-    return [None if one.hidden is None else one.word(one.hidden) for one in outputs]
-
-
-def answers(
-    outputs: Sequence[Filled],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,  # noqa: ARG001
-) -> list[Answer]:
-    """What the model puts first, with its probability where there is one mask."""
-    found = []
-    for one in outputs:
-        tokens = one.logits.argmax(axis=1).tolist()
-        score = float(softmax(one.logits[0]).max()) if len(tokens) == 1 else None
-        found.append(Answer(" ".join(one.word(token) for token in tokens) or "-", score))
-    return found
-
-
-def distances(
-    first: Sequence[Filled],
-    second: Sequence[Filled],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-) -> NDArray[np.float64]:
-    """The largest difference of a probability in each text."""
-    return np.array([_apart(one.logits, two.logits) for one, two in zip(first, second, strict=True)])
-
-
 def _apart(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
     return float(np.abs(softmax(one) - softmax(two)).max()) if len(one) else 0.0
 
 
-def batch_effect(alone: Outputs, among: Outputs, signature: Signature) -> float:  # noqa: ARG001 - the task's signature
-    """The largest difference of a probability."""
-    return max(_apart(one, two) for one, two in zip(alone, among, strict=True))
+class FillMask(Task[Sequence[Filled]]):
+    """The likeliest words for the masks of a text."""
+
+    name = "fill-mask"
+    auto_class = "AutoModelForMaskedLM"
+    fills = True
+    token_budget = WIDE_BUDGET
+    onnx_output = ("the output has no vocabulary for each token", "logits [batch, length, vocabulary]", (3,))
+    options: ClassVar[Options] = {"top_k": 5, "targets": None}
+
+    @override
+    def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+        """Texts or pairs, without labels; see `data.read_examples`."""
+        return file.read()
+
+    @override
+    def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
+        """Token ids of each row, cut at the limit; of a text without a mask one token is hidden behind one."""
+        unknown, mask = self.signature.unk_token_id, self.signature.mask_token_id
+        assert mask is not None
+        found = []
+        for (text, pair), one in zip(
+            rows, tokenizer.encode_batch([t if p is None else (t, p) for t, p in rows]), strict=True
+        ):
+            ids, hidden = list(one.ids), None
+            own = [index for index, side in enumerate(one.sequence_ids) if side is not None]
+            if mask not in ids and own:
+                place = own[zlib.crc32(f"{text}\0{pair or ''}".encode()) % len(own)]
+                ids[place], hidden = mask, ids[place]
+            missing = 0 if unknown is None else ids.count(unknown)
+            found.append(Encoded(ids, one.type_ids, bool(one.overflowing), missing, hidden=hidden))
+        return found
+
+    @override
+    def read(self, outputs: Outputs, asked: Asked) -> list[Filled]:
+        """The logits of each row's masks."""
+        return [
+            Filled(text, tuple(one.ids), logits, one.hidden, asked.tokenizer)
+            for logits, one, (text, _) in zip(outputs, asked.encoded, asked.rows, strict=True)
+        ]
+
+    @override
+    def decode(self, outputs: Sequence[Filled], options: Options = NO_OPTIONS) -> list[list[Any]]:
+        """Of each text a list of `top_k` `{"score", "token", "token_str", "sequence"}`, or one for each of its masks.
+
+        `targets` are the only words to choose from.
+
+        Raises:
+            DataError: a text has no mask.
+            InputError: `top_k` is below 1, or a target is no token of the vocabulary.
+        """
+        chosen = settings(options, self.options)
+        if chosen["top_k"] < 1:
+            raise InputError("top_k is 1 or more", got=chosen["top_k"])
+        found: list[list[Any]] = []
+        for one in outputs:
+            if one.hidden is not None or not len(one.logits):
+                mask = one.tokenizer.id_to_token(self.signature.mask_token_id or 0)
+                raise DataError(
+                    "a text has no mask, or is cut before it", got=f"{one.text!r:.80}", allowed=f"a {mask} in each"
+                )
+            targets = _targets(one.tokenizer, chosen["targets"], self.signature)
+            masks = [
+                _proposals(one, number, chosen["top_k"], targets, self.signature) for number in range(len(one.logits))
+            ]
+            found.append(masks[0] if len(masks) == 1 else masks)
+        return found
+
+    @override
+    def gather(self, predictions: list[Any], *, single: bool = False) -> Any:
+        """A list for each text, or the one of a single text."""
+        return predictions[0] if single else predictions
+
+    @override
+    def to_json(self, prediction: list[Any]) -> dict[str, Any]:
+        """`{"fills": [...]}`."""
+        return {"fills": prediction}
+
+    @override
+    def quality(self, outputs: Sequence[Filled], examples: Sequence[Example]) -> dict[str, float]:
+        """The share of hidden tokens that the model puts first."""
+        found = self.judged(outputs, examples)
+        return {} if found is None else {"accuracy": accuracy(*found)}
+
+    @override
+    def judged(
+        self, outputs: Sequence[Filled], examples: Sequence[Example]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The hidden tokens and those that the model puts first; None where a text came with masks of its own.
+
+        An empty text counts as wrong.
+        """
+        if any(one.hidden is None and len(one.logits) for one in outputs):
+            return None  # and not the others alone: scores by length hold a row for each example, or its label
+        gold = [-1 if one.hidden is None else one.hidden for one in outputs]
+        said = [int(one.logits[0].argmax()) if len(one.logits) else -2 for one in outputs]
+        return np.array(gold, np.int64), np.array(said, np.int64)
+
+    @override
+    def fidelity(self, reference: Sequence[Filled], outputs: Sequence[Filled], rows: Sequence[Row]) -> dict[str, float]:
+        """`agreement`, the share of texts with the baseline's tokens at all masks; `kl`, the mean divergence there."""
+        pairs = list(zip(reference, outputs, strict=True))
+        same = [np.array_equal(one.logits.argmax(axis=1), two.logits.argmax(axis=1)) for one, two in pairs]
+        parts = [kl_rows(one.logits, two.logits) for one, two in pairs if len(one.logits)]
+        return {"agreement": float(np.mean(same)), "kl": float(np.concatenate(parts).mean()) if parts else 0.0}
+
+    @override
+    def gold(self, outputs: Sequence[Filled], examples: Sequence[Example]) -> list[str | float | None]:
+        """The hidden token of each text."""
+        return [None if one.hidden is None else one.word(one.hidden) for one in outputs]
+
+    @override
+    def answers(self, outputs: Sequence[Filled], examples: Sequence[Example]) -> list[Answer]:
+        """What the model puts first, with its probability where there is one mask."""
+        found = []
+        for one in outputs:
+            tokens = one.logits.argmax(axis=1).tolist()
+            score = float(softmax(one.logits[0]).max()) if len(tokens) == 1 else None
+            found.append(Answer(" ".join(one.word(token) for token in tokens) or "-", score))
+        return found
+
+    @override
+    def distances(self, first: Sequence[Filled], second: Sequence[Filled]) -> NDArray[np.float64]:
+        """The largest difference of a probability in each text."""
+        return np.array([_apart(one.logits, two.logits) for one, two in zip(first, second, strict=True)])
+
+    @override
+    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
+        """The largest difference of a probability."""
+        return max(_apart(one, two) for one, two in zip(alone, among, strict=True))

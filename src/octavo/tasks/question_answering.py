@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
 from octavo.data.squad import read_squad
@@ -26,14 +27,11 @@ from octavo.metrics.answers import exact_match, f1, is_korean
 from octavo.metrics.scores import kl_rows, ratio, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
-from octavo.tasks.defaults import pair_rows as rows
+from octavo.tasks.task import Task
 
-__all__ = ["gather", "movement", "rows"]
-SCORED = False
-KEYS = ("question", "context")
 # `doc_stride`: tokens that windows share, by default 128 or a quarter of the limit.
-OPTIONS: Options = {"top_k": 1, "max_answer_len": 30, "handle_impossible_answer": False, "doc_stride": None}
 SHARED = 128
+LONGEST = 30  # tokens of an answer, if nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Found:
     @cached_property
     def best(self) -> Span:
         """The likeliest answer."""
-        return likeliest(self, 1, int(OPTIONS["max_answer_len"]))[0]
+        return likeliest(self, 1, LONGEST)[0]
 
     @property
     def none(self) -> Span:
@@ -108,155 +106,8 @@ def likeliest(found: Found, count: int, longest: int) -> list[Span]:
     return [Span(*where, score) for where, score in ordered] or [Span(0, 0, 0.0)]
 
 
-def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001
-    """Questions with their contexts; see `squad.read_squad`."""
-    return read_squad(file)
-
-
-def from_texts(texts: Sequence[str]) -> list[Row]:
-    """Each text asked of the next one."""
-    return [(text, texts[(index + 1) % len(texts)]) for index, text in enumerate(texts)]
-
-
-def parse_row(row: Any) -> Row:
-    """A question and a context: a mapping with these keys, or a tuple.
-
-    Raises:
-        DataError: it is not, or one of them is empty.
-    """
-    if isinstance(row, Mapping) and set(row) == {"question", "context"}:
-        row = row["question"], row["context"]
-    if not isinstance(row, tuple):
-        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
-        allowed = '{"question": ..., "context": ...}, or a tuple of both'
-        raise DataError("a row is a question with its context", got=got, allowed=allowed)
-    question, context = encoding.parse_row(row)
-    if not question.strip() or context is None or not str(context).strip():
-        raise DataError("a question and a context are needed, and one is empty", got=f"{row!r:.80}")
-    return question, context
-
-
-def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
-    """The tokenizer, which cuts nothing: contexts are cut into windows by `encode`.
-
-    Raises:
-        InputError: the limit leaves no room for a question and a context.
-    """
-    tokenizer = encoding.make_tokenizer(tokenizer_json, signature)
-    tokenizer.no_truncation()
-    if _room(tokenizer, signature) < 8:
-        raise InputError("max_length leaves no room for a question and a context", got=signature.max_length)
-    return tokenizer
-
-
 def _room(tokenizer: Tokenizer, signature: Signature) -> int:
     return int(signature.max_length - tokenizer.num_special_tokens_to_add(is_pair=True))
-
-
-def encode(
-    tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
-) -> list[Encoded]:
-    """The windows of each row; a question has at most half of a window, and is cut behind it.
-
-    Raises:
-        InputError: windows are to share more than half of what they may have.
-    """
-    room, stride = _room(tokenizer, signature), options.get("doc_stride")
-    stride = min(SHARED, signature.max_length // 4) if stride is None else stride
-    if type(stride) is not int or not 0 <= stride < room // 2:
-        raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
-    unknown, found = signature.unk_token_id, []
-    questions, contexts = (
-        tokenizer.encode_batch([str(row[side]) for row in rows], add_special_tokens=False) for side in (0, 1)
-    )
-    for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
-        cut = len(question.ids) > room // 2
-        question.truncate(room // 2)
-        context.truncate(room - len(question.ids), stride=stride)
-        for part in (context, *context.overflowing):
-            window = tokenizer.post_process(question, part)
-            one = Encoded(
-                ids=window.ids,
-                type_ids=window.type_ids,
-                truncated=cut,
-                unknown=0 if unknown is None else window.ids.count(unknown),
-                spans=window.offsets,
-                sides=[-1 if side is None else side for side in window.sequence_ids],
-                row=row,
-            )
-            found.append(one)
-    return found
-
-
-def read(outputs: Outputs, asked: Asked) -> list[Found]:
-    """The windows of each question together."""
-    found = []
-    windows = zip(asked.encoded, outputs, strict=True)
-    for row, group in groupby(windows, key=lambda one: one[0].row):
-        assert row is not None
-        sizes, spans, logits, nothing = [], [], [], []
-        for one, output in group:
-            kept = [index for index, side in enumerate(one.sides) if side == 1]
-            sizes.append(len(kept))
-            spans += [one.spans[index] for index in kept]
-            logits.append(output[kept])
-            nothing.append(output[0])
-        places = np.array(spans, np.int64).reshape(-1, 2)
-        context = str(asked.rows[row][1])
-        found.append(Found(context, tuple(sizes), places, np.concatenate(logits), np.stack(nothing)))
-    return found
-
-
-def decode(
-    outputs: Sequence[Found],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-    options: Options = NO_OPTIONS,
-) -> list[Any]:
-    """Of each question `{"score", "start", "end", "answer"}`, or a list of `top_k` of them, the likeliest first.
-
-    With `handle_impossible_answer` an empty answer is among them.
-
-    Raises:
-        InputError: `top_k` or `max_answer_len` is below 1.
-    """
-    chosen = settings(options, OPTIONS)
-    count, longest = int(chosen["top_k"]), int(chosen["max_answer_len"])
-    if count < 1 or longest < 1:
-        raise InputError("top_k and max_answer_len are 1 or more", got=f"{count} and {longest}")
-    found = []
-    for one in outputs:
-        spans = likeliest(one, count, longest)
-        if chosen["handle_impossible_answer"]:
-            spans = sorted([*spans, one.none], key=lambda span: -span.score)[:count]
-        told = [{"score": span.score, "start": span.start, "end": span.end, "answer": one.text(span)} for span in spans]
-        found.append(told[0] if count == 1 else told)
-    return found
-
-
-def to_json(prediction: Any) -> dict[str, Any]:
-    """An answer as it is, several under `answers`."""
-    return prediction if isinstance(prediction, dict) else {"answers": prediction}
-
-
-def quality(outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, float]:
-    """Exact match and F1, as SQuAD counts them, or KorQuAD for questions in Korean."""
-    found = judged(outputs, examples)
-    return {} if found is None else {name: ratio(name, *found) for name in ("exact_match", "answer_f1")}
-
-
-def judged(outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Of each question whether its answers are known, 1 or 0, and the exact match and F1 of what is said, 0 where not.
-
-    None where no answers are known. No answer counts as one where it is likelier, in data with impossible questions.
-    """
-    known = np.array([example.answers is not None for example in examples], np.int64)
-    impossible, korean = any(one.answers == () for one in examples), _korean([one.text for one in examples])
-    found = np.zeros((len(examples), 2))
-    for row in np.flatnonzero(known).tolist():
-        one, gold = outputs[row], examples[row].answers or ()
-        said = one.said if impossible else one.text(one.best)
-        found[row] = exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)
-    return (known, found) if known.any() else None
 
 
 def _korean(questions: Sequence[str]) -> bool:
@@ -264,71 +115,212 @@ def _korean(questions: Sequence[str]) -> bool:
     return 2 * sum(map(is_korean, questions)) > len(questions)
 
 
-def judged_by_class(
-    reference: Sequence[Found],
-    outputs: Sequence[Found],
-    examples: Sequence[Example],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Questions with an answer and impossible ones, where there are both."""
-    first, second = judged(reference, examples), judged(outputs, examples)
-    impossible = np.array([example.answers == () for example in examples])
-    if first is None or second is None or not impossible.any():
-        return {}
-    parts = {"answerable": (first[0] > 0) & ~impossible, "impossible": impossible}
-    return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in parts.items()}
+class QuestionAnswering(Task[Sequence[Found]]):
+    """The part of a context that answers a question."""
 
-
-def fidelity(
-    reference: Sequence[Found],
-    outputs: Sequence[Found],
-    rows: Sequence[Row],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-) -> dict[str, float]:
-    """How near the outputs are to the baseline's, answers unseen.
-
-    `agreement`, the share of questions with exactly the baseline's answer, and none likelier where none is there;
-    `answer_overlap`, the mean F1 with it; `kl`, the mean divergence of where answers start and where they end, both
-    together.
-    """
-    pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
-    same = [(one.said, one.text(one.best)) == (two.said, two.text(two.best)) for one, two in pairs]
-    overlap = [f1(two.said, [one.said] if one.said else [], korean=korean) for one, two in pairs]
-    logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
-    return {
-        "agreement": float(np.mean(same)),
-        "answer_overlap": float(np.mean(overlap)),
-        "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
+    name = "question-answering"
+    auto_class = "AutoModelForQuestionAnswering"
+    output_names = ("start_logits", "end_logits")
+    onnx_output = ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,))
+    keys = ("question", "context")
+    options: ClassVar[Options] = {
+        "top_k": 1,
+        "max_answer_len": LONGEST,
+        "handle_impossible_answer": False,
+        "doc_stride": None,
     }
 
+    @override
+    def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+        """Questions with their contexts; see `squad.read_squad`."""
+        return read_squad(file)
 
-def gold(
-    outputs: Sequence[Found],  # noqa: ARG001 - the task's signature
-    examples: Sequence[Example],
-    signature: Signature,  # noqa: ARG001
-) -> list[str | float | None]:
-    """The answers of each question."""
-    return [None if example.answers is None else " | ".join(example.answers) or "-" for example in examples]
+    @override
+    def from_texts(self, texts: Sequence[str]) -> list[Row]:
+        """Each text asked of the next one."""
+        return [(text, texts[(index + 1) % len(texts)]) for index, text in enumerate(texts)]
 
+    @override
+    def parse_row(self, row: Any) -> Row:
+        """A question and a context: a mapping with these keys, or a tuple.
 
-def answers(
-    outputs: Sequence[Found],
-    examples: Sequence[Example],  # noqa: ARG001 - the task's signature
-    signature: Signature,  # noqa: ARG001
-) -> list[Answer]:
-    """The likeliest answer to each question, `-` for none."""
-    return [Answer(one.said or "-", max(one.best.score, one.none.score)) for one in outputs]
+        Raises:
+            DataError: it is not, or one of them is empty.
+        """
+        if isinstance(row, Mapping) and set(row) == {"question", "context"}:
+            row = row["question"], row["context"]
+        if not isinstance(row, tuple):
+            got = (
+                f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
+            )
+            allowed = '{"question": ..., "context": ...}, or a tuple of both'
+            raise DataError("a row is a question with its context", got=got, allowed=allowed)
+        question, context = encoding.parse_row(row)
+        if not question.strip() or context is None or not str(context).strip():
+            raise DataError("a question and a context are needed, and one is empty", got=f"{row!r:.80}")
+        return question, context
 
+    @override
+    def make_tokenizer(self, tokenizer_json: str) -> Tokenizer:
+        """The tokenizer, which cuts nothing: contexts are cut into windows by `encode`.
 
-def distances(
-    first: Sequence[Found],
-    second: Sequence[Found],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-) -> NDArray[np.float64]:
-    """The largest difference of the probability that an answer starts, or ends, at a token."""
-    return np.array([float(np.abs(one.shares - two.shares).max()) for one, two in zip(first, second, strict=True)])
+        Raises:
+            InputError: the limit leaves no room for a question and a context.
+        """
+        tokenizer = encoding.make_tokenizer(tokenizer_json, self.signature)
+        tokenizer.no_truncation()
+        if _room(tokenizer, self.signature) < 8:
+            raise InputError("max_length leaves no room for a question and a context", got=self.signature.max_length)
+        return tokenizer
 
+    @override
+    def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
+        """The windows of each row; a question has at most half of a window, and is cut behind it.
 
-def batch_effect(alone: Outputs, among: Outputs, signature: Signature) -> float:  # noqa: ARG001 - the task's signature
-    """The largest difference of such a probability within a window."""
-    return max(float(np.abs(softmax(a.T) - softmax(b.T)).max()) for a, b in zip(alone, among, strict=True))
+        Raises:
+            InputError: windows are to share more than half of what they may have.
+        """
+        room, stride = _room(tokenizer, self.signature), options.get("doc_stride")
+        stride = min(SHARED, self.signature.max_length // 4) if stride is None else stride
+        if type(stride) is not int or not 0 <= stride < room // 2:
+            raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
+        unknown, found = self.signature.unk_token_id, []
+        questions, contexts = (
+            tokenizer.encode_batch([str(row[side]) for row in rows], add_special_tokens=False) for side in (0, 1)
+        )
+        for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
+            cut = len(question.ids) > room // 2
+            question.truncate(room // 2)
+            context.truncate(room - len(question.ids), stride=stride)
+            for part in (context, *context.overflowing):
+                window = tokenizer.post_process(question, part)
+                one = Encoded(
+                    ids=window.ids,
+                    type_ids=window.type_ids,
+                    truncated=cut,
+                    unknown=0 if unknown is None else window.ids.count(unknown),
+                    spans=window.offsets,
+                    sides=[-1 if side is None else side for side in window.sequence_ids],
+                    row=row,
+                )
+                found.append(one)
+        return found
+
+    @override
+    def read(self, outputs: Outputs, asked: Asked) -> list[Found]:
+        """The windows of each question together."""
+        found = []
+        windows = zip(asked.encoded, outputs, strict=True)
+        for row, group in groupby(windows, key=lambda one: one[0].row):
+            assert row is not None
+            sizes, spans, logits, nothing = [], [], [], []
+            for one, output in group:
+                kept = [index for index, side in enumerate(one.sides) if side == 1]
+                sizes.append(len(kept))
+                spans += [one.spans[index] for index in kept]
+                logits.append(output[kept])
+                nothing.append(output[0])
+            places = np.array(spans, np.int64).reshape(-1, 2)
+            context = str(asked.rows[row][1])
+            found.append(Found(context, tuple(sizes), places, np.concatenate(logits), np.stack(nothing)))
+        return found
+
+    @override
+    def decode(self, outputs: Sequence[Found], options: Options = NO_OPTIONS) -> list[Any]:
+        """Of each question `{"score", "start", "end", "answer"}`, or a list of `top_k` of them, the likeliest first.
+
+        With `handle_impossible_answer` an empty answer is among them.
+
+        Raises:
+            InputError: `top_k` or `max_answer_len` is below 1.
+        """
+        chosen = settings(options, self.options)
+        count, longest = int(chosen["top_k"]), int(chosen["max_answer_len"])
+        if count < 1 or longest < 1:
+            raise InputError("top_k and max_answer_len are 1 or more", got=f"{count} and {longest}")
+        found = []
+        for one in outputs:
+            spans = likeliest(one, count, longest)
+            if chosen["handle_impossible_answer"]:
+                spans = sorted([*spans, one.none], key=lambda span: -span.score)[:count]
+            told = [
+                {"score": span.score, "start": span.start, "end": span.end, "answer": one.text(span)} for span in spans
+            ]
+            found.append(told[0] if count == 1 else told)
+        return found
+
+    @override
+    def to_json(self, prediction: Any) -> dict[str, Any]:
+        """An answer as it is, several under `answers`."""
+        return prediction if isinstance(prediction, dict) else {"answers": prediction}
+
+    @override
+    def quality(self, outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, float]:
+        """Exact match and F1, as SQuAD counts them, or KorQuAD for questions in Korean."""
+        found = self.judged(outputs, examples)
+        return {} if found is None else {name: ratio(name, *found) for name in ("exact_match", "answer_f1")}
+
+    @override
+    def judged(self, outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Of each question whether its answers are known, 1 or 0, and exact match and F1 of what is said, 0 where not.
+
+        None where no answers are known. No answer counts where it is likelier, in data with impossible questions.
+        """
+        known = np.array([example.answers is not None for example in examples], np.int64)
+        impossible, korean = any(one.answers == () for one in examples), _korean([one.text for one in examples])
+        found = np.zeros((len(examples), 2))
+        for row in np.flatnonzero(known).tolist():
+            one, gold = outputs[row], examples[row].answers or ()
+            said = one.said if impossible else one.text(one.best)
+            found[row] = exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)
+        return (known, found) if known.any() else None
+
+    @override
+    def judged_by_class(
+        self, reference: Sequence[Found], outputs: Sequence[Found], examples: Sequence[Example]
+    ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Questions with an answer and impossible ones, where there are both."""
+        first, second = self.judged(reference, examples), self.judged(outputs, examples)
+        impossible = np.array([example.answers == () for example in examples])
+        if first is None or second is None or not impossible.any():
+            return {}
+        parts = {"answerable": (first[0] > 0) & ~impossible, "impossible": impossible}
+        return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in parts.items()}
+
+    @override
+    def fidelity(self, reference: Sequence[Found], outputs: Sequence[Found], rows: Sequence[Row]) -> dict[str, float]:
+        """How near the outputs are to the baseline's, answers unseen.
+
+        `agreement`, the share of questions with exactly the baseline's answer, and none likelier where none is there;
+        `answer_overlap`, the mean F1 with it; `kl`, the mean divergence of where answers start and where they end, both
+        together.
+        """
+        pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
+        same = [(one.said, one.text(one.best)) == (two.said, two.text(two.best)) for one, two in pairs]
+        overlap = [f1(two.said, [one.said] if one.said else [], korean=korean) for one, two in pairs]
+        logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
+        return {
+            "agreement": float(np.mean(same)),
+            "answer_overlap": float(np.mean(overlap)),
+            "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
+        }
+
+    @override
+    def gold(self, outputs: Sequence[Found], examples: Sequence[Example]) -> list[str | float | None]:
+        """The answers of each question."""
+        return [None if example.answers is None else " | ".join(example.answers) or "-" for example in examples]
+
+    @override
+    def answers(self, outputs: Sequence[Found], examples: Sequence[Example]) -> list[Answer]:
+        """The likeliest answer to each question, `-` for none."""
+        return [Answer(one.said or "-", max(one.best.score, one.none.score)) for one in outputs]
+
+    @override
+    def distances(self, first: Sequence[Found], second: Sequence[Found]) -> NDArray[np.float64]:
+        """The largest difference of the probability that an answer starts, or ends, at a token."""
+        return np.array([float(np.abs(one.shares - two.shares).max()) for one, two in zip(first, second, strict=True)])
+
+    @override
+    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
+        """The largest difference of such a probability within a window."""
+        return max(float(np.abs(softmax(a.T) - softmax(b.T)).max()) for a, b in zip(alone, among, strict=True))

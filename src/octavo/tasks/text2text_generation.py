@@ -15,66 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example, target_columns
-from octavo.encoding import tokenizing as encoding
-from octavo.encoding.batching import Encoded
-from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
-from octavo.errors import DataError
+from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.metrics.scores import ratio
 from octavo.schema.comparison import Answer
-from octavo.schema.signature import Signature
-from octavo.tasks.defaults import text_rows as rows
-
-__all__ = [
-    "batch_effect",
-    "from_texts",
-    "gather",
-    "judged_by_class",
-    "make_tokenizer",
-    "movement",
-    "read",
-    "rows",
-    "to_json",
-]
-SCORED = True  # examples have a text, and no label
-KEYS = ("text",)
-OPTIONS = NO_OPTIONS  # how a text is written is said to a `Generator`
-
-
-def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001 - as all tasks
-    """Texts, and what is to be made of them where the file tells: columns such as `text` and `target`."""
-    return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
-
-
-def parse_row(row: Any) -> Row:
-    """A text, alone or in a mapping with `text`.
-
-    Raises:
-        DataError: it is not, or is a pair.
-    """
-    text, pair = encoding.parse_row(row)
-    if pair is not None:
-        raise DataError("one text is answered, and this is a pair", got=f"{row!r:.80}")
-    return text, None
-
-
-def encode(
-    tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature, options: Options = NO_OPTIONS
-) -> list[Encoded]:
-    """Token ids of each text, and as an answer to be scored the text itself."""
-    assert signature.generation is not None
-    start = signature.generation.decoder_start_token_id or 0
-    return [
-        Encoded(
-            one.ids,
-            one.type_ids,
-            one.truncated,
-            one.unknown,
-            target_ids=[start, *list(one.ids)[: signature.max_length - 1]],
-        )
-        for one in encoding.encode(tokenizer, rows, signature, options)
-    ]
+from octavo.tasks.task import Task
 
 
 def points(texts: Sequence[str], width: int) -> NDArray[np.float32]:
@@ -85,28 +33,8 @@ def points(texts: Sequence[str], width: int) -> NDArray[np.float32]:
     return found
 
 
-def decode(
-    outputs: NDArray[np.float32],
-    signature: Signature,  # noqa: ARG001 - the task's signature
-    options: Options = NO_OPTIONS,  # noqa: ARG001
-) -> list[dict[str, Any]]:
-    """The text of each row."""
-    return [{"generated_text": text} for text in _texts(outputs)]
-
-
 def _texts(outputs: NDArray[np.float32]) -> list[str]:
     return ["".join(chr(int(point)) for point in row if point) for row in outputs]
-
-
-def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-    """The share of texts that are exactly what they should be; chrF and BLEU where sacrebleu is installed."""
-    found = judged(outputs, examples)
-    if found is None:
-        return {}
-    pairs = [(text, one.text_pair) for text, one in zip(_texts(outputs), examples, strict=True) if one.text_pair]
-    return {"exact_match": ratio("exact_match", *found)} | overlap(
-        [text for text, _ in pairs], [str(one) for _, one in pairs]
-    )
 
 
 def overlap(texts: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
@@ -119,47 +47,94 @@ def overlap(texts: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
     return {name: float(score(list(texts), [list(targets)]).score) for name, score in scores.items()}
 
 
-def judged(
-    outputs: NDArray[np.float32], examples: Sequence[Example]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Of each example whether it has a target, 1 or 0, and whether the text is it, [examples, 1]; None without any."""
-    pairs = [(text, example.text_pair) for text, example in zip(_texts(outputs), examples, strict=True)]
-    known = np.array([target is not None for _, target in pairs], np.float64)
-    return (known, np.array([[text == target] for text, target in pairs], np.float64)) if known.any() else None
+class Text2TextGeneration(Task[NDArray[np.float32]]):
+    """A text for a text."""
 
+    name = "text2text-generation"
+    auto_class = "AutoModelForSeq2SeqLM"
+    writes = True
+    is_encoder_decoder = True
+    formats = ("onnx",)
+    calibrates = False
+    one_text = "one text is answered"
+    scored = True  # examples have a text, and no label
+    keys = ("text",)
 
-def gold(
-    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
-    examples: Sequence[Example],
-    signature: Signature,  # noqa: ARG001
-) -> list[str | float | None]:
-    """What each text is to become."""
-    return [example.text_pair for example in examples]
+    @override
+    def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+        """Texts, and what is to be made of them where the file tells: columns such as `text` and `target`."""
+        return replace(file, columns=file.columns or target_columns(Path(file.path), file.encoding)).read()
 
+    @override
+    def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
+        """Token ids of each text, and as an answer to be scored the text itself."""
+        assert self.signature.generation is not None
+        start = self.signature.generation.decoder_start_token_id or 0
+        return [
+            Encoded(
+                one.ids,
+                one.type_ids,
+                one.truncated,
+                one.unknown,
+                target_ids=[start, *list(one.ids)[: self.signature.max_length - 1]],
+            )
+            for one in super().encode(tokenizer, rows, options)
+        ]
 
-def fidelity(
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    rows: Sequence[Row],  # noqa: ARG001
-    signature: Signature,
-) -> dict[str, float]:
-    """The share of texts that are the baseline's."""
-    return {"agreement": float(np.mean(distances(reference, outputs, signature) == 0))}
+    @override
+    def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
+        """The text of each row."""
+        return [{"generated_text": text} for text in _texts(outputs)]
 
+    @override
+    def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+        """The share of texts that are exactly what they should be; chrF and BLEU where sacrebleu is installed."""
+        found = self.judged(outputs, examples)
+        if found is None:
+            return {}
+        pairs = [(text, one.text_pair) for text, one in zip(_texts(outputs), examples, strict=True) if one.text_pair]
+        return {"exact_match": ratio("exact_match", *found)} | overlap(
+            [text for text, _ in pairs], [str(one) for _, one in pairs]
+        )
 
-def answers(
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> list[Answer]:
-    """The text of each row."""
-    return [Answer(text, None) for text in _texts(outputs)]
+    @override
+    def judged(
+        self, outputs: NDArray[np.float32], examples: Sequence[Example]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Whether each example has a target, 1 or 0, and whether the text is it, [examples, 1]; None without any."""
+        pairs = [(text, example.text_pair) for text, example in zip(_texts(outputs), examples, strict=True)]
+        known = np.array([target is not None for _, target in pairs], np.float64)
+        return (known, np.array([[text == target] for text, target in pairs], np.float64)) if known.any() else None
 
+    @override
+    def gold(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[str | float | None]:
+        """What each text is to become."""
+        return [example.text_pair for example in examples]
 
-def distances(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    signature: Signature,  # noqa: ARG001
-) -> NDArray[np.float64]:
-    """1 where the text is another."""
-    return np.array([one != other for one, other in zip(_texts(first), _texts(second), strict=True)], np.float64)
+    @override
+    def fidelity(
+        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], rows: Sequence[Row]
+    ) -> dict[str, float]:
+        """The share of texts that are the baseline's."""
+        return {"agreement": float(np.mean(self.distances(reference, outputs) == 0))}
+
+    @override
+    def answers(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[Answer]:
+        """The text of each row."""
+        return [Answer(text, None) for text in _texts(outputs)]
+
+    @override
+    def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+        """1 where the text is another."""
+        return np.array([one != other for one, other in zip(_texts(first), _texts(second), strict=True)], np.float64)
+
+    @override
+    def read(self, outputs: Outputs, asked: Asked) -> NDArray[np.float32]:
+        """The texts, as code points, themselves."""
+        assert isinstance(outputs, np.ndarray)
+        return outputs
+
+    @override
+    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
+        """1 where a text becomes another."""
+        return float(self.distances(np.asarray(alone), np.asarray(among)).max())

@@ -14,44 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
-from octavo.encoding.batching import Encoded
+from octavo.encoding.batching import WIDE_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError, InputError
 from octavo.metrics.scores import perplexity
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
+from octavo.tasks.task import Task
 
-__all__ = [
-    "encode",
-    "from_texts",
-    "gather",
-    "judged_by_class",
-    "make_tokenizer",
-    "movement",
-    "parse_row",
-    "rows",
-    "to_json",
-]
-SCORED = True  # a text is its own label
-KEYS = ("text",)
-OPTIONS = NO_OPTIONS  # how a text is continued is said to a `Generator`
 WINDOW = 1024  # tokens that are read at once, if nobody says otherwise
 NOT_SCORED = 1.0  # in the place of a log p, which is never above 0
 
 
-def read_examples(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:  # noqa: ARG001 - as all tasks
-    """Texts: the first rows, and no sample of them, since lines go on from each other."""
-    return replace(file, limit=None).read()[: file.limit]
-
-
-def read(outputs: Sequence[NDArray[np.float32]], asked: Asked) -> NDArray[np.float32]:  # noqa: ARG001 - as all tasks
-    """The windows' answers [tokens, k] as one array, [windows, tokens, k], shorter ones filled with `NOT_SCORED`."""
-    return _together(outputs)
-
-
-def _together(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _together(outputs: Outputs) -> NDArray[np.float32]:
     longest = max(len(one) for one in outputs)
     found = np.full((len(outputs), longest, outputs[0].shape[-1]), NOT_SCORED, np.float32)
     for row, one in enumerate(outputs):
@@ -93,66 +71,8 @@ def windows(
     return found
 
 
-def decode(
-    outputs: NDArray[np.float32],
-    signature: Signature,
-    options: Options = NO_OPTIONS,  # noqa: ARG001 - the task's signature
-) -> list[dict[str, Any]]:
-    """The perplexity of each window."""
-    return [{"perplexity": answer.score} for answer in answers(outputs, (), signature)]
-
-
-def quality(outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-    """The perplexity of all windows together."""
-    return {"perplexity": perplexity(*judged(outputs, examples))}
-
-
-def judged(
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],  # noqa: ARG001
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many tokens of each window are scored, and the sum of their -log p."""
-    known = _known(outputs)
-    return known.sum(axis=1).astype(np.float64), -np.where(known, outputs[:, :, 0], 0).sum(axis=1, dtype=np.float64)
-
-
 def _known(outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(outputs[:, :, 0] <= 0)
-
-
-def gold(
-    outputs: NDArray[np.float32],  # noqa: ARG001 - the task's signature
-    examples: Sequence[Example],
-    signature: Signature,  # noqa: ARG001
-) -> list[str | float | None]:
-    """Nothing: a text is its own label."""
-    return [None for _ in examples]
-
-
-def batch_effect(
-    alone: Sequence[NDArray[np.float32]], among: Sequence[NDArray[np.float32]], signature: Signature
-) -> float:
-    """The largest mean change of a token's log-probability in a window."""
-    return float(distances(_together(alone), _together(among), signature).max())
-
-
-def fidelity(
-    reference: NDArray[np.float32],
-    outputs: NDArray[np.float32],
-    rows: Sequence[Row],  # noqa: ARG001
-    signature: Signature,  # noqa: ARG001
-) -> dict[str, float]:
-    """How often the likeliest next token is the baseline's, and the Kullback-Leibler divergence of the next token's
-    distribution from it, in nats.
-
-    The divergence is over the tokens that are among the likeliest of both, and all others as one: by the data
-    processing inequality it is never above the whole one, and near it while the models are.
-    """  # noqa: D205 - one sentence
-    known = _known(reference)
-    before, after = reference[known], outputs[known]
-    count = (reference.shape[2] - 1) // 2
-    same = before[:, 1 + count] == after[:, 1 + count]
-    return {"agreement": float(np.mean(same)), "kl": float(np.mean(_divergences(before, after, count)))}
 
 
 def _divergences(before: NDArray[np.float32], after: NDArray[np.float32], count: int) -> NDArray[np.float64]:
@@ -171,22 +91,96 @@ def _divergences(before: NDArray[np.float32], after: NDArray[np.float32], count:
     return np.maximum(found, 0)
 
 
-def answers(
-    outputs: NDArray[np.float32],
-    examples: Sequence[Example],
-    signature: Signature,  # noqa: ARG001
-) -> list[Answer]:
-    """The perplexity of each window."""
-    counts, losses = judged(outputs, examples)
-    return [Answer(None, value) for value in np.exp(losses / np.maximum(counts, 1)).tolist()]
+class TextGeneration(Task[NDArray[np.float32]]):
+    """A text that goes on from another; and how likely texts are, in a comparison."""
 
+    name = "text-generation"
+    auto_class = "AutoModelForCausalLM"
+    writes = True
+    continues = True
+    formats = ("onnx",)
+    token_budget = WIDE_BUDGET
+    usual_length = WINDOW
+    scored = True  # a text is its own label
+    keys = ("text",)
 
-def distances(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    signature: Signature,  # noqa: ARG001
-) -> NDArray[np.float64]:
-    """The mean change of a token's log-probability in each window."""
-    known = _known(first)
-    moved = np.where(known, np.abs(first[:, :, 0] - second[:, :, 0]), 0).sum(axis=1, dtype=np.float64)
-    return np.asarray(moved / np.maximum(known.sum(axis=1), 1), np.float64)
+    @override
+    def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+        """Texts: the first rows, and no sample of them, since lines go on from each other."""
+        return replace(file, limit=None).read()[: file.limit]
+
+    @override
+    def rows(self, examples: Sequence[Example]) -> list[Row]:
+        """Each text."""
+        return [(example.text, None) for example in examples]
+
+    @override
+    def prepare(
+        self, tokenizer: Tokenizer, examples: Sequence[Example]
+    ) -> tuple[Sequence[Example], list[Row], list[Encoded]]:
+        """Windows of the whole text, which are what is compared."""
+        encoded = windows(tokenizer, [example.text for example in examples], self.signature)
+        examples = [Example(tokenizer.decode(list(row.ids))) for row in encoded]
+        return examples, self.rows(examples), encoded
+
+    @override
+    def read(self, outputs: Outputs, asked: Asked) -> NDArray[np.float32]:
+        """The windows' answers [tokens, k] as one array, [windows, tokens, k], filled up with `NOT_SCORED`."""
+        return _together(outputs)
+
+    @override
+    def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
+        """The perplexity of each window."""
+        return [{"perplexity": answer.score} for answer in self.answers(outputs, ())]
+
+    @override
+    def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
+        """The perplexity of all windows together."""
+        return {"perplexity": perplexity(*self.judged(outputs, examples))}
+
+    @override
+    def judged(
+        self, outputs: NDArray[np.float32], examples: Sequence[Example]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How many tokens of each window are scored, and the sum of their -log p."""
+        known = _known(outputs)
+        return known.sum(axis=1).astype(np.float64), -np.where(known, outputs[:, :, 0], 0).sum(axis=1, dtype=np.float64)
+
+    @override
+    def gold(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[str | float | None]:
+        """Nothing: a text is its own label."""
+        return [None for _ in examples]
+
+    @override
+    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
+        """The largest mean change of a token's log-probability in a window."""
+        return float(self.distances(_together(alone), _together(among)).max())
+
+    @override
+    def fidelity(
+        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], rows: Sequence[Row]
+    ) -> dict[str, float]:
+        """How often the likeliest next token is the baseline's, and the Kullback-Leibler divergence of the next token's
+        distribution from it, in nats.
+
+        The divergence is over the tokens that are among the likeliest of both, and all others as one: by the data
+        processing inequality it is never above the whole one, and near it while the models are.
+        """  # noqa: D205 - one sentence
+        known = _known(reference)
+        before, after = reference[known], outputs[known]
+        count = (reference.shape[2] - 1) // 2
+        same = before[:, 1 + count] == after[:, 1 + count]
+        return {"agreement": float(np.mean(same)), "kl": float(np.mean(_divergences(before, after, count)))}
+
+    @override
+    def answers(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[Answer]:
+        """The perplexity of each window."""
+        counts, losses = self.judged(outputs, examples)
+        return [Answer(None, value) for value in np.exp(losses / np.maximum(counts, 1)).tolist()]
+
+    @override
+    def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The mean change of a token's log-probability in each window."""
+        known = _known(first)
+        moved = np.where(known, np.abs(first[:, :, 0] - second[:, :, 0]), 0).sum(axis=1, dtype=np.float64)
+        return np.asarray(moved / np.maximum(known.sum(axis=1), 1), np.float64)

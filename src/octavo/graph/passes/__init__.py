@@ -1,1 +1,1 @@
-"""TODO-DOC room passes."""
+"""Rewrites of a float graph that leave what it computes as it is."""

@@ -1,4 +1,4 @@
-"""TODO-DOC graph.passes.attention."""
+"""Attention as the operator knows it: no transposes around it, no biases that a softmax takes away."""
 
 from __future__ import annotations
 

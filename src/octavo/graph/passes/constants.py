@@ -1,4 +1,4 @@
-"""TODO-DOC graph.passes.constants."""
+"""What is stored twice, can be computed ahead, or does nothing."""
 
 from __future__ import annotations
 

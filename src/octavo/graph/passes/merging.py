@@ -1,4 +1,4 @@
-"""TODO-DOC graph.passes.merging."""
+"""One product for the query, key and value of an attention."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Site(NamedTuple):
 
 
 def site_of(path: str, product: ir.Node) -> Site:
+    """The Linear of a product."""
     found = find_bias(product)
     if found is None:
         return Site(path, product, product, None)
@@ -80,6 +81,7 @@ def _merge(model: ir.Model, sites: list[Site]) -> None:
 
 
 def numbers_of(value: ir.Value | None) -> NDArray[np.generic]:
+    """The numbers of a constant."""
     assert value is not None
     assert value.const_value is not None
     return value.const_value.numpy()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import onnx_ir as ir
@@ -15,21 +14,10 @@ from octavo.graph.passes.attention import attend_without_transposes, drop_attent
 from octavo.graph.passes.constants import drop_no_ops, fold_constants, share_equal_weights
 from octavo.graph.passes.merging import merge_qkv
 from octavo.graph.passes.residual import sum_before_layer_norm
+from octavo.schema.manifest import PassRecord
 
 
-@dataclass(frozen=True)
-class PassOutcome:
-    """What one pass did: how often it applied, and the nodes of the graph before and after it."""
-
-    name: str
-    applied: int
-    nodes_before: int
-    nodes_after: int
-
-
-def optimize(
-    model: ir.Model, *, merge: bool = False, kept: Mapping[str, object] | None = None
-) -> Iterator[PassOutcome]:
+def optimize(model: ir.Model, *, merge: bool = False, kept: Mapping[str, object] | None = None) -> Iterator[PassRecord]:
     """Run every pass in order, in place; yields after each, so that the graph can be run between two.
 
     `merge` adds `merge_qkv`, which does not pay for every method; `kept` is for it.
@@ -40,7 +28,7 @@ def optimize(
     for name, apply in chosen.items():
         before = len(model.graph)
         applied = apply(model)
-        yield PassOutcome(name, applied, before, len(model.graph))
+        yield PassRecord(name=name, applied=applied, nodes_before=before, nodes_after=len(model.graph))
 
 
 PASSES: dict[str, Callable[[ir.Model], int]] = {

@@ -1,4 +1,4 @@
-"""TODO-DOC graph.passes.residual."""
+"""The addition in front of a LayerNormalization."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from octavo.evaluation.perplexity import perplexity
 from octavo.inference import generator
 from octavo.schema.recipe import Recipe
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 STORIES, SPELLING = SHARED / "models" / "stories260k" / "hf", SHARED / "models" / "misaki_g2p"
 SAMPLE = SHARED / "data" / "tinystories_sample" / "tinystories_sample.txt"
 PROMPTS = ["Once upon a time", "Tim", "The big dog was", "Lily and her mom went to the park. They", "One day,"]

@@ -17,7 +17,7 @@ import transformers
 import octavo
 from octavo.errors import ArtifactError, DataError, InputError, OctavoWarning
 
-DEMO = Path(__file__).parents[1] / "examples" / "korean-nli"
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 TEXTS = [
     "설악산 정상 부근에는 지난밤 내린 눈이 아직 녹지 않고 남아 있다.",
     "도로가 통제되었다.",

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from octavo.evaluation.label_order import better_assignment
 
 from octavo.data.examples import Example, read_examples, sample
 from octavo.errors import DataError, OctavoWarning
-from octavo.evaluation.label_order import better_assignment
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 needs_data = pytest.mark.skipif(
     not (SHARED / "data").is_dir(), reason=f"the real data sets are not in {SHARED / 'data'}"
 )

@@ -127,7 +127,7 @@ def test_the_first_token_of_each_word():
 def test_the_real_files(tmp_path):
     from pathlib import Path
 
-    data = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = Path(__file__).resolve().parents[3] / "shared" / "data"
     if not data.exists():
         pytest.skip("needs ../shared")
     counts = {

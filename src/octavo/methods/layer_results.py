@@ -14,8 +14,8 @@ from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lowering import lower_embedding
 from octavo.hardware import Target
-from octavo.methods import Applied
-from octavo.schema.layers import Kind, LayerOutcome, Overflow
+from octavo.methods import MethodResult
+from octavo.schema.layers import Kind, LayerResult, Overflow
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
@@ -65,29 +65,29 @@ def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     return None
 
 
-def lower_rows(model: ir.Model, layer: Layer) -> LayerOutcome:
+def lower_rows(model: ir.Model, layer: Layer) -> LayerResult:
     """Make an embedding table int8, one scale per row; in place."""
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
-    return int8_outcome(layer, table, "one scale per row", INT8_LEVELS)
+    return int8_result(layer, table, "one scale per row", INT8_LEVELS)
 
 
-def float_outcome(layer: AnyLayer, reason: str) -> LayerOutcome:
+def float_result(layer: AnyLayer, reason: str) -> LayerResult:
     """The outcome of a layer that stays as it is."""
     size = layer.parameters
-    return LayerOutcome(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)
+    return LayerResult(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)
 
 
-def int8_outcome(
+def int8_result(
     layer: AnyLayer,
     weight: Quantized,
     reason: str,
     levels: int,
     activation: str | None = None,
     smoothing: float | None = None,
-) -> LayerOutcome:
+) -> LayerResult:
     """The outcome of a layer whose weight was quantized; the weight that the layer has now is the reference."""
-    return LayerOutcome(
+    return LayerResult(
         path=layer.path,
         kind=layer.kind,
         part=layer.part,
@@ -116,10 +116,10 @@ def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
 def lower_layers(
     model: ir.Model,
     decided: Sequence[tuple[Layer, str | None]],
-    lower_linear: Callable[[Layer], LayerOutcome],
+    lower_linear: Callable[[Layer], LayerResult],
     levels: int,
     overflow: Overflow | None = None,
-) -> Applied:
+) -> MethodResult:
     """Make int8 what was decided to be; in place. `lower_linear` is what tells one method from another.
 
     Raises:
@@ -128,10 +128,10 @@ def lower_layers(
     outcomes = []
     for layer, reason in decided:
         if reason is not None:
-            outcomes.append(float_outcome(layer, reason))
+            outcomes.append(float_result(layer, reason))
         else:
             outcomes.append(lower_rows(model, layer) if layer.kind == "embedding" else lower_linear(layer))
     if not any(outcome.dtype == "int8" for outcome in outcomes):
         raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
     multiplies = any(outcome.activation for outcome in outcomes)
-    return Applied(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS, overflow=overflow)
+    return MethodResult(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS, overflow=overflow)

@@ -9,7 +9,7 @@ from octavo.data.examples import DataFile
 from octavo.data.squad import read_squad
 from octavo.errors import DataError
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def squad(*questions, context="서울은 한국의 수도이다."):

@@ -1,4 +1,4 @@
-"""TODO-DOC evaluation.label_order."""
+"""Whether the labels of a model and of a file mean the same: would another order score far better?"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from octavo.hardware import Cpu
 from octavo.inference.opening import verify
 from octavo.schema.manifest import CARD, MANIFEST
 
-DEMO = Path(__file__).parents[1] / "examples" / "korean-nli"
+DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 VNNI = Cpu("Xeon with VNNI", "x86_64", frozenset({"avx2", "avx512f", "avx512bw", "avx512_vnni"}), 4)
 AVX_VNNI = Cpu("Core with AVX-VNNI", "x86_64", frozenset({"avx2", "avx_vnni"}), 4)
 AVX2 = Cpu("EPYC without VNNI", "x86_64", frozenset({"avx2"}), 4)

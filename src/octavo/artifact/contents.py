@@ -1,31 +1,32 @@
-"""TODO-DOC pipeline.contents."""
+"""What goes into an artifact: files that are to be written, and what they are known to answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from octavo.engines import Session
-from octavo.schema.layers import LayerOutcome, Overflow
+from octavo.schema.layers import LayerResult, Overflow
+from octavo.schema.manifest import ExportRecord, PassRecord
 
 
 @dataclass(frozen=True)
-class Made:
+class Contents:
     """A quantized model that is to be written.
 
     `write` puts its files into a folder and returns what `config.json` has to say of them; `answers` opens what was
     written there, as it answers on the CPU that it is for; `components` are these files by what they are; `reference`
-    is the float model, where there is one.
+    opens the float model.
     """
 
-    layers: tuple[LayerOutcome, ...]
+    layers: tuple[LayerResult, ...]
     exact_u8s8: bool
     write: Callable[[Path], dict[str, Any]]
     answers: Callable[[Path], Session]
-    components: dict[str, str]
-    reference: Any = None
-    export: dict[str, Any] | None = None
-    passes: Sequence[dict[str, Any]] = ()
+    reference: Callable[[], Session]
+    components: Mapping[str, str]
+    export: ExportRecord | None = None
+    passes: tuple[PassRecord, ...] = ()
     overflow: Overflow | None = None

@@ -1,0 +1,182 @@
+"""What every task can be asked, with the usual answers: a task says itself only what it does otherwise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from octavo.data.examples import DataFile, Example
+from octavo.encoding import tokenizing
+from octavo.encoding.batching import TOKEN_BUDGET, Encoded, Outputs
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
+from octavo.errors import DataError
+from octavo.schema.comparison import Answer
+from octavo.schema.signature import Signature
+
+Found = TypeVar("Found")  # what `read` makes of a session's outputs: a sequence, one answer for each row of the user's
+Judged = tuple[NDArray[Any], NDArray[Any]]
+
+
+class Task(ABC, Generic[Found]):
+    """A task, as one model does it: `signature` says how that model is asked and how it answers.
+
+    What is the same for all models of a task stands in the class. `keys`: what a row of JSON may have; `options`: what
+    a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
+    outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
+    was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector; `fills`: its answers
+    stand at masks. `auto_class` is the class of transformers that makes its models, `output_names` what their graphs
+    return, `formats` what they are written as, `calibrates` whether ranges can be learnt on them, `unread_weights` the
+    names of what a checkpoint may have left out, `token_budget` the tokens of a batch, `usual_length` how many are
+    read at once where nobody says otherwise, `one_text` what is said where a pair is given and one text is read.
+    `onnx_output`, for ONNX files of other tools: what is said where the output is another, what it has to be, and how
+    many dimensions it may have; None where such files are not read.
+    """
+
+    name: ClassVar[str]
+    auto_class: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    options: ClassVar[Options] = NO_OPTIONS
+    output_names: ClassVar[tuple[str, ...]] = ("logits",)
+    onnx_output: ClassVar[tuple[str, str, tuple[int, ...]] | None] = None
+    scored: ClassVar[bool] = False
+    labelled: ClassVar[bool] = False
+    writes: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
+    is_encoder_decoder: ClassVar[bool] = False
+    pools: ClassVar[bool] = False
+    fills: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ("onnx", "torch")
+    calibrates: ClassVar[bool] = True
+    unread_weights: ClassVar[tuple[str, ...]] = ()
+    token_budget: ClassVar[int] = TOKEN_BUDGET
+    usual_length: ClassVar[int | None] = None
+    one_text: ClassVar[str | None] = None
+
+    def __init__(self, signature: Signature) -> None:
+        """Take what is known of the model."""
+        self.signature = signature
+
+    @classmethod
+    def adapt_model(cls, model: Any) -> None:
+        """Make a torch model answer what the task reads, in place."""
+
+    # What goes in
+
+    @abstractmethod
+    def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+        """The examples of a file, with their labels where the model's are given."""
+
+    def from_texts(self, texts: Sequence[str]) -> list[Row]:
+        """Rows made of any texts, to run a model on: each text alone."""
+        return [(text, None) for text in texts]
+
+    def rows(self, examples: Sequence[Example]) -> list[Row]:
+        """What the model reads of each example, a text or a pair; one example may be several rows."""
+        return [(example.text, None if self.one_text else example.text_pair) for example in examples]
+
+    def parse_row(self, row: Any) -> Row:
+        """What a user gave for one row, as texts.
+
+        Raises:
+            DataError: it is neither a text nor a pair, or a pair where one text is read.
+        """
+        text, pair = tokenizing.parse_row(row)
+        if self.one_text and pair is not None:
+            raise DataError(f"{self.one_text}, and this is a pair", got=f"{row!r:.80}")
+        return text, pair
+
+    def make_tokenizer(self, tokenizer_json: str) -> Tokenizer:
+        """A tokenizer that cuts at the signature's limit."""
+        return tokenizing.make_tokenizer(tokenizer_json, self.signature)
+
+    def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
+        """Rows of texts as token ids; one row may become several, which follow each other and name it."""
+        return tokenizing.encode(tokenizer, rows, self.signature)
+
+    def prepare(
+        self, tokenizer: Tokenizer, examples: Sequence[Example]
+    ) -> tuple[Sequence[Example], list[Row], list[Encoded]]:
+        """Examples as they are compared: these, their rows, and the rows as token ids."""
+        rows = self.rows(examples)
+        return examples, rows, self.encode(tokenizer, rows)
+
+    # What comes out
+
+    @abstractmethod
+    def read(self, outputs: Outputs, asked: Asked) -> Found:
+        """What the session's outputs say of each row that was asked."""
+
+    @abstractmethod
+    def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> Sequence[Any]:
+        """The model's answers as predictions."""
+
+    def gather(self, predictions: list[Any], *, single: bool = False) -> Any:
+        """Predictions as one answer; `single`: to a text that was given alone."""
+        return predictions
+
+    def to_json(self, prediction: Any) -> dict[str, Any]:
+        """A prediction as JSON takes it."""
+        found: dict[str, Any] = prediction
+        return found
+
+    # How good and how near it is
+
+    def require_comparable(self) -> None:
+        """See that models like this one can be scored.
+
+        Raises:
+            InputError: they cannot.
+        """
+
+    @abstractmethod
+    def quality(self, outputs: Found, examples: Sequence[Example]) -> dict[str, float]:
+        """Scores of the answers, the one to decide by first; none where the examples tell nothing."""
+
+    @abstractmethod
+    def judged(self, outputs: Found, examples: Sequence[Example]) -> Judged | None:
+        """What the scores of `quality` compare, [examples, ...] each: what is right, and what the answers say."""
+
+    def judged_by_class(
+        self, reference: Found, outputs: Found, examples: Sequence[Example]
+    ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """The same by the class of what is right: what is right, what the baseline says, what the answers say.
+
+        None here: texts, numbers and a whole vocabulary are no classes.
+        """
+        return {}
+
+    @abstractmethod
+    def fidelity(self, reference: Found, outputs: Found, rows: Sequence[Row]) -> dict[str, float]:
+        """How near answers are to those of the baseline, labels unseen."""
+
+    @abstractmethod
+    def gold(self, outputs: Found, examples: Sequence[Example]) -> list[str | float | None]:
+        """What is right of each example, to be shown; None where nothing is known."""
+
+    @abstractmethod
+    def answers(self, outputs: Found, examples: Sequence[Example]) -> list[Answer]:
+        """What the model says of each example, to be shown."""
+
+    @abstractmethod
+    def distances(self, first: Found, second: Found) -> NDArray[np.float64]:
+        """How far each row's answer lies from that of another run, 0 where it is the same."""
+
+    def movement(self, reference: Found, outputs: Found, examples: Sequence[Example]) -> NDArray[np.float64]:
+        """How far the two answers to each example lie apart, [examples], 0 where they are the same."""
+        return self.distances(reference, outputs)
+
+    @abstractmethod
+    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
+        """The largest change of an answer in the session's outputs of the same rows, run by themselves and in batches.
+
+        [rows, k] or [answers, k] of each row.
+        """
+
+    def doubt_labels(self, outputs: Found, examples: Sequence[Example]) -> str | None:
+        """A warning where the labels of file and model hardly mean the same; None where they do, or nobody can tell."""
+        return None
