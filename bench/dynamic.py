@@ -25,7 +25,7 @@ import onnx_ir as ir
 import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch
-from octavo.evaluation.benchmark import Contender, run_contest
+from octavo.evaluation.benchmark import Contender, run_benchmark
 from octavo.evaluation.comparison import Entry, compare_entries, find_entries
 from octavo.hardware import this_cpu, usable_cores
 from octavo.schema.recipe import Recipe
@@ -143,7 +143,7 @@ def at_shapes(contenders: dict[str, Contender], vocabulary: int, shapes: tuple =
             "token_type_ids": np.zeros((rows, length), np.int64),
         }
         batches = [Batch(tuple(range(rows * index, rows * (index + 1))), inputs) for index in range(repeats)]
-        timings = run_contest(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+        timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
         for name, timing in zip(contenders, timings, strict=True):
             tables.append({"shape": f"{rows} x {length}", "name": name, "ms": 1000 * timing.seconds / repeats})
     return tables

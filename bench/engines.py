@@ -27,7 +27,7 @@ from dynamic import ROOT, THREADS, Steps, make_base
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
 from octavo.evaluation import benchmark as contest
-from octavo.evaluation.benchmark import Contender, run_contest
+from octavo.evaluation.benchmark import Contender, run_benchmark
 from octavo.hardware import find_target, this_cpu
 from octavo.metrics.scores import cosine
 from octavo.pipeline.calibration import read_calibration
@@ -100,7 +100,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
     else:
         import onnx_ir as ir
 
-        from octavo.methods import Given, find_method
+        from octavo.methods import Context, find_method
         from octavo.pipeline.onnx_format import save_graph
 
         recipes = {
@@ -111,7 +111,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
             "static-fixed": Recipe(method="static", smoothing=0.8),
         }
         recipe = recipes[kind]
-        given = Given(find_target("auto"), batches if recipe.method == "static" else (), Steps())
+        given = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
         save_graph(find_method(recipe.method)(ir.load(float_model), recipe, given).model, output)
 
 
@@ -199,7 +199,7 @@ def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES
             "token_type_ids": np.zeros((count, length), np.int64),
         }
         batches = [Batch(tuple(range(count * index, count * (index + 1))), inputs) for index in range(repeats)]
-        timings = run_contest(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+        timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
         for name, timing in zip(contenders, timings, strict=True):
             ms = 1000 * timing.rounds / repeats
             rows.append({"shape": f"{count} x {length}", "name": name, "ms": float(np.median(ms)), "rounds": list(ms)})
@@ -210,11 +210,11 @@ def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES
 def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str) -> list[dict]:
     """Quality, fidelity and what a batch does to a row, of every contender on the same batches."""
     signature = next(iter(contenders.values())).signature
-    task = find_task(signature.task)
+    task = find_task(signature)
     texts = task.rows(examples, signature)
-    encoded = task.encode(task.make_tokenizer(tokenizer_json, signature), texts, signature)
+    encoded = task.encode(task.make_tokenizer(tokenizer_json), texts)
     batches = make_batches(encoded, signature)
-    timings = run_contest(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+    timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
     reference = timings[0].outputs
     rows = []
     for name, timing in zip(contenders, timings, strict=True):
@@ -246,7 +246,7 @@ def real(checkpoint: Path, calibration: Path, data: Path, folder: Path, *, limit
     """A trained model: fidelity of every tool and engine, and time and memory of making."""
     contenders, made = build(checkpoint, calibration, folder, [kind for kind, _ in MAKERS.values()], 300)
     signature = open_artifact(folder / "float").manifest.signature
-    examples = octavo.DataFile(data).read(signature.labels, scored=find_task(signature.task).SCORED)
+    examples = octavo.DataFile(data).read(signature.labels, scored=find_task(signature).scored)
     rows = score(contenders, list(examples[:limit]), open_artifact(folder / "float").tokenizer_json)
     return {"made": made, "scores": rows, "n": len(examples[:limit])}
 

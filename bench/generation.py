@@ -57,10 +57,10 @@ def serve(path: Path, new: int, prompt: int) -> None:
     if (path / "octavo.json").exists():
         import octavo
         from octavo.generation.loop import write
-        from octavo.schema.signature import Generation, Sampling
+        from octavo.schema.signature import Generation, GenerationConfig
 
         writer = octavo.load(path, threads=THREADS).session
-        model = Generation(sampling=Sampling(max_new_tokens=new))
+        model = Generation(sampling=GenerationConfig(max_new_tokens=new))
 
         def run():
             steps = writer.begin(ids, np.ones_like(ids))

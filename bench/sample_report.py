@@ -20,7 +20,8 @@ from pathlib import Path
 import octavo
 from dynamic import Steps
 from octavo.hardware import this_cpu
-from octavo.schema.comparison import Comparison, read_comparison
+from octavo.evaluation.comparison import Comparison
+from octavo.schema.comparison import read_comparison
 
 ROOT = Path(__file__).parents[1]
 PAIRS = ROOT / "examples" / "korean-nli" / "pairs.tsv"

@@ -138,13 +138,27 @@ def randomize(model, tokenizer):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_contests():
-    """Comparisons whose seconds nobody looks at do not take a minute for them."""
-    from octavo.evaluation import benchmark as contest
+def kept_exports(pytestconfig):
+    """One export of a checkpoint for all tests, workers and runs; see `export_cache`."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from export_cache import ExportCache
+
+    sys.path.pop(0)
+    from octavo.exporting import float_graphs
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contest, "ROUNDS_SECONDS", 1.0)
-        patch.setattr(contest, "SINGLE_ROWS", 10)
+        patch.setattr(float_graphs, "prove", ExportCache(Path(pytestconfig.cache.mkdir("exports"))).prove)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_benchmarks():
+    """Comparisons whose seconds nobody looks at do not take a minute for them."""
+    from octavo.evaluation import benchmark
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "ROUNDS_SECONDS", 1.0)
+        patch.setattr(benchmark, "SINGLE_ROWS", 10)
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 import octavo
 from octavo.artifact.compatibility import check_cpu
 from octavo.artifact.folder import Artifact, open_artifact
-from octavo.artifact.writing import check_free, writing
+from octavo.artifact.writing import check_free, replace_folder
 from octavo.errors import ArtifactError, HardwareError, InputError
 from octavo.hardware import Cpu
 from octavo.inference.opening import verify
@@ -258,7 +258,7 @@ class TestVerifying:
             def run(self, inputs):
                 return np.full((5, 3), np.nan, np.float32)
 
-        monkeypatch.setattr("octavo.artifact.folder.find_engine", lambda name: lambda model, threads: Broken())
+        monkeypatch.setattr("octavo.inference.opening.find_engine", lambda name: lambda model, threads: Broken())
         with pytest.raises(ArtifactError, match="does not answer here as it did"):
             verify(open_artifact(edit(lambda fields: None)))
 
@@ -282,7 +282,7 @@ class TestCpu:
 
     @pytest.fixture
     def on(self, monkeypatch):
-        return lambda cpu: monkeypatch.setattr("octavo.artifact.folder.this_cpu", lambda: cpu)
+        return lambda cpu: monkeypatch.setattr("octavo.artifact.compatibility.this_cpu", lambda: cpu)
 
     @pytest.mark.parametrize("target", ["avx512_vnni", "avx_vnni", "arm64"])
     @pytest.mark.parametrize("cpu", [AVX2, OLD])
@@ -354,7 +354,7 @@ class TestCpu:
 class TestWriting:
     def test_it_is_there_when_all_went_well(self, tmp_path):
         output = tmp_path / "new" / "모델"
-        with writing(output, force=False) as aside:
+        with replace_folder(output, force=False) as aside:
             assert aside.parent == output.parent
             assert not output.exists()
             (aside / "a").write_text("x", encoding="utf-8")
@@ -366,7 +366,7 @@ class TestWriting:
     @pytest.mark.parametrize("force", [False, True])
     def test_an_interruption_leaves_nothing(self, tmp_path, kind, force):
         def write():
-            with writing(tmp_path / "out", force=force) as aside:
+            with replace_folder(tmp_path / "out", force=force) as aside:
                 (aside / "a").write_text("x", encoding="utf-8")
                 (aside / "b").mkdir()
                 raise kind
@@ -380,7 +380,7 @@ class TestWriting:
         output = old_artifact(tmp_path / "out")
 
         def write():
-            with writing(output, force=True) as aside:
+            with replace_folder(output, force=True) as aside:
                 (aside / MANIFEST).write_text("the new one", encoding="utf-8")
                 raise kind
 
@@ -400,14 +400,14 @@ class TestWriting:
             return rename(self, target)
 
         monkeypatch.setattr(Path, "rename", fail_into_place)
-        with pytest.raises(kind), writing(output, force=True) as aside:
+        with pytest.raises(kind), replace_folder(output, force=True) as aside:
             (aside / MANIFEST).write_text("the new one", encoding="utf-8")
         assert names(tmp_path) == ["out"]
         assert (output / MANIFEST).read_text(encoding="utf-8") == "the old one"
 
     def test_force_replaces_all_of_the_old_one(self, tmp_path):
         output = old_artifact(tmp_path / "out")
-        with writing(output, force=True) as aside:
+        with replace_folder(output, force=True) as aside:
             assert (output / MANIFEST).read_text(encoding="utf-8") == "the old one"
             (aside / MANIFEST).write_text("the new one", encoding="utf-8")
         assert names(tmp_path) == ["out"]
@@ -419,7 +419,7 @@ class TestWriting:
         (output / "notes.md").write_text("x", encoding="utf-8")
         with (
             pytest.raises(ArtifactError, match=r"files that are not the artifact's.*notes\.md"),
-            writing(output, force=True),
+            replace_folder(output, force=True),
         ):
             pytest.fail("nothing is to be written")
         assert (output / "notes.md").exists()
@@ -434,7 +434,7 @@ class TestWriting:
             return move(self, target)
 
         monkeypatch.setattr(Path, "rename", interrupted)
-        with pytest.raises(KeyboardInterrupt), writing(output, force=True) as aside:
+        with pytest.raises(KeyboardInterrupt), replace_folder(output, force=True) as aside:
             (aside / MANIFEST).write_text("the new one", encoding="utf-8")
         assert names(tmp_path) == ["out"]
         assert (output / MANIFEST).read_text(encoding="utf-8") == "the old one"
@@ -443,7 +443,7 @@ class TestWriting:
         output = old_artifact(tmp_path / "out")
         with (
             pytest.raises(ArtifactError, match=r"the output exists; got: .*/out; next: .*--force"),
-            writing(output, force=False),
+            replace_folder(output, force=False),
         ):
             pytest.fail("nothing is to be written")
         assert names(tmp_path) == ["out"]
@@ -455,7 +455,7 @@ class TestWriting:
         (tmp_path / "thesis" / "thesis.tex").write_text("years of work", encoding="utf-8")
         with (
             pytest.raises(ArtifactError, match="not an artifact is in the way"),
-            writing(tmp_path / "thesis", force=force),
+            replace_folder(tmp_path / "thesis", force=force),
         ):
             pytest.fail("nothing is to be written")
         assert names(tmp_path / "thesis") == ["thesis.tex"]
@@ -469,14 +469,14 @@ class TestWriting:
     @pytest.mark.parametrize("force", [False, True])
     def test_an_empty_folder_is_free(self, tmp_path, force):
         (tmp_path / "out").mkdir()
-        with writing(tmp_path / "out", force=force) as aside:
+        with replace_folder(tmp_path / "out", force=force) as aside:
             (aside / "a").write_text("x", encoding="utf-8")
         assert names(tmp_path) == ["out"]
         assert names(tmp_path / "out") == ["a"]
 
     def test_an_empty_folder_stays_after_an_interruption(self, tmp_path):
         (tmp_path / "out").mkdir()
-        with pytest.raises(ValueError, match="stop"), writing(tmp_path / "out", force=False):
+        with pytest.raises(ValueError, match="stop"), replace_folder(tmp_path / "out", force=False):
             raise ValueError("stop")
         assert names(tmp_path) == ["out"]
         assert names(tmp_path / "out") == []
@@ -484,7 +484,7 @@ class TestWriting:
     def test_the_current_folder_is_not_the_output(self, tmp_path, monkeypatch):
         (tmp_path / "out").mkdir()
         monkeypatch.chdir(tmp_path / "out")
-        with pytest.raises(ArtifactError, match="cannot be written there"), writing(Path(), force=False):
+        with pytest.raises(ArtifactError, match="cannot be written there"), replace_folder(Path(), force=False):
             pytest.fail("nothing is to be written")
         assert names(tmp_path) == ["out"]
 

@@ -12,9 +12,11 @@ import octavo.artifact.folder as artifacts
 from octavo.arithmetic.saturation import saturating_product
 from octavo.artifact.compatibility import made_elsewhere
 from octavo.artifact.folder import open_artifact
+from octavo.artifact.selftest import check_self_test
 from octavo.errors import ArtifactError
-from octavo.inference.opening import open_model
-from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16, SelfTest
+from octavo.inference import opening
+from octavo.inference.opening import open_artifact_model
+from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_here_nothing_is_run_again(demo_int8, monkeypatch):
     manifest = open_artifact(demo_int8).manifest
     assert not made_elsewhere(manifest, "onnxruntime")
     assert made_elsewhere(manifest, "openvino")
-    monkeypatch.setattr(SelfTest, "check", lambda *_: pytest.fail("the self-test ran"))
+    monkeypatch.setattr("octavo.inference.opening.check_self_test", lambda *_: pytest.fail("the self-test ran"))
     octavo.load(demo_int8)
 
 
@@ -83,9 +85,9 @@ def test_what_is_recorded(demo_int8, demo_float):
 
 
 def test_it_is_run_on_the_engine_that_serves(demo_int8, monkeypatch):
-    served, find = [], artifacts.find_engine
+    served, find = [], opening.find_engine
     monkeypatch.setattr(artifacts, "choose_engine", lambda _: ("openvino", "this CPU has VNNI"))
-    monkeypatch.setattr(artifacts, "find_engine", lambda name: served.append(name) or find("onnxruntime"))
+    monkeypatch.setattr(opening, "find_engine", lambda name: served.append(name) or find("onnxruntime"))
     octavo.verify(open_artifact(demo_int8))
     assert served == ["openvino"]
 
@@ -135,10 +137,12 @@ def test_a_cpu_that_saturates_is_found_out(coarse, tmp_path, target, refused):
     test = artifact.manifest.self_test
     exact, saturating = (Emulated(artifact.folder, saturating=flag) for flag in (False, True))
     if refused:
-        assert test.check(exact, "here") < test.allowed(), "what was recorded is what a CPU with VNNI answers"
+        assert check_self_test(test, exact, "here") < test.allowed(), (
+            "what was recorded is what a CPU with VNNI answers"
+        )
         with pytest.raises(ArtifactError, match=r"computes its int8 wrongly .*got: a deviation of"):
-            test.check(saturating, "here")
+            check_self_test(test, saturating, "here")
     else:
-        assert test.check(exact, "here") < test.allowed()
-        assert test.check(saturating, "here") < test.allowed()
-        assert test.check(open_model(artifact), "here") < 1e-6
+        assert check_self_test(test, exact, "here") < test.allowed()
+        assert check_self_test(test, saturating, "here") < test.allowed()
+        assert test.check(open_artifact_model(artifact), "here") < 1e-6

@@ -6,7 +6,7 @@ import pytest
 
 from octavo.checkpoint.generation_config import read_generation
 from octavo.errors import CheckpointError, InputError, OctavoWarning
-from octavo.schema.signature import Sampling, change_sampling
+from octavo.schema.signature import GenerationConfig, change_generation_config
 
 
 def stored(folder, **settings):
@@ -33,14 +33,14 @@ def test_settings_and_tokens_come_from_generation_config(tmp_path):
     assert found.eos_token_ids == (7, 8)
     assert (found.decoder_start_token_id, found.forced_bos_token_id, found.forced_eos_token_id) == (3, 11, 7)
     assert found.suppress_token_ids == (5,)
-    assert found.sampling == Sampling(
+    assert found.sampling == GenerationConfig(
         num_beams=4, max_new_tokens=39, length_penalty=0.6, early_stopping=True, no_repeat_ngram_size=3
     )
 
 
 def test_without_the_file_tokens_come_from_the_config(tmp_path):
     found = read_generation(tmp_path, {"eos_token_id": 2, "decoder_start_token_id": 0, "d_model": 5}, answers=True)
-    assert (found.eos_token_ids, found.decoder_start_token_id, found.sampling) == ((2,), 0, Sampling())
+    assert (found.eos_token_ids, found.decoder_start_token_id, found.sampling) == ((2,), 0, GenerationConfig())
     assert read_generation(tmp_path, {"eos_token_id": 2}, answers=False).decoder_start_token_id is None
 
 
@@ -63,17 +63,19 @@ def test_a_damaged_file_is_an_error(tmp_path, content):
 
 
 def test_a_temperature_asks_for_samples_and_a_temperature_of_zero_for_none():
-    assert change_sampling(Sampling(), {"temperature": 0.7}) == Sampling(do_sample=True, temperature=0.7)
-    assert change_sampling(Sampling(do_sample=True), {"temperature": 0}) == Sampling()
-    assert change_sampling(Sampling(), {"top_k": 5, "do_sample": False}) == Sampling(top_k=5)
-    assert change_sampling(Sampling(), {"stop": "\n", "seed": None}).stop == ("\n",)
+    assert change_generation_config(GenerationConfig(), {"temperature": 0.7}) == GenerationConfig(
+        do_sample=True, temperature=0.7
+    )
+    assert change_generation_config(GenerationConfig(do_sample=True), {"temperature": 0}) == GenerationConfig()
+    assert change_generation_config(GenerationConfig(), {"top_k": 5, "do_sample": False}) == GenerationConfig(top_k=5)
+    assert change_generation_config(GenerationConfig(), {"stop": "\n", "seed": None}).stop == ("\n",)
 
 
 def test_unknown_settings_and_values_out_of_range_are_named():
     with pytest.raises(InputError, match="did you mean 'temperature'"):
-        change_sampling(Sampling(), {"temperatur": 1})
+        change_generation_config(GenerationConfig(), {"temperatur": 1})
     with pytest.raises(InputError, match="top_p"):
-        change_sampling(Sampling(), {"top_p": 1.5})
+        change_generation_config(GenerationConfig(), {"top_p": 1.5})
 
 
 def test_lengths_of_answers_count_their_start(tmp_path):
@@ -82,8 +84,8 @@ def test_lengths_of_answers_count_their_start(tmp_path):
         read_generation(tmp_path, lengths, answers=True),
         read_generation(stored(tmp_path, **lengths), {}, answers=True),
     ):
-        assert found.sampling == Sampling(max_new_tokens=141, min_new_tokens=55, num_beams=4)
-    assert read_generation(tmp_path, {}, answers=False).sampling.max_new_tokens == Sampling().max_new_tokens
+        assert found.sampling == GenerationConfig(max_new_tokens=141, min_new_tokens=55, num_beams=4)
+    assert read_generation(tmp_path, {}, answers=False).sampling.max_new_tokens == GenerationConfig().max_new_tokens
 
 
 def test_what_octavo_does_not_have_is_told(tmp_path):
@@ -93,6 +95,6 @@ def test_what_octavo_does_not_have_is_told(tmp_path):
 
 def test_a_stop_string_has_letters():
     with pytest.raises(InputError, match="this one is empty"):
-        change_sampling(Sampling(), {"stop": ""})
+        change_generation_config(GenerationConfig(), {"stop": ""})
     with pytest.raises(InputError, match=r"stop: .*got: 5"):
-        change_sampling(Sampling(), {"stop": 5})
+        change_generation_config(GenerationConfig(), {"stop": 5})

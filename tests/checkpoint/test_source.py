@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 import octavo
 from octavo.checkpoint.config import _max_length
 from octavo.checkpoint.model import load_model
-from octavo.checkpoint.source import Checkpoint, _plain_name, read_source
+from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.errors import CheckpointError, InputError
 from octavo.pipeline.quantization import quantize
-from octavo.schema.signature import SYNONYMS, TASKS
-from octavo.tasks import MODULES
+from octavo.schema.signature import SYNONYMS, TASK_NAMES
+from octavo.tasks import TASKS
 
 LABELS = ("entailment", "contradiction", "neutral")
 NAMES = ("함의", "모순", "중립")
@@ -146,7 +146,7 @@ def test_a_name_on_the_hub_is_fetched_without_its_code_and_other_weights(folder,
     fetched = hub(folder)
     assert load("someone/some-model").config.num_labels == 3
     assert sorted(fetched) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    assert _plain_name(read_source("someone/some-model")) == "someone/some-model"
+    assert read_source("someone/some-model").name == "someone/some-model"
 
 
 def test_a_name_on_the_hub_that_has_only_a_bin(folder, hub):
@@ -239,7 +239,7 @@ def test_a_damaged_side_file_is_a_line(folder, name):
 # Task
 
 
-@pytest.mark.parametrize(("given", "task"), [*SYNONYMS.items(), *((task, task) for task in TASKS)])
+@pytest.mark.parametrize(("given", "task"), [*SYNONYMS.items(), *((task, task) for task in TASK_NAMES)])
 def test_a_task_has_the_hubs_name_and_old_ones(folder, given, task):
     change(folder / "config.json", architectures=None)
     assert read_source(Checkpoint(folder, task=given)).signature.task == task
@@ -268,11 +268,11 @@ def test_an_unknown_task(folder):
 def test_the_architecture_tells_the_task(folder, tmp_path, architecture, task):
     change(folder / "config.json", architectures=[architecture])
     assert read_source(folder).signature.task == task
-    if task not in MODULES:
+    if task not in TASKS:
         message = refused(
             folder, "this task is not supported yet", InputError, lambda given: quantize(given, tmp_path / "out")
         )
-        assert message.endswith(f"got: {task}; allowed: {', '.join(MODULES)}")
+        assert message.endswith(f"got: {task}; allowed: {', '.join(TASKS)}")
         refused(folder, "this task is not supported yet", InputError, octavo.load)
 
 

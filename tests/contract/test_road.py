@@ -54,7 +54,7 @@ def pairs_of(sentences):
 def logits(predictor: Predictor, rows):
     """The model's outputs for rows in one call, padded batches and all."""
     pairs = [row if isinstance(row, tuple) else (row, None) for row in rows]
-    return predictor.run(predictor._task.encode(predictor._tokenizer, pairs, predictor.signature))
+    return predictor.logits(pairs)
 
 
 def cosine(one, other):

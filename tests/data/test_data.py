@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from octavo.evaluation.label_order import better_assignment
 
 from octavo.data.examples import Example, read_examples, sample
 from octavo.errors import DataError, OctavoWarning
+from octavo.tasks.label_order import better_assignment
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 needs_data = pytest.mark.skipif(

@@ -97,7 +97,7 @@ def contest(monkeypatch):
             ]
 
     made = Contest()
-    monkeypatch.setattr("octavo.evaluation.comparison.run_contest", made.run)
+    monkeypatch.setattr("octavo.evaluation.comparison.run_benchmark", made.run)
     return made
 
 
@@ -183,11 +183,7 @@ class TestOfTheDemo:
     def test_int8_is_scored_by_its_own_predictions(self, comparison, demo_int8, logits):
         examples = sample(read_examples(PAIRS, labels=LABELS), LIMIT)
         predictor = octavo.load(demo_int8)
-        task = predictor._task
-        encoded = task.encode(
-            predictor._tokenizer, [(row.text, row.text_pair) for row in examples], predictor.signature
-        )
-        outputs = predictor.run(encoded)
+        outputs = predictor.logits([(row.text, row.text_pair) for row in examples])
         reference = np.array([row for row, _ in logits])
         gold = np.array([row.label for row in examples])
         assert gold.tolist() == [label for _, label in logits]

@@ -172,9 +172,9 @@ def test_an_output_that_is_not_finite_differs_from_torch(monkeypatch, model, sou
 
 def test_the_tolerance_decides(monkeypatch, model, source, graph):
     exported_as(monkeypatch, graph)
-    _, record, _ = exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
-    assert list(record["differences"]) == ["1 x 1", "1 x 12", "3 x 9, padded", "1 x 64"]
-    assert 0 < max(record["differences"].values()) < 1e-5
+    record = exporting.export_checked(model, source.signature, Recipe(opset=23), Silence()).record
+    assert list(record.differences) == ["1 x 1", "1 x 12", "3 x 9, padded", "1 x 64"]
+    assert 0 < max(record.differences.values()) < 1e-5
     monkeypatch.setattr(exporting, "TOLERANCE", 0.0)
     with pytest.raises(octavo.ExportError, match="differs from torch"):
         exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
@@ -199,10 +199,10 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
 
     monkeypatch.setattr("octavo.exporting.exporter.export_graph", export)
     say = Silence()
-    _, record, _ = exporting.export_checked(model, source.signature, Recipe(), say)
+    record = exporting.export_checked(model, source.signature, Recipe(), say).record
     assert tried == [23, 22, 21]
-    assert record["opset"] == 21
-    assert record["note"] == "opset 23 did not work: this architecture cannot be exported; got: no 23"
+    assert record.opset == 21
+    assert record.note == "opset 23 did not work: this architecture cannot be exported; got: no 23"
     assert say.said == [*(f"exporting (opset {opset})" for opset in tried), "optimizing the graph"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from octavo.generation.beam import search
 from octavo.generation.loop import write
-from octavo.schema.signature import Generation, Sampling
+from octavo.schema.signature import Generation, GenerationConfig
 
 TOKENS = 6
 
@@ -30,7 +30,7 @@ def table(seed=0):
 
 
 def generation(**settings):
-    return Generation(sampling=Sampling(**settings), eos_token_ids=(5,))
+    return Generation(sampling=GenerationConfig(**settings), eos_token_ids=(5,))
 
 
 def written(steps, prompts, model, **more):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octavo.generation import processors
-from octavo.schema.signature import Generation, Sampling
+from octavo.schema.signature import Generation, GenerationConfig
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers.generation.logits_process")
@@ -70,7 +70,7 @@ def test_the_order_of_warpers(shape, temperature, count, share):
     warpers += [hf.TopKLogitsWarper(count)] if count else []
     warpers += [hf.TopPLogitsWarper(share)] if share < 1 else []
     right = expected(hf.LogitsProcessorList(warpers), scores, ids)
-    found = processors.warp(scores, Sampling(temperature=temperature, top_k=count, top_p=share))
+    found = processors.warp(scores, GenerationConfig(temperature=temperature, top_k=count, top_p=share))
     same = np.isinf(found) == np.isinf(right)
     assert (~same).sum(axis=1).max() <= 1
     assert np.allclose(found[same & ~np.isinf(found)], right[same & ~np.isinf(found)], rtol=1e-5)
@@ -81,7 +81,7 @@ def test_forced_and_suppressed_tokens_and_the_shortest_text(new):
     scores, _ = drawn((1, 9, 1))
     ids = [[4, *range(new)]]
     model = Generation(
-        sampling=Sampling(max_new_tokens=4, min_new_tokens=2),
+        sampling=GenerationConfig(max_new_tokens=4, min_new_tokens=2),
         eos_token_ids=(7,),
         forced_bos_token_id=5,
         forced_eos_token_id=7,

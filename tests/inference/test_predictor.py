@@ -114,7 +114,7 @@ class TestGenerators:
     @pytest.fixture
     def counted(self, monkeypatch):
         """A generator of 23 rows that is longer than the window, and the list of what was drawn from it."""
-        monkeypatch.setattr("octavo.inference.predictor.WINDOW", 5)
+        monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 5)
         drawn = []
 
         def rows():
@@ -143,7 +143,7 @@ class TestGenerators:
         assert list(float32(rows)) == near([expected[number % len(TEXTS)] for number in range(23)])
 
     def test_it_need_not_end(self, float32, monkeypatch):
-        monkeypatch.setattr("octavo.inference.predictor.WINDOW", 4)
+        monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 4)
         found = list(itertools.islice(float32(itertools.cycle(TEXTS)), 10))
         assert len(found) == 10
 
@@ -286,7 +286,7 @@ class TestLoading:
         assert [found[index]["label"] for index in sure] == [expected[index]["label"] for index in sure]
 
     def test_threads_at_once_get_the_answers_of_one(self, demo_int8, monkeypatch):
-        monkeypatch.setattr("octavo.inference.predictor.WINDOW", 3)
+        monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 3)
         predictor = octavo.load(demo_int8, threads=1)
         jobs = [MIXED[start:] + MIXED[:start] for start in range(len(MIXED))] * 4
         expected = [predictor(rows) for rows in jobs]
@@ -328,7 +328,7 @@ class TestLoading:
         assert str(tmp_path / kind) in str(caught.value)
 
     def test_other_problem_types_of_the_same_model(self, demo_float, float32, tmp_path):
-        logits = float32.run(float32._task.encode(float32._tokenizer, [(TEXTS[0], None)], float32.signature))[0]
+        logits = float32.logits([TEXTS[0]])[0]
         folder = shutil.copytree(demo_float, tmp_path / "copy")
         manifest = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
         for problem, score in (
@@ -360,7 +360,7 @@ class TestFiles:
         return tmp_path / "out"
 
     def test_rows_go_in_and_out_in_order(self, demo_float, float32, tmp_path, folder, monkeypatch):
-        monkeypatch.setattr("octavo.inference.predictor.WINDOW", 4)
+        monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 4)
         rows = [{"text": text} for text in TEXTS] + [{"text": text, "text_pair": pair} for text, pair in PAIRS]
         rows = [*rows, *rows[::-1]]
         source = write_jsonl(tmp_path / "입력.jsonl", rows)
@@ -442,7 +442,7 @@ class TestFiles:
         assert list(folder.iterdir()) == []
 
     def test_a_bad_line_behind_the_first_window_leaves_nothing(self, demo_float, tmp_path, folder, monkeypatch):
-        monkeypatch.setattr("octavo.inference.predictor.WINDOW", 2)
+        monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 2)
         (tmp_path / "in.jsonl").write_text('{"text": "a"}\n' * 5 + "bad\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"not a line of JSON in .*, line 6"):
             octavo.predict(demo_float, tmp_path / "in.jsonl", folder / "out.jsonl")
@@ -521,10 +521,10 @@ class TestFiles:
             seen.append(real(*arguments, **options))
             return seen[0]
 
-        monkeypatch.setattr("octavo.inference.opening.load", spied)
+        monkeypatch.setattr("octavo.inference.jsonl.load", spied)
         source = write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in TEXTS])
         counts = octavo.predict(demo_float, source, tmp_path / "out.jsonl", threads=1, max_length=8)
         assert (seen[0].session.threads, seen[0].signature.max_length) == (1, 8)
         whole = real(demo_float)
-        encoded = whole._task.encode(whole._tokenizer, [(text, None) for text in TEXTS], whole.signature)
+        encoded = whole.task.encode(whole.tokenizer, [(text, None) for text in TEXTS])
         assert counts.truncated == sum(len(row.ids) > 8 for row in encoded) > 0

@@ -13,7 +13,7 @@ from octavo.inspection.listing import list_graph
 from octavo.inspection.models import read_model
 from octavo.inspection.task_guess import guess_task
 from octavo.schema.inspection import Port
-from octavo.tasks import MODULES
+from octavo.tasks import TASKS as LOADED
 
 TINY = {"vocab_size": 99, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
 TASKS = {  # architecture of transformers -> the outputs of its graph, the task
@@ -90,7 +90,7 @@ def test_the_task_of_every_export_is_named(architecture, exporter, tmp_path):
     (tmp_path / "config.json").write_text(config.to_json_string(), encoding="utf-8")
     found = octavo.inspect(path)
     assert found.task == task, found.task_reason
-    assert found.loads_as == (task if task in MODULES else None)
+    assert found.loads_as == (task if task in LOADED else None)
     assert [port.name for port in found.outputs][: len(outputs)] == list(outputs)
     assert {weight.part for weight in found.weights} >= {"embedding"}
     (tmp_path / "config.json").unlink()

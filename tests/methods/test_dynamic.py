@@ -7,7 +7,7 @@ import pytest
 from octavo.errors import RecipeError
 from octavo.graph.lower_dynamic import ROW_ZERO_POINT
 from octavo.hardware import TARGETS
-from octavo.methods import Given, find_method
+from octavo.methods import Context, find_method
 from octavo.methods.dynamic import quantize_dynamic
 from octavo.schema.recipe import LayerRule, Recipe
 
@@ -70,7 +70,7 @@ def recipe(*rules):
 
 def apply(model, *rules, target="avx512_vnni", granularity="token"):
     chosen = recipe(*rules).model_copy(update={"granularity": granularity})
-    return quantize_dynamic(model, chosen, Given(TARGETS[target]))
+    return quantize_dynamic(model, chosen, Context(TARGETS[target]))
 
 
 def run(model):

@@ -4,7 +4,7 @@ import pytest
 
 from octavo.errors import RecipeError
 from octavo.hardware import TARGETS
-from octavo.methods import Given, find_method
+from octavo.methods import Context, find_method
 from octavo.methods.unquantized import leave_float
 from octavo.schema.recipe import LayerRule, Recipe
 
@@ -27,7 +27,7 @@ def model():
 
 def apply(model, *rules):
     layers = tuple(LayerRule(match=match, keep=keep) for match, keep in rules)
-    return leave_float(model, Recipe(method="float", layers=layers), Given(TARGETS["avx512_vnni"]))
+    return leave_float(model, Recipe(method="float", layers=layers), Context(TARGETS["avx512_vnni"]))
 
 
 def test_float_is_found_by_its_name():

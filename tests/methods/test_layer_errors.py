@@ -5,7 +5,7 @@ import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.errors import InputError
 from octavo.graph.reading import read_graph
-from octavo.methods import Given
+from octavo.methods import Context
 from octavo.methods.layer_errors import TOKENS, _single_rows, layer_errors
 from octavo.pipeline.measuring import measure_layers
 
@@ -59,7 +59,7 @@ def test_the_error_is_that_of_the_layers_outputs_in_torch(made, checkpoint, meth
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     batches, expected, found = [], [], []
-    session = octavo.inference.opening.open_model(made[method])
+    session = octavo.inference.opening.open_artifact_model(made[method])
     for text in sentences:
         one = tokenizer(text, return_tensors="np")
         inputs = {name: np.asarray(one[name], np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
@@ -70,7 +70,7 @@ def test_the_error_is_that_of_the_layers_outputs_in_torch(made, checkpoint, meth
     expected, found = np.concatenate(expected), np.concatenate(found)
     by_hand = 10 * np.log10(np.sum(expected**2) / np.sum((expected - found) ** 2))
     float_model = octavo.quantize(checkpoint, made[method].folder.parent / f"{method}-float", recipe="float")
-    given = Given(octavo.hardware.find_target("any"), tuple(batches))
+    given = Context(octavo.hardware.find_target("any"), tuple(batches))
     errors = layer_errors(read_graph(float_model.model_file), read_graph(made[method].model_file), given)
     assert errors["classifier"] == pytest.approx(by_hand, abs=0.3)
 

@@ -24,7 +24,7 @@ STANDARD = {"", "ai.onnx"}
 def answers(folder, rows, engine="onnxruntime"):
     predictor = octavo.load(folder, engine=engine)
     pairs = [row if isinstance(row, tuple) else (row, None) for row in rows]
-    return predictor.run(predictor._task.encode(predictor._tokenizer, pairs, predictor.signature))
+    return predictor.logits(pairs)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import octavo
 from octavo.engines.onnxruntime import open_graph
 from octavo.errors import RecipeError
 from octavo.hardware import TARGETS
-from octavo.methods import Given, find_method
+from octavo.methods import Context, find_method
 from octavo.methods.weight_only import quantize_weight_only
 from octavo.schema.recipe import LayerRule, Recipe
 
@@ -49,7 +49,7 @@ def model(width=WIDTH):
 
 def applied(recipe=None, target="avx512_vnni", calibration=()):
     recipe = recipe or Recipe(method="weight-only")
-    return quantize_weight_only(model(), recipe, Given(TARGETS[target], calibration))
+    return quantize_weight_only(model(), recipe, Context(TARGETS[target], calibration))
 
 
 def run(graph):
@@ -88,7 +88,7 @@ def test_eight_bits_everywhere():
 
 def test_a_table_that_is_embedding_and_head_is_stored_once():
     given = model(64)
-    found = quantize_weight_only(given, Recipe(method="weight-only"), Given(TARGETS["avx512_vnni"]))
+    found = quantize_weight_only(given, Recipe(method="weight-only"), Context(TARGETS["avx512_vnni"]))
     assert sorted(name for name in found.model.graph.initializers if "int8" in name) == [
         "h.0.mlp.down.weight_int8",
         "h.0.mlp.up.weight_int8",
@@ -152,7 +152,7 @@ def test_nothing_is_made_for_one_cpu_alone():
 def test_the_graph_that_was_given_is_left_alone():
     given = model()
     before = run(given)
-    quantize_weight_only(given, Recipe(method="weight-only"), Given(TARGETS["avx2"]))
+    quantize_weight_only(given, Recipe(method="weight-only"), Context(TARGETS["avx2"]))
     assert np.array_equal(run(given), before)
 
 

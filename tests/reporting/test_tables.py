@@ -15,7 +15,7 @@ from octavo.reporting.comparison_tables import (
 from octavo.reporting.languages import korean
 from octavo.reporting.quantization_tables import part_cells, quantization_notes
 from octavo.schema.budget import Budget
-from octavo.schema.comparison import Answer, Changed, ComparedRow, Comparison, Group, Latency, McNemar, Origin
+from octavo.schema.comparison import Answer, Changed, ComparedRow, ComparisonRecord, Group, Latency, McNemar, Origin
 from octavo.schema.layers import LayerResult
 
 MIB = 2**20
@@ -82,7 +82,7 @@ CANDIDATE = ComparedRow(
         layers={"encoder.layer.0.attention.self.query": 31.4, "classifier": 26.0},
     ),
 )
-COMPARISON = Comparison(
+COMPARISON = ComparisonRecord(
     task="text-classification",
     n=1340,
     texts=1340,

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from octavo.errors import InputError
-from octavo.schema.signature import SYNONYMS, TASKS, Signature, task_name
+from octavo.schema.signature import SYNONYMS, TASK_NAMES, Signature, task_name
 
 FIELDS = {
     "task": "text-classification",
@@ -18,7 +18,7 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASK_NAMES)
 def test_a_name_of_the_hub_stays(name):
     assert task_name(name) == name
 
@@ -38,8 +38,8 @@ def test_an_old_name_of_an_export_becomes_the_hubs(old, name):
 
 
 def test_every_synonym_leads_to_a_task():
-    assert set(SYNONYMS.values()) <= set(TASKS)
-    assert not set(SYNONYMS) & set(TASKS)
+    assert set(SYNONYMS.values()) <= set(TASK_NAMES)
+    assert not set(SYNONYMS) & set(TASK_NAMES)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest():
@@ -50,7 +50,7 @@ def test_an_unknown_task_is_answered_with_the_nearest():
 def test_an_unknown_task_far_from_all_gets_the_list():
     with pytest.raises(InputError) as caught:
         task_name("zzz")
-    assert all(name in str(caught.value) for name in TASKS)
+    assert all(name in str(caught.value) for name in TASK_NAMES)
     assert "did you mean" not in str(caught.value)
 
 

@@ -79,16 +79,16 @@ def test_shapes_targets_and_errors(made, tiny):
 def test_one_token_of_each_text_is_hidden_always_the_same(made, tiny, sentences):
     predictor = octavo.load(made(tiny("fill-mask"), "float"))
     rows = [(text, None) for text in sentences]
-    first, second = (task.encode(predictor._tokenizer, rows, predictor.signature) for _ in range(2))
+    first, second = (task.encode(predictor.tokenizer, rows) for _ in range(2))
     assert first == second
     for (text, _), one in zip(rows, first, strict=True):
-        plain = predictor._tokenizer.encode(text).ids
+        plain = predictor.tokenizer.encode(text).ids
         place = list(one.ids).index(predictor.signature.mask_token_id)
         assert [*one.ids[:place], one.hidden, *one.ids[place + 1 :]] == plain
         assert 0 < place < len(plain) - 1
-    alone = task.encode(predictor._tokenizer, [("", None)], predictor.signature)[0]
+    alone = task.encode(predictor.tokenizer, [("", None)])[0]
     assert alone.hidden is None
-    given = task.encode(predictor._tokenizer, [("아이들이 [MASK]", None)], predictor.signature)[0]
+    given = task.encode(predictor.tokenizer, [("아이들이 [MASK]", None)])[0]
     assert given.hidden is None
     assert list(given.ids).count(predictor.signature.mask_token_id) == 1
 

@@ -153,11 +153,11 @@ def test_words_that_no_token_reaches_are_outside(made, tiny):
     predictor = octavo.load(made(tiny("token-classification"), "float"), max_length=8)
     text = "아이들이 공원에서 놀고 있다 . " * 5
     words = tuple((start, start + 1) for start in range(0, len(text) - 1, 2))
-    rows = task.rows([Example(text)], predictor.signature)
-    encoded = task.encode(predictor._tokenizer, rows, predictor.signature)
+    rows = task.rows([Example(text)])
+    encoded = task.encode(predictor.tokenizer, rows)
     from octavo.encoding.tokenizing import Asked
 
-    (one,) = task.read(predictor.run(encoded), Asked(rows, encoded, predictor._tokenizer, predictor.signature))
+    (one,) = task.read(predictor.run(encoded), Asked(rows, encoded, predictor.tokenizer))
     assert len(one.logits) == 6
     assert task.word_tags(one, words)[-1] == "O"
 
@@ -169,11 +169,11 @@ def test_int8_keeps_the_entities(shared, made):
     scores = {}
     for method in ("float", "dynamic"):
         predictor = octavo.load(made(folder, method))
-        rows = task.rows(examples, predictor.signature)
-        encoded = task.encode(predictor._tokenizer, rows, predictor.signature)
+        rows = task.rows(examples)
+        encoded = task.encode(predictor.tokenizer, rows)
         from octavo.encoding.tokenizing import Asked
 
-        asked = Asked(rows, encoded, predictor._tokenizer, predictor.signature)
+        asked = Asked(rows, encoded, predictor.tokenizer)
         scores[method] = task.quality(task.read(predictor.run(encoded), asked), examples)["entity_f1"]
     assert scores["float"] == pytest.approx(0.78, abs=0.03)  # 0.7848 on all rows, as the card says
     assert abs(scores["float"] - scores["dynamic"]) < 0.007

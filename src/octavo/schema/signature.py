@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from octavo.errors import InputError, did_you_mean
 
-TASKS = (
+TASK_NAMES = (
     "text-classification",
     "feature-extraction",
     "token-classification",
@@ -142,8 +142,8 @@ def task_name(name: str) -> str:
         InputError: there is no such task.
     """
     name = SYNONYMS.get(name, name)
-    if name not in TASKS:
-        raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASKS, *SYNONYMS)))
+    if name not in TASK_NAMES:
+        raise InputError("unknown task", got=name, allowed=did_you_mean(name, (*TASK_NAMES, *SYNONYMS)))
     return name
 
 
