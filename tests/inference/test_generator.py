@@ -63,7 +63,7 @@ def test_a_batch_writes_what_its_rows_write_alone(write):
 
 
 def test_samples_of_a_stream_are_all_their_own(write, monkeypatch):
-    monkeypatch.setattr(generator, "WINDOW", 4)
+    monkeypatch.setattr(generator, "ROWS_AT_ONCE", 4)
     settings = {"temperature": 1.5, "seed": 3, "max_new_tokens": 12}
     found = [row["generated_text"] for row in write(iter(PROMPTS[:1] * 10), **settings)]
     assert len(set(found)) == 10

@@ -6,33 +6,38 @@ from tokenizers import Tokenizer
 import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.reporting.card import write_card
-from octavo.schema.manifest import CARD
+from octavo.schema.layers import LayerResult
+from octavo.schema.manifest import CARD, Manifest, SourceRecord
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
 
 
 @pytest.fixture
-def fields():
-    return {
-        "version": "1.2.3",
-        "recipe": Recipe(method="dynamic"),
-        "target": "avx2",
-        "exact_u8s8": False,
-        "signature": Signature(
+def manifest():
+    return Manifest.model_construct(
+        version="1.2.3",
+        recipe=Recipe(method="dynamic"),
+        target="avx2",
+        exact_u8s8=False,
+        signature=Signature(
             task="text-classification",
             input_names=("input_ids", "attention_mask"),
             output_names=("logits",),
             max_length=512,
             pad_token_id=1,
         ),
-        "source": {"name": "klue/roberta-base", "dtype": "float16", "bytes": 3 * 2**19, "sha256": "0"},
-        "layers": [
-            {"dtype": "int8", "reason": "one scale per row"},
-            {"dtype": "int8", "reason": "one scale per output channel"},
-            {"dtype": "int8", "reason": "one scale per output channel"},
-            {"dtype": "float32", "reason": "kept by the rule 'classifier'"},
-        ],
-    }
+        source=SourceRecord(name="klue/roberta-base", dtype="float16", bytes=3 * 2**19, sha256="0"),
+        layers=(
+            layer("int8", "one scale per row"),
+            layer("int8", "one scale per output channel"),
+            layer("int8", "one scale per output channel"),
+            layer("float32", "kept by the rule 'classifier'"),
+        ),
+    )
+
+
+def layer(dtype, reason):
+    return LayerResult("x", "linear", "head", dtype, reason, parameters=1, bytes=1)
 
 
 def front_matter(card):
@@ -42,8 +47,8 @@ def front_matter(card):
     return lines[1 : lines.index("---", 1)]
 
 
-def test_what_it_tells(fields, tmp_path):
-    card = write_card(fields, tmp_path)
+def test_what_it_tells(manifest, tmp_path):
+    card = write_card(manifest, tmp_path)
     assert front_matter(card) == ["library_name: octavo", "tags: [onnx, dynamic, cpu]"]
     text = " ".join(card.split())
     for told in (
@@ -62,8 +67,8 @@ def test_what_it_tells(fields, tmp_path):
     ]
 
 
-def test_8_bit_weights_are_told(fields, tmp_path):
-    card = write_card(fields | {"exact_u8s8": True, "target": "avx512_vnni"}, tmp_path)
+def test_8_bit_weights_are_told(manifest, tmp_path):
+    card = write_card(manifest.model_copy(update={"exact_u8s8": True, "target": "avx512_vnni"}), tmp_path)
     assert "it needs a CPU with VNNI (or ARM), and Octavo refuses to load it on others" in card
     assert "No integer product" not in card
 
@@ -76,9 +81,9 @@ def test_8_bit_weights_are_told(fields, tmp_path):
         ("---\r\nlanguage: ko\r\nlicense: mit\r\n---\r\n", "license: mit"),
     ],
 )
-def test_the_licence_of_the_checkpoint_goes_along(fields, tmp_path, text, licence):
+def test_the_licence_of_the_checkpoint_goes_along(manifest, tmp_path, text, licence):
     (tmp_path / "README.md").write_text(text, encoding="utf-8", newline="")
-    assert front_matter(write_card(fields, tmp_path)) == [
+    assert front_matter(write_card(manifest, tmp_path)) == [
         "library_name: octavo",
         licence,
         "tags: [onnx, dynamic, cpu]",
@@ -95,19 +100,20 @@ def test_the_licence_of_the_checkpoint_goes_along(fields, tmp_path, text, licenc
         "---\nlicense: mit\nnever closed\n",
     ],
 )
-def test_no_licence_is_made_up(fields, tmp_path, text):
+def test_no_licence_is_made_up(manifest, tmp_path, text):
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    assert not [line for line in front_matter(write_card(fields, tmp_path)) if "license" in line]
+    assert not [line for line in front_matter(write_card(manifest, tmp_path)) if "license" in line]
 
 
-def test_a_card_that_is_not_utf_8_does_not_stop_the_work(fields, tmp_path):
+def test_a_card_that_is_not_utf_8_does_not_stop_the_work(manifest, tmp_path):
     (tmp_path / "README.md").write_bytes("---\nlicense: mit\n---\n한국어".encode("cp949"))
-    assert "license: mit" in front_matter(write_card(fields, tmp_path))
+    assert "license: mit" in front_matter(write_card(manifest, tmp_path))
 
 
-def test_braces_in_a_name_are_text(fields, tmp_path):
-    fields["source"]["name"] = "{name}-{0}"
-    assert "# {name}-{0}, dynamic, for avx2\n" in write_card(fields, tmp_path)
+def test_braces_in_a_name_are_text(manifest, tmp_path):
+    source = manifest.source.model_copy(update={"name": "{name}-{0}"})
+    manifest = manifest.model_copy(update={"source": source})
+    assert "# {name}-{0}, dynamic, for avx2\n" in write_card(manifest, tmp_path)
 
 
 def test_the_card_of_the_demo_tells_what_its_manifest_tells(demo_int8):

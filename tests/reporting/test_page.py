@@ -10,12 +10,13 @@ import pytest
 from test_tables import COMPARISON, UNSCORED
 
 from octavo.errors import DataError, InputError
+from octavo.evaluation.comparison import Comparison
 from octavo.reporting.charts import Scale, boxes, scatter, whiskers
 from octavo.reporting.languages import KOREAN, find_language, korean
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
 from octavo.schema.budget import Budget
-from octavo.schema.comparison import DataRecord, read_comparison
+from octavo.schema.comparison import DataRecord, Profile, read_comparison
 
 ROOT = Path(__file__).parents[2]
 BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)
@@ -207,7 +208,7 @@ def test_a_card_gets_the_row_and_the_baseline():
 
 def test_a_notebook_shows_the_page_in_a_frame(monkeypatch):
     monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
-    frame = COMPARISON._repr_html_()
+    frame = Comparison(**vars(COMPARISON))._repr_html_()
     assert frame == notebook_html(COMPARISON)
     (source,) = [value for name, value in Page(frame).attributes if name == "srcdoc"]
     assert source == report_html(COMPARISON, "ko")
@@ -223,7 +224,10 @@ def test_the_sample_reports_are_drawn_from_what_is_stored(language, name):
     assert page == report_html(told, language), "run bench/sample_report.py --render"
 
 
-@pytest.mark.parametrize("comparison", [*ALL, dataclasses.replace(FULL, profile=({"model": "a", "nodes": [1]},))])
+@pytest.mark.parametrize(
+    "comparison",
+    [*ALL, dataclasses.replace(FULL, profile=(Profile("a", 3, {"attention": 0.5}, {"Gelu": 0.1}, None, 2e9),))],
+)
 def test_json_is_the_whole_truth(comparison, tmp_path):
     file = tmp_path / "결과.json"
     report(comparison, file)

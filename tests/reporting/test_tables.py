@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from octavo.artifact.folder import open_artifact
+from octavo.engines import choose_engine
 from octavo.metrics.estimates import Estimate, identical
 from octavo.reporting.comparison_tables import (
     comparison_notes,
@@ -19,6 +20,7 @@ from octavo.schema.comparison import Answer, Changed, ComparedRow, ComparisonRec
 from octavo.schema.layers import LayerResult
 
 MIB = 2**20
+ENGINE = ("onnxruntime", "the usual one")
 BASELINE = ComparedRow(
     name="korean-nli",
     method="float",
@@ -306,7 +308,7 @@ def test_the_parts_of_the_demo_are_all_of_it(demo_int8, demo_float):
 def test_size_method_and_target_are_told(demo_int8):
     artifact = open_artifact(demo_int8)
     manifest = artifact.manifest
-    text = "\n".join(quantization_notes(manifest, artifact.bytes))
+    text = "\n".join(quantization_notes(manifest, artifact.bytes, choose_engine(manifest.recipe)))
     share = 100 * artifact.bytes / manifest.source.bytes
     assert f"{artifact.bytes / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share:.1f} %" in text
     assert "stored as float32" in text
@@ -315,7 +317,7 @@ def test_size_method_and_target_are_told(demo_int8):
 
 def test_nothing_stayed_float(demo_int8):
     manifest = open_artifact(demo_int8).manifest
-    notes = quantization_notes(manifest.model_copy(update={"layers": (layer("a"), layer("b"))}), MIB)
+    notes = quantization_notes(manifest.model_copy(update={"layers": (layer("a"), layer("b"))}), MIB, ENGINE)
     assert [note for note in notes if "layers" in note] == [
         "all 2 layers are int8; biases and normalizations stay float"
     ]
@@ -329,7 +331,7 @@ def test_what_stayed_float_is_told_with_its_reason(demo_int8):
         layer("c", **KEPT | {"reason": "its weight has values that are not finite"}),
     ]
     changed = manifest.model_copy(update={"layers": tuple(layers)})
-    notes = quantization_notes(changed, 5 * MIB)
+    notes = quantization_notes(changed, 5 * MIB, ENGINE)
     assert "4 of 6 layers stayed float, kept by the rule 'b*': b0, b1, b2, ..." in notes
     assert "1 of 6 layers stayed float, its weight has values that are not finite: c" in notes
     assert not [note for note in notes if note.startswith("all ")]
@@ -339,6 +341,6 @@ def test_why_the_opset_is_not_the_newest_is_told(demo_int8):
     manifest = open_artifact(demo_int8).manifest
     reason = "opset 23 did not work: it differs"
     export = manifest.export.model_copy(update={"opset": 20, "note": reason})
-    notes = quantization_notes(manifest.model_copy(update={"export": export}), MIB)
+    notes = quantization_notes(manifest.model_copy(update={"export": export}), MIB, ENGINE)
     assert reason in notes
     assert any("opset 20" in note for note in notes)

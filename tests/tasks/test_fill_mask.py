@@ -10,7 +10,18 @@ from octavo.data.examples import DataFile, Example
 from octavo.data.tagged import read_tagged
 from octavo.engines.pooled import MaskedSession
 from octavo.errors import DataError, InputError
-from octavo.tasks import fill_mask as task
+from octavo.schema.signature import Signature
+from octavo.tasks import find_task
+from octavo.tasks.fill_mask import Filled
+
+SIGNATURE = Signature(
+    task="fill-mask",
+    input_names=("input_ids", "attention_mask"),
+    output_names=("logits",),
+    max_length=64,
+    pad_token_id=0,
+    mask_token_id=4,
+)
 
 
 def pipeline_of(folder, **options):
@@ -78,7 +89,7 @@ def test_shapes_targets_and_errors(made, tiny):
 
 def test_one_token_of_each_text_is_hidden_always_the_same(made, tiny, sentences):
     predictor = octavo.load(made(tiny("fill-mask"), "float"))
-    rows = [(text, None) for text in sentences]
+    task, rows = predictor.task, [(text, None) for text in sentences]
     first, second = (task.encode(predictor.tokenizer, rows) for _ in range(2))
     assert first == second
     for (text, _), one in zip(rows, first, strict=True):
@@ -109,8 +120,10 @@ def test_only_masked_positions_are_kept():
 
 
 def test_scores():
+    task = find_task(SIGNATURE)
+
     def filled(logits, hidden):
-        return task.Filled("x", (1,), np.array(logits, np.float32).reshape(-1, 3), hidden, None)
+        return Filled("x", (1,), np.array(logits, np.float32).reshape(-1, 3), hidden, None)
 
     outputs = [filled([0, 0, 1], 2), filled([0, 1, 0], 2), filled([], None)]
     assert task.quality(outputs, [Example("x")] * 3) == {"accuracy": 1 / 3}

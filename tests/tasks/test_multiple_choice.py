@@ -7,7 +7,17 @@ from sklearn.metrics import accuracy_score
 import octavo
 from octavo.data.examples import Example, read_examples
 from octavo.errors import DataError
-from octavo.tasks import multiple_choice as task
+from octavo.schema.signature import Signature
+from octavo.tasks import find_task
+from octavo.tasks.multiple_choice import Chosen
+
+SIGNATURE = Signature(
+    task="multiple-choice",
+    input_names=("input_ids", "attention_mask"),
+    output_names=("logits",),
+    max_length=64,
+    pad_token_id=0,
+)
 
 
 def reference(folder, rows, max_length):
@@ -48,10 +58,11 @@ def test_rows(made, tiny, sentences):
 
 
 def test_scores():
+    task = find_task(SIGNATURE)
     outputs = [
-        task.Chosen(("x", "y", "z")[:n], np.array(z, np.float32)) for n, z in ((2, [1, 0]), (3, [0, 1, 2]), (2, [0, 1]))
+        Chosen(("x", "y", "z")[:n], np.array(z, np.float32)) for n, z in ((2, [1, 0]), (3, [0, 1, 2]), (2, [0, 1]))
     ]
     examples = [Example("a", label=label, choices=one.choices) for label, one in zip((0, 1, 1), outputs, strict=True)]
     assert task.quality(outputs, examples) == {"accuracy": accuracy_score([0, 1, 1], [0, 2, 1])}
     assert task.judged(outputs, [Example("a")] * 3) is None
-    assert task.fidelity(outputs, outputs, [], None) == {"agreement": 1.0, "kl": 0.0}
+    assert task.fidelity(outputs, outputs, []) == {"agreement": 1.0, "kl": 0.0}

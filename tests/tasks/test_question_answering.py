@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 
 import octavo
-from octavo.data.examples import DataFile
+from octavo.data.examples import DataFile, Example
 from octavo.data.squad import read_squad
 from octavo.errors import DataError, InputError
-from octavo.tasks import question_answering as task
+from octavo.schema.signature import Signature
+from octavo.tasks import find_task
+from octavo.tasks.question_answering import Found, likeliest
+
+TASK = find_task(
+    Signature(
+        task="question-answering",
+        input_names=("input_ids", "attention_mask"),
+        output_names=("start_logits", "end_logits"),
+        max_length=64,
+        pad_token_id=0,
+    )
+)
 
 
 class Reference:
@@ -139,17 +151,17 @@ def test_predicting_a_file(made, tiny, tmp_path):
 def found_of(windows, nothing):
     spans = np.array([place for window in windows for place, _, _ in window], np.int64)
     logits = np.array([[s, e] for window in windows for _, s, e in window], np.float32)
-    return task.Found("abcdefghij", tuple(map(len, windows)), spans, logits, np.array(nothing, np.float32))
+    return Found("abcdefghij", tuple(map(len, windows)), spans, logits, np.array(nothing, np.float32))
 
 
 def test_spans_do_not_cross_windows_and_are_told_once():
     first = [((0, 1), 5, 0), ((1, 2), 0, 0)]
     second = [((1, 2), 0, 4), ((2, 3), 0, 9)]
     one = found_of([first, second], [[0, 0], [0, 0]])
-    best = task.likeliest(one, 10, 30)
+    best = likeliest(one, 10, 30)
     assert (0, 3) not in [(span.start, span.end) for span in best]
     assert len(best) == 5  # (0,1) (0,2) (1,2) (1,3) (2,3): (1,2) is in both windows
-    assert [(span.start, span.end) for span in task.likeliest(one, 1, 1)] == [(2, 3)]
+    assert [(span.start, span.end) for span in likeliest(one, 1, 1)] == [(2, 3)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -172,53 +184,45 @@ def test_the_likeliest_spans_are_those_of_all_that_there_are(seed):
                 every[where] = max(every.get(where, 0), score)
         begin += len(places)
     wanted = sorted(every.items(), key=lambda span: -span[1])[:5]
-    found = task.likeliest(one, 5, 4)
+    found = likeliest(one, 5, 4)
     assert [(span.start, span.end) for span in found] == [where for where, _ in wanted]
     assert [span.score for span in found] == pytest.approx([score for _, score in wanted], rel=1e-5)
 
 
 def test_no_answer_counts_where_the_data_has_impossible_questions():
-    from octavo.data.examples import Example
-
     sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])
     none = found_of([[((0, 3), 0, 0)]], [[9, 9]])
     asked = [Example("who?", "abc def", answers=("abc",)), Example("who?", "abc def", answers=())]
-    assert task.quality([sure, none], asked) == {"exact_match": 1.0, "answer_f1": 1.0}
-    assert task.quality([none, sure], asked) == {"exact_match": 0.0, "answer_f1": 0.0}
-    assert task.quality([none], asked[:1]) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert TASK.quality([sure, none], asked) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert TASK.quality([none, sure], asked) == {"exact_match": 0.0, "answer_f1": 0.0}
+    assert TASK.quality([none], asked[:1]) == {"exact_match": 1.0, "answer_f1": 1.0}
     unknown = Example("who?", "abc def")
-    assert task.judged([sure], [unknown]) is None
-    assert task.quality([sure, none], [asked[0], unknown]) == {"exact_match": 1.0, "answer_f1": 1.0}
-    assert [one.tolist() for one in task.judged([sure, none], [asked[0], unknown])] == [[1, 0], [[1, 1], [0, 0]]]
+    assert TASK.judged([sure], [unknown]) is None
+    assert TASK.quality([sure, none], [asked[0], unknown]) == {"exact_match": 1.0, "answer_f1": 1.0}
+    assert [one.tolist() for one in TASK.judged([sure, none], [asked[0], unknown])] == [[1, 0], [[1, 1], [0, 0]]]
 
 
 def test_no_answer_is_an_answer_of_its_own():
-    from octavo.data.examples import Example
-
     sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
     rows = [("who?", "abc def")] * 2
-    assert task.fidelity([sure, none], [sure, none], rows, None)["agreement"] == 1
-    moved = task.fidelity([sure, none], [none, none], rows, None)
+    assert TASK.fidelity([sure, none], [sure, none], rows)["agreement"] == 1
+    moved = TASK.fidelity([sure, none], [none, none], rows)
     assert (moved["agreement"], moved["answer_overlap"]) == (0.5, 0.5)
-    assert [one.label for one in task.answers([sure, none], [Example("who?", "abc def")] * 2, None)] == ["abc", "-"]
+    assert [one.label for one in TASK.answers([sure, none], [Example("who?", "abc def")] * 2)] == ["abc", "-"]
 
 
 def test_the_language_of_a_file_decides_how_its_answers_are_scored():
-    from octavo.data.examples import Example
-
     sure = found_of([[((0, 3), 9, 9)]], [[0, 0]])  # "abc"
     korean = Example("누가 그것을 만들었는가?", "abc def", answers=("abcd",))
     english = Example("Who made it? 누가?", "abc def", answers=("abcd",))
-    assert task.quality([sure] * 3, [korean, korean, english])["answer_f1"] == pytest.approx(6 / 7)
-    assert task.quality([sure] * 3, [english, english, korean])["answer_f1"] == 0
+    assert TASK.quality([sure] * 3, [korean, korean, english])["answer_f1"] == pytest.approx(6 / 7)
+    assert TASK.quality([sure] * 3, [english, english, korean])["answer_f1"] == 0
 
 
 def test_classes_of_questions():
-    from octavo.data.examples import Example
-
     sure, none = found_of([[((0, 3), 9, 9)]], [[0, 0]]), found_of([[((0, 3), 0, 0)]], [[9, 9]])
     asked = [Example("who?", "abc def", answers=("abc",)), Example("who?", "abc def", answers=())]
     unknown = Example("who?", "abc def")
-    found = task.judged_by_class([sure, none, sure], [sure, none, none], [*asked, unknown], None)
+    found = TASK.judged_by_class([sure, none, sure], [sure, none, none], [*asked, unknown])
     assert {name: len(parts[0]) for name, parts in found.items()} == {"answerable": 1, "impossible": 1}
-    assert task.judged_by_class([sure], [none], asked[:1], None) == {}
+    assert TASK.judged_by_class([sure], [none], asked[:1]) == {}

@@ -11,10 +11,11 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import expit, softmax
 from transformers import AutoTokenizer, BertConfig, TextClassificationPipeline
 
+from octavo.encoding.tokenizing import encode, make_tokenizer, parse_row
 from octavo.errors import DataError, InputError
 from octavo.schema.signature import Signature
-from octavo.tasks import find_task
-from octavo.tasks.text_classification import decode, encode, make_tokenizer, parse_row, predicted_labels, scores
+from octavo.tasks import find_task, task_class
+from octavo.tasks.text_classification import TextClassification, predicted_labels, scores
 
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 TOKENIZER_JSON = (DEMO / "tokenizer.json").read_text(encoding="utf-8")
@@ -157,7 +158,7 @@ def test_decode_answers_as_the_pipeline_of_transformers(logits, problem):
     signature = signature_of(logits.shape[1], problem)
     config = BertConfig(problem_type=problem, id2label=dict(enumerate(signature.labels)))
     pipeline = SimpleNamespace(model=SimpleNamespace(config=config))
-    for row, found in zip(logits, decode(logits, signature), strict=True):
+    for row, found in zip(logits, find_task(signature).decode(logits), strict=True):
         outputs = {"logits": torch.from_numpy(row[None].copy())}
         best, *others = TextClassificationPipeline.postprocess(pipeline, outputs, top_k=None, _legacy=False)
         # Sigmoids of large logits differ by less than float32 shows: any of the best is right then.
@@ -193,27 +194,32 @@ def test_large_logits_give_sure_scores_and_no_warning(problem, columns):
 
 def test_decode_by_hand():
     logits = np.log(np.array([[1, 2, 1], [6, 3, 1]], np.float32))
-    assert decode(logits, SIGNATURE) == [
+    assert find_task(SIGNATURE).decode(logits) == [
         {"label": "contradiction", "score": pytest.approx(0.5)},
         {"label": "entailment", "score": pytest.approx(0.6)},
     ]
     several = SIGNATURE.model_copy(update={"problem_type": "multi_label_classification"})
-    assert decode(logits, several)[0] == {"label": "contradiction", "score": pytest.approx(2 / 3)}
+    assert find_task(several).decode(logits)[0] == {"label": "contradiction", "score": pytest.approx(2 / 3)}
 
 
 def test_predictions_are_json():
-    (found,) = decode(np.zeros((1, 3), np.float32), SIGNATURE)
+    (found,) = find_task(SIGNATURE).decode(np.zeros((1, 3), np.float32))
     assert [type(value) for value in found.values()] == [str, float]
 
 
 def test_the_first_of_equal_labels_wins():
     logits = np.array([[1, 1, 0], [0, 2, 2]], np.float32)
-    assert [row["label"] for row in decode(logits, SIGNATURE)] == ["entailment", "contradiction"]
+    assert [row["label"] for row in find_task(SIGNATURE).decode(logits)] == ["entailment", "contradiction"]
     assert predicted_labels(logits).tolist() == [0, 1]
     assert predicted_labels(logits).dtype == np.int64
 
 
 def test_the_task_is_found_by_name():
-    assert find_task("text-classification").decode is decode
-    with pytest.raises(InputError, match=r"not supported yet; got: summarization; allowed: text-classification"):
-        find_task("summarization")
+    assert task_class("text-classification") is TextClassification
+    found = find_task(SIGNATURE)
+    assert (type(found), found.signature) == (TextClassification, SIGNATURE)
+    told = r"not supported yet; got: summarization; allowed: text-classification"
+    with pytest.raises(InputError, match=told):
+        task_class("summarization")
+    with pytest.raises(InputError, match=told):
+        find_task(SIGNATURE.model_copy(update={"task": "summarization"}))

@@ -11,7 +11,8 @@ from octavo.evaluation.writers import LIKELIEST, ScoringSession
 from octavo.metrics.differences import perplexity_difference
 from octavo.metrics.scores import perplexity
 from octavo.schema.signature import Generation, Signature
-from octavo.tasks import text_generation as task
+from octavo.tasks import find_task
+from octavo.tasks.text_generation import windows
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -52,7 +53,7 @@ class Fixed:
 def test_every_token_but_the_first_is_scored_once(length, size, data):
     stride = data.draw(st.integers(1, size))
     text = "".join("abcdefghij"[index % 10] for index in range(length))
-    found = task.windows(tokenizer(), [text], signature(size), stride)
+    found = windows(tokenizer(), [text], signature(size), stride)
     assert all(2 <= len(row.ids) <= size for row in found)
     scored = sum(sum(row.type_ids[1:]) for row in found)
     firsts = 1 if stride < size else len(range(0, length, size))  # tokens that nothing stands before
@@ -62,21 +63,22 @@ def test_every_token_but_the_first_is_scored_once(length, size, data):
 
 
 def test_windows_are_of_all_texts_together():
-    (row,) = task.windows(tokenizer(), ["ab", "cd"], signature(10))
+    (row,) = windows(tokenizer(), ["ab", "cd"], signature(10))
     assert tokenizer().decode(row.ids, skip_special_tokens=False).replace(" ", "") == "ab\ncd"
 
 
 def test_strides_that_leave_tokens_out_and_texts_too_short_are_errors():
     with pytest.raises(InputError, match="stride"):
-        task.windows(tokenizer(), ["abcdef"], signature(4), 5)
+        windows(tokenizer(), ["abcdef"], signature(4), 5)
     with pytest.raises(DataError, match="too short"):
-        task.windows(tokenizer(), ["a"], signature(4))
+        windows(tokenizer(), ["a"], signature(4))
 
 
 def test_perplexity_is_the_exponential_of_the_mean_loss():
     table = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
     ids = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    task = find_task(signature(9))
     outputs = ScoringSession(Fixed(table), 9).run({"input_ids": ids, "attention_mask": mask})
     log_p = table - np.log(np.exp(table).sum(axis=1, keepdims=True))
     pairs = [(1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8)]
@@ -102,7 +104,7 @@ def test_divergence_of_a_small_vocabulary_is_exact():
     generator = np.random.default_rng(1)
     table = generator.normal(size=(12, 12)).astype(np.float32)
     found, whole = outputs_of([table, table + 0.1 * generator.normal(size=table.shape).astype(np.float32)])
-    assert task.fidelity(*found, (), signature(20))["kl"] == pytest.approx(whole, rel=1e-3)
+    assert find_task(signature(20)).fidelity(*found, ())["kl"] == pytest.approx(whole, rel=1e-3)
 
 
 @pytest.mark.parametrize("moved", [0.02, 0.3, 2.0])
@@ -110,15 +112,16 @@ def test_divergence_of_a_large_vocabulary_is_bounded_from_below_and_near(moved):
     generator = np.random.default_rng(2)
     table = 4 * generator.normal(size=(300, 300)).astype(np.float32)
     found, whole = outputs_of([table, table + moved * generator.normal(size=table.shape).astype(np.float32)])
-    kl = task.fidelity(*found, (), signature(20))["kl"]
+    kl = find_task(signature(20)).fidelity(*found, ())["kl"]
     assert 0.6 * whole <= kl <= whole * 1.001
 
 
 def test_models_that_are_the_same_agree():
     table = np.random.default_rng(3).normal(size=(40, 40)).astype(np.float32)
     found, _ = outputs_of([table, table])
-    assert task.fidelity(*found, (), signature(20)) == {"agreement": 1.0, "kl": pytest.approx(0, abs=1e-6)}
-    assert not task.distances(*found, signature(20)).any()
+    task = find_task(signature(20))
+    assert task.fidelity(*found, ()) == {"agreement": 1.0, "kl": pytest.approx(0, abs=1e-6)}
+    assert not task.distances(*found).any()
 
 
 @given(st.integers(60, 200), st.floats(-0.05, 0.05), st.integers(0, 99))

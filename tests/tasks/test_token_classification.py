@@ -13,12 +13,26 @@ import octavo
 from octavo.data.examples import DataFile, Example, sample
 from octavo.data.tagged import read_tagged
 from octavo.data.tags import as_iob2
+from octavo.encoding.tokenizing import Asked
 from octavo.errors import DataError, InputError
 from octavo.metrics.differences import DIFFERENCES
 from octavo.metrics.scores import ratio
-from octavo.tasks import token_classification as task
+from octavo.schema.signature import Signature
+from octavo.tasks import find_task
+from octavo.tasks.entities import Tagged
+from octavo.tasks.token_classification import word_tags
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+TASK = find_task(
+    Signature(
+        task="token-classification",
+        input_names=("input_ids", "attention_mask"),
+        output_names=("logits",),
+        max_length=64,
+        pad_token_id=0,
+        labels=LABELS,
+    )
+)
 STRATEGIES = ("none", "simple", "first", "average", "max")
 
 
@@ -93,7 +107,7 @@ def words_as_tokens(gold, predicted):
             -1, len(LABELS)
         )
         extra = spans, ("x",) * len(right), (False,) * len(right), logits, 1
-        outputs.append(task.Tagged(text, *extra, LABELS, tokenizer))
+        outputs.append(Tagged(text, *extra, LABELS, tokenizer))
     return examples, outputs
 
 
@@ -106,7 +120,7 @@ tags = st.lists(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 3), min_size=1, 
 def test_scores_as_seqeval(rows):
     gold, said = ([[one[place] for one in row] for row in rows] for place in (0, 1))
     examples, outputs = words_as_tokens(gold, said)
-    found = task.quality(outputs, examples)
+    found = TASK.quality(outputs, examples)
     assert found["entity_f1"] == pytest.approx(seqeval.f1_score(gold, said, zero_division=0), abs=1e-12)
     assert found["precision"] == pytest.approx(seqeval.precision_score(gold, said, zero_division=0), abs=1e-12)
     assert found["recall"] == pytest.approx(seqeval.recall_score(gold, said, zero_division=0), abs=1e-12)
@@ -121,8 +135,8 @@ def test_the_difference_of_scores_is_the_mean_of_effects(rows):
     gold, first, second = ([[one[place] for one in row] for row in rows] for place in range(3))
     examples, before = words_as_tokens(gold, first)
     _, after = words_as_tokens(gold, second)
-    one, other = task.judged(before, examples), task.judged(after, examples)
-    for name in task.quality(before, examples):
+    one, other = TASK.judged(before, examples), TASK.judged(after, examples)
+    for name in TASK.quality(before, examples):
         found = DIFFERENCES[name](one[0], one[1], other[1])
         value = ratio(name, *other) - ratio(name, *one)
         assert found.value == pytest.approx(value, abs=1e-9)
@@ -137,7 +151,7 @@ def test_the_interval_of_entity_f1_is_that_of_the_bootstrap_where_many_rows_diff
     second = [[one if chance.random() < 0.7 else chance.choice(LABELS) for one in row] for row in gold]
     examples, before = words_as_tokens(gold, first)
     _, after = words_as_tokens(gold, second)
-    one, other = task.judged(before, examples), task.judged(after, examples)
+    one, other = TASK.judged(before, examples), TASK.judged(after, examples)
     found = DIFFERENCES["entity_f1"](one[0], one[1], other[1])
     assert found.method == "bca"
     drawn = []
@@ -153,13 +167,11 @@ def test_words_that_no_token_reaches_are_outside(made, tiny):
     predictor = octavo.load(made(tiny("token-classification"), "float"), max_length=8)
     text = "아이들이 공원에서 놀고 있다 . " * 5
     words = tuple((start, start + 1) for start in range(0, len(text) - 1, 2))
-    rows = task.rows([Example(text)])
-    encoded = task.encode(predictor.tokenizer, rows)
-    from octavo.encoding.tokenizing import Asked
-
-    (one,) = task.read(predictor.run(encoded), Asked(rows, encoded, predictor.tokenizer))
+    rows = predictor.task.rows([Example(text)])
+    encoded = predictor.task.encode(predictor.tokenizer, rows)
+    (one,) = predictor.task.read(predictor.run(encoded), Asked(rows, encoded, predictor.tokenizer))
     assert len(one.logits) == 6
-    assert task.word_tags(one, words)[-1] == "O"
+    assert word_tags(one, words)[-1] == "O"
 
 
 def test_int8_keeps_the_entities(shared, made):
@@ -169,10 +181,9 @@ def test_int8_keeps_the_entities(shared, made):
     scores = {}
     for method in ("float", "dynamic"):
         predictor = octavo.load(made(folder, method))
+        task = predictor.task
         rows = task.rows(examples)
         encoded = task.encode(predictor.tokenizer, rows)
-        from octavo.encoding.tokenizing import Asked
-
         asked = Asked(rows, encoded, predictor.tokenizer)
         scores[method] = task.quality(task.read(predictor.run(encoded), asked), examples)["entity_f1"]
     assert scores["float"] == pytest.approx(0.78, abs=0.03)  # 0.7848 on all rows, as the card says
@@ -182,7 +193,7 @@ def test_int8_keeps_the_entities(shared, made):
 def test_texts_without_tags_are_left_out_of_the_scores():
     examples, outputs = words_as_tokens([["B-PER", "O"], ["O", "O"]], [["B-PER", "O"], ["B-PER", "O"]])
     bare = Example(examples[1].text, words=examples[1].words)
-    assert task.quality(outputs, [examples[0], bare])["entity_f1"] == 1
-    assert task.quality(outputs, examples)["entity_f1"] == pytest.approx(2 / 3)
-    assert task.judged(outputs, [bare, bare]) is None
-    assert [len(one) for one in task.judged(outputs, [examples[0], bare])] == [2, 2]  # a row for each example
+    assert TASK.quality(outputs, [examples[0], bare])["entity_f1"] == 1
+    assert TASK.quality(outputs, examples)["entity_f1"] == pytest.approx(2 / 3)
+    assert TASK.judged(outputs, [bare, bare]) is None
+    assert [len(one) for one in TASK.judged(outputs, [examples[0], bare])] == [2, 2]  # a row for each example
