@@ -55,13 +55,21 @@ def headed(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def exported():
+    """A function of a checkpoint: its float graphs, exported once."""
+    import octavo
+
+    return cache(octavo.export)
+
+
+@pytest.fixture(scope="session")
+def made(exported, tmp_path_factory):
     """A function of a checkpoint and a method: the artifact, made once."""
     import octavo
 
     @cache
     def make(checkpoint, method):
-        return octavo.quantize(checkpoint, tmp_path_factory.mktemp("made") / method, recipe=method).folder
+        return octavo.quantize(exported(checkpoint), tmp_path_factory.mktemp("made") / method, recipe=method).folder
 
     return make
 

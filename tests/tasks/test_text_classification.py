@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import expit, softmax
 from transformers import AutoTokenizer, BertConfig, TextClassificationPipeline
 
-from octavo.encoding.tokenizing import encode, make_tokenizer, parse_row
 from octavo.errors import DataError, InputError
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task, task_class
@@ -28,6 +27,7 @@ SIGNATURE = Signature(
     unk_token_id=1,
     labels=("entailment", "contradiction", "neutral"),
 )
+TASK = find_task(SIGNATURE)
 WORDS = [
     "설악산",
     "정상",
@@ -75,7 +75,7 @@ def auto_tokenizer():
     ],
 )
 def test_rows_that_are_understood(row, parsed):
-    assert parse_row(row) == parsed
+    assert TASK.parse_row(row) == parsed
 
 
 @pytest.mark.parametrize(
@@ -97,25 +97,25 @@ def test_rows_that_are_understood(row, parsed):
 )
 def test_rows_that_are_not_understood(row, got):
     with pytest.raises(DataError, match=f"a row is a text or a pair; got: {got}.*; allowed: a string, a tuple"):
-        parse_row(row)
+        TASK.parse_row(row)
 
 
 def test_a_long_wrong_row_is_shown_shortened():
     with pytest.raises(DataError) as caught:
-        parse_row(["x" * 100_000])
+        TASK.parse_row(["x" * 100_000])
     assert len(str(caught.value)) < 300
 
 
 def test_half_of_a_surrogate_pair_is_a_data_error():
     with pytest.raises(DataError):
-        parse_row("글 \ud83d")
+        TASK.parse_row("글 \ud83d")
 
 
 @settings(deadline=None, max_examples=60)
 @given(rows=st.lists(st.tuples(TEXTS, st.none() | TEXTS), min_size=1, max_size=4), limit=st.integers(4, 40))
 def test_tokens_are_those_of_transformers(rows, limit):
-    signature = SIGNATURE.model_copy(update={"max_length": limit})
-    for row, found in zip(rows, encode(make_tokenizer(TOKENIZER_JSON, signature), rows, signature), strict=True):
+    task = find_task(SIGNATURE.model_copy(update={"max_length": limit}))
+    for row, found in zip(rows, task.encode(task.make_tokenizer(TOKENIZER_JSON), rows), strict=True):
         # Lists, as data sets are mapped: called with two strings, transformers takes an empty second one for none.
         columns = [None if text is None else [text] for text in row]
         expected = auto_tokenizer()(*columns, truncation=True, max_length=limit)
@@ -126,27 +126,26 @@ def test_tokens_are_those_of_transformers(rows, limit):
 
 
 def test_unknown_tokens_are_counted():
-    tokenizer = make_tokenizer(TOKENIZER_JSON, SIGNATURE)
-    one, two = encode(tokenizer, [("𐍈", None), ("𐍈 그 𐍉", None)], SIGNATURE)
+    tokenizer = TASK.make_tokenizer(TOKENIZER_JSON)
+    one, two = TASK.encode(tokenizer, [("𐍈", None), ("𐍈 그 𐍉", None)])
     assert (one.unknown, two.unknown) == (1, 2)
-    without = SIGNATURE.model_copy(update={"unk_token_id": None})
-    assert [row.unknown for row in encode(tokenizer, [("𐍈", None)], without)] == [0]
+    without = find_task(SIGNATURE.model_copy(update={"unk_token_id": None}))
+    assert [row.unknown for row in without.encode(tokenizer, [("𐍈", None)])] == [0]
 
 
 def test_no_rows_are_no_tokens():
-    assert encode(make_tokenizer(TOKENIZER_JSON, SIGNATURE), [], SIGNATURE) == []
+    assert TASK.encode(TASK.make_tokenizer(TOKENIZER_JSON), []) == []
 
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_limit_that_leaves_no_room_is_refused(limit):
     with pytest.raises(InputError, match=f"max_length leaves no room for text; got: {limit}; allowed: above 3"):
-        make_tokenizer(TOKENIZER_JSON, SIGNATURE.model_copy(update={"max_length": limit}))
+        find_task(SIGNATURE.model_copy(update={"max_length": limit})).make_tokenizer(TOKENIZER_JSON)
 
 
 def test_the_lowest_limit_keeps_one_token():
-    signature = SIGNATURE.model_copy(update={"max_length": 4})
-    tokenizer = make_tokenizer(TOKENIZER_JSON, signature)
-    single, pair = encode(tokenizer, [("그 남자", None), ("그 남자", "이 여자")], signature)
+    task = find_task(SIGNATURE.model_copy(update={"max_length": 4}))
+    single, pair = task.encode(task.make_tokenizer(TOKENIZER_JSON), [("그 남자", None), ("그 남자", "이 여자")])
     assert [len(single.ids), len(pair.ids)] == [4, 4]
     assert (single.truncated, pair.truncated) == (len(auto_tokenizer()("그 남자")["input_ids"]) > 4, True)
 
@@ -194,7 +193,7 @@ def test_large_logits_give_sure_scores_and_no_warning(problem, columns):
 
 def test_decode_by_hand():
     logits = np.log(np.array([[1, 2, 1], [6, 3, 1]], np.float32))
-    assert find_task(SIGNATURE).decode(logits) == [
+    assert TASK.decode(logits) == [
         {"label": "contradiction", "score": pytest.approx(0.5)},
         {"label": "entailment", "score": pytest.approx(0.6)},
     ]
@@ -203,13 +202,13 @@ def test_decode_by_hand():
 
 
 def test_predictions_are_json():
-    (found,) = find_task(SIGNATURE).decode(np.zeros((1, 3), np.float32))
+    (found,) = TASK.decode(np.zeros((1, 3), np.float32))
     assert [type(value) for value in found.values()] == [str, float]
 
 
 def test_the_first_of_equal_labels_wins():
     logits = np.array([[1, 1, 0], [0, 2, 2]], np.float32)
-    assert [row["label"] for row in find_task(SIGNATURE).decode(logits)] == ["entailment", "contradiction"]
+    assert [row["label"] for row in TASK.decode(logits)] == ["entailment", "contradiction"]
     assert predicted_labels(logits).tolist() == [0, 1]
     assert predicted_labels(logits).dtype == np.int64
 

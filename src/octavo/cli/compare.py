@@ -91,15 +91,12 @@ def compare(
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
     from octavo.engines import on_device
-    from octavo.reporting.languages import find_language
-    from octavo.reporting.page import check_report, comparison_json
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
     budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
-    language, engines = find_language(lang), [on_device(name, device) for name in engine or ("auto",)]
-    for path in report or ():
-        check_report(path)
+    language = _language_of(report or (), lang)
+    engines = [on_device(name, device) for name in engine or ("auto",)]
     beside = (task, tokenizer, names(labels), target_tokenizer)
     models = [Checkpoint(path, *beside) for path in (baseline, *(candidates or ()))]
     file = DataFile(data, encoding, mapping(columns), limit, max_length)
@@ -107,12 +104,20 @@ def compare(
     _write_reports(comparison, report or (), language)
     if write_card:
         _write_cards(comparison, [Path(one.path) for one in models], language)
-    if as_json:
-        typer.echo(comparison_json(comparison), nl=False)
-    else:
-        _show(comparison, details=details)
+    _show(comparison, details=details, as_json=as_json)
     if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
+
+
+def _language_of(reports: Sequence[Path], lang: str | None) -> Language:
+    """The language of reports, each of which may be written."""
+    from octavo.reporting.languages import find_language
+    from octavo.reporting.page import check_report
+
+    language = find_language(lang)
+    for path in reports:
+        check_report(path)
+    return language
 
 
 def _measure(
@@ -171,11 +176,15 @@ def _budget(*limits: float | None) -> Budget | None:
     return None if all(limit is None for limit in limits) else Budget(*limits)
 
 
-def _show(comparison: Comparison, *, details: bool) -> None:
+def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
     from octavo.cli.display import print_cells
     from octavo.reporting import comparison_tables as tables
     from octavo.reporting import profile_tables as profiling
+    from octavo.reporting.page import comparison_json
 
+    if as_json:
+        typer.echo(comparison_json(comparison), nl=False)
+        return
     print_cells(tables.quality_cells(comparison))
     print_cells(tables.speed_cells(comparison))
     for note in [*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]:

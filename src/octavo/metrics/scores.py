@@ -49,6 +49,11 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
+def largest_change(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The largest difference of a probability between two arrays of logits; 0 where there are none."""
+    return float(np.abs(softmax(first) - softmax(second)).max(initial=0))
+
+
 def median_margin(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """The median over rows of (z_1 - z_2) of the candidate by that of the reference, [rows, labels] of logits each.
 

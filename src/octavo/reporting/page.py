@@ -10,6 +10,7 @@ from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -121,21 +122,22 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
             if row.groups
         ],
         fewest=say("Groups of fewer than {n} rows are left out.").format(n=FEWEST),
-        heat=[
-            {
-                "name": _named(row),
-                "cells": heat_cells(row.origin.layers, say),
-                "other": other_cells(row.origin.layers, say),
-            }
-            for row in rows
-            if row.origin and row.origin.layers
-        ],
+        heat=_heat(rows, say),
         changed=[{"name": _named(row), "cells": changed_cells(row, say)} for row in rows if row.changed],
         command=comparison.command,
         facts=[{"name": name, "facts": facts} for name, facts in _facts(comparison, say)],
         made=say("Made by Octavo {version}.").format(version=comparison.versions.get("octavo", "")),
     )
     return re.sub(r"https?:/*", "", page)  # a page that needs nothing else has no address, whatever users wrote
+
+
+def _heat(rows: Sequence[ComparedRow], say: Say) -> list[dict[str, Any]]:
+    """The errors of each model's layers, of those that have some."""
+    measured = [(row, row.origin.layers) for row in rows if row.origin and row.origin.layers]
+    return [
+        {"name": _named(row), "cells": heat_cells(layers, say), "other": other_cells(layers, say)}
+        for row, layers in measured
+    ]
 
 
 def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> str:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
-from octavo.encoding.batching import Outputs
-from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
-from octavo.metrics.scores import cosine, neighbour_recall, pearson, spearman
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
+from octavo.metrics.scores import cosine, neighbour_recall
 from octavo.schema.comparison import Answer
 from octavo.tasks.task import Task
 
@@ -30,6 +29,7 @@ class FeatureExtraction(Task[NDArray[np.float32]]):
 
     name = "feature-extraction"
     auto_class = "AutoModel"
+    scores = ("spearman", "pearson")
     output_names = ("last_hidden_state",)
     pools = True
     unread_weights = ("pooler.",)
@@ -78,12 +78,6 @@ class FeatureExtraction(Task[NDArray[np.float32]]):
     def to_json(self, prediction: NDArray[np.float32]) -> dict[str, Any]:
         """`{"embedding": [...]}`, with the nine digits that a float32 has."""
         return {"embedding": [float(f"{value:.9g}") for value in prediction.tolist()]}
-
-    @override
-    def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-        """Spearman's and Pearson's correlation of the pairs' cosine with their scores, over one file: scales differ."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {"spearman": spearman(*found), "pearson": pearson(*found)}
 
     @override
     def judged(
@@ -138,14 +132,3 @@ class FeatureExtraction(Task[NDArray[np.float32]]):
     def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
         """1 - cosine of each row."""
         return 1 - cosine(first, second)
-
-    @override
-    def read(self, outputs: Outputs, asked: Asked) -> NDArray[np.float32]:
-        """The vectors themselves."""
-        assert isinstance(outputs, np.ndarray)
-        return outputs
-
-    @override
-    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
-        """The largest 1 - cosine of a row."""
-        return float(self.distances(np.asarray(alone), np.asarray(among)).max())

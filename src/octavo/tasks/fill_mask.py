@@ -20,7 +20,7 @@ from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import WIDE_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError
-from octavo.metrics.scores import accuracy, kl_rows, softmax
+from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.task import Task
@@ -72,15 +72,12 @@ def _proposals(
     return found
 
 
-def _apart(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
-    return float(np.abs(softmax(one) - softmax(two)).max()) if len(one) else 0.0
-
-
 class FillMask(Task[Sequence[Filled]]):
     """The likeliest words for the masks of a text."""
 
     name = "fill-mask"
     auto_class = "AutoModelForMaskedLM"
+    scores = ("accuracy",)
     fills = True
     token_budget = WIDE_BUDGET
     onnx_output = ("the output has no vocabulary for each token", "logits [batch, length, vocabulary]", (3,))
@@ -155,12 +152,6 @@ class FillMask(Task[Sequence[Filled]]):
         return {"fills": prediction}
 
     @override
-    def quality(self, outputs: Sequence[Filled], examples: Sequence[Example]) -> dict[str, float]:
-        """The share of hidden tokens that the model puts first."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {"accuracy": accuracy(*found)}
-
-    @override
     def judged(
         self, outputs: Sequence[Filled], examples: Sequence[Example]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -196,13 +187,3 @@ class FillMask(Task[Sequence[Filled]]):
             score = float(softmax(one.logits[0]).max()) if len(tokens) == 1 else None
             found.append(Answer(" ".join(one.word(token) for token in tokens) or "-", score))
         return found
-
-    @override
-    def distances(self, first: Sequence[Filled], second: Sequence[Filled]) -> NDArray[np.float64]:
-        """The largest difference of a probability in each text."""
-        return np.array([_apart(one.logits, two.logits) for one, two in zip(first, second, strict=True)])
-
-    @override
-    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
-        """The largest difference of a probability."""
-        return max(_apart(one, two) for one, two in zip(alone, among, strict=True))

@@ -21,7 +21,7 @@ from octavo.encoding import tokenizing as encoding
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
-from octavo.metrics.scores import accuracy, kl_rows, softmax
+from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.tasks.task import Task
 
@@ -44,6 +44,7 @@ class MultipleChoice(Task[Sequence[Chosen]]):
 
     name = "multiple-choice"
     auto_class = "AutoModelForMultipleChoice"
+    scores = ("accuracy",)
     onnx_output = ("the model does not take a choice a row", "input_ids [batch, length], logits [batch, 1]", (2,))
     keys = ("text", "choices")
 
@@ -126,12 +127,6 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         return found
 
     @override
-    def quality(self, outputs: Sequence[Chosen], examples: Sequence[Example]) -> dict[str, float]:
-        """Accuracy over the rows whose right choice is known."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {"accuracy": accuracy(*found)}
-
-    @override
     def judged(
         self, outputs: Sequence[Chosen], examples: Sequence[Example]
     ) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -158,12 +153,6 @@ class MultipleChoice(Task[Sequence[Chosen]]):
     def answers(self, outputs: Sequence[Chosen], examples: Sequence[Example]) -> list[Answer]:
         """Each row's choice and its probability."""
         return [Answer(one.choices[one.best], float(softmax(one.logits)[one.best])) for one in outputs]
-
-    @override
-    def distances(self, first: Sequence[Chosen], second: Sequence[Chosen]) -> NDArray[np.float64]:
-        """The largest difference of a probability in each row."""
-        pairs = zip(first, second, strict=True)
-        return np.array([float(np.abs(softmax(one.logits) - softmax(other.logits)).max()) for one, other in pairs])
 
     @override
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:

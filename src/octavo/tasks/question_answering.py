@@ -24,7 +24,7 @@ from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import DataError, InputError
 from octavo.metrics.answers import exact_match, f1, is_korean
-from octavo.metrics.scores import kl_rows, ratio, softmax
+from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.task import Task
@@ -120,6 +120,7 @@ class QuestionAnswering(Task[Sequence[Found]]):
 
     name = "question-answering"
     auto_class = "AutoModelForQuestionAnswering"
+    scores = ("exact_match", "answer_f1")
     output_names = ("start_logits", "end_logits")
     onnx_output = ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,))
     keys = ("question", "context")
@@ -253,12 +254,6 @@ class QuestionAnswering(Task[Sequence[Found]]):
     def to_json(self, prediction: Any) -> dict[str, Any]:
         """An answer as it is, several under `answers`."""
         return prediction if isinstance(prediction, dict) else {"answers": prediction}
-
-    @override
-    def quality(self, outputs: Sequence[Found], examples: Sequence[Example]) -> dict[str, float]:
-        """Exact match and F1, as SQuAD counts them, or KorQuAD for questions in Korean."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {name: ratio(name, *found) for name in ("exact_match", "answer_f1")}
 
     @override
     def judged(self, outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from octavo.encoding import tokenizing
 from octavo.encoding.batching import TOKEN_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
+from octavo.metrics.scores import SCORES, largest_change
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 
@@ -38,6 +39,7 @@ class Task(ABC, Generic[Found]):
     """
 
     name: ClassVar[str]
+    scores: ClassVar[tuple[str, ...]]  # the one to decide by first
     auto_class: ClassVar[str]
     keys: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     options: ClassVar[Options] = NO_OPTIONS
@@ -107,9 +109,9 @@ class Task(ABC, Generic[Found]):
 
     # What comes out
 
-    @abstractmethod
     def read(self, outputs: Outputs, asked: Asked) -> Found:
-        """What the session's outputs say of each row that was asked."""
+        """What the session's outputs say of each row that was asked: the outputs themselves, where each has one."""
+        return cast("Found", outputs)
 
     @abstractmethod
     def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> Sequence[Any]:
@@ -133,9 +135,10 @@ class Task(ABC, Generic[Found]):
             InputError: they cannot.
         """
 
-    @abstractmethod
     def quality(self, outputs: Found, examples: Sequence[Example]) -> dict[str, float]:
         """Scores of the answers, the one to decide by first; none where the examples tell nothing."""
+        found = self.judged(outputs, examples)
+        return {} if found is None else {name: SCORES[name](*found) for name in self.scores}
 
     @abstractmethod
     def judged(self, outputs: Found, examples: Sequence[Example]) -> Judged | None:
@@ -162,20 +165,26 @@ class Task(ABC, Generic[Found]):
     def answers(self, outputs: Found, examples: Sequence[Example]) -> list[Answer]:
         """What the model says of each example, to be shown."""
 
-    @abstractmethod
     def distances(self, first: Found, second: Found) -> NDArray[np.float64]:
-        """How far each row's answer lies from that of another run, 0 where it is the same."""
+        """How far each row's answer lies from that of another run, 0 where it is the same.
+
+        The largest difference of a probability, where answers are logits.
+        """
+        pairs = zip(cast("Any", first), cast("Any", second), strict=True)
+        return np.array([largest_change(one.logits, other.logits) for one, other in pairs])
 
     def movement(self, reference: Found, outputs: Found, examples: Sequence[Example]) -> NDArray[np.float64]:
         """How far the two answers to each example lie apart, [examples], 0 where they are the same."""
         return self.distances(reference, outputs)
 
-    @abstractmethod
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:
         """The largest change of an answer in the session's outputs of the same rows, run by themselves and in batches.
 
-        [rows, k] or [answers, k] of each row.
+        [rows, k], or [answers, k] of each row: then that of a probability.
         """
+        if isinstance(alone, np.ndarray):
+            return float(self.distances(cast("Found", alone), cast("Found", among)).max())
+        return max(largest_change(one, other) for one, other in zip(alone, among, strict=True))
 
     def doubt_labels(self, outputs: Found, examples: Sequence[Example]) -> str | None:
         """A warning where the labels of file and model hardly mean the same; None where they do, or nobody can tell."""

@@ -18,9 +18,8 @@ from tokenizers import Tokenizer
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example, target_columns
-from octavo.encoding.batching import Encoded, Outputs
-from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
-from octavo.metrics.scores import ratio
+from octavo.encoding.batching import Encoded
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.schema.comparison import Answer
 from octavo.tasks.task import Task
 
@@ -52,6 +51,7 @@ class Text2TextGeneration(Task[NDArray[np.float32]]):
 
     name = "text2text-generation"
     auto_class = "AutoModelForSeq2SeqLM"
+    scores = ("exact_match",)
     writes = True
     is_encoder_decoder = True
     formats = ("onnx",)
@@ -89,13 +89,9 @@ class Text2TextGeneration(Task[NDArray[np.float32]]):
     @override
     def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
         """The share of texts that are exactly what they should be; chrF and BLEU where sacrebleu is installed."""
-        found = self.judged(outputs, examples)
-        if found is None:
-            return {}
+        found = super().quality(outputs, examples)
         pairs = [(text, one.text_pair) for text, one in zip(_texts(outputs), examples, strict=True) if one.text_pair]
-        return {"exact_match": ratio("exact_match", *found)} | overlap(
-            [text for text, _ in pairs], [str(one) for _, one in pairs]
-        )
+        return found and found | overlap([text for text, _ in pairs], [str(one) for _, one in pairs])
 
     @override
     def judged(
@@ -127,14 +123,3 @@ class Text2TextGeneration(Task[NDArray[np.float32]]):
     def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
         """1 where the text is another."""
         return np.array([one != other for one, other in zip(_texts(first), _texts(second), strict=True)], np.float64)
-
-    @override
-    def read(self, outputs: Outputs, asked: Asked) -> NDArray[np.float32]:
-        """The texts, as code points, themselves."""
-        assert isinstance(outputs, np.ndarray)
-        return outputs
-
-    @override
-    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
-        """1 where a text becomes another."""
-        return float(self.distances(np.asarray(alone), np.asarray(among)).max())

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
-from octavo.encoding.batching import Outputs
-from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.errors import InputError
-from octavo.metrics.scores import accuracy, macro_f1, mean_kl, median_margin
+from octavo.metrics.scores import mean_kl, median_margin
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
@@ -44,6 +43,7 @@ class TextClassification(Task[NDArray[np.float32]]):
 
     name = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
+    scores = ("accuracy", "macro_f1")
     labelled = True
     onnx_output = ("the output has no row of classes", "logits [batch, classes]", (2,))
 
@@ -51,12 +51,6 @@ class TextClassification(Task[NDArray[np.float32]]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Texts or pairs with a label; see `data.read_examples`."""
         return file.read(labels)
-
-    @override
-    def read(self, outputs: Outputs, asked: Asked) -> NDArray[np.float32]:
-        """The logits themselves, [rows, labels]."""
-        assert isinstance(outputs, np.ndarray)
-        return outputs
 
     @override
     def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
@@ -83,12 +77,6 @@ class TextClassification(Task[NDArray[np.float32]]):
                 got="several labels at once" if several else "a model with one output",
                 then="compare such models by their own score",
             )
-
-    @override
-    def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-        """Accuracy and macro-F1 over the examples that have a label."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {"accuracy": accuracy(*found), "macro_f1": macro_f1(*found)}
 
     @override
     def judged(
@@ -142,11 +130,6 @@ class TextClassification(Task[NDArray[np.float32]]):
         return np.asarray(
             np.abs(scores(first, self.signature) - scores(second, self.signature)).max(axis=1), np.float64
         )
-
-    @override
-    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
-        """The largest difference of a score."""
-        return float(self.distances(np.asarray(alone), np.asarray(among)).max())
 
     @override
     def doubt_labels(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> str | None:

@@ -20,7 +20,6 @@ from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import WIDE_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError, InputError
-from octavo.metrics.scores import perplexity
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.task import Task
@@ -96,6 +95,7 @@ class TextGeneration(Task[NDArray[np.float32]]):
 
     name = "text-generation"
     auto_class = "AutoModelForCausalLM"
+    scores = ("perplexity",)
     writes = True
     continues = True
     formats = ("onnx",)
@@ -132,11 +132,6 @@ class TextGeneration(Task[NDArray[np.float32]]):
     def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
         """The perplexity of each window."""
         return [{"perplexity": answer.score} for answer in self.answers(outputs, ())]
-
-    @override
-    def quality(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> dict[str, float]:
-        """The perplexity of all windows together."""
-        return {"perplexity": perplexity(*self.judged(outputs, examples))}
 
     @override
     def judged(

@@ -21,7 +21,7 @@ from octavo.data.tags import as_iob2, entities, spread
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
 from octavo.errors import InputError, did_you_mean
-from octavo.metrics.scores import kl_rows, ratio, softmax
+from octavo.metrics.scores import kl_rows
 from octavo.schema.comparison import Answer
 from octavo.tasks.entities import Tagged, grouped, overlapping, tokens_of, words_of
 from octavo.tasks.task import Task
@@ -79,15 +79,12 @@ def _told(text: str, found: Sequence[tuple[str, int, int]]) -> str:
     return "; ".join(f"{text[start:end]} ({kind})" for kind, start, end in found) or "-"
 
 
-def _apart(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    return float(np.abs(softmax(one) - softmax(other)).max()) if one.size else 0.0
-
-
 class TokenClassification(Task[Sequence[Tagged]]):
     """A tag for each token of a text, and the entities that they mark."""
 
     name = "token-classification"
     auto_class = "AutoModelForTokenClassification"
+    scores = ("entity_f1", "precision", "recall", "tag_accuracy")
     labelled = True
     one_text = "tags are those of one text"
     onnx_output = ("the output has no tags for each token", "logits [batch, length, tags]", (3,))
@@ -165,15 +162,6 @@ class TokenClassification(Task[Sequence[Tagged]]):
         return {"entities": prediction}
 
     @override
-    def quality(self, outputs: Sequence[Tagged], examples: Sequence[Example]) -> dict[str, float]:
-        """F1, precision and recall of entities as seqeval counts them, and the share of words with the right tag."""
-        found = self.judged(outputs, examples)
-        if found is None:
-            return {}
-        names = ("entity_f1", "precision", "recall", "tag_accuracy")
-        return {name: ratio(name, *found) for name in names}
-
-    @override
     def judged(
         self, outputs: Sequence[Tagged], examples: Sequence[Example]
     ) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -238,13 +226,3 @@ class TokenClassification(Task[Sequence[Tagged]]):
     def answers(self, outputs: Sequence[Tagged], examples: Sequence[Example]) -> list[Answer]:
         """The entities that were found in each text."""
         return [Answer(_told(row.text, spans_of(row)), None) for row in outputs]
-
-    @override
-    def distances(self, first: Sequence[Tagged], second: Sequence[Tagged]) -> NDArray[np.float64]:
-        """The largest difference of a score in each text, over its tokens and tags."""
-        return np.array([_apart(one.logits, other.logits) for one, other in zip(first, second, strict=True)])
-
-    @override
-    def batch_effect(self, alone: Outputs, among: Outputs) -> float:
-        """The largest difference of a score."""
-        return max(_apart(one, other) for one, other in zip(alone, among, strict=True))
