@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octavo.encoding.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, make_batches, pad, plan_batches
+from octavo.inference.predictor import Predictor
 from octavo.schema.signature import Signature
+from octavo.tasks import TASKS, task_class
 
 SIGNATURE = Signature(
     task="text-classification",
@@ -100,3 +103,34 @@ def test_batches_give_every_row_back(data, budget):
 def test_rows_and_batches_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Encoded([1], [0]).unknown = 3
+
+
+class Spy:
+    """A model that fills masks, and remembers how many tokens each batch had."""
+
+    name, threads, streams = "spy", 1, 1
+
+    def __init__(self):
+        self.tokens = []
+
+    def run(self, inputs):
+        self.tokens.append(inputs["input_ids"].size)
+        return np.zeros((len(inputs["input_ids"]), 1, 7), np.float32)
+
+
+def test_what_a_batch_answers_for_a_whole_vocabulary_fits_into_64_mib():
+    demo = Path(__file__).parents[2] / "examples" / "korean-nli"
+    signature = Signature(
+        task="fill-mask",
+        input_names=("input_ids", "attention_mask"),
+        output_names=("logits",),
+        max_length=256,
+        pad_token_id=0,
+        mask_token_id=4,
+    )
+    spy = Spy()
+    Predictor(spy, (demo / "tokenizer.json").read_text(encoding="utf-8"), signature).logits(["공원에서 논다"] * 500)
+    vocabulary, number = 32_000, 4  # words, and bytes of a float32
+    assert 4 * 2**20 < max(spy.tokens) * vocabulary * number < 64 * 2**20
+    wide = {name for name in TASKS if task_class(name).token_budget < TOKEN_BUDGET}
+    assert wide == {"fill-mask", "text-generation"}, "tasks whose answer to a token is as wide as the vocabulary"
