@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch
 from octavo.evaluation.benchmark import Contender, run_benchmark
-from octavo.evaluation.comparison import Entry, compare_entries, find_entries
+from octavo.evaluation.comparison import compare_entries
+from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import this_cpu, usable_cores
 from octavo.schema.recipe import Recipe
 from publish import publish
@@ -46,6 +49,19 @@ class Steps:
 
     def advance(self, amount=1):
         pass
+
+
+def quantize_all(checkpoint: Path | octavo.Checkpoint, folder: Path, recipes: Mapping[str, Recipe]) -> None:
+    """An artifact for each recipe, in a folder of its name; recipes that ask for the same float graphs share them."""
+
+    def graphs(one: tuple[str, Recipe]) -> tuple[bool, bool]:
+        return one[1].optimize, one[1].merge_qkv
+
+    for _, same in groupby(sorted(recipes.items(), key=graphs), graphs):
+        exported = None
+        for title, recipe in same:
+            exported = exported or octavo.export(checkpoint, recipe=recipe, progress=Steps())
+            octavo.quantize(exported, folder / title, recipe=recipe, progress=Steps())
 
 
 def stock(float_model: Path, folder: Path, *, reduce_range: bool) -> Path:
@@ -84,18 +100,10 @@ def unsigned(model: ir.Model) -> ir.Model:
 
 def entries_for(checkpoint: Path, folder: Path) -> list[Entry]:
     """torch, our float and int8 (one scale per token and per tensor), the stock tool's with reduce_range off and on."""
-    made, plain = folder / "float", folder / "plain"
-    octavo.quantize(checkpoint, made, recipe="float", progress=Steps())
-    octavo.quantize(checkpoint, plain, recipe=EXPORTED, progress=Steps())
-    octavo.quantize(checkpoint, folder / "int8", progress=Steps())
-    octavo.quantize(checkpoint, folder / "int8, one scale per tensor", recipe=PER_TENSOR, progress=Steps())
-    entries = [
-        *find_entries(checkpoint),
-        *find_entries(made),
-        *find_entries(folder / "int8"),
-        *find_entries(folder / "int8, one scale per tensor"),
-    ]
-    reference = open_artifact(plain)
+    recipes = {"float": Recipe(method="float"), "int8": Recipe(), "int8, one scale per tensor": PER_TENSOR}
+    quantize_all(checkpoint, folder, recipes | {"plain": EXPORTED})
+    entries = [entry for path in (checkpoint, *(folder / title for title in recipes)) for entry in find_entries(path)]
+    reference = open_artifact(folder / "plain")
     beside = reference.bytes - reference.manifest.files["model.onnx"].bytes
     for reduce_range in (False, True):
         name = f"stock, reduce_range={reduce_range}"
@@ -163,8 +171,7 @@ def base() -> dict:
             "octavo int8, q/k/v merged": Recipe(merge_qkv=True),
             "octavo int8, one scale per tensor": PER_TENSOR,
         }
-        for title, recipe in recipes.items():
-            octavo.quantize(checkpoint, folder / title, recipe=recipe, progress=Steps())
+        quantize_all(checkpoint, folder, recipes)
         paths = {title: folder / title for title in recipes if title != "exported"}
         for title, graph, reduce_range in (
             ("stock, reduce_range=False", "exported", False),
@@ -188,9 +195,10 @@ def weights(shared: Path | None) -> dict:
         folder = Path(name)
         for label, checkpoint in (("base", make_base(folder / "base")), ("ko-nli", DEMO)):
             place = folder / label
-            octavo.quantize(checkpoint, place / "float", recipe="float", progress=Steps())
-            octavo.quantize(checkpoint, place / "7-bit", target="any", progress=Steps())
-            octavo.quantize(checkpoint, place / "8-bit", target="avx512_vnni", progress=Steps())
+            exported = octavo.export(checkpoint, progress=Steps())
+            octavo.quantize(exported, place / "float", recipe="float", progress=Steps())
+            octavo.quantize(exported, place / "7-bit", target="any", progress=Steps())
+            octavo.quantize(exported, place / "8-bit", target="avx512_vnni", progress=Steps())
             (place / "u8").mkdir()
             ir.save(unsigned(ir.load(place / "8-bit" / "model.onnx")), place / "u8" / "model.onnx")
             reference = open_artifact(place / "float")

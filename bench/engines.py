@@ -26,8 +26,10 @@ import octavo
 from dynamic import ROOT, THREADS, Steps, make_base
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
-from octavo.evaluation import benchmark as contest
+from octavo.encoding.tokenizing import Asked
+from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender, run_benchmark
+from octavo.evaluation.entries import find_entries
 from octavo.hardware import find_target, this_cpu
 from octavo.metrics.scores import cosine
 from octavo.pipeline.calibration import read_calibration
@@ -111,8 +113,8 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
             "static-fixed": Recipe(method="static", smoothing=0.8),
         }
         recipe = recipes[kind]
-        given = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
-        save_graph(find_method(recipe.method)(ir.load(float_model), recipe, given).model, output)
+        context = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
+        save_graph(find_method(recipe.method)(ir.load(float_model), recipe, context).model, output)
 
 
 def measure_making(kind: str, float_model: Path, output: Path, inputs: Path) -> None:
@@ -154,7 +156,7 @@ def build(
     batches = read_calibration(file, artifact.tokenizer_json, signature).batches
     arrays = {f"{name}/{index}": array for index, one in enumerate(batches) for name, array in one.items()}
     np.savez(folder / "calibration.npz", count=len(batches), **arrays)
-    made: dict[str, dict] = {"torch fp32": {"bytes": octavo.evaluation.entries.find_entries(checkpoint)[0].bytes}}
+    made: dict[str, dict] = {"torch fp32": {"bytes": find_entries(checkpoint)[0].bytes}}
     made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
     contenders = {"torch fp32": Contender(checkpoint, "torch", signature, checkpoint)}
     if this_cpu().features & BF16:
@@ -211,21 +213,21 @@ def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str)
     """Quality, fidelity and what a batch does to a row, of every contender on the same batches."""
     signature = next(iter(contenders.values())).signature
     task = find_task(signature)
-    texts = task.rows(examples, signature)
-    encoded = task.encode(task.make_tokenizer(tokenizer_json), texts)
-    batches = make_batches(encoded, signature)
+    tokenizer = task.make_tokenizer(tokenizer_json)
+    examples, texts, encoded = task.prepare(tokenizer, examples)
+    asked, batches = Asked(texts, encoded, tokenizer), make_batches(encoded, signature, task.token_budget)
     timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
-    reference = timings[0].outputs
+    answers = [task.read(timing.outputs, asked) for timing in timings]
     rows = []
-    for name, timing in zip(contenders, timings, strict=True):
+    for name, timing, found in zip(contenders, timings, answers, strict=True):
         row = {"name": name, "seconds": timing.seconds, "rounds": list(timing.rounds)}
-        row["quality"] = task.quality(timing.outputs, examples)
-        row["fidelity"] = task.fidelity(reference, timing.outputs, texts, signature)
+        row["quality"] = task.quality(found, examples)
+        row["fidelity"] = task.fidelity(answers[0], found, texts)
         twin = name.replace(", openvino", ", onnxruntime")
         if "cosine_min" in row["fidelity"] and twin in contenders and twin != name:
-            near = cosine(timings[list(contenders).index(twin)].outputs, timing.outputs)
+            near = cosine(answers[list(contenders).index(twin)], found)
             row["other_engine"] = {"mean": float(near.mean()), "min": float(near.min())}
-        row["batch_effect"] = float(task.distances(timing.alone, timing.among, signature).max())
+        row["batch_effect"] = task.batch_effect(timing.alone, timing.among)
         rows.append(row)
         print(f"    {name}: {row['quality']} {row['fidelity']} {row['batch_effect']:.2g}", file=sys.stderr)
     return rows
@@ -238,7 +240,7 @@ def base(folder: Path) -> dict:
     leave = {"static-fixed", "nncf-default", "nncf-full"}
     contenders, made = build(checkpoint, pairs, folder, [kind for kind, _ in MAKERS.values() if kind not in leave], 300)
     contenders = {name: one for name, one in contenders.items() if one.engine not in EMULATED}
-    contest.ROUNDS_SECONDS = 250.0
+    benchmark.ROUNDS_SECONDS = 250.0
     return {"made": made, "rows": time_shapes(contenders, 119547)}
 
 
@@ -246,7 +248,7 @@ def real(checkpoint: Path, calibration: Path, data: Path, folder: Path, *, limit
     """A trained model: fidelity of every tool and engine, and time and memory of making."""
     contenders, made = build(checkpoint, calibration, folder, [kind for kind, _ in MAKERS.values()], 300)
     signature = open_artifact(folder / "float").manifest.signature
-    examples = octavo.DataFile(data).read(signature.labels, scored=find_task(signature).scored)
+    examples = find_task(signature).read_examples(octavo.DataFile(data), signature.labels)
     rows = score(contenders, list(examples[:limit]), open_artifact(folder / "float").tokenizer_json)
     return {"made": made, "scores": rows, "n": len(examples[:limit])}
 
@@ -279,7 +281,7 @@ def main() -> None:
         kind, *paths = arguments.make
         measure_making(kind, *map(Path, paths))
         return
-    contest.WORKER = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    benchmark.WORKER = [sys.executable, str(Path(__file__).with_name("worker.py"))]
     shared, cpu = arguments.shared, this_cpu()
     kept = ROOT / "bench" / "results" / f"engines-{cpu.kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
@@ -296,7 +298,7 @@ def main() -> None:
     }
     for name in arguments.only or parts:
         print(name, file=sys.stderr)
-        contest.ROUNDS_SECONDS = 60.0
+        benchmark.ROUNDS_SECONDS = 60.0
         with tempfile.TemporaryDirectory() as folder:
             results[name] = parts[name](Path(folder))
         packages = ("octavo", "onnxruntime", "openvino", "nncf", "torch", "transformers")

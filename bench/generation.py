@@ -86,7 +86,7 @@ def serve(path: Path, new: int, prompt: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--prompt", type=int, default=32)
@@ -109,13 +109,15 @@ def main() -> None:
         folder = asked.keep or Path(place)
         if not (folder / "torch").exists():
             make_checkpoint(folder / "torch")
-        paths, sizes = {}, {}
+        paths, sizes, exported = {}, {}, None
         for name in asked.only:
             paths[name] = folder / name
             if name in RECIPES and not paths[name].exists():
                 print(f"quantizing: {name}", file=sys.stderr, flush=True)
-                octavo.quantize(folder / "torch", paths[name], recipe=Recipe(**RECIPES[name]))
+                exported = exported or octavo.export(folder / "torch")
+                octavo.quantize(exported, paths[name], recipe=Recipe(**RECIPES[name]))
             sizes[name] = sum(file.stat().st_size for file in paths[name].iterdir())
+        del exported  # gigabytes that are not needed any more
         command = [sys.executable, __file__, "--new", str(asked.new), "--prompt", str(asked.prompt), "--serve"]
         processes = {
             name: subprocess.Popen([*command, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import octavo
-from dynamic import DEMO, EXPORTED, ROOT, THREADS, Steps, stock
+from dynamic import DEMO, EXPORTED, ROOT, THREADS, quantize_all, stock
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
@@ -71,8 +71,7 @@ def make(layers: int, folder: Path) -> None:
 
 
 def convert(checkpoint: Path, folder: Path) -> None:
-    for name, recipe in (("exported", EXPORTED), ("float", Recipe(method="float")), ("int8", Recipe())):
-        octavo.quantize(checkpoint, folder / name, recipe=recipe, progress=Steps())
+    quantize_all(checkpoint, folder, {"exported": EXPORTED, "float": Recipe(method="float"), "int8": Recipe()})
     stock(folder / "exported" / "model.onnx", folder / "stock", reduce_range=False)
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import octavo
 from dynamic import Steps
-from octavo.hardware import this_cpu
 from octavo.evaluation.comparison import Comparison
+from octavo.hardware import this_cpu
 from octavo.schema.comparison import read_comparison
 
 ROOT = Path(__file__).parents[1]
@@ -39,8 +39,9 @@ def make(shared: Path, work: Path) -> Comparison:
     model, data = shared / "models" / "ko-nli", shared / "data" / "kornli"
     checkpoint = octavo.Checkpoint(model, labels=("entailment", "contradiction", "neutral"))
     dynamic, static = work / "ko-nli-int8", work / "ko-nli-static"
-    octavo.quantize(checkpoint, dynamic, recipe="dynamic", progress=Steps())
-    octavo.quantize(checkpoint, static, calibration=data / CALIBRATION, progress=Steps())
+    exported = octavo.export(checkpoint, progress=Steps())
+    octavo.quantize(exported, dynamic, recipe="dynamic", progress=Steps())
+    octavo.quantize(exported, static, calibration=data / CALIBRATION, progress=Steps())
     models = checkpoint, (dynamic, static)
     figures = octavo.compare(*models, data=data / TEST, progress=Steps()).under(BUDGET)
     sentences = octavo.compare(*models, data=PAIRS, progress=Steps())

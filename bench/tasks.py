@@ -54,10 +54,10 @@ def measure(models: dict[str, Path], data: DataFile) -> dict[str, Any]:
 
 def make(checkpoint: Any, work: Path, recipes: dict[str, Recipe], calibration: dict[str, Any]) -> dict[str, Path]:
     """An artifact for each recipe, by name; `calibration` are the examples of those that have some."""
-    made = {}
+    made, exported = {}, octavo.export(checkpoint, progress=Steps())
     for number, (name, recipe) in enumerate(recipes.items()):
         made[name] = work / str(number)
-        octavo.quantize(checkpoint, made[name], recipe=recipe, calibration=calibration.get(name), progress=Steps())
+        octavo.quantize(exported, made[name], recipe=recipe, calibration=calibration.get(name), progress=Steps())
     return made
 
 

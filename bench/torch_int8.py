@@ -25,9 +25,10 @@ import transformers
 
 import octavo
 from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
-from octavo.evaluation import benchmark as contest
+from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
-from octavo.evaluation.comparison import compare_entries, find_entries
+from octavo.evaluation.comparison import compare_entries
+from octavo.evaluation.entries import find_entries
 from octavo.hardware import this_cpu
 from octavo.methods.torch_modules import quantize_modules
 from octavo.schema.recipe import Recipe
@@ -132,8 +133,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--only", nargs="*", default=["base", "kornli", "compile"])
     arguments = parser.parse_args()
-    contest.WORKER[:] = [sys.executable, str(Path(__file__).with_name("worker.py"))]
-    contest.SINGLE_ROWS = 10  # the shapes say what a single row takes
+    benchmark.WORKER[:] = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    benchmark.SINGLE_ROWS = 10  # the shapes say what a single row takes
     cpu = this_cpu()
     kept = ROOT / "bench" / "results" / f"torch-{cpu.kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}

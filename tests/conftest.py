@@ -214,6 +214,12 @@ def artifact(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def made_before():
+    """The folder of a tiny int8 artifact that version 0.1.0 wrote, for any CPU. Copy it before changing anything."""
+    return Path(__file__).parent / "artifact" / "made-by-0.1.0"
+
+
+@pytest.fixture(scope="session")
 def fresh():
     """A function that runs code in a process of its own, with arguments as `sys.argv[1:]`; gives what it printed."""
 

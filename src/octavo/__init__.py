@@ -39,16 +39,9 @@ if TYPE_CHECKING:
     from octavo.schema.recipe import LayerRule, Recipe
 
 _HOMES = {
-    "octavo.artifact.folder": (
-        "Artifact",
-        "open_artifact",
-    ),
+    "octavo.artifact.folder": ("Artifact", "open_artifact"),
     "octavo.checkpoint.source": ("Checkpoint",),
-    "octavo.data.examples": (
-        "DataFile",
-        "Example",
-        "read_examples",
-    ),
+    "octavo.data.examples": ("DataFile", "Example", "read_examples"),
     "octavo.errors": (
         "ArtifactError",
         "CheckpointError",
@@ -61,34 +54,19 @@ _HOMES = {
         "OctavoWarning",
         "RecipeError",
     ),
-    "octavo.evaluation.comparison": (
-        "Comparison",
-        "compare",
-    ),
-    "octavo.exporting.float_graphs": (
-        "FloatGraphs",
-        "export",
-    ),
+    "octavo.evaluation.comparison": ("Comparison", "compare"),
+    "octavo.exporting.float_graphs": ("FloatGraphs", "export"),
     "octavo.inference.generator": ("Generator",),
     "octavo.inference.jsonl": ("predict",),
-    "octavo.inference.opening": (
-        "load",
-        "verify",
-    ),
+    "octavo.inference.opening": ("load", "verify"),
     "octavo.inference.predictor": ("Predictor",),
     "octavo.inspection.machine": ("doctor",),
     "octavo.inspection.models": ("inspect",),
     "octavo.pipeline.quantization": ("quantize",),
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
-    "octavo.schema.inspection": (
-        "Diagnosis",
-        "Inspection",
-    ),
-    "octavo.schema.recipe": (
-        "LayerRule",
-        "Recipe",
-    ),
+    "octavo.schema.inspection": ("Diagnosis", "Inspection"),
+    "octavo.schema.recipe": ("LayerRule", "Recipe"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [

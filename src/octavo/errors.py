@@ -13,8 +13,6 @@
 A message is one line: what is wrong, where, what was found, what is allowed, what to do next.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 

@@ -1,6 +1,4 @@
-"""A text file that appears under its name only when all of it was written."""
-
-from __future__ import annotations
+"""Files: which a folder holds, their hash, and text that appears under its name only when all of it was written."""
 
 import hashlib
 import os

@@ -5,8 +5,6 @@ x86 without VNNI multiplies with `vpmaddubsw`, which adds two neighbouring u8 x 
 64,770 does not fit into 32,767, 2 x 255 x 64 = 32,640 does. VNNI (`vpdpbusd`) and ARM's dot product add in 32 bits.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import platform

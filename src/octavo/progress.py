@@ -3,8 +3,6 @@
 The command line implements it with rich; the library never prints.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 

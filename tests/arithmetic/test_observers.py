@@ -35,7 +35,7 @@ def test_the_sample_is_even_and_bounded(count):
     assert min(count, 100) <= len(found) < 200
     steps = set(np.diff(found).tolist())
     assert found[0] == 0
-    assert len(steps) <= 1, "every so-manieth row"
+    assert len(steps) <= 1, "a strided sample"
 
 
 def test_histogram_in_parts_is_numpys(x):

@@ -12,7 +12,6 @@ import pytest
 
 import octavo
 from octavo.errors import OctavoError
-from octavo.pipeline import onnx_format as making
 from octavo.schema.recipe import Recipe
 
 FAMILIES = (
@@ -123,8 +122,11 @@ def answers(folder, task, sentences, engine="auto"):
     return np.array([number for one in found for number in numbers(one)])
 
 
-def tried(source, task, recipe, folder, sentences, engines):
-    """What a checkpoint becomes by a method: engine -> "yes", or the reason why not."""
+def tried(source, task, recipe, folder, sentences, engines, *, exported):
+    """What a checkpoint becomes by a method: engine -> "yes", or the reason why not.
+
+    `exported` gives the float graphs of a checkpoint.
+    """
     if isinstance(source, str):
         return dict.fromkeys(engines, source)
     more = {}
@@ -133,7 +135,8 @@ def tried(source, task, recipe, folder, sentences, engines):
         data.write_text("\n".join(sentences * 12), encoding="utf-8")
         more["calibration"] = data
     try:
-        artifact = octavo.quantize(source, folder / "artifact", recipe=recipe, **more)
+        checkpoint = exported(source) if recipe.format == "onnx" else source
+        artifact = octavo.quantize(checkpoint, folder / "artifact", recipe=recipe, **more)
     except OctavoError as error:
         return dict.fromkeys(engines, str(error))
     expected, found = answers(source, task, sentences), {}
@@ -150,34 +153,24 @@ def tried(source, task, recipe, folder, sentences, engines):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables, monkeypatch):
+def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables):
     # One test for a family: its line of both tables has to be what the documentation says.
     section, tasks, ways = tables("encoders"), {}, {}
+    exported = cache(octavo.export)
     engines = section.engines
     others = [task for task in TASKS if task != MEASURED]
     turn = others[FAMILIES.index(family) % len(others)]
     for task in TASKS if section.writes else (MEASURED, turn):
         (tmp_path / task).mkdir()
-        found = tried(checkpoint(family, task), task, Recipe(method="float"), tmp_path / task, sentences, engines)
+        given = tmp_path / task, sentences, engines
+        found = tried(checkpoint(family, task), task, Recipe(method="float"), *given, exported=exported)
         tasks[task] = next((why for why in found.values() if why != "yes"), "yes")
         if task == MEASURED:
             ways |= {f"float, {engine}": why for engine, why in found.items()}
-    monkeypatch.setattr(making, "export_graphs", cache_last(making.export_graphs))
     for name, recipe in METHODS.items():
         (tmp_path / name).mkdir()
         run_by = engines if recipe.format == "onnx" else ("torch",)
-        found = tried(checkpoint(family, MEASURED), MEASURED, recipe, tmp_path / name, sentences, run_by)
+        given = tmp_path / name, sentences, run_by
+        found = tried(checkpoint(family, MEASURED), MEASURED, recipe, *given, exported=exported)
         ways |= {name if engine == "torch" else f"{name}, {engine}": why for engine, why in found.items()}
     section.hold(family, {"Tasks, as float": tasks, f"Methods and engines, for {MEASURED}": ways})
-
-
-def cache_last(export):
-    """Export once for all methods: the graph is left alone by each."""
-    found = []
-
-    def once(*arguments):
-        if not found:
-            found.append(export(*arguments))
-        return found[0]
-
-    return once

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 import octavo
-from octavo.artifact import folder as artifact_module
+from octavo.artifact import compatibility
 from octavo.artifact.folder import open_artifact
 from octavo.hardware import Cpu, this_cpu
 from octavo.inference.predictor import Predictor
@@ -25,10 +25,8 @@ import octavo
 folder, rows = sys.argv[1], [tuple(row) if isinstance(row, list) else row for row in json.loads(sys.argv[2])]
 predictor = octavo.load(folder)
 answers = predictor(rows)
-encoded = predictor._task.encode(predictor._tokenizer, [(r, None) if isinstance(r, str) else r for r in rows],
-                                 predictor.signature)
 heavy = [name for name in ("torch", "transformers", "onnx_ir", "onnx", "onnxscript") if name in sys.modules]
-print(json.dumps({"answers": answers, "logits": predictor.run(encoded).tobytes().hex(), "heavy": heavy}))
+print(json.dumps({"answers": answers, "logits": predictor.logits(rows).tobytes().hex(), "heavy": heavy}))
 """
 
 
@@ -53,8 +51,7 @@ def pairs_of(sentences):
 
 def logits(predictor: Predictor, rows):
     """The model's outputs for rows in one call, padded batches and all."""
-    pairs = [row if isinstance(row, tuple) else (row, None) for row in rows]
-    return predictor.logits(pairs)
+    return predictor.logits(rows)
 
 
 def cosine(one, other):
@@ -149,7 +146,7 @@ def test_float_logits_are_those_of_torch(road, sentences):
     predictor = octavo.load(road.float.folder)
     for rows in (texts_of(sentences), pairs_of(sentences)):
         np.testing.assert_allclose(logits(predictor, rows), road.reference.logits(rows), rtol=0, atol=1e-4)
-    assert predictor.counts.rows == 0  # `run` counts nothing; what was cut is counted below
+    assert predictor.counts.rows == 0  # `logits` counts nothing; what was cut is counted below
     predictor([*texts_of(sentences), *pairs_of(sentences)])
     assert predictor.counts.truncated >= 3
 
@@ -290,11 +287,11 @@ def test_weights_have_8_bits_for_vnni_and_such_an_artifact_is_refused_without_it
     made = artifact("bert", "dynamic", "avx512_vnni")
     assert set(codes(made, "linear")) == {127}
     assert (made.manifest.target, made.manifest.exact_u8s8) == ("avx512_vnni", True)
-    monkeypatch.setattr(artifact_module, "this_cpu", lambda: Cpu("old", "x86_64", frozenset({"avx2"}), 2))
+    monkeypatch.setattr(compatibility, "this_cpu", lambda: Cpu("old", "x86_64", frozenset({"avx2"}), 2))
     with pytest.raises(octavo.HardwareError, match="--target avx2"):
         octavo.load(made.folder)
     vnni = frozenset({"avx2", "avx512f", "avx512bw", "avx512_vnni"})
-    monkeypatch.setattr(artifact_module, "this_cpu", lambda: Cpu("new", "x86_64", vnni, 2))
+    monkeypatch.setattr(compatibility, "this_cpu", lambda: Cpu("new", "x86_64", vnni, 2))
     if this_cpu().saturates:  # it only says that it has VNNI: the self-test finds out
         with pytest.raises(octavo.ArtifactError, match=r"computes its int8 wrongly"):
             octavo.load(made.folder)

@@ -356,7 +356,7 @@ def test_a_gpu_that_is_not_there(made, checkpoint):
             octavo.load(path, device="cuda")
     with pytest.raises(InputError, match="unknown device; got: tpu"):
         octavo.load(checkpoint("bert"), device="tpu")
-    with pytest.raises(HardwareError, match="fp8 is not to be had here; got: the CPU"):
+    with pytest.raises(HardwareError, match="fp8 is not available here; got: the CPU"):
         octavo.load(checkpoint("bert"), engine="torch:fp8")
 
 

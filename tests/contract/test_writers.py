@@ -7,7 +7,6 @@ import pytest
 
 import octavo
 from octavo.errors import OctavoError
-from octavo.pipeline import onnx_format as making
 from octavo.schema.recipe import Recipe
 
 FAMILIES = ("gpt2", "llama", "t5", "bart", "marian")
@@ -87,24 +86,14 @@ def made(tiny_parts, tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(made, tmp_path_factory):
     """A function of a family and a recipe: the artifact, made once; a family is exported once."""
-    exported, export = {}, making.export_graphs
+    exported = cache(lambda family: octavo.export(made(family)[0]))
+    place = tmp_path_factory.mktemp
 
-    def export_once(model, *rest):
-        name = type(model).__name__
-        if name not in exported:
-            exported[name] = export(model, *rest)
-        return exported[name]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(making, "export_graphs", export_once)
-        yield cache(
-            lambda family, recipe, calibration=None: octavo.quantize(
-                made(family)[0],
-                tmp_path_factory.mktemp("artifacts") / family,
-                recipe=recipe,
-                calibration=calibration,
-            )
+    return cache(
+        lambda family, recipe, calibration=None: octavo.quantize(
+            exported(family), place("artifacts") / family, recipe=recipe, calibration=calibration
         )
+    )
 
 
 @pytest.fixture(scope="module")

@@ -76,8 +76,8 @@ def logits():
 
 
 @pytest.fixture
-def contest(monkeypatch):
-    """Puts a contest without processes in the place of the real one, and keeps what it was given.
+def benchmark(monkeypatch):
+    """Puts a benchmark without processes in the place of the real one, and keeps what it was given.
 
     `outputs` is a function of the number of rows and of the contender's index; by default all answers are label 0.
     """
@@ -214,27 +214,27 @@ class TestOfTheDemo:
 
 
 class TestData:
-    def test_without_labels_there_is_agreement_and_no_quality(self, contest, demo_float, tmp_path):
+    def test_without_labels_there_is_agreement_and_no_quality(self, benchmark, demo_float, tmp_path):
         rows = [(row["sentence1"], row["sentence2"]) for row in all_rows()[:30]]
         data = write_tsv(tmp_path / "texts.tsv", [("text", "text_pair"), *rows])
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[np.where(np.arange(rows) < 3 * index, 1, 0)]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[np.where(np.arange(rows) < 3 * index, 1, 0)]
         found = compare(demo_float, [demo_float], data=data)
         assert [row.quality for row in found.rows] == [{}, {}]
         assert [row.differences for row in found.rows] == [{}, {}]
         assert [row.fidelity["agreement"] for row in found.rows] == [1.0, 27 / 30]
         assert json.loads(json.dumps(found.to_dict()))["rows"][1]["quality"] == {}
 
-    def test_rows_without_a_label_are_left_out_with_a_warning(self, contest, demo_float, tmp_path):
+    def test_rows_without_a_label_are_left_out_with_a_warning(self, benchmark, demo_float, tmp_path):
         rows = [("text", "label"), ("눈이 왔다", "entailment"), ("비가 왔다", "-"), ("바람이 불었다", "neutral")]
         with pytest.warns(OctavoWarning, match=r"1 of 3 rows of .* are left out"):
             found = compare(demo_float, data=write_tsv(tmp_path / "data.tsv", rows))
         assert found.n == 2
         assert found.rows[0].quality["accuracy"] == 0.5
 
-    def test_scores_by_hand(self, contest, demo_float, tmp_path):
+    def test_scores_by_hand(self, benchmark, demo_float, tmp_path):
         rows = [("text", "label"), *((f"{number} 번째 눈", LABELS[number % 3]) for number in range(6))]
         answers = [[0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[answers[index]]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[answers[index]]
         found = compare(demo_float, [demo_float, demo_float], data=write_tsv(tmp_path / "data.tsv", rows))
         assert [row.quality["accuracy"] for row in found.rows] == pytest.approx([1, 4 / 6, 2 / 6])
         points = [row.differences["accuracy"].value for row in found.rows]
@@ -247,10 +247,10 @@ class TestData:
         assert found.rows[0].latency_ms.p50 == pytest.approx(2)
         assert found.rows[0].latency_ms.p95 == pytest.approx(2.9)
 
-    def test_a_limit_draws_the_same_rows_each_time(self, contest, demo_float):
+    def test_a_limit_draws_the_same_rows_each_time(self, benchmark, demo_float):
         def drawn(**options):
             compare(demo_float, data=DataFile(PAIRS, **options))
-            return [batch.inputs["input_ids"].tolist() for batch in contest.batches]
+            return [batch.inputs["input_ids"].tolist() for batch in benchmark.batches]
 
         first = drawn(limit=LIMIT)
         assert sum(len(batch) for batch in first) == LIMIT
@@ -259,14 +259,14 @@ class TestData:
         assert sum(len(batch) for batch in drawn()) == len(all_rows())
         assert sum(len(batch) for batch in drawn(limit=10_000)) == len(all_rows())
 
-    def test_max_length_cuts_and_is_told(self, contest, demo_float):
+    def test_max_length_cuts_and_is_told(self, benchmark, demo_float):
         found = compare(demo_float, data=DataFile(PAIRS, limit=20, max_length=16))
-        assert max(batch.inputs["input_ids"].shape[1] for batch in contest.batches) == 16
+        assert max(batch.inputs["input_ids"].shape[1] for batch in benchmark.batches) == 16
         assert 0 < found.truncated <= 20
         with pytest.raises(InputError, match="max_length can only be lowered; got: 300"):
             compare(demo_float, data=DataFile(PAIRS, max_length=300))
 
-    def test_columns_and_encoding_are_handed_on(self, contest, demo_float, tmp_path):
+    def test_columns_and_encoding_are_handed_on(self, benchmark, demo_float, tmp_path):
         data = tmp_path / "data.tsv"
         data.write_bytes("문장\t답\n눈이 왔다\tneutral\n".encode("cp949"))
         columns = {"text": "문장", "label": "답"}
@@ -278,7 +278,7 @@ class TestData:
         with pytest.raises(DataError, match="the model has no label 'positive'"):
             compare(demo_float, data=data)
 
-    def test_texts_of_another_language_are_warned_of(self, contest, demo_float, tmp_path):
+    def test_texts_of_another_language_are_warned_of(self, benchmark, demo_float, tmp_path):
         data = write_tsv(tmp_path / "data.tsv", [("text",), *[("𐍈 𐍉 𐌰 𐌱",)] * 30])
         with pytest.warns(OctavoWarning, match="of the tokens are unknown to the tokenizer"):
             compare(demo_float, data=data)
@@ -294,28 +294,28 @@ class TestLabels:
         rows = [(f"{number} 번째 눈이 왔다", LABELS[number * number % 3]) for number in range(200)]
         return write_tsv(tmp_path / "data.tsv", [("text", "label"), *rows])
 
-    def test_a_wrong_order_is_warned_of(self, contest, demo_float, data):
+    def test_a_wrong_order_is_warned_of(self, benchmark, demo_float, data):
         gold = np.array([number * number % 3 for number in range(200)])
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + 1) % 3]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + 1) % 3]
         with pytest.warns(OctavoWarning, match="the labels look permuted: accuracy is 0.0000 as given and 1.0000"):
             found = compare(demo_float, data=data)
         assert found.rows[0].quality["accuracy"] == 0
 
-    def test_the_right_order_is_not_warned_of(self, contest, demo_float, data):
+    def test_the_right_order_is_not_warned_of(self, benchmark, demo_float, data):
         gold = np.array([number * number % 3 for number in range(200)])
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
         assert compare(demo_float, data=data).rows[0].quality["accuracy"] == 1
 
-    def test_a_checkpoint_with_labels_in_another_order(self, contest, data):
+    def test_a_checkpoint_with_labels_in_another_order(self, benchmark, data):
         gold = np.array([number * number % 3 for number in range(200)])
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[gold]
         given = octavo.Checkpoint(DEMO, labels=("neutral", "entailment", "contradiction"))
         with pytest.warns(OctavoWarning, match="--labels entailment,contradiction,neutral"):
             compare(given, data=data)
 
-    def test_only_the_baseline_is_looked_at(self, contest, demo_float, data):
+    def test_only_the_baseline_is_looked_at(self, benchmark, demo_float, data):
         gold = np.array([number * number % 3 for number in range(200)])
-        contest.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + index) % 3]
+        benchmark.outputs = lambda rows, index: np.eye(3, dtype=np.float32)[(gold + index) % 3]
         assert [row.quality["accuracy"] for row in compare(demo_float, [demo_float], data=data).rows] == [1, 0]
 
     @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ class TestLabels:
         assert "entailment, contradiction, neutral" in str(caught.value)
 
     @pytest.mark.parametrize("nameless_first", [True, False])
-    def test_names_win_over_label_0(self, contest, demo_float, changed, nameless_first):
+    def test_names_win_over_label_0(self, benchmark, demo_float, changed, nameless_first):
         nameless = changed(labels=["LABEL_0", "LABEL_1", "LABEL_2"])
         order = (nameless, demo_float) if nameless_first else (demo_float, nameless)
         found = compare(order[0], [order[1]], data=DataFile(PAIRS, limit=LIMIT))
@@ -411,13 +411,13 @@ class TestRefused:
 
 
 class TestHandedOn:
-    def test_threads(self, contest, demo_float, monkeypatch):
+    def test_threads(self, benchmark, demo_float, monkeypatch):
         monkeypatch.setattr("os.cpu_count", lambda: 8)
         assert compare(demo_float, data=DataFile(PAIRS, limit=2), threads=3).threads == 3
-        assert contest.threads == 3
+        assert benchmark.threads == 3
         monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 7)
         assert compare(demo_float, data=DataFile(PAIRS, limit=2)).threads == 7
-        assert contest.threads == 7
+        assert benchmark.threads == 7
         with pytest.raises(InputError, match=r"got: 9; allowed: 1 to 8"):
             compare(demo_float, data=DataFile(PAIRS, limit=2), threads=9)
 
@@ -436,29 +436,29 @@ class TestHandedOn:
         finally:
             torch.set_num_threads(before)
 
-    def test_engines_make_rows_of_artifacts_only_and_one_row_each(self, contest, demo_float):
+    def test_engines_make_rows_of_artifacts_only_and_one_row_each(self, benchmark, demo_float):
         found = compare(DEMO, [demo_float], data=DataFile(PAIRS, limit=2), engines=("auto", "onnxruntime"))
         assert [(row.name, row.engine) for row in found.rows] == [
             ("korean-nli", "torch"),
             ("float", "onnxruntime"),  # what auto is, too
         ]
 
-    def test_all_models_read_the_same_batches(self, contest, demo_float, changed):
+    def test_all_models_read_the_same_batches(self, benchmark, demo_float, changed):
         lacking = changed(input_names=["input_ids", "attention_mask"])
         compare(lacking, [demo_float], data=DataFile(PAIRS, limit=30))
-        assert [contender.signature.input_names for contender in contest.contenders] == [
+        assert [contender.signature.input_names for contender in benchmark.contenders] == [
             ("input_ids", "attention_mask"),
             ("input_ids", "attention_mask", "token_type_ids"),
         ]
-        for batch in contest.batches:
+        for batch in benchmark.batches:
             assert set(batch.inputs) == {"input_ids", "attention_mask", "token_type_ids"}
 
-    def test_a_note_about_the_cpu_becomes_a_warning(self, contest, demo_int8, monkeypatch):
+    def test_a_note_about_the_cpu_becomes_a_warning(self, benchmark, demo_int8, monkeypatch):
         monkeypatch.setattr("octavo.evaluation.entries.check_cpu", lambda manifest, engine: "slow here")
         with pytest.warns(OctavoWarning, match=r"int8: slow here"):
             compare(demo_int8, data=DataFile(PAIRS, limit=2))
 
-    def test_nothing_is_warned_of_where_all_is_well(self, contest, demo_float):
+    def test_nothing_is_warned_of_where_all_is_well(self, benchmark, demo_float):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             compare(demo_float, data=DataFile(PAIRS, limit=2))
@@ -471,8 +471,8 @@ class TestOfAnswersThatAreNoNumbers:
         answers[3, 1] = np.nan if index else 1
         return answers
 
-    def test_a_candidate_fails_and_has_no_figures(self, contest, demo_float, tmp_path):
-        contest.outputs = self.broken
+    def test_a_candidate_fails_and_has_no_figures(self, benchmark, demo_float, tmp_path):
+        benchmark.outputs = self.broken
         data = write_tsv(tmp_path / "data.tsv", [("text", "label"), *(("가", "neutral") for _ in range(30))])
         found = compare(demo_float, [demo_float], data=data).under(octavo.Budget(max_drop=50))
         row = found.rows[1]
@@ -482,8 +482,8 @@ class TestOfAnswersThatAreNoNumbers:
             octavo.report(found, tmp_path / name)
         assert read_comparison(tmp_path / "out.json") == found
 
-    def test_a_baseline_is_refused(self, contest, demo_float, tmp_path):
-        contest.outputs = lambda rows, index: self.broken(rows, index + 1)
+    def test_a_baseline_is_refused(self, benchmark, demo_float, tmp_path):
+        benchmark.outputs = lambda rows, index: self.broken(rows, index + 1)
         data = write_tsv(tmp_path / "data.tsv", [("text", "label"), *(("가", "neutral") for _ in range(30))])
         with pytest.raises(
             OctavoError, match=r"the baseline's answers are not numbers in float; got: NaN .* in 1 rows"

@@ -5,11 +5,15 @@ import pytest
 from scipy.special import softmax
 
 from octavo.graph.layers import find_layers
-from octavo.graph.passes.attention import attend_without_transposes, drop_attention_biases, drop_unattended_rows
+from octavo.graph.passes.attention import (
+    attend_without_transposes,
+    drop_attention_biases,
+    drop_unattended_rows,
+    merge_qkv,
+    sum_before_layer_norm,
+)
 from octavo.graph.passes.constants import drop_no_ops, fold_constants, share_equal_weights
-from octavo.graph.passes.merging import merge_qkv
 from octavo.graph.passes.order import PASSES, optimize
-from octavo.graph.passes.residual import sum_before_layer_norm
 
 SHAPE = ["batch", 2, "length", 4]  # [batch, heads, length, width]
 ZERO = np.zeros((), np.float32)

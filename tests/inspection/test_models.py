@@ -10,8 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, qu
 import octavo
 from octavo.exporting.exporter import export_graph
 from octavo.inspection.listing import list_graph
-from octavo.inspection.models import read_model
-from octavo.inspection.task_guess import guess_task
+from octavo.inspection.models import guess_task, read_model
 from octavo.schema.inspection import Port
 from octavo.tasks import TASKS as LOADED
 

@@ -305,8 +305,8 @@ def test_the_parts_of_the_demo_are_all_of_it(demo_int8, demo_float):
         )
 
 
-def test_size_method_and_target_are_told(demo_int8):
-    artifact = open_artifact(demo_int8)
+def test_size_method_and_target_are_told(made_before):
+    artifact = open_artifact(made_before)
     manifest = artifact.manifest
     text = "\n".join(quantization_notes(manifest, artifact.bytes, choose_engine(manifest.recipe)))
     share = 100 * artifact.bytes / manifest.source.bytes
@@ -315,16 +315,16 @@ def test_size_method_and_target_are_told(demo_int8):
     assert f"method dynamic, target {manifest.target}, opset {manifest.export.opset}" in text
 
 
-def test_nothing_stayed_float(demo_int8):
-    manifest = open_artifact(demo_int8).manifest
+def test_nothing_stayed_float(made_before):
+    manifest = open_artifact(made_before).manifest
     notes = quantization_notes(manifest.model_copy(update={"layers": (layer("a"), layer("b"))}), MIB, ENGINE)
     assert [note for note in notes if "layers" in note] == [
         "all 2 layers are int8; biases and normalizations stay float"
     ]
 
 
-def test_what_stayed_float_is_told_with_its_reason(demo_int8):
-    manifest = open_artifact(demo_int8).manifest
+def test_what_stayed_float_is_told_with_its_reason(made_before):
+    manifest = open_artifact(made_before).manifest
     layers = [
         layer("a"),
         *(layer(f"b{number}", **KEPT) for number in range(4)),
@@ -337,8 +337,8 @@ def test_what_stayed_float_is_told_with_its_reason(demo_int8):
     assert not [note for note in notes if note.startswith("all ")]
 
 
-def test_why_the_opset_is_not_the_newest_is_told(demo_int8):
-    manifest = open_artifact(demo_int8).manifest
+def test_why_the_opset_is_not_the_newest_is_told(made_before):
+    manifest = open_artifact(made_before).manifest
     reason = "opset 23 did not work: it differs"
     export = manifest.export.model_copy(update={"opset": 20, "note": reason})
     notes = quantization_notes(manifest.model_copy(update={"export": export}), MIB, ENGINE)

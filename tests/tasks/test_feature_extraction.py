@@ -59,8 +59,8 @@ def embedder(make_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def embedder_float(embedder, tmp_path_factory):
-    return octavo.quantize(embedder, tmp_path_factory.mktemp("embedders") / "float", recipe="float").folder
+def embedder_float(embedder, exported, tmp_path_factory):
+    return octavo.quantize(exported(embedder), tmp_path_factory.mktemp("embedders") / "float", recipe="float").folder
 
 
 def by_transformers(folder, texts):
@@ -93,7 +93,7 @@ def test_the_float_artifact_embeds_as_the_checkpoint(family, make_checkpoint, se
     np.testing.assert_allclose(np.array(found["vectors"]), expected, atol=2e-5)
     np.testing.assert_allclose(octavo.load(folder)(texts), expected, atol=2e-5)
     assert metrics.cosine(expected[:1], expected[1:2])[0] < 0.999, "texts that embed alike prove nothing"
-    octavo.inference.opening.verify(artifact)
+    octavo.verify(artifact)
 
 
 def test_what_sentence_transformers_looks_for_is_in_the_artifact(embedder, embedder_float):
@@ -107,14 +107,17 @@ def test_what_sentence_transformers_looks_for_is_in_the_artifact(embedder, embed
         assert name in octavo.open_artifact(embedder_float).manifest.files
 
 
-def test_an_artifact_with_folders_can_be_replaced_and_a_stranger_in_them_is_seen(embedder, embedder_float, tmp_path):
+def test_an_artifact_with_folders_can_be_replaced_and_a_stranger_in_them_is_seen(
+    embedder, exported, embedder_float, tmp_path
+):
     copy = tmp_path / "copy"
     shutil.copytree(embedder_float, copy)
     (copy / "1_Pooling" / "notes.txt").write_text("mine")
     with pytest.raises(octavo.OctavoError, match=r"1_Pooling/notes\.txt"):
-        octavo.quantize(embedder, copy, recipe="float", force=True)
+        octavo.quantize(exported(embedder), copy, recipe="float", force=True)
     (copy / "1_Pooling" / "notes.txt").unlink()
-    octavo.quantize(embedder, copy, recipe="float", force=True)
+    octavo.quantize(exported(embedder), copy, recipe="float", force=True)
+    octavo.verify(octavo.open_artifact(copy))
 
 
 def test_shapes_are_those_of_sentence_transformers(embedder_float, sentences):
@@ -151,12 +154,12 @@ def test_jsonl_holds_the_vectors(embedder_float, sentences, tmp_path):
     assert (found == octavo.load(embedder_float)(list(sentences), prompt="query")).all()
 
 
-def test_compare_scores_pairs_and_neighbours(embedder, embedder_float, sentences, tmp_path):
+def test_compare_scores_pairs_and_neighbours(embedder, exported, embedder_float, sentences, tmp_path):
     chance = np.random.default_rng(0)
     pairs = [(a, b, chance.uniform(0, 5)) for a in sentences for b in sentences if a < b]
     lines = ["sentence1\tsentence2\tscore", *(f"{a}\t{b}\t{score:.3f}" for a, b, score in pairs)]
     (tmp_path / "sts.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    dynamic = octavo.quantize(embedder, tmp_path / "int8").folder
+    dynamic = octavo.quantize(exported(embedder), tmp_path / "int8").folder
     found = compare(embedder_float, [dynamic], data=tmp_path / "sts.tsv", threads=1)
     assert (found.n, found.texts) == (len(pairs), 2 * len(pairs))
     embed = octavo.load(embedder_float)

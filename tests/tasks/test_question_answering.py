@@ -11,7 +11,7 @@ from octavo.data.squad import read_squad
 from octavo.errors import DataError, InputError
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
-from octavo.tasks.question_answering import Found, likeliest
+from octavo.tasks.question_answering import AnswerWindows, likeliest
 
 TASK = find_task(
     Signature(
@@ -151,7 +151,7 @@ def test_predicting_a_file(made, tiny, tmp_path):
 def found_of(windows, nothing):
     spans = np.array([place for window in windows for place, _, _ in window], np.int64)
     logits = np.array([[s, e] for window in windows for _, s, e in window], np.float32)
-    return Found("abcdefghij", tuple(map(len, windows)), spans, logits, np.array(nothing, np.float32))
+    return AnswerWindows("abcdefghij", tuple(map(len, windows)), spans, logits, np.array(nothing, np.float32))
 
 
 def test_spans_do_not_cross_windows_and_are_told_once():

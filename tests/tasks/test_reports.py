@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from scipy.stats import binomtest
+from seqeval.metrics.sequence_labeling import get_entities
 
 import octavo
 from octavo.checkpoint.source import Checkpoint
@@ -12,7 +14,6 @@ from octavo.reporting.page import report_html, report_markdown
 from octavo.schema.budget import Budget
 from octavo.schema.comparison import read_comparison
 from octavo.schema.recipe import Recipe
-from octavo.tasks import find_task
 
 SCORE = {
     "token-classification": "entity_f1",
@@ -34,7 +35,8 @@ def write_data(task, folder, sentences):
             context = " ".join(sentences[: 2 + index % 8])
             rows.append({"question": other, "context": context, "answers": {"text": [context.split()[index % 5]]}})
         elif task == "multiple-choice":
-            rows.append({"text": text, "choices": [other, *sentences[: 1 + index % 3]], "label": index % 2})
+            more = [one for one in sentences if one != other][: 1 + index % 3]  # of two that are alike neither is right
+            rows.append({"text": text, "choices": [other, *more], "label": index % 2})
         else:
             rows.append({"text": f"{text} {other}"})
     bare = [{key: row[key] for key in row if key not in {"tags", "answers", "label"}} for row in rows]
@@ -46,11 +48,32 @@ def write_data(task, folder, sentences):
     return paths
 
 
+def said(task, predictor, lines):
+    """What a model says of each row, in a form where two models agree if they are equal."""
+    if task == "token-classification":
+        texts = [" ".join(line["tokens"]) for line in lines]
+        tokens = predictor(texts, ignore_labels=())
+        heads = [[one for one in row if not one["word"].startswith("##")] for row in tokens]
+        return [get_entities([one["entity"] for one in row]) for row in heads]
+    if task == "question-answering":
+        rows = [(line["question"], line["context"]) for line in lines]
+        ways = [predictor(rows, handle_impossible_answer=nothing) for nothing in (False, True)]
+        return [tuple(one["answer"] for one in pair) for pair in zip(*ways, strict=True)]
+    if task == "multiple-choice":
+        return [one["index"] for one in predictor([(line["text"], line["choices"]) for line in lines])]
+    return [logits.argmax(axis=1).tolist() for logits in predictor.logits([line["text"] for line in lines])]
+
+
+def bytes_of(folder):
+    """What inference needs of a checkpoint or an artifact: all but what is written for people."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name != "README.md")
+
+
 @pytest.mark.parametrize("task", SCORE)
 def test_compare_and_report(task, made, tiny, tmp_path, sentences):
     models = [made(tiny(task), method) for method in ("float", "dynamic")]
     gold, bare = write_data(task, tmp_path, sentences)
-    found = compare(tiny(task), models, data=gold, threads=1).under(Budget(max_drop=50, min_agreement=0.1))
+    found = compare(tiny(task), models, data=gold, threads=1)
     assert found.n == 40
     torch, exact, int8 = found.rows
     assert next(iter(torch.quality)) == SCORE[task]
@@ -59,7 +82,24 @@ def test_compare_and_report(task, made, tiny, tmp_path, sentences):
     assert int8.differences.keys() == int8.quality.keys()
     assert int8.closeness.keys() == {"agreement"}
     assert exact.batch_effect < 1e-3
-    assert int8.judgement.verdict in {"PASS", "UNSURE", "FAIL"}
+    lines = [json.loads(line) for line in gold.read_text(encoding="utf-8").splitlines()]
+    answers = [said(task, octavo.load(path), lines) for path in (tiny(task), models[1])]
+    same = sum(one == other for one, other in zip(*answers, strict=True))
+    assert int8.fidelity["agreement"] == pytest.approx(same / 40)
+    bounds = binomtest(same, 40).proportion_ci(0.9, "wilson")  # 95 % on each side
+    size = bytes_of(models[1]) / bytes_of(tiny(task))
+    smallest = {"max_drop": 100, "max_size": 1.1 * size, "min_agreement": 0.99 * bounds.low}
+    verdicts = {"PASS": smallest, "FAIL": smallest | {"max_size": 0.9 * size}}
+    for verdict, limits in verdicts.items():
+        judged = found.under(Budget(**limits)).rows[2].judgement
+        assert judged.verdict == verdict, judged
+    for limit in (bounds.low - 0.01, bounds.low + 0.01, bounds.high - 0.01, bounds.high + 0.01):
+        verdict = "PASS" if limit <= bounds.low else "FAIL" if limit > bounds.high else "UNSURE"
+        if limit <= 1:
+            assert found.under(Budget(min_agreement=limit)).rows[2].judgement.verdict == verdict
+    (drop,) = found.under(Budget(max_drop=50)).rows[2].judgement.checks
+    assert drop.value == pytest.approx(100 * (torch.quality[SCORE[task]] - int8.quality[SCORE[task]]))
+    found = found.under(Budget(**smallest))
     unscored = compare(models[0], models[1:], data=bare, threads=1)
     assert not unscored.rows[1].quality
     for one in (found, unscored):
@@ -83,7 +123,7 @@ def test_the_format_torch_takes_every_task(task, tiny, tmp_path, sentences):
     predictor = octavo.load(artifact.folder)
     (expected,) = predictor([ROWS[task]])
     told = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
-    assert told == json.loads(json.dumps(find_task(task).to_json(expected)))
+    assert told == json.loads(json.dumps(predictor.task.to_json(expected)))
     assert type(predictor.model).__name__ == type(octavo.load(tiny(task)).model).__name__
 
 
@@ -101,8 +141,9 @@ def test_predict_reads_the_rows_of_the_task(task, made, tiny, tmp_path):
     (tmp_path / "in.jsonl").write_text(f"{line}\n{line}\n", encoding="utf-8")
     octavo.predict(folder, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     found = [json.loads(one) for one in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
-    (expected,) = octavo.load(folder)([ROWS[task]])
-    assert found == [json.loads(json.dumps(find_task(task).to_json(expected)))] * 2
+    predictor = octavo.load(folder)
+    (expected,) = predictor([ROWS[task]])
+    assert found == [json.loads(json.dumps(predictor.task.to_json(expected)))] * 2
     for bad in ('["a"]', '{"id": 3}', json.dumps(dict.fromkeys(ROWS[task], 3))):
         (tmp_path / "bad.jsonl").write_text(f"{line}\n{bad}\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"bad\.jsonl, line 2"):
@@ -130,18 +171,19 @@ def test_a_file_that_tells_of_some_rows_what_is_right(task, made, tiny, tmp_path
     )
 
 
-def test_static_calibrates_on_texts(tiny, tmp_path, sentences):
+def test_static_calibrates_on_texts(tiny, exported, tmp_path, sentences):
     data = tmp_path / "texts.txt"
     data.write_text("\n".join(sentences * 12), encoding="utf-8")
-    artifact = octavo.quantize(tiny("token-classification"), tmp_path / "static", calibration=data)
+    floats = exported(tiny("token-classification"))
+    artifact = octavo.quantize(floats, tmp_path / "static", calibration=data)
     assert artifact.manifest.calibration.rows == 120
 
 
-def test_static_calibrates_on_the_files_of_the_task(tiny, tmp_path, sentences):
+def test_static_calibrates_on_the_files_of_the_task(tiny, exported, tmp_path, sentences):
     for task in SCORE:
         data = write_data(task, tmp_path, sentences)[0]
         with pytest.warns(octavo.OctavoWarning, match="40 examples are few"):
-            artifact = octavo.quantize(tiny(task), tmp_path / task, recipe="static", calibration=data)
+            artifact = octavo.quantize(exported(tiny(task)), tmp_path / task, recipe="static", calibration=data)
         assert artifact.manifest.calibration.rows == 40
         assert {layer.dtype for layer in artifact.manifest.layers} >= {"int8"}
         assert artifact.manifest.signature.task == task

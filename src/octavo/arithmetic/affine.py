@@ -3,10 +3,8 @@
     q = clip(round(x / scale) + zero_point, low, high)        x' = (q - zero_point) * scale
 
 as in Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
-(arXiv:1712.05877), equation 1. Rounding is half to even, as ONNX's QuantizeLinear and DynamicQuantizeLinear say.
+(arXiv:1712.05877), equation 1. Rounding is half to even, as in ONNX's QuantizeLinear and DynamicQuantizeLinear.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -14,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
-Int8Array = NDArray[np.int8]
 INT8_LEVELS = 127  # symmetric: -127..127, so that zero is exact and -x has the code of x, negated
 INT7_LEVELS = 64  # the largest magnitude at which two u8 x s8 products fit into 16 bits: 2 * 255 * 64 = 32640
 
@@ -27,7 +24,7 @@ class Quantized:
     the weight per step.
     """
 
-    codes: Int8Array
+    codes: NDArray[np.int8]
     scale: FloatArray
 
     def dequantize(self) -> FloatArray:
@@ -48,11 +45,14 @@ def quantize_symmetric(weight: FloatArray, *, axis: int, levels: int = INT8_LEVE
     Source: per-channel symmetric weights, Krishnamoorthi 2018 (arXiv:1806.08342), section 2.2.
     """
     largest = np.max(np.abs(weight), axis=axis, keepdims=True).astype(np.float32)
-    scale = largest / np.float32(levels)
-    # A slice of subnormal numbers would give a scale of 0 and divide by it: it is as good as zero.
-    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
+    scale = safe_scale(largest / np.float32(levels))
     codes = np.clip(np.rint(weight / scale), -levels, levels).astype(np.int8)
     return Quantized(codes, scale)
+
+
+def safe_scale(scale: FloatArray) -> FloatArray:
+    """The scales with 1 in the place of 0: zeros come back as zeros, and so do subnormal numbers, as good as zero."""
+    return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
 
 
 def dynamic_range(x: FloatArray) -> tuple[np.float32, np.uint8]:

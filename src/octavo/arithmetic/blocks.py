@@ -2,18 +2,16 @@
 
     w' = (q - z) * s        q in 0 .. 2^bits - 1, one s and z for each `block` inputs of each output channel
 
-An 8-bit block has z = 128 and s = max|w| / 127. A 4-bit one spans its own least and largest number, widened to hold
+An 8-bit block has z = 128 and s = max|w| / 127. A 4-bit one spans its own smallest and largest number, widened to hold
 zero: with 16 codes half a step counts. https://github.com/microsoft/onnxruntime, docs/ContribOperators.md, MatMulNBits.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import FloatArray
+from octavo.arithmetic.affine import FloatArray, safe_scale
 from octavo.arithmetic.ldlq import passed_on
 
 MIDDLE = 128  # the zero point of 8-bit codes
@@ -70,8 +68,8 @@ class Blocks:
 def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArray | None = None) -> Blocks:
     """Quantize a matrix [in, out], finite, in blocks of `block` inputs.
 
-    With `moment`, E[x x^T] [in, in] over the inputs, what rounding loses is made up for by the weights rounded next
-    (`quant.rounding`); scales are those of the weight itself.
+    With `moment`, E[x x^T] [in, in] over the inputs, the weights that are rounded next compensate for what rounding
+    loses (`octavo.arithmetic.ldlq`); scales are those of the weight itself.
     """
     inputs, outputs = weight.shape
     count = -(-inputs // block)
@@ -81,7 +79,11 @@ def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArra
     counts = np.ones(count * block, np.float32)  # how much an error of each input's weights matters
     if moment is not None:
         counts[:inputs] = np.diag(moment)
-    scale, zero = _symmetric(blocks) if bits == 8 else _asymmetric(blocks, counts.reshape(count, block, 1))
+    if bits == 8:
+        scale = safe_scale(np.abs(blocks).max(axis=1) / np.float32(127))
+        zero = np.full(scale.shape, MIDDLE, np.float32)
+    else:
+        scale, zero = _asymmetric(blocks, counts.reshape(count, block, 1))
     if moment is None:
         codes = np.clip(np.rint(blocks / scale[:, None, :]) + zero[:, None, :], 0, 2**bits - 1).astype(np.uint8)
     else:
@@ -92,18 +94,13 @@ def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArra
     return Blocks(codes, scale, zero.astype(np.uint8), inputs, bits)
 
 
-def _symmetric(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
-    scale = _safe(np.abs(blocks).max(axis=1) / np.float32(127))
-    return scale, np.full(scale.shape, MIDDLE, np.float32)
-
-
 def _asymmetric(blocks: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Scale and zero point of each block, 4 bits: the share of its range that loses the least in weighted squares."""
     low, high = np.minimum(blocks.min(axis=1), 0), np.maximum(blocks.max(axis=1), 0)
     best = np.full(low.shape, np.inf)
     scale, zero = np.ones_like(low), np.zeros_like(low)
     for share in SHARES:
-        step = _safe((high - low) * np.float32(share / 15))
+        step = safe_scale((high - low) * np.float32(share / 15))
         middle = np.clip(np.rint(-low * np.float32(share) / step), 0, 15).astype(np.float32)
         codes = np.clip(np.rint(blocks / step[:, None, :]) + middle[:, None, :], 0, 15)
         lost = (counts * np.square((codes - middle[:, None, :]) * step[:, None, :] - blocks)).sum(axis=1)
@@ -112,17 +109,11 @@ def _asymmetric(blocks: FloatArray, counts: FloatArray) -> tuple[FloatArray, Flo
     return scale.astype(np.float32), zero.astype(np.float32)
 
 
-def _safe(scale: FloatArray) -> FloatArray:
-    """A block of zeros gets scale 1, so that it comes back as zeros."""
-    return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
-
-
 def _compensated(
     weight: FloatArray, scale: FloatArray, zero: FloatArray, levels: int, moment: FloatArray
 ) -> NDArray[np.uint8]:
-    """Codes of LDLQ, the largest inputs' rows first; see `quant.rounding` for the formula. All [in, out]."""
-    order = np.argsort(-np.diag(moment), kind="stable")
-    ahead = passed_on(moment[np.ix_(order, order)])
+    """Codes of LDLQ, the largest inputs' rows first; see `octavo.arithmetic.ldlq` for the formula. All [in, out]."""
+    order, ahead = passed_on(moment)
     lost, codes = np.zeros_like(weight), np.empty(weight.shape, np.uint8)
     for place, row in enumerate(order):
         wanted = weight[row] + ahead[:place, place] @ lost[:place]

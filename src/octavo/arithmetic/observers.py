@@ -1,11 +1,9 @@
 """What an activation looks like over many examples, in bounded memory, and the range that its codes should span.
 
-A first look at the examples gives each channel's extremes, the means of channels and of their products, and an even
+A first pass over the examples gives each channel's extremes, the means of channels and of their products, and a strided
 sample of rows (`Channels`). A second one fills a histogram between extremes that are known by then (`Histogram`), for
-ranges that leave outliers out. How much is held does not depend on the number of examples.
+ranges that leave outliers out. The memory needed does not depend on the number of examples.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 Range = tuple[float, float]  # the lowest and the highest number that has a code of its own
 BINS = 2048
-PERCENTILE = 99.99  # of the numbers of a tensor, half of the rest cut off on either side
+PERCENTILE = 99.99  # of the numbers of a tensor; half of the rest is cut off on either side
 SHRINKS = 64  # ends of the range that the search for the smallest error tries on each side
 
 
@@ -21,8 +19,8 @@ class Channels:
     """Extremes, moments and a sample of rows [tokens, width] that come in parts.
 
     `low`, `high` float32 [width]; `moment` E[x x^T], float32 [width, width]; `count` rows were seen. The sample is
-    every so-manieth row, so that short texts and long ones are in it in the proportion in which they came: `keep` rows
-    at least, where there were as many, and less than twice that.
+    strided, so that it has short and long texts in the proportion in which they came: at least `keep` rows, where there
+    were as many, and less than twice that.
     """
 
     def __init__(self, keep: int) -> None:
@@ -88,7 +86,7 @@ class Histogram:
 def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Range:
     """The range that holds `percentile` percent of the numbers, as much being cut off at either end.
 
-    To the width of a bin. A range that a percentile of 100 gives is that of the extremes.
+    Exact to the width of a bin. A percentile of 100 gives the range of the extremes.
     """
     cut = (100 - percentile) / 200 * histogram.counts.sum()
     below, above = np.cumsum(histogram.counts), np.cumsum(histogram.counts[::-1])
@@ -100,8 +98,8 @@ def percentile_range(histogram: Histogram, percentile: float = PERCENTILE) -> Ra
 def mse_range(histogram: Histogram) -> Range:
     """The range whose 8-bit codes reproduce the numbers with the smallest mean squared error.
 
-    The upper end is moved in first, then the lower one, each over `SHRINKS` equal steps to zero; as in Banner et al.
-    2019 (arXiv:1810.05723), with the histogram in the place of their model of the distribution.
+    The upper end is moved first, then the lower one, each over `SHRINKS` equal steps to zero; as in Banner et al. 2019
+    (arXiv:1810.05723), with the histogram in place of their model of the distribution.
     """
     low, high = min(0.0, histogram.low), max(0.0, histogram.high)
     steps = np.arange(SHRINKS, 0, -1) / SHRINKS

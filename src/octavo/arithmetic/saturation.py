@@ -1,12 +1,10 @@
-"""What an x86 CPU without VNNI makes of u8 x s8 products, in numpy: how often a model's own numbers would overflow.
+"""The u8 x s8 products of an x86 CPU without VNNI, in numpy: how often a model's own numbers would overflow.
 
 `vpmaddubsw` multiplies unsigned with signed bytes and adds neighbouring pairs in 16 bits, saturating (Intel's Software
-Developer's Manual, volume 2, PMADDUBSW); only then the sums are widened to 32 bits:
+Developer's Manual, volume 2, PMADDUBSW); only then are the sums widened to 32 bits:
 
     pair = clip(u_0 s_0 + u_1 s_1, -32768, 32767)
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ def saturating_product(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> tuple[
 
 
 def count_saturated(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> int:
-    """How many of the pairs of that product saturate, without making it: only where two weights are large enough to.
+    """How many pairs of that product saturate, computed only where two weights are large enough for it.
 
     A pair can leave 16 bits only if 255 times its positive or its negative weights does.
     """

@@ -3,11 +3,9 @@
     x W = (x / s) (s W)        s_j = max|x_j|^a / max|W_j|^(1-a)
 
 for each input channel j, after Xiao et al. 2023, "SmoothQuant" (arXiv:2211.10438), equation 4. The strength `a` is 0
-for all of it left to the activations and 1 for all of it moved into the weights. On top of the paper, s is normalized
-to a geometric mean of 1 and clipped, so that channels that are never used do not run away.
+to leave all of the difficulty to the activations, and 1 to move all of it into the weights. Unlike in the paper, s is
+normalized to a geometric mean of 1 and clipped, so that the factors of unused channels stay bounded.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -39,7 +37,7 @@ def smoothing_factor(largest_input: FloatArray, weights: Sequence[FloatArray], s
 
 
 def output_error(rows: FloatArray, span: Range, weights: Sequence[FloatArray], levels: int) -> float:
-    """How far int8 layers are from float ones: the squared error of their outputs over the squared outputs.
+    """How far int8 layers are from float layers: the squared error of their outputs over the squared outputs.
 
     Args:
         rows: inputs [n, in].
@@ -53,8 +51,8 @@ def output_error(rows: FloatArray, span: Range, weights: Sequence[FloatArray], l
     noise = signal = 0.0
     for weight in weights:
         exact = rows @ weight
-        found = rounded @ quantize_symmetric(weight, axis=0, levels=levels).dequantize()
-        noise += float(np.sum(np.square(found - exact), dtype=np.float64))
+        approximate = rounded @ quantize_symmetric(weight, axis=0, levels=levels).dequantize()
+        noise += float(np.sum(np.square(approximate - exact), dtype=np.float64))
         signal += float(np.sum(np.square(exact), dtype=np.float64))
     return noise / max(signal, np.finfo(np.float64).tiny)
 

@@ -1,7 +1,5 @@
 """Whether an artifact may run on this CPU, and whether it was made on another."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 
 from octavo.errors import HardwareError

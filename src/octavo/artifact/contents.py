@@ -1,7 +1,5 @@
 """What goes into an artifact: files that are to be written, and what they are known to answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

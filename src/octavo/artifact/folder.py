@@ -4,8 +4,6 @@ Written aside and moved into place, so that an interrupted write leaves nothing.
 onnx_ir.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ moves the answers by more than int8 itself had moved them is refused. Another CP
 single codes at most, and that is within what int8 costs.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Writes an artifact aside and moves it into place, so that an interrupted write leaves nothing."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

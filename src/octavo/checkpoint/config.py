@@ -1,6 +1,4 @@
-"""What `config.json` tells of a model, with the defaults that its class in transformers has."""
-
-from __future__ import annotations
+"""`config.json` with the defaults of its class in transformers: task, labels, limit, signature."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +25,7 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "MTModel": "text2text-generation",
     "Model": "feature-extraction",
 }
-# Their position ids start behind the padding id: a table of 514 rows serves 512 tokens.
+# Models whose position ids start after the padding id: a table of 514 rows is for 512 tokens.
 _OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
     "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
@@ -62,7 +60,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
-    """The config with the defaults that its class has: files leave out what is as usual."""
+    """The config with the defaults of its class, which files leave out."""
     _, transformers = require_torch()
     with silent_transformers(transformers):
         try:
@@ -70,10 +68,15 @@ def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
                 folder, local_files_only=True, trust_remote_code=False
             ).to_dict()
         except Exception as error:  # transformers raises whatever the config's class raises
-            reason = " ".join(str(error).split())[:300]
-            then = "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in stored else None
-            raise CheckpointError("transformers cannot read config.json", where=folder, got=reason, then=then) from None
+            got, then = explain_failure(error, stored)
+            raise CheckpointError("transformers cannot read config.json", where=folder, got=got, then=then) from None
     return config
+
+
+def explain_failure(error: Exception, config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What transformers said, cut at 300 letters; and the next step, where the config asks for code of its own."""
+    then = "it needs code from the checkpoint, which Octavo does not run" if "auto_map" in config else None
+    return " ".join(str(error).split())[:300], then
 
 
 def architectures(config: Mapping[str, Any]) -> list[str]:
@@ -95,37 +98,33 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
         for ending, task in ARCHITECTURES.items():
             if name.endswith(ending):
                 return task
-    raise CheckpointError(
-        "config.json does not tell the task",
-        where=folder,
-        got=f"architectures: {', '.join(names) or 'none'}",
-        then="name it with --task",
-    )
+    got = f"architectures: {', '.join(names) or 'none'}"
+    raise CheckpointError("config.json does not tell the task", where=folder, got=got, then="name it with --task")
 
 
 def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> str:
     """The task that was asked for, or that the config tells.
 
-    Any encoder gives vectors; but what was trained for one task answers no other, though its weights may fit.
+    Any encoder gives vectors; a model trained for one task is refused for any other, though its weights may fit.
 
     Raises:
         CheckpointError: the config tells another task than the one that was asked for, or none.
     """
     if asked is None:
         return task_of(config, folder)
-    wanted = task_name(asked)
+    task = task_name(asked)
     try:
-        told = task_of(config, folder)
+        trained = task_of(config, folder)
     except CheckpointError:
-        return wanted
-    if wanted not in {told, "feature-extraction"} and told != "feature-extraction":
+        return task
+    if task not in {trained, "feature-extraction"} and trained != "feature-extraction":
         raise CheckpointError(
-            f"this is a model for {told}, and not for {wanted}",
+            f"this is a model for {trained}, and not for {task}",
             where=folder,
             got=f"architectures: {', '.join(architectures(config))}",
-            then=f"quantize it as {told} (or without a task), or give a checkpoint that was trained for {wanted}",
+            then=f"quantize it as {trained} (or without a task), or give a checkpoint that was trained for {task}",
         )
-    return wanted
+    return task
 
 
 def label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
@@ -135,9 +134,8 @@ def label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) ->
     if not all(given):
         raise CheckpointError("--labels has an empty name", got=",".join(given))
     if given and len(given) != len(names):
-        raise CheckpointError(
-            "--labels does not fit the model", where=folder, got=", ".join(given), allowed=f"{len(names)} names"
-        )
+        got, allowed = ", ".join(given), f"{len(names)} names"
+        raise CheckpointError("--labels does not fit the model", where=folder, got=got, allowed=allowed)
     if len(set(given)) != len(given):
         raise CheckpointError("--labels has a name twice", got=", ".join(given))
     return given or names
@@ -148,12 +146,12 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     positions = config.get("max_position_embeddings") or config.get("n_positions")
     if positions and config.get("model_type") in _OFFSET_POSITIONS:
         positions -= config.get("pad_token_id", pad_token_id) + 1
-    stated = folder / "sentence_bert_config.json"
-    if stated.exists():
+    file = folder / "sentence_bert_config.json"
+    if file.exists():
         try:
-            limit = json.loads(stated.read_text(encoding="utf-8")).get("max_seq_length")
+            limit = json.loads(file.read_text(encoding="utf-8")).get("max_seq_length")
         except (ValueError, AttributeError) as error:
-            raise CheckpointError("not a table of settings", where=stated, got=error) from None
+            raise CheckpointError("not a table of settings", where=file, got=error) from None
         if limit:
             return min(limit, positions) if positions else int(limit)
     limits = [limit for limit in (tokenizer_limit, positions) if limit]
@@ -165,7 +163,7 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
 def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
-    """How the model is asked: token types only where it tells two apart and its tokenizer gives them."""
+    """The model's signature: token types only where it has two of them and its tokenizer gives them."""
     kind = task_class(task)
     width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not kind.writes
@@ -182,7 +180,7 @@ def make_signature(
         ),
         output_names=kind.output_names,
         max_length=_max_length(folder, config, parts.max_length, pad or 0),
-        pad_token_id=pad or 0,  # where there is none at all, the mask hides whatever stands there
+        pad_token_id=pad or 0,  # without one any id will do: the mask hides it
         unk_token_id=parts.unk_token_id,
         truncation_side="left" if kind.continues else parts.truncation_side,
         labels=labels,

@@ -1,6 +1,4 @@
-"""What a checkpoint says of how it wants to write: `generation_config.json`, and `config.json` where there is none."""
-
-from __future__ import annotations
+"""A checkpoint's generation settings: `generation_config.json`, and `config.json` where there is none."""
 
 import json
 import warnings
@@ -39,22 +37,19 @@ def read_generation(folder: Path, config: Mapping[str, Any], *, answers: bool) -
     """
     stored = _stored(folder)
     known = _OURS | _TOKENS | _LENGTHS
-    told = stored if stored is not None else {name: config[name] for name in known if name in config}
-    given = {name: value for name, value in told.items() if value is not None}
+    settings = stored if stored is not None else {name: config[name] for name in known if name in config}
+    given = {name: value for name, value in settings.items() if value is not None}
     other = sorted(name for name in given.keys() - known - _WITHOUT_EFFECT if not name.startswith("_"))
     words = given.get("bad_words_ids") or []
     if any(len(word) > 1 for word in words):
         other.append("bad_words_ids of several tokens")
     if stored is not None and other:
         warnings.warn(f"{folder / FILE}: settings that Octavo does not have: {', '.join(other)}", OctavoWarning, 2)
-    ours = {name: value for name, value in given.items() if name in _OURS}
-    ours = {name: value for name, value in ours.items() if name != "temperature" or value > 0} | {
-        "do_sample": bool(given.get("do_sample", False))
-    }
-    if "max_new_tokens" not in given and answers and given.get("max_length", 0) > 1:
-        ours["max_new_tokens"] = given["max_length"] - 1
-    if "min_new_tokens" not in given and answers and given.get("min_length", 0) > 1:
-        ours["min_new_tokens"] = given["min_length"] - 1
+    ours = {name: value for name, value in given.items() if name in _OURS and (name != "temperature" or value > 0)}
+    ours["do_sample"] = bool(given.get("do_sample", False))
+    for name, length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
+        if answers and name not in given and given.get(length, 0) > 1:
+            ours[name] = given[length] - 1
     try:
         sampling = change_generation_config(GenerationConfig(), ours)
     except InputError as error:
@@ -78,9 +73,9 @@ def _stored(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{FILE} is not JSON", where=path, got=error) from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{FILE} is not a table", where=path, got=type(found).__name__)
-    return found
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{FILE} is not a table", where=path, got=type(settings).__name__)
+    return settings

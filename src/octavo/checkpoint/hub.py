@@ -1,7 +1,5 @@
 """The folder of a checkpoint, fetched from the Hub where it is none."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -14,13 +12,11 @@ def find_folder(checkpoint: str | Path) -> Path:
     """The checkpoint's folder, fetched from the hub where it is no folder but could be a hub id."""
     path = Path(checkpoint)
     if path.suffix == ".onnx":
-        raise CheckpointError(
-            "this is an ONNX file", got=path, then="give the Hugging Face checkpoint that it was exported from"
-        )
+        then = "give the Hugging Face checkpoint that it was exported from"
+        raise CheckpointError("this is an ONNX file", got=path, then=then)
     if (path / "octavo.json").exists():
-        raise CheckpointError(
-            "this is an artifact that Octavo wrote", got=path, then="give the checkpoint that it was made from"
-        )
+        then = "give the checkpoint that it was made from"
+        raise CheckpointError("this is an artifact that Octavo wrote", got=path, then=then)
     if path.is_dir():
         return path
     if path.exists():
@@ -35,14 +31,13 @@ def _fetch(hub_id: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise CheckpointError(
-            "no such folder", got=hub_id, then="for a hub id: pip install 'octavo[convert]'"
-        ) from None
+        then = "for a hub id: pip install 'octavo[convert]'"
+        raise CheckpointError("no such folder", got=hub_id, then=then) from None
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "model*.safetensors"]))
         if not any(folder.glob("*.safetensors")):  # many repositories hold the same weights twice: fetch them once
             snapshot_download(hub_id, allow_patterns=["pytorch_model*.bin"])
-    except Exception as error:  # no network, no such repository, no permission: all told by the hub's own words
+    except Exception as error:  # no network, no such repository, no permission: the hub's message says which
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError("no such folder, and the hub does not give it", got=f"{hub_id}: {reason}") from None
     return folder

@@ -1,6 +1,4 @@
-"""torch and transformers: whether they are here, and how they are kept quiet."""
-
-from __future__ import annotations
+"""torch and transformers: whether they are installed, and how they are silenced."""
 
 import contextlib
 import logging
@@ -31,10 +29,7 @@ def require_torch() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def silent_transformers(transformers: Any) -> Iterator[None]:
-    """Keep transformers from drawing its own progress bar and from warning of what becomes an error here.
-
-    And the libraries that it imports when it loads a model: torchao logs which of its kernels are not for this machine.
-    """
+    """Silence transformers' progress bars and warnings (errors replace these), and the libraries that it imports."""
     level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,6 +1,4 @@
-"""What stands beside an ONNX file of any tool: tokenizer and config."""
-
-from __future__ import annotations
+"""The tokenizer and config beside an ONNX file of any tool."""
 
 from pathlib import Path
 
@@ -13,10 +11,12 @@ from octavo.schema.signature import Signature
 from octavo.tasks import task_class
 
 
-def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -> tuple[Signature, TokenizerParts, int]:
-    """What stands beside an ONNX file: how the model is asked, its tokenizer, and the bytes of both files.
+def read_beside(
+    checkpoint: Checkpoint, file: Path, task: str, classes: int | None
+) -> tuple[Signature, TokenizerParts, int]:
+    """Signature and tokenizer of an ONNX file, from the files beside it, and the bytes of these.
 
-    Looked for in the file's folder, and in the one above where that is called `onnx`; `asked` names what is elsewhere.
+    Looked for in the file's folder, and in the one above where that is called `onnx`; `checkpoint` names other places.
     Without `config.json` the labels are those asked for, or LABEL_0, LABEL_1, ... up to `classes`.
 
     Raises:
@@ -25,14 +25,14 @@ def read_beside(asked: Checkpoint, file: Path, task: str, classes: int | None) -
     """
     require_torch()
     folders = [file.parent, *([file.parent.parent] if file.parent.name == "onnx" else [])]
-    place = Path(asked.tokenizer) if asked.tokenizer else None
-    place = place or next((folder for folder in folders if has_tokenizer(folder)), file.parent)
+    place = next((folder for folder in folders if has_tokenizer(folder)), file.parent)
+    place = Path(checkpoint.tokenizer) if checkpoint.tokenizer else place
     parts = read_tokenizer(place)
     home = next((folder for folder in folders if (folder / "config.json").exists()), None)
     config = fill_config(home, read_config(home)) if home else {}
     if not config:
-        config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(asked.labels))}
-    names = label_names(config, asked.labels, file) if task_class(task).labelled else ()
+        config["id2label"] = {str(index): f"LABEL_{index}" for index in range(classes or len(checkpoint.labels))}
+    names = label_names(config, checkpoint.labels, file) if task_class(task).labelled else ()
     if names and classes is not None and len(names) != classes:
         raise CheckpointError("labels do not fit the model", where=file, got=", ".join(names), allowed=classes)
     size = parts.bytes + ((home / "config.json").stat().st_size if home else 0)

@@ -1,7 +1,5 @@
 """What a path is: a checkpoint, an artifact, or an ONNX file of any tool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +13,7 @@ ModelKind = Literal["checkpoint", "artifact", "onnx"]
 def kind_of(path: str | Path) -> ModelKind:
     """What a path is: a folder with `octavo.json`, an ONNX file or a folder with one and no weights, or a checkpoint.
 
-    What is nothing of the kind is taken for a checkpoint, since that may be the id of one on the Hub.
+    Anything else is taken for a checkpoint, since it may be the id of one on the Hub.
     """
     path = Path(path)
     if (path / MANIFEST).exists():
@@ -25,7 +23,7 @@ def kind_of(path: str | Path) -> ModelKind:
 
 
 def find_onnx(path: Path) -> Path:
-    """The one ONNX file that a path means: the file itself, or the only one of a folder and its folder `onnx`.
+    """The ONNX file of a path: the file itself, or the only one of a folder and its folder `onnx`.
 
     Raises:
         InputError: there is none, or there are several.

@@ -1,6 +1,4 @@
-"""What a sentence-transformers folder says of pooling, and its arithmetic in numpy. It knows nothing of engines."""
-
-from __future__ import annotations
+"""How a sentence-transformers folder says that token vectors are pooled."""
 
 import json
 import re
@@ -12,7 +10,7 @@ from octavo.schema.signature import Pooling, PoolingMode, Step
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
-# Settings of before sentence-transformers 6 -> the modes of today, in the order in which their results stand.
+# Settings before sentence-transformers 6 -> the modes, in the order in which their results are concatenated.
 _FLAGS: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -24,7 +22,7 @@ _FLAGS: dict[str, PoolingMode] = {
 
 
 def read_pooling(folder: Path, width: int) -> Pooling:
-    """What `modules.json` says, or the mean over tokens where there is none, as sentence-transformers takes it.
+    """The pooling of `modules.json`, or the mean over tokens where there is none, as sentence-transformers takes it.
 
     `width` is the length of a token's vector.
 
@@ -33,9 +31,7 @@ def read_pooling(folder: Path, width: int) -> Pooling:
     """
     if not (folder / MODULES).exists():
         return Pooling(modes=("mean",), dimension=width)
-    modes: tuple[PoolingMode, ...] = ()
-    steps: list[Step] = []
-    dimension = width
+    modes, steps, dimension = tuple[PoolingMode, ...](), list[Step](), width
     for module in _json(folder / MODULES, list):
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
         if not re.fullmatch(r"(\w[\w.-]*)?", path):  # a name in this folder: the artifact gets a folder of that name
@@ -56,9 +52,9 @@ def read_pooling(folder: Path, width: int) -> Pooling:
         _refuse(folder / MODULES, "no Pooling", "Transformer, Pooling, Dense, Normalize")
     if _json(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
-    stated = _json(folder / SETTINGS, dict)
-    prompts = {str(name): str(text) for name, text in (stated.get("prompts") or {}).items()}
-    default = stated.get("default_prompt_name")
+    settings = _json(folder / SETTINGS, dict)
+    prompts = {str(name): str(text) for name, text in (settings.get("prompts") or {}).items()}
+    default = settings.get("default_prompt_name")
     return Pooling(
         modes=modes,
         dimension=dimension,
@@ -69,7 +65,7 @@ def read_pooling(folder: Path, width: int) -> Pooling:
 
 
 def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
-    """The files that say it, path in the folder -> content: as sentence-transformers looks for them."""
+    """The files that describe the pooling, path in the folder -> content, as sentence-transformers reads them."""
     modules = _json(folder / MODULES, list) if (folder / MODULES).exists() else []
     names = [MODULES, SETTINGS, "sentence_bert_config.json"]
     names += [f"{module['path']}/config.json" for module in modules if module.get("path")]
@@ -78,12 +74,12 @@ def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
 
 
 def _modes(settings: dict[str, Any], folder: Path) -> tuple[PoolingMode, ...]:
-    flagged = [mode for flag, mode in _FLAGS.items() if settings.get(flag)] or ["mean"]
-    stated = settings.get("pooling_mode") or flagged
-    stated = [stated] if isinstance(stated, str) else stated
-    modes = tuple(mode for mode in get_args(PoolingMode) if mode in stated)
-    if len(modes) != len(stated):
-        _refuse(folder, f"pooling_mode {', '.join(map(str, stated))}", ", ".join(get_args(PoolingMode)))
+    flags = [mode for flag, mode in _FLAGS.items() if settings.get(flag)] or ["mean"]
+    names = settings.get("pooling_mode") or flags
+    names = [names] if isinstance(names, str) else names
+    modes = tuple(mode for mode in get_args(PoolingMode) if mode in names)
+    if len(modes) != len(names):
+        _refuse(folder, f"pooling_mode {', '.join(map(str, names))}", ", ".join(get_args(PoolingMode)))
     if settings.get("include_prompt") is False:
         _refuse(folder, "include_prompt = false (prompts that are left out of the mean)", "include_prompt = true")
     return modes
@@ -119,7 +115,7 @@ def _json(path: Path, kind: type) -> Any:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError("cannot be read", where=path, got=error) from None
-    inner: Any = value if isinstance(value, list) else []
-    if not isinstance(value, kind) or not all(isinstance(one, dict) for one in inner):
+    items: list[Any] = value if isinstance(value, list) else []
+    if not isinstance(value, kind) or not all(isinstance(item, dict) for item in items):
         raise CheckpointError("not as sentence-transformers writes it", where=path, got=f"{value!r:.80}")
     return value

@@ -1,10 +1,8 @@
-"""A checkpoint, as Octavo takes it in: a local Hugging Face folder or a hub id, its weights always as float32.
+"""A checkpoint: a local Hugging Face folder or a hub id, its weights always as float32.
 
-`read_source` looks at the files; `load_model` builds the torch model. No code from a
-checkpoint is run and nothing is unpickled that torch's `weights_only` would not.
+`read_source` reads the files; `load_model` builds the torch model. No code from a checkpoint is run, and nothing is
+unpickled that torch's `weights_only` would not.
 """
-
-from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
@@ -45,7 +43,7 @@ class Checkpoint:
 class Source:
     """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force.
 
-    `beside` are files that go with the model: how a sentence-transformers folder pools, how a model writes.
+    `beside` are files that go with the model: the pooling of sentence-transformers, the generation config.
     """
 
     asked: Checkpoint
@@ -59,7 +57,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """A hub id as it is, of a folder only its name: where it lay is nobody's business."""
+        """A hub id as it is, of a folder only its name: its path is private."""
         return self.folder.resolve().name if Path(self.asked.path).exists() else str(self.asked.path)
 
 
@@ -71,12 +69,11 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     Raises:
         CheckpointError: no such folder; config, weights or tokenizer missing or unusable; labels of the wrong number.
     """
-    asked = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    folder = find_folder(asked.path)
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    folder = find_folder(checkpoint.path)
     require_torch()
     problems: list[OctavoError] = []
-    config = weights = parts = None
-    filled: dict[str, Any] | None = None
+    config = filled = weights = parts = signature = None
     with _collect(problems, folder):
         config = read_config(folder)
         _require_float(config, folder)
@@ -84,81 +81,73 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     with _collect(problems, folder):
         weights = read_weights(folder, packed=packed)
     with _collect(problems, folder):
-        place = Path(asked.tokenizer) if asked.tokenizer else folder
+        place = Path(checkpoint.tokenizer) if checkpoint.tokenizer else folder
         find_tokenizer(place)
         if filled is not None:  # transformers reads the config to choose the tokenizer's class
             parts = read_tokenizer(place)
-    signature = None
     if config is not None and filled is not None:
         with _collect(problems, folder):
-            task = choose_task(filled, folder, asked.task)
-            config = _with_labels(config, filled, asked, folder, task)
+            task = choose_task(filled, folder, checkpoint.task)
+            config, labels = _with_labels(config, filled, checkpoint, folder, task)
             if parts is not None:
-                signature = make_signature(folder, config | filled, parts, task, _labels_in(config, task))
+                signature = make_signature(folder, config | filled, parts, task, labels)
     raise_together(problems)
     assert config is not None
     assert weights is not None
     assert parts is not None
     assert signature is not None
-    signature, beside = _files_beside(asked, folder, signature)
+    signature, beside = _files_beside(checkpoint, folder, signature)
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
     size += sum(map(len, beside.values()))
-    return Source(asked, folder, config, signature, parts, weights, beside, size)
+    return Source(checkpoint, folder, config, signature, parts, weights, beside, size)
 
 
 def _with_labels(
-    config: dict[str, Any], filled: dict[str, Any], asked: Checkpoint, folder: Path, task: str
-) -> dict[str, Any]:
-    """The config with the labels in force, of a model whose outputs have names.
+    config: dict[str, Any], filled: dict[str, Any], checkpoint: Checkpoint, folder: Path, task: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The config with the labels in force, and these; none of a model whose outputs have no names.
 
     Raises:
         CheckpointError: labels for a model that has none, or that do not fit.
     """
     if not task_class(task).labelled:
-        if asked.labels:
+        if checkpoint.labels:
             raise CheckpointError("--labels is for classifiers", where=folder, got=f"a model for {task}")
-        return config
-    names = label_names(filled, asked.labels, folder)
-    return config | {
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
-    }
-
-
-def _labels_in(config: dict[str, Any], task: str) -> tuple[str, ...]:
-    return tuple(config["id2label"].values()) if task_class(task).labelled else ()
+        return config, ()
+    labels = label_names(filled, checkpoint.labels, folder)
+    ids = {label: index for index, label in enumerate(labels)}
+    return config | {"id2label": {str(index): label for index, label in enumerate(labels)}, "label2id": ids}, labels
 
 
 def _require_float(config: dict[str, Any], folder: Path) -> None:
-    """See that no other tool quantized the checkpoint (an artifact of Octavo is opened as one).
+    """Check that no other tool quantized the checkpoint (an artifact of Octavo is opened as one).
 
     Raises:
         CheckpointError: its config names a method.
     """
-    made = config.get("quantization_config")
-    if made:
-        got = made.get("quant_method", "quantization_config") if isinstance(made, dict) else made
+    if method := config.get("quantization_config"):
+        got = method.get("quant_method", "quantization_config") if isinstance(method, dict) else method
         then = "give the float checkpoint that it was made of"
         raise CheckpointError("the checkpoint is quantized already", where=folder, got=got, then=then)
 
 
-def _files_beside(asked: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
-    """The files that go with a model: how it pools; its settings for writing, and a tokenizer for what it writes."""
+def _files_beside(checkpoint: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
+    """The signature and the files that go with a model: of pooling, or generation config and target tokenizer."""
     if signature.generation is None:
         return signature, pooling_files(folder, signature.pooling) if signature.pooling else {}
-    found = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
-    target = Path(asked.target_tokenizer) if asked.target_tokenizer else folder / TARGET_TOKENIZER
-    if not target.exists() and asked.target_tokenizer:
+    files = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
+    target = Path(checkpoint.target_tokenizer) if checkpoint.target_tokenizer else folder / TARGET_TOKENIZER
+    if not target.exists() and checkpoint.target_tokenizer:
         raise CheckpointError("no such tokenizer", got=target, then="name a tokenizer.json with --target-tokenizer")
     if task_class(signature.task).is_encoder_decoder and target.exists():
-        found[TARGET_TOKENIZER] = target.read_bytes()
-    generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in found})
-    return signature.model_copy(update={"generation": generation}), found
+        files[TARGET_TOKENIZER] = target.read_bytes()
+    generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in files})
+    return signature.model_copy(update={"generation": generation}), files
 
 
 @contextlib.contextmanager
 def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
-    """Put a problem on the list and go on; a value of a type that nobody expects is one too."""
+    """Add a problem to the list and go on; a value of an unexpected type is one too."""
     try:
         yield
     except InputError as problem:

@@ -1,7 +1,5 @@
 """The tokenizer of a checkpoint as one `tokenizer.json` for the Rust library, with its padding and truncation off."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ SAMPLE_TEXTS = (
 
 @dataclass(frozen=True)
 class TokenizerParts:
-    """A tokenizer: `json` for the Rust library, the files beside it, and what transformers knows of it.
+    """A tokenizer: `json` for the Rust library, the files beside it, and its settings in transformers.
 
     `input_names` are the inputs that transformers would make; `differing` is the first sample text that `AutoTokenizer`
     splits into other ids than `json` does, None where they agree; `bytes` is the size as stored.
@@ -88,15 +86,14 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
     tokenizer.no_truncation()
     differing = _differing_text(tokenizer, reference)
     if differing is not None and not stored.exists():
-        raise CheckpointError(
-            "the fast tokenizer gives other ids than AutoTokenizer", where=folder, got=repr(differing)
-        )
+        what = "the fast tokenizer gives other ids than AutoTokenizer"
+        raise CheckpointError(what, where=folder, got=repr(differing))
     text = tokenizer.to_str()
-    side = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
+    side_files = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
     limit = reference.model_max_length
     return TokenizerParts(
         json=text,
-        side_files=side,
+        side_files=side_files,
         input_names=tuple(reference.model_input_names),
         truncation_side="left" if reference.truncation_side == "left" else "right",
         pad_token_id=tokenizer.token_to_id(reference.pad_token) if reference.pad_token else None,
@@ -104,7 +101,7 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
         unk_token_id=_unk_token_id(json.loads(text)["model"]),
         max_length=int(limit) if limit and limit < _UNLIMITED else None,
         differing=differing,
-        bytes=sum(path.stat().st_size for path in files) + sum(len(content) for content in side.values()),
+        bytes=sum(path.stat().st_size for path in files) + sum(len(content) for content in side_files.values()),
     )
 
 
@@ -139,7 +136,7 @@ def _convert(reference: Any, folder: Path) -> Tokenizer:
 
 
 def _whole_words(vocabulary: Path, most: int = 200) -> list[tuple[str, int]]:
-    """Words of a WordPiece vocabulary that should stand for themselves, spread over it, with their ids."""
+    """Words of a WordPiece vocabulary that should be one token each, spread over it, with their ids."""
     if not vocabulary.exists():
         return []
     lines = vocabulary.read_text(encoding="utf-8").splitlines()

@@ -1,1 +1,1 @@
-"""The command line. typer and rich live here and nowhere else."""
+"""The command line. No other room imports typer or rich."""

@@ -1,10 +1,9 @@
-"""`octavo compare`: the figures and the verdict."""
+"""`octavo compare` and `octavo report`: the figures and the verdict."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,33 +90,25 @@ def compare(
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
     from octavo.engines import on_device
+    from octavo.reporting import languages, page
 
     if data is None:
         raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
-    budget = _budget(max_drop, min_speedup, _share(max_size), min_agreement, min_cosine)
-    language = _language_of(report or (), lang)
-    engines = [on_device(name, device) for name in engine or ("auto",)]
-    beside = (task, tokenizer, names(labels), target_tokenizer)
-    models = [Checkpoint(path, *beside) for path in (baseline, *(candidates or ()))]
-    file = DataFile(data, encoding, mapping(columns), limit, max_length)
-    comparison = _measure(models, file, engines, threads, budget=budget, profiled=profile)
-    _write_reports(comparison, report or (), language)
+    budget = _budget(max_drop, min_speedup, max_size, min_agreement, min_cosine)
+    language = languages.find_language(lang)
+    for path in report or ():
+        page.check_report(path)
+    engines, settings = [on_device(name, device) for name in engine or ("auto",)], (task, tokenizer, names(labels))
+    models = [Checkpoint(path, *settings, target_tokenizer) for path in (baseline, *(candidates or ()))]
+    examples = DataFile(data, encoding, mapping(columns), limit, max_length)
+    comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
+    for path in report or ():
+        page.report(comparison, path, language=language)
     if write_card:
-        _write_cards(comparison, [Path(one.path) for one in models], language)
+        _write_cards(comparison, [Path(model.path) for model in models], language)
     _show(comparison, details=details, as_json=as_json)
     if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
-
-
-def _language_of(reports: Sequence[Path], lang: str | None) -> Language:
-    """The language of reports, each of which may be written."""
-    from octavo.reporting.languages import find_language
-    from octavo.reporting.page import check_report
-
-    language = find_language(lang)
-    for path in reports:
-        check_report(path)
-    return language
 
 
 def _measure(
@@ -129,7 +120,7 @@ def _measure(
     budget: Budget | None,
     profiled: bool,
 ) -> Comparison:
-    """The comparison, with its verdict and profiles where they are asked for; what cannot be had is said before."""
+    """The comparison, with its verdict and profiles where these are asked for; checks the models for them first."""
     from octavo.cli.display import TerminalProgress
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import find_entries
@@ -150,13 +141,6 @@ def _measure(
     return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=profiles)
 
 
-def _write_reports(comparison: Comparison, paths: Sequence[Path], language: Language) -> None:
-    from octavo.reporting.page import report
-
-    for path in paths:
-        report(comparison, path, language=language)
-
-
 def _write_cards(comparison: Comparison, paths: list[Path], language: Language) -> None:
     """Put each artifact's rows on its card; the baseline of a comparison gets none."""
     from octavo.checkpoint.paths import kind_of
@@ -170,40 +154,48 @@ def _write_cards(comparison: Comparison, paths: list[Path], language: Language) 
             typer.echo(f"the result is on {folder / 'README.md'}", err=True)
 
 
-def _budget(*limits: float | None) -> Budget | None:
+def _budget(
+    drop: float | None, speedup: float | None, size: str | None, agreement: float | None, cosine: float | None
+) -> Budget | None:
+    """The budget, None without a limit; `size` is `30%` or `30`."""
     from octavo.schema.budget import Budget
 
+    try:
+        share = None if size is None else float(size.strip().removesuffix("%")) / 100
+    except ValueError:
+        raise InputError("--max-size is not understood", got=size, allowed="a percentage, such as 30%") from None
+    limits = (drop, speedup, share, agreement, cosine)
     return None if all(limit is None for limit in limits) else Budget(*limits)
 
 
 def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
     from octavo.cli.display import print_cells
     from octavo.reporting import comparison_tables as tables
-    from octavo.reporting import profile_tables as profiling
     from octavo.reporting.page import comparison_json
+    from octavo.reporting.profile_tables import profile_cells, profile_notes
 
     if as_json:
         typer.echo(comparison_json(comparison), nl=False)
         return
     print_cells(tables.quality_cells(comparison))
     print_cells(tables.speed_cells(comparison))
-    for note in [*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]:
-        typer.echo(note)
+    typer.echo("\n".join([*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]))
     for row in comparison.rows[1:] if details else ():
         for cells in (tables.group_cells(row), tables.changed_cells(row)):
             if len(cells) > 1:
                 print_cells(cells)
     if comparison.profile:
-        print_cells(profiling.profile_cells(comparison.profile))
-        for note in profiling.profile_notes(comparison.profile):
-            typer.echo(note)
+        print_cells(profile_cells(comparison.profile))
+        typer.echo("\n".join(profile_notes(comparison.profile)))
 
 
-def _share(text: str | None) -> float | None:
-    """`30%` or `30` as 0.3."""
-    if text is None:
-        return None
-    try:
-        return float(text.strip().removesuffix("%")) / 100
-    except ValueError:
-        raise InputError("--max-size is not understood", got=text, allowed="a percentage, such as 30%") from None
+def report(
+    result: Annotated[Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
+    lang: Lang = None,
+) -> None:
+    """Make the report of a comparison again, from its JSON."""
+    from octavo.reporting.page import report as run_report
+
+    run_report(result, output, language=lang)
+    typer.echo(f"written to {output}", err=True)

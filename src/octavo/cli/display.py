@@ -1,7 +1,5 @@
 """Progress on stderr and tables on stdout, by rich."""
 
-from __future__ import annotations
-
 import sys
 from typing import Self
 
@@ -31,12 +29,10 @@ class TerminalProgress:
         self._current: int | None = None
 
     def __enter__(self) -> Self:
-        """Start drawing."""
         self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish the last step and stop drawing."""
         if kind is None:
             self._finish()
         self._bars.stop()
@@ -56,12 +52,12 @@ class TerminalProgress:
     def _finish(self) -> None:
         if self._current is not None:
             task = self._bars.tasks[self._current]
-            total = task.total if task.total is not None else 1
+            total = 1 if task.total is None else task.total
             self._bars.update(task.id, total=total, completed=total)
 
 
 def print_heat(cells: Cells) -> None:
-    """Draw a map of decibels; on a terminal in colours from red to green."""
+    """Draw a heat map of decibels; on a terminal in colours from red to green."""
     if not cells:
         return
     colours = ("white on red", "black on dark_orange", "black on yellow", "black on green_yellow", "black on green3")
@@ -69,7 +65,9 @@ def print_heat(cells: Cells) -> None:
     for name in cells[0]:
         table.add_column(name, justify="right")
     for block, *values in cells[1:]:
-        table.add_row(block, *(Text(one, style=colours[heat_level(float(one))] if one else "") for one in values))
+        table.add_row(
+            block, *(Text(value, style=colours[heat_level(float(value))] if value else "") for value in values)
+        )
     Console().print(table)
 
 

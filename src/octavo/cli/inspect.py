@@ -1,7 +1,5 @@
 """`octavo inspect` and `octavo doctor`: look inside a model, and at this machine."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,19 +36,18 @@ def inspect(
     if layers or against or verify:
         _inspect_artifact(path, against=against, verified=verify, as_json=as_json, layers=layers or bool(against))
         return
-    found = run_inspect(path)
+    model = run_inspect(path)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))
+        _print_json(model.to_dict())
         return
-    for note in inspection_notes(found):
-        typer.echo(note)
-    for cells in (weight_cells(found), pass_cells(found)):
+    typer.echo("\n".join(inspection_notes(model)))
+    for cells in (weight_cells(model), pass_cells(model)):
         if cells:
             print_cells(cells)
 
 
 def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers: bool, as_json: bool) -> None:
-    """What only an artifact can tell: the error of each layer, and whether it is what was made and runs here."""
+    """Of an artifact only: the error of each layer, and whether its files are unchanged and it runs here."""
     from dataclasses import asdict
 
     from octavo.artifact.folder import open_artifact
@@ -65,23 +62,38 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
     if verified:
         deviation, allowed = verify(artifact), artifact.manifest.self_test.allowed()
         document["verified"] = {"files": len(artifact.manifest.files), "deviation": deviation, "allowed": allowed}
-    found = artifact.manifest.layers
+    results = artifact.manifest.layers
     if against:
         with TerminalProgress() as progress:
-            found = measure_layers(artifact, against, progress=progress)
+            results = measure_layers(artifact, against, progress=progress)
     if layers:
-        document["layers"] = [asdict(layer) for layer in found]
+        document["layers"] = [asdict(layer) for layer in results]
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        _print_json(document)
         return
     if verified:
-        typer.echo(
-            "{files} files are what was written; answers deviate by {deviation:.2g}, {allowed:.2g} would be too "
-            "much".format(**document["verified"])
-        )
+        text = "{files} files are what was written; answers deviate by {deviation:.2g}, {allowed:.2g} would be too much"
+        typer.echo(text.format(**document["verified"]))
     if layers:
-        errors = {layer.path: layer.output_db for layer in found if layer.output_db is not None}
+        errors = {layer.path: layer.output_db for layer in results if layer.output_db is not None}
         typer.echo(layer_note(errors))
         print_heat(heat_cells(errors))
         if len(other_cells(errors)) > 1:
             print_cells(other_cells(errors))
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
+    """Say what this machine has, what Octavo will choose here, and what to expect."""
+    from octavo.cli.display import print_cells
+    from octavo.inspection.machine import doctor as run_doctor
+    from octavo.reporting.inspection_tables import diagnosis_cells
+
+    diagnosis = run_doctor()
+    if as_json:
+        _print_json(diagnosis.to_dict())
+    else:
+        print_cells(diagnosis_cells(diagnosis))
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=1))

@@ -1,7 +1,5 @@
 """`octavo`: each verb is the public function of that name."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -10,12 +8,10 @@ from typing import Any
 
 import typer
 
-from octavo.cli.compare import compare
-from octavo.cli.doctor import doctor
-from octavo.cli.inspect import inspect
+from octavo.cli.compare import compare, report
+from octavo.cli.inspect import doctor, inspect
 from octavo.cli.predict import predict
 from octavo.cli.quantize import export, quantize
-from octavo.cli.report import report
 from octavo.errors import OctavoError, OctavoWarning
 
 app = typer.Typer(
@@ -43,21 +39,21 @@ def run() -> None:
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", OctavoWarning)
     for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _end)  # so that what is half written goes: the default ends the process on the spot
+        signal.signal(name, _end)  # so that half-written files are removed: by default the process ends at once
     try:
         app()
     except OctavoError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(error.exit_code)
-    except SystemExit as end:  # typer turns an interruption into this, without a word
+    except SystemExit as end:  # typer's answer to an interruption, without a message
         if end.code == 130:
             typer.echo("interrupted", err=True)
         raise
     except OSError as error:  # a full disk, a folder that may not be written
         typer.echo(f"error: {error}", err=True)
         sys.exit(3)
-    except Exception as error:  # a traceback is for us: users get a line, and a way to see it
+    except Exception as error:  # users get one line, and a way to see the traceback
         if os.environ.get("OCTAVO_DEBUG"):
             raise
         reason = str(error).strip().partition("\n")[0]

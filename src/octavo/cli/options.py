@@ -1,6 +1,4 @@
-"""Options that several verbs share, and how their texts are read."""
-
-from __future__ import annotations
+"""Options that several verbs share, and how they are parsed."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`octavo predict`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,29 +48,31 @@ def predict(
         "stop": tuple(stop) if stop else None,
         "seed": seed,
     }
-    settings: dict[str, Any] = {
-        "engine": engine,
-        "threads": threads,
-        "max_length": max_length,
-        "device": device,
-        "prompt": prompt,
-        "task": task,
-        "options": _options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
-    }
-    counts = run_predict(artifact, source, output, **settings)
+    counts = run_predict(
+        artifact,
+        source,
+        output,
+        engine=engine,
+        threads=threads,
+        max_length=max_length,
+        device=device,
+        prompt=prompt,
+        task=task,
+        options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
+    )
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
     typer.echo(f"{counts.rows} rows{cut}", err=True)
 
 
-def _options(given: Sequence[str]) -> dict[str, Any]:
+def _options(texts: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE`, the values as JSON where they are, else as text."""
-    found: dict[str, Any] = {}
-    for one in given:
-        name, sign, value = one.partition("=")
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
         if not sign or not name:
-            raise InputError("--option is not understood", got=one, allowed="NAME=VALUE, such as top_k=3")
+            raise InputError("--option is not understood", got=text, allowed="NAME=VALUE, such as top_k=3")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except ValueError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options

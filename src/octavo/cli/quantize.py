@@ -75,45 +75,43 @@ def quantize(
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
-    chosen = choose_recipes(method, recipe, settings, calibrated=calibrate is not None)
+    recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None)
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer)
     examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
-    folders = [output if len(chosen) == 1 else output / one.method for one in chosen]
-    artifacts = _make(model, dict(zip(folders, chosen, strict=True)), examples, target=target, force=force)
+    folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
+    artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)
+    reason = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)
         if method is None and recipe is None and not half:
-            told = (
-                "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
-            )
-            typer.echo(f"method {artifact.manifest.recipe.method} was chosen: {told}")
+            typer.echo(f"method {artifact.manifest.recipe.method} was chosen: {reason}")
         typer.echo(f"written to {folder}")
 
 
 def choose_recipes(
     methods: list[str] | None, file: Path | None, settings: dict[str, Any], *, calibrated: bool
 ) -> list[Recipe]:
-    """The recipes that were asked for, with what is said of them: of several methods, each with what belongs to it."""
+    """The recipe of each method with its settings; of several methods, each gets the settings that belong to it."""
     from octavo.schema.recipe import BELONGS, Recipe, recipe_from
 
     if methods and file is not None:
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
-    given = {name: value for name, value in settings.items() if value is not None}
-    default = "float" if "storage" in given else "static" if calibrated else "dynamic"
-    made = []
+    settings = {name: value for name, value in settings.items() if value is not None}
+    default = "float" if "storage" in settings else "static" if calibrated else "dynamic"
+    options = {"storage": "--half", "optimize": "--no-optimize"}
+    recipes = []
     for method in dict.fromkeys(methods or [default]):
-        own = given
+        own = settings
         if methods and len(methods) > 1:
-            own = {name: value for name, value in given.items() if BELONGS.get(name, method) == method}
+            own = {name: value for name, value in settings.items() if BELONGS.get(name, method) == method}
         start = {"method": method} | {name: own[name] for name in ("format",) if name in own}
-        chosen = Recipe.from_toml(file) if file is not None else recipe_from(start)
-        for together in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
-            more = {name: own[name] for name in together if name in own}
-            if more:
-                where = " and ".join({"storage": "--half", "optimize": "--no-optimize"}.get(n, f"--{n}") for n in more)
-                chosen = recipe_from(chosen.model_dump(exclude_unset=True) | more, where=where)
-        made.append(chosen)
-    return made
+        recipe = Recipe.from_toml(file) if file is not None else recipe_from(start)
+        for group in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
+            if values := {name: own[name] for name in group if name in own}:
+                where = " and ".join(options.get(name, f"--{name}") for name in values)
+                recipe = recipe_from(recipe.model_dump(exclude_unset=True) | values, where=where)
+        recipes.append(recipe)
+    return recipes
 
 
 def _make(
@@ -126,18 +124,20 @@ def _make(
     from octavo.pipeline.quantization import quantize as run_quantize
 
     several = len(recipes) > 1
-    learnt = {folder: examples if one.calibrates or not several else None for folder, one in recipes.items()}
+    calibrations = {
+        folder: examples if recipe.calibrates or not several else None for folder, recipe in recipes.items()
+    }
     shared: dict[str, Any] = {"target": target, "force": force}
     with TerminalProgress() as progress:
         floats: Checkpoint | FloatGraphs = model
         if several:
-            for folder, one in recipes.items():  # whatever is wrong with one is said before the export
-                make_plan(model, folder, recipe=one, calibration=learnt[folder], progress=None, **shared)
-            if all(one.format == "onnx" for one in recipes.values()):
+            for folder, recipe in recipes.items():  # the errors of each are raised before the export
+                make_plan(model, folder, recipe=recipe, calibration=calibrations[folder], progress=None, **shared)
+            if all(recipe.format == "onnx" for recipe in recipes.values()):
                 floats = export(model, recipe=next(iter(recipes.values())), progress=progress)
         return [
-            run_quantize(floats, folder, recipe=one, calibration=learnt[folder], progress=progress, **shared)
-            for folder, one in recipes.items()
+            run_quantize(floats, folder, recipe=recipe, calibration=calibrations[folder], progress=progress, **shared)
+            for folder, recipe in recipes.items()
         ]
 
 
@@ -148,8 +148,7 @@ def _show(artifact: Artifact) -> None:
 
     print_cells(part_cells(artifact.manifest.layers))
     engine = choose_engine(artifact.manifest.recipe)
-    for note in quantization_notes(artifact.manifest, artifact.bytes, engine):
-        typer.echo(note)
+    typer.echo("\n".join(quantization_notes(artifact.manifest, artifact.bytes, engine)))
 
 
 def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:

@@ -1,17 +1,15 @@
 """Files of choices -> examples: a text, the texts to choose from, as many as a row has, and which of them is right."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
 
 from octavo.data.examples import DataFile, Example, sample, text_of
-from octavo.data.rows import listed, read_rows
+from octavo.data.rows import check_roles, column_names, listed, read_rows
 from octavo.errors import DataError, did_you_mean
 
 TEXT = ("text", "prompt", "sent1", "premise", "question", "ctx")
-BEFORE = ("article", "passage", "context")  # what a question is about, where a file has both
+PASSAGE = ("article", "passage", "context")  # what a question is about, where a file has both
 CHOICES = ("choices", "options", "endings", "candidates", "answers")
 NUMBERED = re.compile(r"(choice|ending|option|answer|alternative)_?\d+", re.IGNORECASE)
 LABEL = ("label", "answer", "answerKey", "gold_label", "correct")
@@ -31,35 +29,33 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
             more than one, is the right one.
     """
     path, named = Path(file.path), dict(file.columns or {})
-    for role in named:
-        if role not in ROLES:
-            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    check_roles(named, ROLES)
     rows = read_rows(path, file.encoding, named)
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    names = column_names(rows)
     for role, name in named.items():
         if name not in names:
             raise DataError(f"no such column for {role}", where=path, got=name, allowed=did_you_mean(name, names))
-    before = next((name for name in BEFORE if name in names and "text" not in named), None)
+    passage = None if "text" in named else _column(names, None, PASSAGE)
     text = _column(names, named.get("text"), TEXT)
-    text, before = (text or before, before if text == "question" else None)
-    listed_in = _column(names, named.get("choices"), CHOICES)
+    text, passage = (text or passage, passage if text == "question" else None)
+    list_column = _column(names, named.get("choices"), CHOICES)
     columns = [name for name in names if NUMBERED.fullmatch(name)]
     label = _column([name for name in names if name not in columns], named.get("label"), LABEL)
-    if text is None or (listed_in is None and len(columns) < 2):
+    if text is None or (list_column is None and len(columns) < 2):
         allowed = f"{', '.join(TEXT)}, and {', '.join(CHOICES)}, or choice1, choice2, ..."
         raise DataError(
             "no text and choices", where=path, got=listed(names), allowed=allowed, then="--columns text=NAME"
         )
-    found = []
+    examples = []
     for place, row in rows:
-        stored = row.get(listed_in) if listed_in else _filled([row.get(name) for name in columns])
-        read = [before, text] if before and row.get(before) else [text]
-        told = " ".join(text_of(row, name, place) for name in read)
-        second = text_of(row, "sent2", place) if row.get("sent2") else ""  # SWAG's choices go on from it
-        choices = _choices(stored, place)
-        right = _right(row.get(label or ""), choices, _names(stored, choices), place)
-        found.append(Example(told, label=right, choices=tuple(f"{second} {one}" if second else one for one in choices)))
-    return sample(found, file.limit, file.seed)
+        stored = row.get(list_column) if list_column else _filled([row.get(name) for name in columns])
+        read = [passage, text] if passage and row.get(passage) else [text]
+        prompt = " ".join(text_of(row, name, place) for name in read)
+        begin = text_of(row, "sent2", place) + " " if row.get("sent2") else ""  # SWAG's choices go on from it
+        choices, choice_names = _choices(stored, place)
+        right = _right(row.get(label or ""), choices, choice_names, place)
+        examples.append(Example(prompt, label=right, choices=tuple(begin + choice for choice in choices)))
+    return sample(examples, file.limit, file.seed)
 
 
 def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str | None:
@@ -68,25 +64,22 @@ def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str 
 
 
 def _filled(values: list[Any]) -> list[Any]:
-    """The values without the last empty ones; one between others keeps its place, since labels are positions."""
+    """The values up to the last that is not empty; those between keep their places, since labels are positions."""
     last = max((index for index, value in enumerate(values) if value not in (None, "")), default=-1)
     return values[: last + 1]
 
 
-def _choices(stored: Any, place: str) -> tuple[str, ...]:
+def _choices(stored: Any, place: str) -> tuple[tuple[str, ...], list[Any]]:
+    """The texts of the choices, and their names in the file; no names where they have none."""
+    names: Any = None
     if isinstance(stored, dict):  # {"text": [...], "label": [...]}, as ARC and CommonsenseQA write them
-        stored = stored.get("text")
-    if not isinstance(stored, list) or len(stored) < 2 or not all(isinstance(one, str) for one in stored):
+        stored, names = stored.get("text"), stored.get("label")
+    if not isinstance(stored, list) or len(stored) < 2 or not all(isinstance(choice, str) for choice in stored):
         raise DataError(
             "a row needs two choices or more", where=place, got=f"{stored!r:.80}", allowed="a list of texts"
         )
-    return tuple(text_of({"a choice": one}, "a choice", place) for one in stored)
-
-
-def _names(stored: Any, choices: tuple[str, ...]) -> list[Any]:
-    """The names that choices have in the file, where they have some."""
-    names = stored.get("label") if isinstance(stored, dict) else None
-    return names if isinstance(names, list) and len(names) == len(choices) else []
+    choices = tuple(text_of({"a choice": choice}, "a choice", place) for choice in stored)
+    return choices, names if isinstance(names, list) and len(names) == len(choices) else []
 
 
 def _right(value: Any, choices: tuple[str, ...], names: list[Any], place: str) -> int | None:
@@ -101,8 +94,8 @@ def _right(value: Any, choices: tuple[str, ...], names: list[Any], place: str) -
         meant = {value} & set(range(count))
     elif isinstance(value, str):
         letters = [chr(ord("A") + index) for index in range(count)]
-        known = ([str(index) for index in range(count)], letters, choices)
-        meant = {index for one in known for index, name in enumerate(one) if name == value}
+        spellings = ([str(index) for index in range(count)], letters, choices)
+        meant = {index for spelling in spellings for index, name in enumerate(spelling) if name == value}
     if len(meant) != 1:
         allowed = f"0 to {count - 1}, A to {chr(ord('A') + count - 1)}, or the text of a choice"
         got = f"{value!r:.60}" + (f", which is choice {' and '.join(map(str, sorted(meant)))}" if meant else "")

@@ -3,8 +3,6 @@
 It finds columns by their names and maps labels to the model's ids by theirs. It knows nothing of tokenizers or models.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -16,18 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from octavo.data.rows import NO_HEADER, Rows, listed, read_rows, shortened
+from octavo.data.rows import NO_HEADER, Rows, check_roles, column_names, listed, read_rows, shortened
 from octavo.errors import DataError, OctavoWarning, did_you_mean
 
-
-def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to know a row again."""
-    texts = ["\0".join([one.text, one.text_pair or "", *one.choices]) for one in examples]
-    return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
-
-
 ROLES = ("text", "text_pair", "label", "score")
-# Column names are found in the order of these lists. Two columns of one family go before any single text column.
+# Columns are looked for in the order of these lists. Two columns of one family go before any single text column.
 PAIRS = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -80,14 +71,21 @@ class DataFile:
 
     def read(self, labels: Sequence[str] = (), *, scored: bool = False) -> tuple[Example, ...]:
         """The examples, sampled; see `read_examples`."""
-        columns = self.columns
-        found = read_examples(Path(self.path), labels=labels, encoding=self.encoding, columns=columns, scored=scored)
-        return sample(found, self.limit, self.seed)
+        examples = read_examples(
+            Path(self.path), labels=labels, encoding=self.encoding, columns=self.columns, scored=scored
+        )
+        return sample(examples, self.limit, self.seed)
+
+
+def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to recognize a row."""
+    texts = ["\0".join([example.text, example.text_pair or "", *example.choices]) for example in examples]
+    return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
 
 
 def target_columns(path: Path, encoding: str) -> dict[str, str] | None:
-    """The columns of texts and what is to be made of them; None where the file has no such pair of columns."""
-    names = dict.fromkeys(name for _, row in read_rows(path, encoding, {}) for name in row)
+    """The columns of texts and of the texts to be made of them; None where the file has no such pair of columns."""
+    names = column_names(read_rows(path, encoding, {}))
     source = next((name for name in (*TEXT, "source") if name in names), None)
     target = next((name for name in TARGETS if name in names), None)
     return {"text": source, "text_pair": target} if source and target else None
@@ -119,11 +117,9 @@ def read_examples(
     Rows whose label is empty or "-" are left out, with an `OctavoWarning` that counts them.
     """
     named = dict(columns or {})
-    for role in named:
-        if role not in ROLES:
-            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    check_roles(named, ROLES)
     rows = read_rows(path, encoding, named)
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    names = column_names(rows)
     chosen = _choose(names, named, path, scored=scored)
     if require_labels and "label" not in chosen:
         known = ", ".join(LABEL)
@@ -188,7 +184,7 @@ def _choose(names: Sequence[str], named: Mapping[str, str], path: Path, *, score
 
 
 def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:
-    """The first candidate that the file has: spelled so, or in other case."""
+    """The first candidate that the file has, in this case or another."""
     for candidate in candidates:
         if candidate in names:
             return candidate
@@ -199,7 +195,7 @@ def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:
 
 
 def _value(row: Mapping[str, Any], column: str, place: str) -> Any:
-    """The row's value of a column, which in JSON may not be there."""
+    """The row's value of a column, which a row of JSON may lack."""
     if column not in row:
         raise DataError(f"a row has no {column!r}", where=place, got=listed(row))
     return row[column]
@@ -223,12 +219,12 @@ def _score(row: Mapping[str, Any], column: str, place: str) -> float:
     if isinstance(value, dict):
         value = next((value[key] for key in SCORE_KEYS if key in value), None)
     try:
-        found = float("nan" if value is None or isinstance(value, bool) else value)
+        score = float("nan" if value is None or isinstance(value, bool) else value)
     except (TypeError, ValueError):
-        found = float("nan")
-    if not np.isfinite(found):
+        score = float("nan")
+    if not np.isfinite(score):
         raise DataError(f"{column!r} is not a number", where=place, got=f"{value!r:.40}")
-    return found
+    return score
 
 
 def _label_ids(rows: Rows, column: str, labels: Sequence[str]) -> list[int | None]:
@@ -248,21 +244,21 @@ def _label_ids(rows: Rows, column: str, labels: Sequence[str]) -> list[int | Non
         name = "" if value is None else str(value)
         known = exact.get(name, folded.get(name.strip().casefold()))
         if known is None and name.strip() not in NO_GOLD:
-            found = sorted({str(row[column]) for _, row in rows if row.get(column) is not None})
-            raise _unknown_label(name, place, found, labels)
+            stored = sorted({str(row[column]) for _, row in rows if row.get(column) is not None})
+            raise _unknown_label(name, place, stored, labels)
         ids.append(known)
     return ids
 
 
-def _unknown_label(name: str, place: str, found: Iterable[str], labels: Sequence[str]) -> DataError:
-    """The one error about labels that the model does not have; it lists both sides."""
+def _unknown_label(name: str, place: str, stored: Iterable[str], labels: Sequence[str]) -> DataError:
+    """The error about a label that the model does not have; it lists the file's labels and the model's."""
     then = "give the model's labels in id order, by the names of the file, with --labels"
     if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         then = "give the names in id order, such as --labels entailment,contradiction,neutral"
     return DataError(
         f"the model has no label {shortened(name)!r}",
         where=place,
-        got=f"{listed(found)} in the file",
+        got=f"{listed(stored)} in the file",
         allowed=f"{', '.join(labels)} (or ids from 0 to {len(labels) - 1})",
         then=then,
     )

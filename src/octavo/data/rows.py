@@ -1,10 +1,8 @@
-"""Files -> rows: column -> value, each with its place in words. It knows formats, and no column's meaning.
+"""Files -> rows: column -> value, each with its place in words. It knows formats and not what a column means.
 
 TSV (no quoting at all), CSV, JSON lines, JSON (a list of objects, or an object with a `data` list), and plain text of
 one row a line.
 """
-
-from __future__ import annotations
 
 import codecs
 import csv
@@ -14,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from octavo.errors import DataError
+from octavo.errors import DataError, did_you_mean
 
 EXTENSIONS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
 # A byte-order mark says more about a file than its reader can know, so it goes before the encoding that was asked for.
@@ -25,7 +23,7 @@ Rows = list[tuple[str, dict[str, Any]]]  # (the row's place in words, column -> 
 
 
 def read_rows(path: Path, encoding: str, named: Mapping[str, str]) -> Rows:
-    """The rows of a file of any format, one at least."""
+    """The rows of a file of any format, at least one; `named` is role -> column, as the user gave it."""
     text = read_text(path, encoding)
     if not text.strip():
         raise DataError("the file is empty", where=path)
@@ -36,10 +34,29 @@ def read_rows(path: Path, encoding: str, named: Mapping[str, str]) -> Rows:
         lines = enumerate(text.split("\n"), start=1)
         rows = [(f"{path}, line {number}", {"text": line.strip()}) for number, line in lines if line.strip()]
     else:
-        rows = _objects(_json_values(text, path) if suffix == ".json" else _json_lines(text, path))
+        rows = _json_values(text, path) if suffix == ".json" else _json_lines(text, path)
+        for place, value in rows:
+            if not isinstance(value, dict):
+                raise DataError("a row is not a JSON object", where=place, got=type(value).__name__)
     if not rows:
         raise DataError("no rows", where=path)
     return rows
+
+
+def check_roles(columns: Iterable[str], roles: Sequence[str]) -> None:
+    """Refuse columns that are given for a role which the format does not have.
+
+    Raises:
+        DataError: there is one.
+    """
+    for role in columns:
+        if role not in roles:
+            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, roles))
+
+
+def column_names(rows: Rows) -> list[str]:
+    """The columns of all rows, in the order in which they first come."""
+    return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
 def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS) -> str:
@@ -65,8 +82,8 @@ def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS)
         # Line ends are counted in the text before the bad byte: in UTF-16, 0x0A may be half of a letter.
         line = 1 + error.object[: error.start].decode(error.encoding, errors="replace").count("\n")
         place, got = f"{path}, line {line}", f"byte 0x{error.object[error.start]:02x}"
-        other = "utf-8" if codecs.lookup(encoding).name == "cp949" else "cp949"
-        raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {other}") from None
+        suggested = "utf-8" if codecs.lookup(encoding).name == "cp949" else "cp949"
+        raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {suggested}") from None
     except (LookupError, ValueError):  # ValueError: codecs that are there but are not for files, such as "undefined"
         raise DataError("unknown text encoding", got=encoding, allowed="utf-8, cp949, utf-16, ...") from None
 
@@ -121,12 +138,12 @@ def _json_lines(text: str, path: Path) -> list[tuple[str, Any]]:
     """The value of each line that is not blank, with its place."""
     then = "write one JSON object a line; a list of objects is a .json"
     lines = [(f"{path}, line {number}", line) for number, line in enumerate(text.split("\n"), start=1)]
-    return [(place, _parsed(line, place, then)) for place, line in lines if line.strip()]
+    return [(place, parse_json(line, place, then)) for place, line in lines if line.strip()]
 
 
 def _json_values(text: str, path: Path) -> list[tuple[str, Any]]:
     """The values of the list that the file is, or that it has under `data`, with their places."""
-    whole = _parsed(text, path, "one object a line is a .jsonl")
+    whole = parse_json(text, path, "one object a line is a .jsonl")
     values = whole.get("data") if isinstance(whole, dict) else whole
     if not isinstance(values, list):
         got = f"an object with {listed(whole)}" if isinstance(whole, dict) else type(whole).__name__
@@ -134,24 +151,16 @@ def _json_values(text: str, path: Path) -> list[tuple[str, Any]]:
     return [(f"{path}, row {number}", value) for number, value in enumerate(values, start=1)]
 
 
-def _parsed(text: str, where: object, then: str) -> Any:
-    """The text as JSON."""
+def parse_json(text: str, where: object, then: str) -> Any:
+    """The text as JSON; `then` is what an error advises."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # too many digits or brackets are not a JSONDecodeError
         raise DataError("not JSON", where=where, got=error, then=then) from None
 
 
-def _objects(values: list[tuple[str, Any]]) -> Rows:
-    """The values, each of which has to be an object."""
-    for place, value in values:
-        if not isinstance(value, dict):
-            raise DataError("a row is not a JSON object", where=place, got=type(value).__name__)
-    return values
-
-
 def listed(names: Iterable[str]) -> str:
-    """Up to 12 names, and how many there are beyond."""
+    """Up to 12 names, and how many more there are."""
     names = [shortened(name) for name in names]
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else "")
 

@@ -1,7 +1,5 @@
 """A few sentences, Korean and English, to run a model on where the user gave none: everyday ones, short and long."""
 
-from __future__ import annotations
-
 SENTENCES = (
     "오늘은 아침부터 비가 많이 내려서 길이 막혔다.",
     "배송이 하루 늦었지만 상담원이 친절하게 안내해 주셔서 만족합니다.",

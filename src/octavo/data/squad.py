@@ -1,14 +1,11 @@
 """Files of questions -> examples: SQuAD's JSON (KorQuAD 1.0, TyDi QA gold passages, XQuAD), or one question a row."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from octavo.data.examples import DataFile, Example, sample, text_of
-from octavo.data.rows import listed, read_rows, read_text
+from octavo.data.rows import listed, parse_json, read_rows, read_text
 from octavo.errors import DataError
 
 EXTENSIONS = (".json", ".jsonl", ".ndjson")
@@ -29,18 +26,14 @@ def read_squad(file: DataFile) -> tuple[Example, ...]:
         got = ", ".join(f"{role}={name}" for role, name in file.columns.items())
         raise DataError("files of questions have their columns by name", got=got, allowed="no --columns")
     text = read_text(path, file.encoding, EXTENSIONS)
-    try:
-        whole = json.loads(text) if path.suffix.lower() == ".json" else None
-    except (ValueError, RecursionError) as error:
-        raise DataError("not JSON", where=path, got=error, then="one question a line is a .jsonl") from None
-    articles = whole.get("data") if isinstance(whole, dict) else None
-    if isinstance(articles, list) and any(isinstance(one, dict) and "paragraphs" in one for one in articles):
-        found = [_example(row, place) for place, row in _questions(articles, path)]
-    else:
-        found = [_example(row, place) for place, row in read_rows(path, file.encoding, {})]
-    if not found:
+    whole = parse_json(text, path, "one question a line is a .jsonl") if path.suffix.lower() == ".json" else None
+    articles: Any = whole.get("data") if isinstance(whole, dict) else None
+    nested = isinstance(articles, list) and any(isinstance(item, dict) and "paragraphs" in item for item in articles)
+    questions = _questions(articles, path) if nested else read_rows(path, file.encoding, {})
+    examples = [_example(row, place) for place, row in questions]
+    if not examples:
         raise DataError("no questions", where=path)
-    return sample(found, file.limit, file.seed)
+    return sample(examples, file.limit, file.seed)
 
 
 def _questions(articles: list[Any], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,7 +65,7 @@ def _example(row: dict[str, Any], place: str) -> Example:
         raise DataError(
             "answers are no list", where=place, got=f"{stored!r:.60}", allowed='[{"text": ...}] or {"text": [...]}'
         )
-    texts = [one.get("text") if isinstance(one, dict) else one for one in texts]
+    texts = [answer.get("text") if isinstance(answer, dict) else answer for answer in texts]
     for text in texts:
         if not isinstance(text, str) or text not in context:
             then = "an impossible question has no answers: []"

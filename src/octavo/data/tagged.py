@@ -1,7 +1,5 @@
 """Files of tagged words -> examples: columns with blank lines between sentences (CoNLL, WikiAnn, KLUE-NER), or JSON."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from octavo.data.examples import DataFile, Example, sample, text_of
-from octavo.data.rows import Rows, listed, read_rows, read_text
+from octavo.data.rows import Rows, check_roles, listed, read_rows, read_text
 from octavo.data.tags import types
-from octavo.errors import DataError, did_you_mean
+from octavo.errors import DataError
 
 COLUMNED = (".tsv", ".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".annotated")
 JSON = (".json", ".jsonl", ".ndjson")
@@ -39,27 +37,26 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
         DataError: the file cannot be read or has no sentence, a line has one column, or tags are of types that the
             model does not have.
     """
-    path, suffix = Path(file.path), Path(file.path).suffix.lower()
-    for role in file.columns or {}:
-        if role not in ROLES:
-            raise DataError("columns are given for an unknown role", got=role, allowed=did_you_mean(role, ROLES))
+    path, named = Path(file.path), dict(file.columns or {})
+    suffix = path.suffix.lower()
+    check_roles(named, ROLES)
     text = read_text(path, file.encoding, (*COLUMNED, *JSON))
-    if suffix == ".txt" and not file.columns and not _in_columns(text):
+    if suffix == ".txt" and not named and not _in_columns(text):
         return file.read()
     if suffix in JSON:
         rows = read_rows(path, file.encoding, {})
-        column = (file.columns or {}).get("text", "text")
+        column = named.get("text", "text")
         bare = all(isinstance(row.get(column), str) and not {*WORDS, *TAGS} & set(row) for _, row in rows)
-        if bare and "label" not in (file.columns or {}):
+        if bare and "label" not in named:
             return replace(file, columns={"text": column}).read()
-        sentences = _from_json(rows, dict(file.columns or {}), labels)
+        sentences = _from_json(rows, named, labels)
     else:
-        sentences = _from_columns(text, path, {**COLUMNS, **(file.columns or {})})
+        sentences = _from_columns(text, path, COLUMNS | named)
     if not sentences:
         raise DataError("no sentences", where=path)
     if labels:
         _check_types(sentences, labels)
-    # Of words that are characters blanks are some too; elsewhere a blank is no word.
+    # Where words are characters a blank is a word too; elsewhere it is not.
     characters = all(len(word) == 1 for _, words, _ in sentences for word in words) and any(
         not word.strip() for _, words, _ in sentences for word in words
     )
@@ -67,22 +64,22 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
 
 
 def _in_columns(text: str) -> bool:
-    """Whether a text is words in columns: two throughout, or most lines end in a tag, whatever is wrong with others."""
+    """Whether a text is words in columns: two in each line, or most lines end in a tag, whatever the others have."""
     lines = [line.split() for line in text.split("\n") if line.strip()]
-    tags = [one for one in lines if one[-1] == "O" or re.fullmatch(r"[BIESLU]-\S+|\S+[-_][BIESLU]", one[-1])]
-    return {len(one) for one in lines} == {2} or 2 * len(tags) > len(lines)
+    tags = [line[-1] for line in lines if line[-1] == "O" or re.fullmatch(r"[BIESLU]-\S+|\S+[-_][BIESLU]", line[-1])]
+    return {len(line) for line in lines} == {2} or 2 * len(tags) > len(lines)
 
 
 def _example(words: Sequence[str], tags: Sequence[str] | None, *, characters: bool) -> Example:
-    between, text, spans, known = "" if characters else " ", "", [], []
+    between, text, spans, kept = "" if characters else " ", "", [], []
     for word, tag in zip(words, tags or [""] * len(words), strict=True):
         if word.strip():  # a blank inside an entity belongs to it, and says nothing of its own
             text += between if text else ""
             spans.append((len(text), len(text) + len(word)))
-            known.append(tag)
+            kept.append(tag)
         if word.strip() or characters:
             text += word
-    return Example(text, words=tuple(spans), tags=tuple(known) if tags is not None else None)
+    return Example(text, words=tuple(spans), tags=tuple(kept) if tags is not None else None)
 
 
 def _from_columns(text: str, path: Path, columns: Mapping[str, str]) -> list[Sentence]:
@@ -153,7 +150,7 @@ def _from_json(rows: Rows, named: Mapping[str, str], labels: Sequence[str]) -> l
 
 
 def _named(tag: Any, labels: Sequence[str], place: str) -> str:
-    """A tag's name; of one that is an id the model's."""
+    """The name of a tag; the model's where the file has an id."""
     if isinstance(tag, int) and not isinstance(tag, bool) and (not labels or 0 <= tag < len(labels)):
         return labels[tag] if labels else str(tag)
     if not isinstance(tag, str):
@@ -163,7 +160,7 @@ def _named(tag: Any, labels: Sequence[str], place: str) -> str:
 
 
 def _check_types(sentences: Sequence[Sentence], labels: Sequence[str]) -> None:
-    """See that the model has each type of entity that the file speaks of.
+    """See that the model has each type of entity that the file has.
 
     Raises:
         DataError: it does not; both sides are listed.
@@ -171,12 +168,12 @@ def _check_types(sentences: Sequence[Sentence], labels: Sequence[str]) -> None:
     known = types(labels)
     strange = [(place, tag) for place, _, tags in sentences for tag in tags or () if set(types([tag])) - set(known)]
     if strange:
-        found = types(tag for _, _, tags in sentences for tag in tags or ())
+        stored = types(tag for _, _, tags in sentences for tag in tags or ())
         place, tag = strange[0]
         raise DataError(
             f"the model has no tag {tag!r}",
             where=place,
-            got=f"{listed(found)} in the file",
+            got=f"{listed(stored)} in the file",
             allowed=listed(known) if known else listed(labels),
             then="give the model's tags in id order, by the names of the file, with --labels",
         )

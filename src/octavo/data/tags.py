@@ -1,7 +1,5 @@
 """Tags of words and the entities that they mark, in any of the schemes: IOB1, IOB2, IOE, BIOES, BILOU."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 
@@ -13,19 +11,21 @@ _BILOU = {"L": "E", "U": "S"}
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """The place in an entity, one of B, I, E, S, O, and the entity's type; `PER`, without a place, is inside.
+    """The place in an entity (B, I, E, S or O) and the entity's type; `PER`, without a place, is inside.
 
-    A place alone has the type `_`, as seqeval has it.
+    A place alone has the type `_`, as in seqeval.
     """
     if tag == "O":
         return "O", ""
     if tag in ALONE:
         return _BILOU.get(tag, tag), "_"
-    found = _PREFIXED.fullmatch(tag)
-    if found:
-        return _BILOU.get(found[1], found[1]), found[2]
-    found = _SUFFIXED.fullmatch(tag)
-    return (_BILOU.get(found[2], found[2]), found[1]) if found else ("I", tag)
+    if prefixed := _PREFIXED.fullmatch(tag):
+        place, kind = prefixed.groups()
+    elif suffixed := _SUFFIXED.fullmatch(tag):
+        kind, place = suffixed.groups()
+    else:
+        place, kind = "I", tag
+    return _BILOU.get(place, place), kind
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
@@ -33,25 +33,24 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
     As seqeval's `get_entities`: an entity goes on while the type stays and no B or S begins another, and no E ended it.
     """
-    found: list[Entity] = []
+    spans: list[Entity] = []
     before, kind_before, begin = "O", "", 0
     for index, tag in enumerate([*tags, "O"]):
         place, kind = split_tag(tag)
         if before != "O" and (before in "ES" or place in "BSO" or kind != kind_before):
-            found.append((kind_before, begin, index - 1))
+            spans.append((kind_before, begin, index - 1))
         if place != "O" and (place in "BS" or before in "ESO" or kind != kind_before):
             begin = index
         before, kind_before = place, kind
-    return found
+    return spans
 
 
 def as_iob2(tags: Sequence[str]) -> list[str]:
     """The same entities in IOB2, so that tags of two schemes can be compared word by word."""
-    found = ["O"] * len(tags)
+    converted = ["O"] * len(tags)
     for kind, first, last in entities(tags):
-        found[first] = f"B-{kind}"
-        found[first + 1 : last + 1] = [f"I-{kind}"] * (last - first)
-    return found
+        converted[first : last + 1] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first)
+    return converted
 
 
 def spread(tag: str, count: int) -> list[str]:
@@ -66,5 +65,5 @@ def spread(tag: str, count: int) -> list[str]:
 
 
 def types(tags: Iterable[str]) -> list[str]:
-    """The types of entities that tags speak of, in their order."""
+    """The types of entities that tags name, in the order in which they first come."""
     return list(dict.fromkeys(kind for tag in tags for _, kind in (split_tag(tag),) if kind))

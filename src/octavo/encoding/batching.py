@@ -1,7 +1,5 @@
 """Length-sorted batches under a token budget, and padding. It knows token ids and nothing of texts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from octavo.schema.signature import Signature
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
+Inputs = dict[str, IntArray]  # of one batch: name -> [batch, length]
 Outputs = FloatArray | list[FloatArray]  # [rows, k], or of each row its own [answers, k]
 TOKEN_BUDGET = 4096  # tokens of a batch, padding included
 WIDE_BUDGET = 512  # where each token is answered with a number for every word of the vocabulary
@@ -61,7 +60,7 @@ class Batch:
     """Rows that run together: `rows` are their positions in the input, `inputs` name -> int64 [batch, length]."""
 
     rows: tuple[int, ...]
-    inputs: dict[str, IntArray]
+    inputs: Inputs
 
 
 def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[tuple[int, ...]]:
@@ -85,13 +84,13 @@ def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget:
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
 
 
-def pad(rows: Sequence[Encoded], signature: Signature) -> dict[str, IntArray]:
+def pad(rows: Sequence[Encoded], signature: Signature) -> Inputs:
     """The inputs that the model has, each int64 [batch, longest row], padded on the right."""
     shape = (len(rows), max(len(row.ids) for row in rows))
-    answers = (len(rows), max(len(row.target_ids) for row in rows))
+    target_shape = (len(rows), max(len(row.target_ids) for row in rows))
     arrays = {
-        "decoder_input_ids": np.full(answers, signature.pad_token_id, np.int64),
-        "decoder_attention_mask": np.zeros(answers, np.int64),
+        "decoder_input_ids": np.full(target_shape, signature.pad_token_id, np.int64),
+        "decoder_attention_mask": np.zeros(target_shape, np.int64),
         "input_ids": np.full(shape, signature.pad_token_id, np.int64),
         "attention_mask": np.zeros(shape, np.int64),
         "token_type_ids": np.zeros(shape, np.int64),
@@ -116,22 +115,13 @@ def real_answers(outputs: FloatArray, inputs: Mapping[str, IntArray], signature:
     real = inputs["attention_mask"] != 0
     if signature.mask_token_id is not None:
         real = inputs["input_ids"] == signature.mask_token_id
-    return [one[:count].copy() for one, count in zip(outputs, real.sum(axis=1).tolist(), strict=True)]
+    return [output[:count].copy() for output, count in zip(outputs, real.sum(axis=1).tolist(), strict=True)]
 
 
 def in_order(parts: Sequence[FloatArray], batches: Sequence[Batch], signature: Signature) -> Outputs:
     """The outputs of batches, of which there is one at least, in the order of the rows and without padding."""
-    count = sum(len(batch.rows) for batch in batches)
-    if parts[0].ndim == 2:
-        array = np.empty((count, *parts[0].shape[1:]), np.float32)
-        for batch, part in zip(batches, parts, strict=True):
-            array[list(batch.rows)] = part
-        return array
-    found: list[FloatArray] = [parts[0][0]] * count
+    answers: list[FloatArray] = [parts[0][0]] * sum(len(batch.rows) for batch in batches)
     for batch, part in zip(batches, parts, strict=True):
         for row, answer in zip(batch.rows, real_answers(part, batch.inputs, signature), strict=True):
-            found[row] = answer
-    return found
-
-
-Inputs = dict[str, NDArray[np.int64]]  # of one batch: name -> [batch, length]
+            answers[row] = answer
+    return np.stack(answers) if parts[0].ndim == 2 else answers

@@ -1,7 +1,5 @@
 """Texts and pairs to token ids, as every encoder reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -42,13 +40,14 @@ def parse_row(row: Any) -> Row:
         if isinstance(text, str) and not _is_unicode(text):
             raise DataError("a text has half a surrogate pair", got=ascii(text)[:80])
     if not isinstance(first, str) or not (second is None or isinstance(second, str)):
-        got = f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
-        raise DataError(
-            "a row is a text or a pair",
-            got=got,
-            allowed='a string, a tuple (a, b), or {"text": a, "text_pair": b}',
-        )
+        allowed = 'a string, a tuple (a, b), or {"text": a, "text_pair": b}'
+        raise DataError("a row is a text or a pair", got=describe_row(row), allowed=allowed)
     return first, second
+
+
+def describe_row(row: Any) -> str:
+    """A row that cannot be read, as an error shows it."""
+    return f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
 
 
 def _is_unicode(text: str) -> bool:
@@ -78,37 +77,45 @@ def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
     return tokenizer
 
 
-def settings(given: Options, known: Options) -> dict[str, Any]:
+def settings(options: Options, defaults: Options) -> dict[str, Any]:
     """What a call sets, with the defaults of what it does not; one string where several may be said is a list of one.
 
     Raises:
         InputError: the task has no such option, or a value is of another kind than its default.
     """
-    found = dict(known)
-    for name, said in given.items():
-        if name not in known:
-            raise InputError("unknown option", got=name, allowed=did_you_mean(name, known) if known else "none")
-        default = known[name]
+    chosen = dict(defaults)
+    for name, option in options.items():
+        if name not in defaults:
+            raise InputError("unknown option", got=name, allowed=did_you_mean(name, defaults) if defaults else "none")
+        default = defaults[name]
         several = isinstance(default, tuple)
-        value = [said] if several and isinstance(said, str) else said
+        value = [option] if several and isinstance(option, str) else option
         fits = isinstance(value, list | tuple) if several else type(value) is type(default)
         if default is not None and not fits:
             kind = "list" if several else type(default).__name__
             raise InputError(f"{name} is of another kind", got=f"{value!r:.40}", allowed=f"{kind}, such as {default!r}")
-        found[name] = value
-    return found
+        chosen[name] = value
+    return chosen
 
 
 def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
     """Token ids of each row, cut at the tokenizer's limit."""
-    unknown = signature.unk_token_id
     encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
-    return [
-        Encoded(
-            ids=encoding.ids,
-            type_ids=encoding.type_ids,
-            truncated=bool(encoding.overflowing),
-            unknown=0 if unknown is None else encoding.ids.count(unknown),
-        )
-        for encoding in encodings
-    ]
+    return [as_encoded(encoding, signature) for encoding in encodings]
+
+
+def as_encoded(encoding: Any, signature: Signature, **more: Any) -> Encoded:
+    """What tokenizers made of a row; `more` are other fields of `Encoded`, or other values of these."""
+    fields = {"ids": encoding.ids, "type_ids": encoding.type_ids, "truncated": bool(encoding.overflowing)} | more
+    return Encoded(unknown=count_unknown(fields["ids"], signature), **fields)
+
+
+def characters_of(encoding: Any) -> dict[str, Any]:
+    """The fields `spans` and `sides` of `Encoded`: which characters, and of which text, each token stands for."""
+    sides = [-1 if side is None else side for side in encoding.sequence_ids]
+    return {"spans": encoding.offsets, "sides": sides}
+
+
+def count_unknown(ids: Sequence[int], signature: Signature) -> int:
+    """How many of the tokens are [UNK]."""
+    return 0 if signature.unk_token_id is None else ids.count(signature.unk_token_id)

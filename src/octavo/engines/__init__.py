@@ -1,7 +1,5 @@
 """What runs a model: one file per engine, behind one protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -76,8 +74,7 @@ def find_engine(name: str) -> OpenSession:
     if find_spec(module.rpartition(".")[2]) is None:
         extra = "convert" if name == "torch" else name
         raise MissingExtraError(f"{name} is not installed", then=f"pip install 'octavo[{extra}]'")
-    found: OpenSession = partial(getattr(import_module(module), attribute), **settings)
-    return found
+    return partial(getattr(import_module(module), attribute), **settings)
 
 
 def modes_of(engine: str) -> dict[str, Any]:
@@ -89,12 +86,14 @@ def modes_of(engine: str) -> dict[str, Any]:
     name, _, rest = engine.partition(":")
     if name not in ENGINES:
         raise InputError("unknown engine", got=name, allowed=did_you_mean(name, ("auto", *ENGINES)))
-    known, modes = MODES.get(name, {}), rest.split(",") if rest else []
-    for mode in modes:
-        if mode not in known:
-            allowed = ", ".join(f"{name}:{one}" for one in known) or f"none: {name} has no modes"
+    modes = MODES.get(name, {})
+    settings: dict[str, Any] = {}
+    for mode in rest.split(",") if rest else []:
+        if mode not in modes:
+            allowed = ", ".join(f"{name}:{mode}" for mode in modes) or f"none: {name} has no modes"
             raise InputError(f"unknown mode of {name}", got=mode, allowed=allowed)
-    return {key: value for mode in modes for key, value in known[mode].items()}
+        settings |= modes[mode]
+    return settings
 
 
 def on_device(engine: str, device: str) -> str:
@@ -106,7 +105,7 @@ def on_device(engine: str, device: str) -> str:
     if device == "cpu":
         return engine
     name, colon, rest = engine.partition(":")
-    if device not in MODES["torch"] or device == "cpu" or "device" not in MODES["torch"][device]:
+    if "device" not in MODES["torch"].get(device, {}):
         raise InputError("unknown device", got=device, allowed="cpu, cuda")
     if name not in {"auto", "torch"}:
         raise InputError(f"{name} runs on CPUs here", got=device, allowed="cpu", then="--format torch, or a checkpoint")
@@ -121,6 +120,16 @@ def answer_names(names: Sequence[str]) -> list[str]:
     if set(SPAN) <= set(names):
         return list(SPAN)
     return ["logits" if "logits" in names else names[0]]
+
+
+def stack_answers(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """A model's answer from the outputs of `answer_names`."""
+    return answers[0] if len(answers) == 1 else np.stack(answers, axis=-1)
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, without its details."""
+    return str(error).strip().partition("\n")[0]
 
 
 def run_batches(session: Session, batches: Sequence[dict[str, NDArray[np.int64]]]) -> list[NDArray[np.float32]]:
@@ -146,13 +155,13 @@ def choose_engine(recipe: Recipe) -> tuple[str, str]:
     if recipe.format == "torch":
         return "torch", "the format is torch"
     features, method = this_cpu().features, recipe.method
-    integer = method == "static" and bool(features & {"avx512_vnni", "avx_vnni", "amx_int8"})
-    short = recipe.storage == "float16" and bool(features & {"amx_bf16", "avx512_bf16"})
-    if not integer and not short:
+    if method == "static" and features & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+        name, reason = "openvino", "static int8 on a CPU with VNNI"
+    elif recipe.storage == "float16" and features & {"amx_bf16", "avx512_bf16"}:
+        name, reason = "openvino:bf16", "16-bit weights on a CPU that computes in bf16"
+    else:
         why = "this CPU has no VNNI, without which OpenVINO's int8 is slow" if method == "static" else "the usual one"
         return "onnxruntime", why
-    name = "openvino" if integer else "openvino:bf16"
-    reason = "static int8 on a CPU with VNNI" if integer else "16-bit weights on a CPU that computes in bf16"
     if find_spec("openvino") is None:
         return "onnxruntime", f"OpenVINO would be faster ({reason}): pip install 'octavo[openvino]'"
     return name, reason

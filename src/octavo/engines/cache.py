@@ -4,8 +4,6 @@ The cache's inputs are called `past_key_values.<layer>....`, its outputs `presen
 width] each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,15 +27,11 @@ def complete(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> d
 
     Logits are of all tokens where nothing is said.
     """
-    found = dict(inputs)
-    if "position_ids" in ports and "position_ids" not in found:
-        found["position_ids"] = positions(found["attention_mask"], found["input_ids"].shape[1])
-    if KEEP in ports and KEEP not in found:
-        found[KEEP] = ALL
-    for name in ports:
-        if name.startswith(PAST) and name not in found:
-            found[name] = empty(ports[name], len(found["input_ids"]))
-    return found
+    cache = {name: port for name, port in ports.items() if name.startswith(PAST) and name not in inputs}
+    usual: dict[str, NDArray[Any]] = {name: empty(port, len(inputs["input_ids"])) for name, port in cache.items()}
+    if "position_ids" in ports and "position_ids" not in inputs:
+        usual["position_ids"] = positions(inputs["attention_mask"], inputs["input_ids"].shape[1])
+    return usual | ({KEEP: ALL} if KEEP in ports else {}) | dict(inputs)
 
 
 def positions(mask: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from octavo.engines import answer_names
+from octavo.engines import answer_names, first_line, stack_answers
 from octavo.engines.cache import Port, complete
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
@@ -50,8 +50,7 @@ class OnnxRuntimeSession:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each of its status codes
             where = None if isinstance(model, bytes) else model
-            reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=reason) from None
+            raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=first_line(error)) from None
         self.threads = threads
         self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
         self.outputs = tuple(output.name for output in self._session.get_outputs())
@@ -59,16 +58,14 @@ class OnnxRuntimeSession:
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
-        found = self.fetch(inputs, self._outputs)
-        return found[0] if len(found) == 1 else np.stack(found, axis=-1)
+        return stack_answers(self.fetch(inputs, self._outputs))
 
     def fetch(self, inputs: dict[str, NDArray[np.int64]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """Run one batch and return the outputs of these names; a cache that is not given is empty (`engines.cache`)."""
         try:
-            return [np.asarray(found) for found in self._session.run(list(outputs), complete(inputs, self.inputs))]
+            return [np.asarray(output) for output in self._session.run(list(outputs), complete(inputs, self.inputs))]
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise OctavoError("ONNX Runtime could not run the model", got=reason) from None
+            raise OctavoError("ONNX Runtime could not run the model", got=first_line(error)) from None
 
     def run_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run one batch of ONNX Runtime's own values, not copied, or of arrays; all outputs by name."""
@@ -79,8 +76,7 @@ class OnnxRuntimeSession:
         try:
             return dict(zip(self.outputs, self._session.run_with_ort_values(self.outputs, values), strict=True))
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise OctavoError("ONNX Runtime could not run the model", got=reason) from None
+            raise OctavoError("ONNX Runtime could not run the model", got=first_line(error)) from None
 
 
 def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSession:

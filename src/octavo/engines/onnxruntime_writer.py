@@ -22,7 +22,6 @@ class OnnxWriter:
     """Begins to write in a decoder's session, behind that of an encoder where there is one."""
 
     def __init__(self, decoder: OnnxRuntimeSession, encoder: OnnxRuntimeSession | None = None) -> None:
-        """Take the sessions."""
         self.name, self.threads, self.streams = decoder.name, decoder.threads, 1
         self._decoder, self._encoder = decoder, encoder
 
@@ -53,11 +52,11 @@ def token_scores(logits: FloatArray, inputs: dict[str, NDArray[np.int64]]) -> Fl
     """
     prefix = "decoder_" if "decoder_input_ids" in inputs else ""
     ids, mask = inputs[f"{prefix}input_ids"], inputs[f"{prefix}attention_mask"]
-    found = np.zeros(ids.shape, np.float32)
+    scores = np.zeros(ids.shape, np.float32)
     for row in range(len(ids)):  # row by row: the logits are large, and are not copied as a whole
-        known = log_softmax(logits[row, :-1])
-        found[row, 1:] = np.take_along_axis(known, ids[row, 1:, None], axis=1)[:, 0] * mask[row, 1:] * mask[row, :-1]
-    return found
+        own = np.take_along_axis(log_softmax(logits[row, :-1]), ids[row, 1:, None], axis=1)[:, 0]
+        scores[row, 1:] = own * mask[row, 1:] * mask[row, :-1]
+    return scores
 
 
 def open_writer(files: Mapping[str, Path], threads: int | None = None) -> OnnxWriter:
@@ -73,7 +72,9 @@ class CachedSteps:
         """Prompts and mask [rows, length]; they are read with the first tokens."""
         self._session, self._unread, self._mask = session, prompts, mask
         self._cache: dict[str, Any] = {
-            name: empty(port, len(prompts)) for name, port in session.inputs.items() if self._grows(name)
+            name: empty(port, len(prompts))
+            for name, port in session.inputs.items()
+            if name.startswith(PAST) and ".encoder." not in name
         }
 
     def advance(self, tokens: IntArray) -> FloatArray:
@@ -101,9 +102,6 @@ class CachedSteps:
         logits: FloatArray = outputs["logits"].numpy()
         return logits
 
-    def _grows(self, name: str) -> bool:
-        return name.startswith(PAST) and ".encoder." not in name
-
     def _feeds(self, tokens: IntArray, behind: int) -> dict[str, Any]:
         mask = self._mask[:, : self._mask.shape[1] - behind]
         feeds = {"input_ids": tokens, "attention_mask": mask, "position_ids": positions(mask, tokens.shape[1])}
@@ -114,28 +112,23 @@ class _AnswerSteps(CachedSteps):
     """Answers to texts that an encoder has read; what it has read of each is gathered anew only where rows go."""
 
     def __init__(
-        self,
-        decoder: OnnxRuntimeSession,
-        encoder: OnnxRuntimeSession,
-        input_ids: IntArray,
-        attention_mask: IntArray,
-        prompts: IntArray,
+        self, decoder: OnnxRuntimeSession, encoder: OnnxRuntimeSession, ids: IntArray, mask: IntArray, prompts: IntArray
     ) -> None:
         super().__init__(decoder, prompts, np.ones(prompts.shape, np.int64))
-        found = encoder.run_values({"input_ids": input_ids, "attention_mask": attention_mask})
-        self._read = {PAST + name.removeprefix(PRESENT): value for name, value in found.items()}
-        self._read["encoder_attention_mask"] = np.ascontiguousarray(attention_mask)
+        outputs = encoder.run_values({"input_ids": ids, "attention_mask": mask})
+        self._encoded = {PAST + name.removeprefix(PRESENT): value for name, value in outputs.items()}
+        self._encoded["encoder_attention_mask"] = np.ascontiguousarray(mask)
         self._texts = np.arange(len(prompts))
 
     def select(self, rows: IntArray) -> None:
         super().select(rows)
         texts = self._texts[rows]
         if not np.array_equal(texts, self._texts):
-            self._read = {name: take(value, rows) for name, value in self._read.items()}
+            self._encoded = {name: take(value, rows) for name, value in self._encoded.items()}
             self._texts = texts
 
     def _feeds(self, tokens: IntArray, behind: int) -> dict[str, Any]:  # noqa: ARG002 - answers have no padding
-        feeds = {"input_ids": np.ascontiguousarray(tokens)} | self._read
+        feeds = {"input_ids": np.ascontiguousarray(tokens)} | self._encoded
         return {name: value for name, value in feeds.items() if name in self._session.inputs}
 
 

@@ -4,8 +4,6 @@ Compiled models are kept in a cache folder, so that the second start of a model 
 left to itself OpenVINO computes float models in bf16 where the CPU has it, and nobody hears of it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from octavo.engines import SPAN, answer_names
+from octavo.engines import SPAN, answer_names, stack_answers
 from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -56,10 +54,8 @@ class OpenVinoSession:
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
         try:
-            request = self._model.create_infer_request()
-            results = request.infer(inputs)
-            found = [np.array(results[output]) for output in self._outputs]
-            return found[0] if len(found) == 1 else np.stack(found, axis=-1)
+            results = self._model.create_infer_request().infer(inputs)
+            return stack_answers([np.array(results[output]) for output in self._outputs])
         except RuntimeError as error:
             reason = " ".join(str(error).split())[-200:]
             raise OctavoError("OpenVINO could not run the model", got=reason) from None
@@ -67,10 +63,8 @@ class OpenVinoSession:
 
 def cache_folder() -> Path:
     """Where compiled models are kept: `OCTAVO_CACHE`, else `octavo` in the user's cache folder (XDG_CACHE_HOME)."""
-    home = os.environ.get("OCTAVO_CACHE")
-    if home:
-        return Path(home) / "openvino"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "octavo" / "openvino"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("OCTAVO_CACHE") or user / "octavo") / "openvino"
 
 
 def open_session(

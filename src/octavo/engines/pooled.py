@@ -20,7 +20,6 @@ class MaskedSession:
     """Another session of which only the masked positions are kept."""
 
     def __init__(self, session: Session, mask_token_id: int) -> None:
-        """Take the session that runs the model."""
         self.name, self.threads, self.streams = session.name, session.threads, session.streams
         self._session, self._mask = session, mask_token_id
         self.model = getattr(session, "model", None)
@@ -29,25 +28,24 @@ class MaskedSession:
         """Run one batch: name -> int64 [batch, length]. Returns [batch, most masks of a row, vocabulary], 0 behind."""
         logits, masked = self._session.run(inputs), inputs["input_ids"] == self._mask
         counts = masked.sum(axis=1)
-        found = np.zeros((len(logits), max(1, int(counts.max())), logits.shape[-1]), np.float32)
+        answers = np.zeros((len(logits), max(1, int(counts.max())), logits.shape[-1]), np.float32)
         for row, count in enumerate(counts.tolist()):
-            found[row, :count] = logits[row, masked[row]]
-        return found
+            answers[row, :count] = logits[row, masked[row]]
+        return answers
 
 
 class PooledSession:
     """Another session with pooling, and what else sentence-transformers does to a vector, behind it."""
 
     def __init__(self, session: Session, pooling: Pooling, dense: Mapping[str, Dense]) -> None:
-        """Take the session that runs the encoder."""
         self.name, self.threads, self.streams = session.name, session.threads, session.streams
         self.model = getattr(session, "model", None)  # the torch module, where there is one
         self._session, self._pooling, self._dense = session, pooling, dense
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns [batch, dimension], which a graph may give itself."""
-        found = self._session.run(inputs)
-        return found if found.ndim == 2 else embed(found, inputs["attention_mask"], self._pooling, self._dense)
+        hidden = self._session.run(inputs)
+        return hidden if hidden.ndim == 2 else embed(hidden, inputs["attention_mask"], self._pooling, self._dense)
 
 
 def pooled(session: Session, signature: Signature, folder: Path) -> Session:
@@ -72,21 +70,20 @@ def read_dense(folder: Path, pooling: Pooling) -> dict[str, Dense]:
     Raises:
         CheckpointError: they are not there or not as they should be.
     """
-    found = {}
-    for step in pooling.steps:
-        if step.kind == "dense":
-            from safetensors.numpy import load_file
+    weights = {}
+    for name in (step.folder for step in pooling.steps if step.kind == "dense"):
+        from safetensors.numpy import load_file
 
-            file = folder / step.folder / "model.safetensors"
-            try:
-                stored = load_file(file)
-                weight, bias = stored["linear.weight"].astype(np.float32), stored.get("linear.bias")
-            except Exception as error:  # safetensors has an exception of its own
-                raise CheckpointError("the weights of a Dense cannot be read", where=file, got=error) from None
-            if not all(np.isfinite(array).all() for array in stored.values()):
-                raise CheckpointError("weights that are NaN or infinite", where=file)
-            found[step.folder] = weight, None if bias is None else bias.astype(np.float32)
-    return found
+        file = folder / name / "model.safetensors"
+        try:
+            stored = load_file(file)
+            weight, bias = stored["linear.weight"].astype(np.float32), stored.get("linear.bias")
+        except Exception as error:  # safetensors has an exception of its own
+            raise CheckpointError("the weights of a Dense cannot be read", where=file, got=error) from None
+        if not all(np.isfinite(array).all() for array in stored.values()):
+            raise CheckpointError("weights that are NaN or infinite", where=file)
+        weights[name] = weight, None if bias is None else bias.astype(np.float32)
+    return weights
 
 
 def embed(
@@ -102,8 +99,7 @@ def embed(
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
         else:
             weight, bias = dense[step.folder]
-            vectors = vectors @ weight.T + (0 if bias is None else bias)
-            vectors = _activate(vectors, step.activation)
+            vectors = _activate(vectors @ weight.T + (0 if bias is None else bias), step.activation)
     return np.asarray(vectors, np.float32)
 
 

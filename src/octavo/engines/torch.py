@@ -1,6 +1,4 @@
-"""Runs models in torch: checkpoints in float32 or bf16, artifacts of the format `torch` in int8; on a GPU if told."""
-
-from __future__ import annotations
+"""Runs models in torch: checkpoints in float32 or bf16, artifacts of the format `torch` in int8; on a GPU if asked."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octavo.engines import SPAN
+from octavo.engines import SPAN, first_line, stack_answers
+from octavo.engines.torch_saved import load_by_transformers, load_saved
 from octavo.errors import HardwareError, InputError, MissingExtraError, OctavoError
 from octavo.hardware import choose_threads
 
@@ -54,15 +53,12 @@ class TorchSession:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
         try:
             with torch.inference_mode():
-                found = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-                outputs = ask(self.model, found, self._call)
+                tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+                outputs = ask(self.model, tensors, self._call)
         except (RuntimeError, IndexError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise OctavoError("torch could not run the model", got=reason) from None
-        names = [name for name in SPAN if name in outputs]
-        if len(names) == len(SPAN):
-            return np.stack([outputs[name].float().cpu().numpy() for name in names], axis=-1)
-        return np.asarray(outputs[0].float().cpu().numpy())
+            raise OctavoError("torch could not run the model", got=first_line(error)) from None
+        answers = SPAN if all(name in outputs for name in SPAN) else (0,)
+        return stack_answers([outputs[answer].float().cpu().numpy() for answer in answers])
 
 
 def ask(model: Any, inputs: dict[str, Any], call: Any = None) -> Any:
@@ -102,7 +98,7 @@ def _make_fp8(model: Any, device: str) -> None:
     here = torch.cuda.get_device_capability() if device != "cpu" else (0, 0)
     if here < FP8_SINCE:
         got = f"compute capability {here[0]}.{here[1]}" if device != "cpu" else "the CPU"
-        raise HardwareError("fp8 is not to be had here", got=got, allowed="NVIDIA GPUs from 8.9 (Ada, Hopper)")
+        raise HardwareError("fp8 is not available here", got=got, allowed="NVIDIA GPUs from 8.9 (Ada, Hopper)")
     if find_spec("torchao") is None:
         raise MissingExtraError("torchao makes fp8, and is not installed", then="pip install 'octavo[torchao]'")
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
@@ -129,15 +125,7 @@ def open_session(
         raise InputError("the weights are int8", where=model, got="fp8", then="give the float checkpoint")
     require_device(device)
     if device == "cpu" and precision == "bf16":
-        raise InputError(
-            "int8 layers compute in float32 on a CPU", where=model, got="bf16", allowed="torch, torch:compile"
-        )
-    if device == "cpu":
-        from octavo.engines.torch_saved import load_saved
-
-        loaded = load_saved(Path(model))
-    else:
-        from octavo.engines.torch_saved import load_by_transformers
-
-        loaded = load_by_transformers(Path(model))
+        allowed = "torch, torch:compile"
+        raise InputError("int8 layers compute in float32 on a CPU", where=model, got="bf16", allowed=allowed)
+    loaded = load_saved(Path(model)) if device == "cpu" else load_by_transformers(Path(model))
     return TorchSession(loaded, threads, precision=precision, compiled=compiled, device=device)

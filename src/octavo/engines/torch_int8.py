@@ -5,8 +5,6 @@ ones without `torch.compile`), and oneDNN's. Both take a weight that was packed 
 first runs, and nothing of them is ever saved: a file holds codes and scales.
 """
 
-from __future__ import annotations
-
 import copy
 import threading
 import warnings
@@ -38,7 +36,6 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """
 
     def __init__(self, codes: Tensor, scale: Tensor, bias: Tensor | None, activation: Activation | None) -> None:
-        """Take the codes, their scales and the bias."""
         super().__init__()
         self.out_features, self.in_features = codes.shape
         self.activation = activation
@@ -55,9 +52,8 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out], in the type of x; the product is one of float32 numbers and codes."""
-        product = self.pack()
         rows = x.reshape(-1, self.in_features).float()
-        return product(rows).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+        return self.pack()(rows).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
 
     def pack(self) -> Product:
         """The product with the packed weight, packed by the first call."""
@@ -93,16 +89,12 @@ class Int8Embedding(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
     """Rows of int8 codes [rows, width], a symmetric scale for each row, float32 [rows]."""
 
     def __init__(self, codes: Tensor, scale: Tensor) -> None:
-        """Take the codes and their scales."""
         super().__init__()
         self.num_embeddings, self.embedding_dim = codes.shape
         self.register_buffer("codes", codes)
         self.register_buffer("scale", scale)
 
-    @property
-    def weight(self) -> Tensor:
-        """The rows that the codes stand for, made anew: for code that reads the table itself."""
-        return self.codes.to(self.scale.dtype) * self.scale[:, None]
+    weight = Int8Linear.weight  # [rows, width]
 
     def forward(self, ids: Tensor) -> Tensor:
         """[...] of row numbers -> [..., width]."""
@@ -130,11 +122,11 @@ def token_product(weight: Tensor, scale: Tensor, bias: Tensor | None, *, exact: 
     shift = torch.zeros_like(scale) if bias is None else bias
 
     def product(x: Tensor) -> Tensor:
-        found = x.new_empty(len(x), len(scale))
+        y = x.new_empty(len(x), len(scale))
         for start in range(0, len(x), ROWS_AT_ONCE):
             codes, own = quantize_tokens(x[start : start + ROWS_AT_ONCE])
-            torch.addcmul(shift, multiply(codes, ZERO_POINT), own, out=found[start : start + ROWS_AT_ONCE])
-        return found
+            torch.addcmul(shift, multiply(codes, ZERO_POINT), own, out=y[start : start + ROWS_AT_ONCE])
+        return y
 
     return product
 
@@ -170,12 +162,12 @@ def weight_only_product(weight: Tensor, scale: Tensor, bias: Tensor | None) -> P
     """Rows [n, in] -> [n, out] in float, a few output channels at a time: their floats stay in the cache."""
 
     def product(x: Tensor) -> Tensor:
-        found = x.new_empty(len(x), len(scale))
+        y = x.new_empty(len(x), len(scale))
         for start in range(0, len(scale), CHANNELS_AT_ONCE):
             part = slice(start, start + CHANNELS_AT_ONCE)
             floats = weight[part].to(x.dtype) * scale[part, None]
-            found[:, part] = torch.nn.functional.linear(x, floats, None if bias is None else bias[part])
-        return found
+            y[:, part] = torch.nn.functional.linear(x, floats, None if bias is None else bias[part])
+        return y
 
     return product
 
@@ -207,8 +199,8 @@ def _tensor_in_steps(multiply: Callable[[Tensor, int], Tensor], bias: Tensor | N
         scale = (high - low) / codes or 1.0
         zero_point = round(-low / scale)
         quantized = torch.round(x / scale).add_(zero_point).clamp_(0, codes).to(torch.uint8)
-        found = multiply(quantized, zero_point) * scale
-        return found if bias is None else found + bias
+        y = multiply(quantized, zero_point) * scale
+        return y if bias is None else y + bias
 
     return product
 
@@ -220,35 +212,32 @@ def _packed_engines() -> tuple[str, ...]:
     oneDNN's is the faster one where the CPU has VNNI (768 x 3072: 37 ms against 61 of torch's own choice); elsewhere
     torch chooses.
     """
-    order = ("onednn", "x86", "fbgemm", "qnnpack") if _has_vnni() else ("x86", "fbgemm", "qnnpack", "onednn")
-    found = tuple(name for name in order if name in _engines())
-    if not found:
+    vnni = this_cpu().features & {"avx512_vnni", "avx_vnni"}
+    order = ("onednn", "x86", "fbgemm", "qnnpack") if vnni else ("x86", "fbgemm", "qnnpack", "onednn")
+    engines = tuple(name for name in order if name in _engines())
+    if not engines:
         _warn_of_slow_products()
-    return found
+    return engines
 
 
 @cache
 def _has_onednn() -> bool:
     """Whether torch has oneDNN's int8 product; warns where it has not."""
-    found = torch.backends.mkldnn.is_available() and "onednn" in _engines()
-    if not found:
+    available = bool(torch.backends.mkldnn.is_available() and "onednn" in _engines())
+    if not available:
         _warn_of_slow_products()
-    return bool(found)
+    return available
 
 
 def _engines() -> tuple[str, ...]:
     return tuple(name for name in torch.backends.quantized.supported_engines if name != "none")
 
 
-def _has_vnni() -> bool:
-    return bool(this_cpu().features & {"avx512_vnni", "avx_vnni"})
-
-
 def _warn_of_slow_products() -> None:
-    found = ", ".join(_engines()) or "none"
     warnings.warn(
-        f"this build of torch has no int8 kernels for this CPU ({found}), so products go through float64: the same "
-        "answers, slowly; the format onnx is the fast one here (octavo quantize --format onnx)",
+        f"this build of torch has no int8 kernels for this CPU ({', '.join(_engines()) or 'none'}), so products go "
+        "through float64: the same answers, slowly; the format onnx is the fast one here (octavo quantize --format "
+        "onnx)",
         OctavoWarning,
         stacklevel=2,
     )
@@ -271,14 +260,14 @@ def pack_layers(model: torch.nn.Module) -> torch.nn.Module:
 
 def as_float(model: torch.nn.Module) -> torch.nn.Module:
     """A copy of a model whose int8 layers are float ones with the weights that the codes stand for."""
-    found = copy.deepcopy(model)
-    for path, module in list(found.named_modules()):
+    copied = copy.deepcopy(model)
+    for path, module in list(copied.named_modules()):
         if isinstance(module, Int8Linear):
             linear = torch.nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
             linear.weight = torch.nn.Parameter(module.weight, requires_grad=False)
             if module.bias is not None:
                 linear.bias = torch.nn.Parameter(module.bias, requires_grad=False)
-            found.set_submodule(path, linear)
+            copied.set_submodule(path, linear)
         elif isinstance(module, Int8Embedding):
-            found.set_submodule(path, torch.nn.Embedding(*module.codes.shape, _weight=module.weight))
-    return found
+            copied.set_submodule(path, torch.nn.Embedding(*module.codes.shape, _weight=module.weight))
+    return copied

@@ -5,8 +5,6 @@ A weight W of int8 is stored as torchao's `Int8Tensor` is: its codes as `_W_qdat
 torchao is installed; Octavo itself needs no torchao. No float copy of a quantized weight is stored.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -25,7 +23,7 @@ from octavo.tasks import TASKS, task_class
 
 WEIGHTS = "model.safetensors"
 OPTIONAL = ("pooler",)  # modules that a model may have been saved without
-OWN = "octavo"  # the key of what torchao's metadata does not tell
+OWN = "octavo"  # the key of what torchao's metadata does not have
 _PER_ROW = {"_type": "PerRow", "_data": {"dim": -1}}
 _SYMMETRIC = {"_type": "MappingType", "_data": "SYMMETRIC"}
 _DYNAMIC = {
@@ -44,13 +42,11 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
     tensors: dict[str, torch.Tensor] = {}
     records: dict[str, dict[str, Any]] = {}
     activations: dict[str, Activation | None] = {}
-    inside: set[str] = set()
     stored: dict[int, str] = {}
     shared: dict[str, str] = {}
     for path, module in model.named_modules():
         if not isinstance(module, Int8Linear | Int8Embedding):
             continue
-        inside |= {f"{path}.{name}" for name in ("codes", "scale")}
         activations[path] = module.activation if isinstance(module, Int8Linear) else None
         first = stored.setdefault(module.codes.data_ptr(), path)
         if first != path:
@@ -68,6 +64,7 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
             },
             "_tensor_data_names": ["qdata", "scale"],
         }
+    inside = {f"{path}.{name}" for path in activations for name in ("codes", "scale")}
     for name, tensor in model.state_dict().items():
         if name in inside:
             continue
@@ -78,10 +75,9 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
         tensors[name] = tensor
         records[name] = {"_type": "Tensor"}
     without = [name for name in OPTIONAL if getattr(model, name, ...) is None]
+    own = {"class": auto_class, "activations": activations, "shared": shared, "without": without}
     metadata = {name: json.dumps(record) for name, record in records.items()}
-    metadata["tensor_names"] = json.dumps(list(records))
-    metadata["format"] = "pt"
-    metadata[OWN] = json.dumps({"class": auto_class, "activations": activations, "shared": shared, "without": without})
+    metadata |= {"tensor_names": json.dumps(list(records)), "format": "pt", OWN: json.dumps(own)}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata)
     _sort_header(folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes files that only their owner can read
@@ -104,9 +100,9 @@ def _sort_header(file: Path) -> None:
 
 def quantization_config(model: Module) -> dict[str, Any]:
     """What `config.json` says to transformers of the int8 layers: torchao's settings by the names of parameters."""
-    layers = [(path, one) for path, one in model.named_modules() if isinstance(one, Int8Linear | Int8Embedding)]
-    multiplied = [path for path, one in layers if isinstance(one, Int8Linear) and one.activation]
-    read = [path for path, _ in layers if path not in set(multiplied)]
+    layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, Int8Linear | Int8Embedding)}
+    multiplied = [path for path, layer in layers.items() if getattr(layer, "activation", None)]
+    read = [path for path in layers if path not in set(multiplied)]
     granularity = _PER_ROW | {"_version": 1}
     dynamic = {"granularity": granularity, "act_mapping_type": _SYMMETRIC, "weight_only_decode": False}
     settings = {
@@ -121,15 +117,10 @@ def quantization_config(model: Module) -> dict[str, Any]:
             "_data": {"group_size": None, "granularity": granularity, "set_inductor_config": True},
         },
     }
+    by_name = {"fqn_to_config": {pattern: setting for pattern, setting in settings.items() if pattern}}
     return {
         "quant_method": "torchao",
-        "quant_type": {
-            "default": {
-                "_type": "FqnToConfig",
-                "_version": 1,
-                "_data": {"fqn_to_config": {name: one for name, one in settings.items() if name}},
-            }
-        },
+        "quant_type": {"default": {"_type": "FqnToConfig", "_version": 1, "_data": by_name}},
         "include_input_output_embeddings": True,
         "modules_to_not_convert": None,
     }
@@ -150,10 +141,9 @@ def read_metadata(file: Path) -> dict[str, Any]:
 
     try:
         with safe_open(file, framework="pt") as opened:
-            found = json.loads((opened.metadata() or {})[OWN])
+            return dict(json.loads((opened.metadata() or {})[OWN]))
     except Exception as error:  # safetensors has an exception of its own
         raise ArtifactError("these are not weights that Octavo wrote", where=file, got=error) from None
-    return dict(found)
 
 
 def load_saved(file: Path) -> Module:
@@ -164,13 +154,13 @@ def load_saved(file: Path) -> Module:
     """
     from safetensors.torch import load_file
 
-    told = read_metadata(file)
+    metadata = read_metadata(file)
     try:
-        model = fill(empty_model(file.parent, told["class"]), load_file(file), told).eval()
+        model = fill(empty_model(file.parent, metadata["class"]), load_file(file), metadata).eval()
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, OSError) as error:
         got = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise ArtifactError("the weights do not belong to the config", where=file, got=got) from None
-    model.save_pretrained = partial(_save_again, model, auto_class=told["class"])
+    model.save_pretrained = partial(_save_again, model, auto_class=metadata["class"])
     return pack_layers(model)
 
 
@@ -214,21 +204,20 @@ def empty_model(folder: Path, auto_class: str) -> Module:
     return model
 
 
-def fill(model: Module, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> Module:
+def fill(model: Module, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> Module:
     """Put stored tensors into a model of the right class, in place.
 
     Raises:
         ValueError: there is no tensor for a parameter, or none of its shape.
     """
-    shared = dict(told["shared"])
-    for name in told["without"]:
+    shared = dict(metadata["shared"])
+    for name in metadata["without"]:
         setattr(model, name, None)
-    for path, activation in told["activations"].items():
+    for path, activation in metadata["activations"].items():
         first = shared.pop(path, path)
         codes, scale = tensors[f"{first}._weight_qdata"], tensors[f"{first}._weight_scale"][:, 0]
         old = model.get_submodule(path)
-        turned = type(old).__name__ == "Conv1D"  # which has [in, out]
-        expected = tuple(reversed(old.weight.shape)) if turned else tuple(old.weight.shape)
+        expected = tuple(old.weight.shape[::-1] if type(old).__name__ == "Conv1D" else old.weight.shape)  # [in, out]
         if tuple(codes.shape) != expected or len(scale) != expected[0]:
             raise ValueError(f"{path} is {tuple(codes.shape)} and should be {expected}")
         if isinstance(old, torch.nn.Embedding):
@@ -238,19 +227,17 @@ def fill(model: Module, tensors: Mapping[str, torch.Tensor], told: Mapping[str, 
             model.set_submodule(path, Int8Linear(codes, scale, bias, activation))
     rest = {name: tensor for name, tensor in tensors.items() if not re.search(r"\._weight_(qdata|scale)$", name)}
     rest |= {name: tensors[first] for name, first in shared.items()}
-    owned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    missing = owned - rest.keys()
-    if missing:
+    if missing := {name for name, _ in model.named_parameters(remove_duplicate=False)} - rest.keys():
         raise ValueError(f"no tensor for {', '.join(sorted(missing)[:3])}")
     for name, tensor in rest.items():
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)
         if isinstance(module, Int8Linear):
             continue  # its bias is there already
-        place = getattr(module, last)
-        if place.shape != tensor.shape:
-            raise ValueError(f"{name} is {tuple(tensor.shape)} and should be {tuple(place.shape)}")
-        if isinstance(place, Parameter):
+        old = getattr(module, last)
+        if old.shape != tensor.shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)} and should be {tuple(old.shape)}")
+        if isinstance(old, Parameter):
             setattr(module, last, Parameter(tensor, requires_grad=False))
         else:
             module.register_buffer(last, tensor)
@@ -264,9 +251,8 @@ def load_by_transformers(file: Path) -> Module:
         MissingExtraError: torchao is not installed.
     """
     if find_spec("torchao") is None:
-        raise MissingExtraError(
-            "on a GPU torchao runs int8, which is not installed", then="pip install 'octavo[torchao]'"
-        )
+        message = "on a GPU torchao runs int8, which is not installed"
+        raise MissingExtraError(message, then="pip install 'octavo[torchao]'")
     _, transformers = require_torch()
     loader = getattr(transformers, read_metadata(file)["class"])
     with silent_transformers(transformers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,10 +33,9 @@ class TorchWriter:
 
     def logits(self, inputs: dict[str, NDArray[np.int64]]) -> FloatArray:
         """The logits behind every token, [batch, length, vocabulary]."""
-        reads = {name: torch.from_numpy(array) for name, array in inputs.items() if name != "decoder_attention_mask"}
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items() if name != "decoder_attention_mask"}
         with torch.inference_mode():
-            logits: FloatArray = self._model(**reads, use_cache=False).logits.numpy()
-        return logits
+            return cast("FloatArray", self._model(**tensors, use_cache=False).logits.numpy())
 
     def begin(self, ids: IntArray, mask: IntArray, prompts: IntArray | None = None) -> _TorchSteps:
         """See `OnnxWriter.begin`."""
@@ -49,29 +48,28 @@ class _TorchSteps:
     def __init__(self, model: Any, ids: IntArray, mask: IntArray, prompts: IntArray | None) -> None:
         self._model, self._mask, self._cache = model, mask, None
         self._unread = ids if prompts is None else prompts
-        self._read: Any = None
+        self._encoded: Any = None
         self._counts = "position_ids" in inspect.signature(model.forward).parameters
         if prompts is not None:
             with torch.inference_mode():
-                self._read = model.get_encoder()(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+                self._encoded = model.get_encoder()(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
 
     def advance(self, tokens: IntArray) -> FloatArray:
         """See `Steps`."""
         tokens, self._unread = np.concatenate([self._unread, tokens], axis=1), tokens[:, :0]
-        given: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
-        if self._read is not None:
-            given |= {"encoder_outputs": self._read, "decoder_input_ids": torch.from_numpy(tokens)}
+        inputs: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
+        if self._encoded is not None:
+            inputs |= {"encoder_outputs": self._encoded, "decoder_input_ids": torch.from_numpy(tokens)}
         else:
             new = tokens.shape[1] - (self._mask.shape[1] if self._cache is None else 0)
             self._mask = np.concatenate([self._mask, np.ones((len(tokens), new), np.int64)], axis=1)
-            given["input_ids"] = torch.from_numpy(tokens)
+            inputs["input_ids"] = torch.from_numpy(tokens)
             if self._counts:
-                given["position_ids"] = torch.from_numpy(positions(self._mask, tokens.shape[1]))
+                inputs["position_ids"] = torch.from_numpy(positions(self._mask, tokens.shape[1]))
         with torch.inference_mode():
-            found = self._model(attention_mask=torch.from_numpy(self._mask), **given)
-            self._cache = found.past_key_values
-            logits: FloatArray = found.logits[:, -1].numpy()
-        return logits
+            outputs = self._model(attention_mask=torch.from_numpy(self._mask), **inputs)
+            self._cache = outputs.past_key_values
+            return cast("FloatArray", outputs.logits[:, -1].numpy())
 
     def select(self, rows: IntArray) -> None:
         """See `Steps`."""
@@ -80,5 +78,6 @@ class _TorchSteps:
         with torch.inference_mode():
             if self._cache is not None:
                 self._cache.reorder_cache(index)
-            if self._read is not None:
-                self._read = type(self._read)(last_hidden_state=self._read.last_hidden_state[index])
+            if self._encoded is not None:
+                hidden = self._encoded.last_hidden_state[index]
+                self._encoded = type(self._encoded)(last_hidden_state=hidden)

@@ -1,9 +1,4 @@
-"""Runs the same batches through several models, each in a process of its own, in turns, while the others wait.
-
-It knows batches and seconds, and nothing of labels.
-"""
-
-from __future__ import annotations
+"""Runs the same batches through several models, each in its own process, in turns: batches and times, no labels."""
 
 import contextlib
 import json
@@ -29,19 +24,17 @@ from octavo.schema.signature import Signature
 WORKER = [sys.executable, "-P", "-m", "octavo.evaluation.worker"]  # -P: no module of the working folder
 TURNS = 8  # parts that the data is cut into, so that slow minutes of the machine fall on every contender
 MAX_ROUNDS = 5
-ROUNDS_SECONDS = 60.0  # what the repeated rounds may take, all contenders together
+ROUNDS_SECONDS = 60.0  # for the repeated rounds of all contenders together
 SINGLE_ROWS = 100
 INVARIANCE_ROWS = 64
-COMPANY = 7  # rows, of the longest, that a sampled one runs with
-REST = 0.05  # seconds between two turns, for threads of the last one to fall asleep
+NEIGHBOURS = 7  # of the longest rows, in the batch of a sampled one
+PAUSE = 0.05  # seconds between two turns, for threads of the last one to fall asleep
+Rows = list[tuple[int, int]]  # (batch, row in it)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of a comparison: where its model is, and how it is run; `home` holds what pooling needs beside it.
-
-    The tokenizers are those of `Checkpoint`.
-    """
+    """One row of a comparison: its model and how it is run; `home` has pooling files, tokenizers as `Checkpoint`."""
 
     path: Path
     engine: str
@@ -86,7 +79,7 @@ class _Process:
     """A worker and the pipe to it."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        start = time.perf_counter()
+        self._spec, self._started = spec, time.perf_counter()
         self._process = subprocess.Popen(
             WORKER,
             stdin=subprocess.PIPE,
@@ -95,12 +88,10 @@ class _Process:
             text=True,
             encoding="utf-8",
         )
-        self._name, self._started = spec["path"], start
-        self._spec = spec
         self.load_seconds = self.cold_start_seconds = 0.0
 
     def load(self) -> None:
-        """Let it load its model, and answer to the shortest row."""
+        """Load the model and run the shortest row."""
         self.ask(self._spec)
         self.load_seconds = time.perf_counter() - self._started
         self.ask({"single": [(0, 0)]})
@@ -111,14 +102,14 @@ class _Process:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.write(json.dumps(request, default=str) + "\n")  # paths
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         answer: dict[str, Any] = json.loads(line) if line else {"error": f"the process ended: {self._process.wait()}"}
         if "error" in answer:
             kind = InputError if answer.get("exit_code") == InputError.exit_code else OctavoError
             then = None if "exit_code" in answer else "set OCTAVO_DEBUG=1 to see why"
-            raise kind(answer["error"], where=self._name, then=then)
+            raise kind(answer["error"], where=self._spec["path"], then=then)
         return answer
 
     def end(self) -> None:
@@ -139,38 +130,29 @@ def run_benchmark(
         OctavoError: a contender cannot be loaded or run.
     """
     parts = [list(range(turn, len(batches), TURNS)) for turn in range(min(TURNS, len(batches)))]
+    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
+    signature = contenders[0].signature
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         stored = Path(folder) / "batches.npz"
-        alone, among = _invariance_inputs(batches, contenders[0].signature, random.Random(seed))  # noqa: S311
+        alone, among = _invariance_inputs(batches, rows, signature, random.Random(seed))  # noqa: S311
         inputs = [*(batch.inputs for batch in batches), *alone, *among]
-        arrays = {f"{name}/{number}": array for number, one in enumerate(inputs) for name, array in one.items()}
+        arrays = {f"{name}/{number}": array for number, batch in enumerate(inputs) for name, array in batch.items()}
         np.savez(stored, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
         processes: list[_Process] = []
         progress.start("loading", len(contenders))
         for contender in contenders:
-            spec = {
-                "path": str(contender.path),
-                "engine": contender.engine,
-                "signature": contender.signature.model_dump(mode="json"),
-                "home": str(contender.home),
-                "tokenizer": str(contender.tokenizer) if contender.tokenizer else None,
-                "target_tokenizer": str(contender.target_tokenizer) if contender.target_tokenizer else None,
-                "threads": threads,
-                "batches": str(stored),
-            }
-            processes.append(_Process(spec))
+            settings = {"signature": contender.signature.model_dump(mode="json"), "threads": threads, "batches": stored}
+            processes.append(_Process(vars(contender) | settings))
             stack.callback(processes[-1].end)
             processes[-1].load()
             progress.advance()
         for process in processes:  # warm up on the longest batch, the shortest and one between
             process.ask({"run": sorted({0, len(batches) // 2, len(batches) - 1})})
-        outputs: list[dict[int, NDArray[np.float32]]] = [{} for _ in contenders]
-        seconds = _first_round(processes, parts, outputs, Path(folder), progress)
+        seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
-        singles = _single_rows(processes, batches, random.Random(seed), progress)  # noqa: S311
+        singles = _single_rows(processes, rows, random.Random(seed), progress)  # noqa: S311
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
-        further = [_kept(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
-    signature = contenders[0].signature
+        extra = [_run_part(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
     return [
         Timing(
             outputs=in_order([outputs[index][number] for number in range(len(batches))], batches, signature),
@@ -179,14 +161,14 @@ def run_benchmark(
             load_seconds=process.load_seconds,
             cold_start_seconds=process.cold_start_seconds,
             peak_bytes=peaks[index],
-            alone=_first_rows(further[index][: len(alone)], alone, signature),
-            among=_first_rows(further[index][len(alone) :], among, signature),
+            alone=_first_rows(extra[index][: len(alone)], alone, signature),
+            among=_first_rows(extra[index][len(alone) :], among, signature),
         )
         for index, process in enumerate(processes)
     ]
 
 
-def _kept(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[float, list[NDArray[np.float32]]]:
+def _run_part(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[float, list[NDArray[np.float32]]]:
     """Run batches by their numbers; returns the seconds of all together, and the outputs of each."""
     file = folder / "outputs.npz"
     answer = process.ask({"run": list(numbers), "keep": str(file)})
@@ -195,82 +177,75 @@ def _kept(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[floa
 
 
 def _invariance_inputs(
-    batches: Sequence[Batch], signature: Signature, chance: random.Random
+    batches: Sequence[Batch], rows: Rows, signature: Signature, generator: random.Random
 ) -> tuple[list[dict[str, IntArray]], list[dict[str, IntArray]]]:
     """Inputs of sampled rows, each alone, and each as the first of a batch with the longest rows of the data."""
-    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
     alone, among = [], []
-    for index, row in chance.sample(rows, min(INVARIANCE_ROWS, len(rows))):
+    for index, row in generator.sample(rows, min(INVARIANCE_ROWS, len(rows))):
         length = int(batches[index].inputs["attention_mask"][row].sum())
-        one = {name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()}
-        company = {name: array[-COMPANY:] for name, array in batches[-1].inputs.items()}
-        for name, array in one.items():
+        alone.append({name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()})
+        batch = {name: array[-NEIGHBOURS:] for name, array in batches[-1].inputs.items()}
+        for name, array in alone[-1].items():
             padding = signature.pad_token_id if name == "input_ids" else 0
-            width = company[name].shape[1]
-            padded = np.pad(array, ((0, 0), (0, width - length)), constant_values=padding)
-            company[name] = np.concatenate([padded, company[name]])
-        alone.append(one)
-        among.append(company)
+            padded = np.pad(array, ((0, 0), (0, batch[name].shape[1] - length)), constant_values=padding)
+            batch[name] = np.concatenate([padded, batch[name]])
+        among.append(batch)
     return alone, among
 
 
 def _first_round(
-    processes: Sequence[_Process],
-    parts: Sequence[list[int]],
-    outputs: list[dict[int, NDArray[np.float32]]],
-    folder: Path,
-    progress: Progress,
-) -> list[list[list[float]]]:
-    """Run all parts once; returns [contender][part] -> one measurement each, and fills `outputs`."""
+    processes: Sequence[_Process], parts: Sequence[list[int]], folder: Path, progress: Progress
+) -> tuple[list[list[list[float]]], list[dict[int, NDArray[np.float32]]]]:
+    """Run all parts once; returns seconds [contender][part] -> one measurement, and outputs [contender][batch]."""
     seconds: list[list[list[float]]] = [[] for _ in processes]
+    outputs: list[dict[int, NDArray[np.float32]]] = [{} for _ in processes]
     progress.start("predicting", len(parts) * len(processes))
     for part in parts:
         for index, process in enumerate(processes):
-            spent, found = _kept(process, part, folder)
-            seconds[index].append([spent])
-            outputs[index].update(zip(part, found, strict=True))
+            part_seconds, part_outputs = _run_part(process, part, folder)
+            seconds[index].append([part_seconds])
+            outputs[index].update(zip(part, part_outputs, strict=True))
             progress.advance()
-            time.sleep(REST)
-    return seconds
+            time.sleep(PAUSE)
+    return seconds, outputs
 
 
 def _more_rounds(
     processes: Sequence[_Process],
     parts: Sequence[list[int]],
     seconds: list[list[list[float]]],
-    chance: random.Random,
+    generator: random.Random,
     progress: Progress,
 ) -> None:
-    """Repeat the round as often as the time allows, contenders in another order each time."""
+    """Repeat the round while time allows, the contenders shuffled each time; appends to `seconds`."""
     one_round = sum(part[0] for contender in seconds for part in contender)
-    fewest = 2 if len(parts) < 4 else 0  # so that times can be told from chance (`stats.ratio_estimate`)
+    fewest = 2 if len(parts) < 4 else 0  # for an interval of the ratio (`metrics.estimates.ratio_estimate`)
     rounds = min(MAX_ROUNDS - 1, max(fewest, int(ROUNDS_SECONDS / max(one_round, 1e-9))))
     progress.start("timing", rounds * len(parts) * len(processes))
     for _ in range(rounds):
         for number, part in enumerate(parts):
             order = list(range(len(processes)))
-            chance.shuffle(order)
+            generator.shuffle(order)
             for index in order:
                 seconds[index][number].append(sum(processes[index].ask({"run": part})["seconds"]))
                 progress.advance()
-                time.sleep(REST)
+                time.sleep(PAUSE)
 
 
 def _single_rows(
-    processes: Sequence[_Process], batches: Sequence[Batch], chance: random.Random, progress: Progress
+    processes: Sequence[_Process], rows: Rows, generator: random.Random, progress: Progress
 ) -> list[list[float]]:
     """Latency of one row: [contender] -> seconds, the same rows for all, in turns of ten."""
-    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
-    picked = [chance.choice(rows) for _ in range(SINGLE_ROWS)]
+    sample = [generator.choice(rows) for _ in range(SINGLE_ROWS)]
     singles: list[list[float]] = [[] for _ in processes]
     progress.start("timing single rows", len(processes) * (SINGLE_ROWS // 10))
     for process in processes:
-        process.ask({"single": picked[:5]})
+        process.ask({"single": sample[:5]})
     for turn in range(0, SINGLE_ROWS, 10):
         for index, process in enumerate(processes):
-            singles[index] += process.ask({"single": picked[turn : turn + 10]})["seconds"]
+            singles[index] += process.ask({"single": sample[turn : turn + 10]})["seconds"]
             progress.advance()
-            time.sleep(REST)
+            time.sleep(PAUSE)
     return singles
 
 
@@ -280,5 +255,5 @@ def _first_rows(
     """The answer of the first row of each batch."""
     if parts[0].ndim == 2:
         return np.concatenate([part[:1] for part in parts])
-    first = [{name: array[:1] for name, array in one.items()} for one in inputs]
-    return [real_answers(part[:1], one, signature)[0] for part, one in zip(parts, first, strict=True)]
+    first = [{name: array[:1] for name, array in batch.items()} for batch in inputs]
+    return [real_answers(part[:1], row, signature)[0] for part, row in zip(parts, first, strict=True)]

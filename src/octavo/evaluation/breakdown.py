@@ -1,7 +1,5 @@
 """Where a model differs from the baseline: by class, by length, and in which examples most."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,11 +18,7 @@ SHOWN = 600  # characters of a second text
 
 
 def score_groups(
-    task: Task[Any],
-    reference: Any,
-    outputs: Any,
-    examples: Sequence[Example],
-    lengths: NDArray[np.int64],
+    task: Task[Any], reference: Any, outputs: Any, examples: Sequence[Example], lengths: NDArray[np.int64]
 ) -> tuple[Group, ...]:
     """The first score by class and by length; none without labels. `lengths` are the tokens of each example."""
     first, second = task.judged(reference, examples), task.judged(outputs, examples)
@@ -34,39 +28,33 @@ def score_groups(
     known = np.array([example.label is not None or len(gold) == len(examples) for example in examples])
     tokens = lengths[known]
     classes = task.judged_by_class(reference, outputs, examples)
-    parts: list[tuple[str, str, tuple[NDArray[Any], ...]]] = [("class", name, one) for name, one in classes.items()]
+    parts: list[tuple[str, str, tuple[NDArray[Any], ...]]] = [("class", name, part) for name, part in classes.items()]
     ends = np.unique(np.quantile(tokens, np.linspace(0, 1, BUCKETS + 1)).astype(np.int64))
     for low, high in zip([ends[0] - 1, *ends[1:-1]], ends[1:] if len(ends) > 1 else ends, strict=False):
         inside = (tokens > low) & (tokens <= high)
         parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside])))
-    name, found = next(iter(task.quality(outputs, examples))), []
+    name, groups = next(iter(task.quality(outputs, examples))), []
     answers = name in RATIOS and gold.ndim == 1  # where it is 0 no answer is known
     for kind, title, part in parts:
-        right, before, after = (one[part[0] > 0] for one in part) if answers else part
+        right, before, after = (array[part[0] > 0] for array in part) if answers else part
         if len(right) >= FEWEST and (answers or not task.scored or len(set(right.tolist())) > 1):
             scores = SCORES[name](right, before), SCORES[name](right, after)
-            found.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
-    return tuple(found)
+            groups.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
+    return tuple(groups)
 
 
-def most_changed(
-    task: Task[Any],
-    reference: Any,
-    outputs: Any,
-    examples: Sequence[Example],
-) -> tuple[Changed, ...]:
+def most_changed(task: Task[Any], reference: Any, outputs: Any, examples: Sequence[Example]) -> tuple[Changed, ...]:
     """The examples whose answer changed, and then those that moved most; at most 20, none that did not move."""
-    before, after = (task.answers(one, examples) for one in (reference, outputs))
+    before, after = task.answers(reference, examples), task.answers(outputs, examples)
     moved = task.movement(reference, outputs, examples)
     gold = task.gold(outputs, examples)
-    flipped = np.array([one.label != other.label for one, other in zip(before, after, strict=True)])
-    found = []
+    flipped = np.array([old.label != new.label for old, new in zip(before, after, strict=True)])
+    changed = []
     for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():
         example = examples[row]
         if moved[row] > 0:
-            answers = before[row], after[row]
             pair = " | ".join(example.choices) or example.text_pair
             if pair is not None and len(pair) > SHOWN:  # a context
                 pair = f"{pair[:SHOWN]}..."
-            found.append(Changed(row, example.text, pair, gold[row], *answers, float(moved[row])))
-    return tuple(found)
+            changed.append(Changed(row, example.text, pair, gold[row], before[row], after[row], float(moved[row])))
+    return tuple(changed)

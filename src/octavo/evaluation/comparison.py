@@ -1,7 +1,5 @@
 """One table of models on the user's own data: size, speed, quality, fidelity; every row on identical token batches."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Sequence
@@ -66,27 +64,28 @@ def compare(
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    say = progress or Silent()
-    say.start("reading models and data")
+    progress = progress or Silent()
+    progress.start("reading models and data")
     file = data if isinstance(data, DataFile) else DataFile(data)
-    entries = [entry for path in (baseline, *candidates) for entry in find_entries(path, engines)]
-    entries = with_distinct_names(entries)
+    entries = with_distinct_names([entry for path in (baseline, *candidates) for entry in find_entries(path, engines)])
     require_one_task(entries)
     signature = _common_signature(entries, file)
     for entry in entries:
         find_task(entry.signature).require_comparable()
     examples = find_task(signature).read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
-    found = compare_entries(entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=say)
+    comparison = compare_entries(
+        entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=progress
+    )
     path = Path(file.path)
-    return replace(found, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
+    return replace(comparison, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
 
 
 def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
-    """How all of the models are asked: the labels of all, and the limit of the one that reads least, or a lower one."""
-    names = common_labels(entries)
+    """The signature that all models run under: their common labels, and the shortest limit or a lower one."""
     shortest = min(entry.signature.max_length for entry in entries)
-    signature = entries[0].signature.model_copy(update={"labels": names, "max_length": shortest})
+    labels = common_labels(entries)
+    signature = entries[0].signature.model_copy(update={"labels": labels, "max_length": shortest})
     usual = find_task(signature).usual_length
     limit = min(shortest, usual) if file.max_length is None and usual is not None else file.max_length
     return lower_limit(signature, limit)
@@ -113,13 +112,16 @@ def compare_entries(
     unknown = sum(row.unknown for row in encoded) / tokens
     if unknown > UNKNOWN_SHARE:
         warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=3)
-    batches = make_batches(encoded, _widest(entries, signature), task.token_budget)
+    names = dict.fromkeys(name for entry in entries for name in entry.signature.input_names)  # that any of them reads
+    widest = signature.model_copy(update={"input_names": tuple(names)})
+    batches = make_batches(encoded, widest, task.token_budget)
     limit = {"max_length": signature.max_length}  # what a contender makes room for
     contenders = [
         replace(entry.contender, signature=entry.contender.signature.model_copy(update=limit)) for entry in entries
     ]
     timings = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
-    cpu = this_cpu()
+    cpu, engines = this_cpu(), sorted({entry.contender.engine.partition(":")[0] for entry in entries})
+    packages = [name for name in ("octavo", "numpy", "tokenizers", *engines) if find_spec(name)]
     return Comparison(
         task=signature.task,
         n=len(examples),
@@ -131,16 +133,12 @@ def compare_entries(
         cpu=cpu.name,
         cpu_kind=cpu.kind,
         rows=_rows(entries, timings, examples, signature, Asked(rows, encoded, tokenizer)),
-        versions=_versions(entries),
+        versions={name: version(name) for name in packages},
     )
 
 
 def _rows(
-    entries: Sequence[Entry],
-    timings: Sequence[Timing],
-    examples: Sequence[Example],
-    signature: Signature,
-    asked: Asked,
+    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], signature: Signature, asked: Asked
 ) -> tuple[ComparedRow, ...]:
     """The rows of the table, the baseline's first.
 
@@ -152,31 +150,15 @@ def _rows(
         got = f"NaN or infinity in {not_finite(first):,} rows"
         raise OctavoError("the baseline's answers are not numbers", where=entries[0].name, got=got)
     compared = Compared(task, examples, asked, entries[0], first, task.read(first.outputs, asked))
-    doubt = task.doubt_labels(compared.reference, examples)
-    if doubt:
-        warnings.warn(doubt, OctavoWarning, stacklevel=4)
+    if warning := task.doubt_labels(compared.reference, examples):
+        warnings.warn(warning, OctavoWarning, stacklevel=4)
     return tuple(compared.row(entry, timing) for entry, timing in zip(entries, timings, strict=True))
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:
-    """Say where rows to be scored are rows that ranges were learnt from."""
+    """Warn where rows to be scored are rows that ranges were learnt from."""
     hashes = example_hashes(examples)
     for entry in entries:
-        seen = sum(one in entry.calibrated for one in hashes)
-        if seen:
-            warnings.warn(
-                f"{entry.name}: {seen:,} of {len(hashes):,} rows were calibrated on, so its figures may flatter it",
-                OctavoWarning,
-                stacklevel=4,
-            )
-
-
-def _widest(entries: Sequence[Entry], signature: Signature) -> Signature:
-    """The signature with every input that any of the models has."""
-    names = dict.fromkeys(name for entry in entries for name in entry.signature.input_names)
-    return signature.model_copy(update={"input_names": tuple(names)})
-
-
-def _versions(entries: Sequence[Entry]) -> dict[str, str]:
-    engines = {entry.contender.engine.partition(":")[0] for entry in entries}
-    return {name: version(name) for name in ("octavo", "numpy", "tokenizers", *sorted(engines)) if find_spec(name)}
+        if seen := sum(row in entry.calibrated for row in hashes):
+            warning = f"{seen:,} of {len(hashes):,} rows were calibrated on, so its figures may flatter it"
+            warnings.warn(f"{entry.name}: {warning}", OctavoWarning, stacklevel=4)

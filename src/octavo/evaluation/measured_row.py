@@ -1,6 +1,4 @@
-"""One row of a comparison: what was measured of one model, and what that says beside the baseline."""
-
-from __future__ import annotations
+"""One row of a comparison: what was measured of one model, and how it compares with the baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.data.examples import Example
-from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.batching import Encoded
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
@@ -37,31 +35,33 @@ class Compared:
         row = self._measured(entry, timing)
         if row.not_finite:
             return row
-        first = timing is self.timing
-        found = self.reference if first else self.task.read(timing.outputs, self.asked)
-        same = _same(self.timing.outputs, timing.outputs)
-        fidelity = self.task.fidelity(self.reference, found, self.asked.rows)
+        is_baseline = timing is self.timing
+        outputs = self.reference if is_baseline else self.task.read(timing.outputs, self.asked)
+        pairs = zip(self.timing.outputs, timing.outputs, strict=True)
+        same = all(np.array_equal(reference, output) for reference, output in pairs)  # to the last bit
+        fidelity = self.task.fidelity(self.reference, outputs, self.asked.rows)
         row = replace(
             row,
-            quality=self.task.quality(found, self.examples),
-            differences=self._differences(found, same=same),
+            quality=self.task.quality(outputs, self.examples),
+            differences=self._differences(outputs, same=same),
             fidelity=fidelity,
-            closeness=_closeness(fidelity, self.task.distances(self.reference, found), same=same),
+            closeness=_closeness(fidelity, self.task.distances(self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
         )
-        if first:
+        if is_baseline:
             return row
-        pair, lengths = (self.reference, found), _lengths(self.asked.encoded, len(self.examples))
+        pair, lengths = (self.reference, outputs), _lengths(self.asked.encoded, len(self.examples))
         return replace(
             row,
             groups=score_groups(self.task, *pair, self.examples, lengths),
             changed=most_changed(self.task, *pair, self.examples),
-            mcnemar=self._mcnemar(found),
+            mcnemar=self._mcnemar(outputs),
         )
 
     def _measured(self, entry: Entry, timing: Timing) -> ComparedRow:
         """The row without what its answers say."""
-        same = timing is self.timing
+        is_baseline = timing is self.timing
+        middle, high = np.percentile(timing.single, [50, 95])
         return ComparedRow(
             name=entry.name,
             method=entry.method,
@@ -69,14 +69,14 @@ class Compared:
             bytes=entry.bytes,
             smaller=self.baseline.bytes / entry.bytes,
             seconds=timing.seconds,
-            speedup=identical(1.0) if same else ratio_estimate(self.timing.turns, timing.turns),
+            speedup=identical(1.0) if is_baseline else ratio_estimate(self.timing.turns, timing.turns),
             rows_per_second=len(self.asked.rows) / timing.seconds,
             rounds=len(timing.rounds),
             spread=float(np.ptp(timing.rounds) / np.median(timing.rounds)),
             load_seconds=timing.load_seconds,
             cold_start_seconds=timing.cold_start_seconds,
             peak_bytes=timing.peak_bytes,
-            latency_ms=_latency(timing.single),
+            latency_ms=Latency(p50=float(middle * 1000), p95=float(high * 1000)),
             quality={},
             differences={},
             fidelity={},
@@ -88,18 +88,18 @@ class Compared:
             origin=entry.origin,
         )
 
-    def _differences(self, found: Any, *, same: bool) -> dict[str, Estimate]:
-        first, second = (self.task.judged(one, self.examples) for one in (self.reference, found))
+    def _differences(self, outputs: Any, *, same: bool) -> dict[str, Estimate]:
+        first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
         if first is None or second is None:
             return {}
-        names = self.task.quality(found, self.examples)
+        names = self.task.quality(outputs, self.examples)
         if same:
             return {name: identical() for name in names}
         return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names if name in DIFFERENCES}
 
-    def _mcnemar(self, found: Any) -> McNemar | None:
-        """The test on rows that one model alone has right; None without labels, or where more than one is of a row."""
-        first, second = (self.task.judged(one, self.examples) for one in (self.reference, found))
+    def _mcnemar(self, outputs: Any) -> McNemar | None:
+        """The test on rows that only one model has right; None without labels, or where a row has several."""
+        first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
         if self.task.scored or first is None or second is None or first[1].ndim > 1:
             return None
         before, after = first[1] == first[0], second[1] == first[0]
@@ -109,13 +109,8 @@ class Compared:
 
 def not_finite(timing: Timing) -> int:
     """How many rows have an answer with NaN or infinity in it."""
-    parts = (timing.outputs, timing.alone, timing.among)
-    return sum(not bool(np.isfinite(row).all()) for found in parts for row in found)
-
-
-def _same(first: Outputs, second: Outputs) -> bool:
-    """Whether two models answered the same to the last bit."""
-    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    rows = (row for outputs in (timing.outputs, timing.alone, timing.among) for row in outputs)
+    return sum(not bool(np.isfinite(row).all()) for row in rows)
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
@@ -133,8 +128,3 @@ def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *,
         share = fidelity["agreement"]
         return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
     return {"cosine": identical(1.0) if same else cosine_estimate(distances)}
-
-
-def _latency(seconds: NDArray[np.float64]) -> Latency:
-    middle, high = np.percentile(seconds, [50, 95])
-    return Latency(p50=float(middle * 1000), p95=float(high * 1000))

@@ -1,7 +1,5 @@
 """The perplexity of one model on texts, in windows that may overlap."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,8 +50,7 @@ def perplexity(
     encoded = windows(tokenizer, texts, signature, stride)
     session = ScoringSession(generator.session, signature.max_length)
     signature = signature.model_copy(update={"input_names": INPUTS})
-    found = [
-        task.judged(session.run(batch.inputs), ()) for batch in make_batches(encoded, signature, task.token_budget)
-    ]
-    counts, losses = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    batches = make_batches(encoded, signature, task.token_budget)
+    judged = [task.judged(session.run(batch.inputs), ()) for batch in batches]
+    counts, losses = (np.concatenate(parts) for parts in zip(*judged, strict=True))
     return of_losses(counts, losses)

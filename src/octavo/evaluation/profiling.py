@@ -1,7 +1,5 @@
 """Where the time of a model goes, and how near it comes to what this machine can do in int8."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import time
@@ -37,7 +35,6 @@ def profile_nodes(
 
     By ONNX Runtime's profiler, which slows what it measures down a little.
     """
-    found = []
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = choose_threads(threads)
@@ -48,12 +45,12 @@ def profile_nodes(
         for batch in (batches[0], *batches):
             session.run(None, batch)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    start = [event["ts"] for event in events if event["name"] == "model_run"][1]
-    for event in events:
-        name, ending = event["name"], "_kernel_time"
-        if event["ts"] >= start and name.endswith(ending) and event.get("cat") == "Node":
-            found.append((name.removesuffix(ending), event["args"]["op_name"], event["dur"] / 1e6))
-    return found
+    start, ending = [event["ts"] for event in events if event["name"] == "model_run"][1], "_kernel_time"
+    return [
+        (event["name"].removesuffix(ending), event["args"]["op_name"], event["dur"] / 1e6)
+        for event in events
+        if event["ts"] >= start and event["name"].endswith(ending) and event.get("cat") == "Node"
+    ]
 
 
 def int8_peak(threads: int | None = None) -> float:
@@ -114,17 +111,22 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     rest: dict[str, float] = defaultdict(float)
     integer_seconds = 0.0
-    for node, operator, spent in profile_nodes(path, [batch.inputs for batch in batches], choose_threads(threads)):
+    for node, operator, node_seconds in profile_nodes(
+        path, [batch.inputs for batch in batches], choose_threads(threads)
+    ):
         part = part_of_time(node, operator)
-        seconds[part] += spent
-        integer_seconds += spent if operator in _INTEGER else 0.0
+        seconds[part] += node_seconds
+        integer_seconds += node_seconds if operator in _INTEGER else 0.0
         if part == "the rest":
-            rest[operator] += spent
+            rest[operator] += node_seconds
     # Each token passes every Linear of the encoder, as often as the graph reads it; a head reads one, or is small.
-    weights = inspect(path).weights
-    integers = [one for one in weights if not one.is_float and one.kind == "linear" and one.part != "head"]
+    integers = [
+        weight
+        for weight in inspect(path).weights
+        if not weight.is_float and weight.kind == "linear" and weight.part != "head"
+    ]
     tokens = sum(batch.inputs["input_ids"].size for batch in batches)
-    operations = 2.0 * tokens * sum(one.parameters * one.uses for one in integers)
+    operations = 2.0 * tokens * sum(weight.parameters * weight.uses for weight in integers)
     return Profile(
         name=entry.name,
         rows=len(rows),
@@ -136,7 +138,7 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
 
 
 def with_graphs(models: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Those of the models that are ONNX graphs: torch models have no profile."""
+    """The models that are ONNX graphs: torch models have no profile."""
     kinds = [kind_of(model.path) for model in models]
     return [
         model
@@ -146,7 +148,7 @@ def with_graphs(models: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def require_profiled(models: Sequence[str | Path | Checkpoint]) -> list[Entry]:
-    """The models, each as one that can be profiled.
+    """The entries of the models, checked to be ones that can be profiled.
 
     Raises:
         InputError: one is no ONNX model of ONNX Runtime's, or one that writes.
@@ -162,5 +164,5 @@ def require_profiled(models: Sequence[str | Path | Checkpoint]) -> list[Entry]:
 
 def part_of_time(node: str, operator: str) -> str:
     """The part that a node's time belongs to, by what ONNX Runtime made of it and by its module."""
-    found = next((part for part, operators in _OPERATORS.items() if operator in operators), "the rest")
-    return "embeddings" if found == "the rest" and "embedding" in node.lower() else found
+    other = "embeddings" if "embedding" in node.lower() else "the rest"
+    return next((part for part, operators in _OPERATORS.items() if operator in operators), other)

@@ -1,11 +1,9 @@
-"""A process of its own for one row of a comparison: it loads one model, and runs the batches that it is told to.
+"""The process of one row of a comparison: it loads one model and runs the batches that it is asked for.
 
 It reads one JSON request a line and answers with one: `{"run": [batch numbers], "keep": file or null}` runs batches and
 answers with the seconds of each; `{"single": [[batch, row], ...]}` runs these rows alone, without their padding.
 While it waits it uses no CPU.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -30,11 +28,11 @@ from octavo.tasks import find_task
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
     """The session of a contender; of a model that writes one that scores windows of texts, or answers texts."""
-    asked = Checkpoint(spec["path"], signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
+    checkpoint = Checkpoint(spec["path"], signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
     engine, threads, task = spec["engine"], spec["threads"], find_task(signature)
     if not task.writes:
-        return open_session(asked, engine, threads, signature=signature, home=Path(spec["home"]))
-    generator = load(asked if runs_torch(engine) else asked.path, engine=engine, threads=threads)
+        return open_session(checkpoint, engine, threads, signature=signature, home=Path(spec["home"]))
+    generator = load(checkpoint if runs_torch(engine) else checkpoint.path, engine=engine, threads=threads)
     assert isinstance(generator, Generator)
     return ScoringSession(generator.session, signature.max_length) if task.continues else AnsweringSession(generator)
 
@@ -42,7 +40,7 @@ def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
 def main() -> None:
     """Serve the requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints must not stand between the answers
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
     spec = json.loads(sys.stdin.readline())
     try:
         signature = Signature.model_validate(spec["signature"])
@@ -50,11 +48,8 @@ def main() -> None:
         with np.load(spec["batches"], allow_pickle=False) as stored:  # read batch by batch: it may be large
             print(json.dumps({"ready": True}), file=answers, flush=True)
             for line in sys.stdin:
-                print(
-                    json.dumps(_serve(session, stored, signature.input_names, json.loads(line))),
-                    file=answers,
-                    flush=True,
-                )
+                answer = _serve(session, stored, signature.input_names, json.loads(line))
+                print(json.dumps(answer), file=answers, flush=True)
     except OctavoError as error:
         print(json.dumps({"error": str(error), "exit_code": error.exit_code}), file=answers, flush=True)
 
@@ -63,11 +58,12 @@ def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[st
     if "peak" in request:
         return {"peak": peak_bytes()}
     if "single" in request:
-        chosen = [(str(index), _alone(stored, names, index, row)) for index, row in request["single"]]
+        numbers = [index for index, _ in request["single"]]
+        inputs = [_single_row(stored, names, index, row) for index, row in request["single"]]
     else:
-        chosen = [(str(index), {name: stored[f"{name}/{index}"] for name in names}) for index in request["run"]]
-    inputs = [batch for _, batch in chosen]
-    if session.streams > 1 and "run" in request:  # several at once: only their sum can be told
+        numbers = request["run"]
+        inputs = [{name: stored[f"{name}/{index}"] for name in names} for index in numbers]
+    if session.streams > 1 and "run" in request:  # several at once: only their sum can be measured
         start = time.perf_counter()
         outputs = run_batches(session, inputs)
         seconds = [(time.perf_counter() - start) / len(inputs)] * len(inputs)
@@ -76,11 +72,11 @@ def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[st
         scoring = session if isinstance(session, ScoringSession) else None  # its own arithmetic is not the model's time
         for batch in inputs:
             start = time.perf_counter()
-            found = scoring.logits(batch) if scoring else session.run(batch)
+            output = scoring.logits(batch) if scoring else session.run(batch)
             seconds.append(time.perf_counter() - start)
-            outputs.append(scoring.score(batch, found) if scoring else found)
+            outputs.append(scoring.score(batch, output) if scoring else output)
     if request.get("keep"):
-        kept = dict(zip([index for index, _ in chosen], outputs, strict=True))
+        kept = dict(zip(map(str, numbers), outputs, strict=True))
         np.savez(request["keep"], **kept)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
     return {"seconds": seconds}
 
@@ -88,17 +84,16 @@ def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[st
 def peak_bytes() -> int:
     """The most memory that this process held; what it inherited from its parent is not in Linux's VmHWM."""
     status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
-        if found:
-            return 1024 * int(found[1])
+    text = status.read_text(encoding="ascii", errors="replace") if status.exists() else ""
+    if match := re.search(r"VmHWM:\s+(\d+) kB", text):
+        return 1024 * int(match[1])
     import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _alone(stored: Any, names: Sequence[str], index: int, row: int) -> dict[str, Any]:
+def _single_row(stored: Any, names: Sequence[str], index: int, row: int) -> dict[str, Any]:
     """One row of a batch, without its padding."""
     length = int(stored[f"attention_mask/{index}"][row].sum())
     return {name: stored[f"{name}/{index}"][row : row + 1, :length] for name in names}

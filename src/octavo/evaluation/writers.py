@@ -1,6 +1,4 @@
-"""Models that write, as sessions of a comparison: scores of the tokens of texts, or texts that answer texts."""
-
-from __future__ import annotations
+"""Models that write as sessions of a comparison: they score the tokens of texts, or answer texts with texts."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ class ScoringSession:
     """
 
     def __init__(self, writer: Writer, width: int) -> None:
-        """Take the model."""
         self.name, self.threads, self.streams = writer.name, writer.threads, 1
         self._writer, self._width = writer, width
 
@@ -34,29 +31,29 @@ class ScoringSession:
         return self.score(inputs, self.logits(inputs))
 
     def logits(self, inputs: dict[str, NDArray[np.int64]]) -> FloatArray:
-        """What the model says of one batch, [batch, length, vocabulary]; the part of `run` that is the model's."""
+        """The model's logits of one batch, [batch, length, vocabulary]; the part of `run` that is the model's."""
         return self._writer.logits({name: inputs[name] for name in ("input_ids", "attention_mask")})
 
     def score(self, inputs: dict[str, NDArray[np.int64]], logits: FloatArray) -> FloatArray:
-        """What is kept of it."""
+        """The scores of one batch, from its logits."""
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         scored = inputs.get("token_type_ids", mask) * mask
         count = min(LIKELIEST, logits.shape[2])
-        found = np.zeros((len(ids), self._width, 1 + 2 * LIKELIEST), np.float32)
-        found[:, :, 0] = UNSCORED
+        scores = np.zeros((len(ids), self._width, 1 + 2 * LIKELIEST), np.float32)
+        scores[:, :, 0] = UNSCORED
         for row in range(len(ids)):  # row by row: the logits are large, and are not copied as a whole
-            known = log_softmax(logits[row, :-1])
-            own = np.take_along_axis(known, ids[row, 1:, None], axis=1)[:, 0]
-            best = np.argpartition(-known, count - 1, axis=1)[:, :count]
-            values = np.take_along_axis(known, best, axis=1)
+            log_probabilities = log_softmax(logits[row, :-1])
+            own = np.take_along_axis(log_probabilities, ids[row, 1:, None], axis=1)[:, 0]
+            best = np.argpartition(-log_probabilities, count - 1, axis=1)[:, :count]
+            values = np.take_along_axis(log_probabilities, best, axis=1)
             order = np.argsort(-values, axis=1, kind="stable")
             places = slice(1, ids.shape[1])
-            found[row, places, 0] = np.where(scored[row, 1:] != 0, own, UNSCORED)
-            found[row, places, 1 : 1 + count] = np.take_along_axis(values, order, axis=1)
-            found[row, places, 1 + LIKELIEST : 1 + LIKELIEST + count] = np.take_along_axis(best, order, axis=1)
-            found[row, places, 1 + count : 1 + LIKELIEST] = -np.inf
-            found[row, places, 1 + LIKELIEST + count :] = -1
-        return found
+            scores[row, places, 0] = np.where(scored[row, 1:] != 0, own, UNSCORED)
+            scores[row, places, 1 : 1 + count] = np.take_along_axis(values, order, axis=1)
+            scores[row, places, 1 + LIKELIEST : 1 + LIKELIEST + count] = np.take_along_axis(best, order, axis=1)
+            scores[row, places, 1 + count : 1 + LIKELIEST] = -np.inf
+            scores[row, places, 1 + LIKELIEST + count :] = -1
+        return scores
 
 
 LETTERS = 16  # of a token, at the most, in an answer that is compared
@@ -72,11 +69,9 @@ class AnsweringSession:
 
     def run(self, inputs: dict[str, IntArray]) -> FloatArray:
         """Answer one batch; `input_ids` and `attention_mask` [batch, length] -> [batch, letters]."""
-        kept = [
-            ids[mask != 0].tolist() for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
-        ]
-        one = self._generator
-        rows = [Encoded(ids, ()) for ids in kept]
-        found = write_texts(one.session, one.tokenizers, one.signature, rows, one.generation)
-        prompt = [one.generation.decoder_start_token_id or 0]
-        return points([Text(one.tokenizers, prompt, one.generation).text(ids) for ids in found], self._width)
+        pairs = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        rows = [Encoded(ids[mask != 0].tolist(), ()) for ids, mask in pairs]
+        generator, tokenizers, generation = self._generator, self._generator.tokenizers, self._generator.generation
+        answers = write_texts(generator.session, tokenizers, generator.signature, rows, generation)
+        prompt = [generation.decoder_start_token_id or 0]
+        return points([Text(tokenizers, prompt, generation).text(ids) for ids in answers], self._width)

@@ -1,12 +1,10 @@
-"""Models that write to graphs with a key/value cache: `export.py` with other samples, and names for the cache.
+"""Models that write to graphs with a key/value cache: `exporter.py` with other samples, and names for the cache.
 
 One graph reads a prompt (with a cache of no tokens) and each next token, so weights are stored once. Its cache goes in
 as `past_key_values.<layer>.key` and `.value`, [batch, heads, past, width], and comes out as `present.<layer>....`.
 Of an encoder with a decoder two graphs are made. The decoder's cross attention reads keys and values that depend on the
 encoder alone: the encoder's graph makes them, so they are computed once for each text, and the decoder takes them in.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -24,8 +22,8 @@ _LEAF = re.compile(
     r"(?:input\.|output\.)?past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
 )
 _SIDES = {"self": "decoder.", "cross": "encoder.", None: ""}
-_GONE = {"decoder_input_ids", "encoder_outputs.last_hidden_state"}  # inputs of which nothing may be read in the end
-ROWS, READ, NEW = 2, 4, 3  # of a sample; with one new token the exporter would take the cache to grow by one always
+_UNREAD = {"decoder_input_ids", "encoder_outputs.last_hidden_state"}  # inputs that the finished graph may not read
+ROWS, READ, NEW = 2, 4, 3  # of a sample; with one new token the exporter would fix the growth of the cache at one
 
 
 def export_decoder(model: Any, opset: int) -> ir.Model:
@@ -38,8 +36,7 @@ def export_decoder(model: Any, opset: int) -> ir.Model:
     """
     import torch
 
-    ids = torch.arange(ROWS * (READ + NEW)).reshape(ROWS, -1) % model.config.vocab_size
-    mask = torch.ones_like(ids)
+    ids, mask = _sample_batch(model, READ + NEW)
     mask[1, :2] = 0  # without a padded row the exporter drops the mask
     with torch.no_grad():
         cache = model(ids[:, :READ], attention_mask=mask[:, :READ], use_cache=True).past_key_values
@@ -54,37 +51,40 @@ def export_decoder(model: Any, opset: int) -> ir.Model:
     return _finish(exported, opset, lambda name: name == "logits" or name.startswith("present."))
 
 
+def _sample_batch(model: Any, length: int) -> tuple[Any, Any]:
+    """Ids [rows, length] of a sample, and a mask without padding."""
+    import torch
+
+    ids = torch.arange(ROWS * length).reshape(ROWS, length) % model.config.vocab_size
+    return ids, torch.ones_like(ids)
+
+
 def export_encoder(model: Any, opset: int) -> ir.Model:
     """An encoder: input_ids and attention_mask to the keys and values that each layer of the decoder reads.
 
-    The whole model is exported, for one step of its decoder, and what these do not depend on is cut off.
+    The whole model is exported, for one step of its decoder, and the nodes that these do not depend on are removed.
     """
-    import torch
-
-    ids = torch.arange(ROWS * (READ + 1)).reshape(ROWS, -1) % model.config.vocab_size
-    mask = torch.ones_like(ids)
+    ids, mask = _sample_batch(model, READ + 1)
     mask[1, 3:] = 0
-    begun = torch.ones((ROWS, NEW), dtype=torch.int64)
-    sample = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": begun, "use_cache": True}
-    exported = run_exporter(model, sample, opset)
-    return _finish(exported, opset, lambda name: ".encoder." in name)
+    start = _sample_batch(model, NEW)[1]
+    sample = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": start, "use_cache": True}
+    return _finish(run_exporter(model, sample, opset), opset, lambda name: ".encoder." in name)
 
 
 def export_answering_decoder(model: Any, opset: int) -> ir.Model:
     """A decoder behind an encoder: input_ids, encoder_attention_mask and both caches to logits and its own cache."""
     import torch
 
-    ids = torch.arange(ROWS * (READ + 1)).reshape(ROWS, -1) % model.config.vocab_size
-    mask = torch.ones_like(ids)
+    ids, mask = _sample_batch(model, READ + 1)
     mask[1, 3:] = 0
-    begun = torch.ones((ROWS, READ), dtype=torch.int64)
+    start = _sample_batch(model, READ)[1]
     with torch.no_grad():
-        done = model(ids, attention_mask=mask, decoder_input_ids=begun, use_cache=True)
+        outputs = model(ids, attention_mask=mask, decoder_input_ids=start, use_cache=True)
     sample = {
-        "decoder_input_ids": begun[:, :NEW],
+        "decoder_input_ids": start[:, :NEW],
         "attention_mask": mask,
-        "encoder_outputs": type(model.get_encoder()(ids[:1, :2]))(last_hidden_state=done.encoder_last_hidden_state),
-        "past_key_values": done.past_key_values,
+        "encoder_outputs": type(model.get_encoder()(ids[:1, :2]))(last_hidden_state=outputs.encoder_last_hidden_state),
+        "past_key_values": outputs.past_key_values,
         "use_cache": True,
     }
     exported = run_exporter(model, sample, opset)
@@ -95,18 +95,15 @@ def export_answering_decoder(model: Any, opset: int) -> ir.Model:
 
 
 def _finish(exported: ir.Model, opset: int, wanted: Callable[[str], bool]) -> ir.Model:
-    """Name the cache, keep the outputs that are wanted and the inputs that these read, and tidy up."""
+    """Name the cache, keep the wanted outputs and the inputs that these read, and tidy up."""
     graph = exported.graph
     for value in graph.inputs:  # sizes that the exporter found out are names there, such as "4"
         if value.shape is not None:
             value.shape = ir.Shape([int(str(dim)) if str(dim).isdigit() else dim for dim in value.shape])
-    for value, stem in [
-        *((one, "past_key_values") for one in graph.inputs),
-        *((one, "present") for one in graph.outputs),
-    ]:
-        found = _LEAF.fullmatch(str(value.name))
-        if found:
-            value.name = f"{stem}.{found[2]}.{_SIDES[found[1]]}{found[3]}"
+    for stem, values in (("past_key_values", graph.inputs), ("present", graph.outputs)):
+        for value in values:
+            if match := _LEAF.fullmatch(str(value.name)):
+                value.name = f"{stem}.{match[2]}.{_SIDES[match[1]]}{match[3]}"
     kept = [value for value in graph.outputs if wanted(str(value.name))]
     if not any(str(value.name).startswith("present.") for value in kept):
         names = ", ".join(str(value.name) for value in graph.outputs)
@@ -115,7 +112,7 @@ def _finish(exported: ir.Model, opset: int, wanted: Callable[[str], bool]) -> ir
     tidied = tidy(exported, opset)
     passes.RemoveUnusedNodesPass()(tidied)
     graph = tidied.graph
-    for value in [value for value in graph.inputs if value.name in _GONE]:
+    for value in [value for value in graph.inputs if value.name in _UNREAD]:
         _count_rows_elsewhere(value, graph.inputs[0])
     for value in [value for value in graph.inputs if not value.uses() and not value.is_graph_output()]:
         graph.inputs.remove(value)
@@ -138,17 +135,16 @@ def _keep_last_logits(model: ir.Model) -> None:
     begin = ir.node("Neg", [count], name=f"{heads[-1].path}/Neg")
     ends = [constant(model, "to_the_end", np.array([2**62], np.int64)), constant(model, "axis_1", np.array([1]))]
     last = ir.node("Slice", [read, begin.outputs[0], *ends], name=f"{heads[-1].path}/Slice")
-    for one in (begin, last):
-        one.outputs[0].name = one.name
+    begin.outputs[0].name, last.outputs[0].name = begin.name, last.name
     last.outputs[0].type = read.type
-    last.outputs[0].shape = ir.Shape([read.shape[0], "kept", read.shape[2]])  # fewer tokens than others of the batch
+    last.outputs[0].shape = ir.Shape([read.shape[0], "kept", read.shape[2]])  # fewer tokens than other values have
     model.graph.inputs.append(count)
     model.graph.insert_before(node, [begin, last])
     node.replace_input_with(0, last.outputs[0])
 
 
-def _count_rows_elsewhere(value: ir.Value, instead: ir.Value) -> None:
-    """Take the number of rows from another input: it is all that is read of an input that is to go.
+def _count_rows_elsewhere(value: ir.Value, other: ir.Value) -> None:
+    """Take the number of rows from another input: nothing else may be read of an input that is to be removed.
 
     Raises:
         ExportError: more of it is read.
@@ -157,7 +153,7 @@ def _count_rows_elsewhere(value: ir.Value, instead: ir.Value) -> None:
         ends = node.attributes.get_int("start", 0), node.attributes.get_int("end", -1)
         if node.op_type != "Shape" or ends != (0, 1):
             raise ExportError("an encoder and its decoder cannot be told apart", got=f"{node.name} reads {value.name}")
-        node.replace_input_with(position, instead)
+        node.replace_input_with(position, other)
 
 
 def _name_dimensions(value: ir.Value) -> None:
@@ -170,7 +166,7 @@ def _name_dimensions(value: ir.Value) -> None:
         length = "read"
     elif cached:
         length = "past" if name.startswith("past") else "total"
-    elif name == "attention_mask" and any(str(one.name).startswith("past") for one in value.graph.inputs):  # type: ignore[union-attr]
+    elif name == "attention_mask" and any(str(port.name).startswith("past") for port in value.graph.inputs):  # type: ignore[union-attr]
         length = "total"
     names = ["batch", "heads", length, "width"] if cached else ["batch", length, "vocabulary"]
-    value.shape = ir.Shape([dim if isinstance(dim, int) else called for dim, called in zip(shape, names, strict=False)])
+    value.shape = ir.Shape([dim if isinstance(dim, int) else name for dim, name in zip(shape, names, strict=False)])

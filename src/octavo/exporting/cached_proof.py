@@ -28,7 +28,7 @@ SHAPES = ((1,), (12,), (9, 7, 4))  # tokens of each row of a batch
 Graphs = dict[str, "ir.Model"]
 
 
-def export_writer(model: Any, signature: Signature, recipe: Recipe, say: Progress) -> Proved:
+def export_writer(model: Any, signature: Signature, recipe: Recipe, progress: Progress) -> Proved:
     """The float graphs of a model that writes; their components are `model`, or `encoder` and `decoder`.
 
     Raises:
@@ -44,28 +44,28 @@ def export_writer(model: Any, signature: Signature, recipe: Recipe, say: Progres
         read = [{"input_ids": ids, "attention_mask": mask} for ids, mask in batches]
         if not answers:
             graph = export_decoder(model, opset)
-            passes = optimize_checked(graph, read, recipe, say)
+            passes = optimize_checked(graph, read, recipe, progress)
             return {"model": graph}, _compare(model, OnnxWriter(open_checked(graph)), signature), passes
         encoder, decoder = export_encoder(model, opset), export_answering_decoder(model, opset)
-        passes = _named("encoder", optimize_checked(encoder, read, recipe, say))
+        passes = _prefixed("encoder", optimize_checked(encoder, read, recipe, progress))
         session = open_checked(encoder)
-        answered = [_read(session, one) | {"input_ids": one["input_ids"][:, :3]} for one in read]
-        passes += _named("decoder", optimize_checked(decoder, answered, recipe, say))
+        answered = [_encode(session, batch) | {"input_ids": batch["input_ids"][:, :3]} for batch in read]
+        passes += _prefixed("decoder", optimize_checked(decoder, answered, recipe, progress))
         writer = OnnxWriter(open_checked(decoder), open_checked(encoder))
         return {"encoder": encoder, "decoder": decoder}, _compare(model, writer, signature), passes
 
-    return newest_opset(attempt, recipe, say)
+    return newest_opset(attempt, recipe, progress)
 
 
-def _named(component: str, passes: Sequence[PassRecord]) -> list[PassRecord]:
-    return [one.model_copy(update={"name": f"{component}: {one.name}"}) for one in passes]
+def _prefixed(component: str, passes: Sequence[PassRecord]) -> list[PassRecord]:
+    return [record.model_copy(update={"name": f"{component}: {record.name}"}) for record in passes]
 
 
-def _read(encoder: Any, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What an encoder hands on to the decoder."""
-    found = encoder.fetch(batch, encoder.outputs)
+def _encode(encoder: Any, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The inputs that a decoder takes from its encoder."""
     names = [PAST + name.removeprefix(PRESENT) for name in encoder.outputs]
-    return dict(zip(names, found, strict=True)) | {"encoder_attention_mask": batch["attention_mask"]}
+    values = encoder.fetch(batch, encoder.outputs)
+    return dict(zip(names, values, strict=True)) | {"encoder_attention_mask": batch["attention_mask"]}
 
 
 def _ids(model: Any, lengths: Sequence[int], *, left: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -108,18 +108,16 @@ def _difference(model: Any, writer: OnnxWriter, lengths: Sequence[int], signatur
     start = signature.generation.decoder_start_token_id if signature.generation else None
     prompts = np.full((len(lengths), 1), start or 0, np.int64)
     steps = writer.begin(ids, mask, prompts)
-    found = [steps.advance(np.empty((len(lengths), 0), np.int64)), *(steps.advance(tokens) for tokens in ahead)]
+    actual = [steps.advance(np.empty((len(lengths), 0), np.int64)), *(steps.advance(tokens) for tokens in ahead)]
     worst = largest = 0.0
     for row in range(len(lengths)):
         own = ids[row][mask[row] != 0][None]
         more = np.concatenate([tokens[row : row + 1] for tokens in ahead], axis=1)
         reads = np.concatenate([prompts[:1] if answers else own, more], axis=1)
         expected = _torch_logits(model, own if answers else None, reads)
-        places = (
-            reads.shape[1] - 1 - np.array([sum(AHEAD), *(sum(AHEAD[count:]) for count in range(1, len(AHEAD) + 1))])
-        )
-        for place, logits in zip(places, found, strict=True):
-            worst = max(worst, float(np.abs(logits[row] - expected[place]).max()))
+        positions = [reads.shape[1] - 1 - sum(AHEAD[count:]) for count in range(len(AHEAD) + 1)]
+        for position, logits in zip(positions, actual, strict=True):
+            worst = max(worst, float(np.abs(logits[row] - expected[position]).max()))
         largest = max(largest, float(np.abs(expected).max()))
     return worst, largest
 
@@ -128,6 +126,6 @@ def _torch_logits(model: Any, text: NDArray[np.int64] | None, ids: NDArray[np.in
     """Torch's logits [tokens, vocabulary] of one row, without a cache; `text` is what an encoder reads."""
     from octavo.engines.torch import TorchSession
 
-    names = {"input_ids": ids} if text is None else {"input_ids": text, "decoder_input_ids": ids}
-    logits: NDArray[np.float32] = TorchSession(model).run(names)[0]
+    inputs = {"input_ids": ids} if text is None else {"input_ids": text, "decoder_input_ids": ids}
+    logits: NDArray[np.float32] = TorchSession(model).run(inputs)[0]
     return logits

@@ -5,8 +5,6 @@ is called `<module path>/<operator>` (with `_2`, `_3` where one module has sever
 and a weight is `<module path>.weight`. Nothing of the machine is in it, so the same model gives the same graph.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io
@@ -40,14 +38,14 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
         ExportError: the exporter fails, or gives other outputs.
     """
     exported = run_exporter(model, dict(sample), opset)
-    found = tuple(str(value.name) for value in exported.graph.outputs)
-    if found != outputs:
-        raise ExportError("the exported graph has other outputs", got=", ".join(found), allowed=", ".join(outputs))
+    names = tuple(str(value.name) for value in exported.graph.outputs)
+    if names != outputs:
+        raise ExportError("the exported graph has other outputs", got=", ".join(names), allowed=", ".join(outputs))
     return tidy(exported, opset)
 
 
 def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
-    """What transformers' exporter makes of a model and a sample, every dimension of which may vary.
+    """The graph that transformers' exporter makes of a model and a sample, with every dimension dynamic.
 
     Raises:
         ExportError: it fails.
@@ -107,20 +105,15 @@ def _module_path(scopes: str | None) -> str:
 
 def _name_dimensions(value: ir.Value) -> None:
     """Call the dynamic dimensions of inputs and outputs `batch` and `length`, whatever torch called its symbols."""
-    if value.shape is None:
-        return
-    names = ("batch", "length")
-    value.shape = ir.Shape(
-        [
-            dim if isinstance(dim, int) else (names[axis] if axis < len(names) else f"dim_{axis}")
-            for axis, dim in enumerate(value.shape)
-        ]
-    )
+    names = ("batch", "length", *(f"dim_{axis}" for axis in range(2, len(value.shape or ()))))
+    if value.shape is not None:
+        dimensions = zip(value.shape, names, strict=False)
+        value.shape = ir.Shape([dim if isinstance(dim, int) else name for dim, name in dimensions])
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from printing: torch.onnx writes to stdout, and warns of what nobody can act on."""
+    """Keep the exporter from printing: torch.onnx writes to stdout, and its warnings are not for users."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class FloatGraphs:
     """The float graphs of a checkpoint, in memory, proved against torch.
 
-    `source` is the checkpoint as it was read, `model` its torch model, `graphs` are the graphs by component (`model`,
-    or `encoder` and `decoder`), `record` says how near torch they are, `passes` what was rewritten, `settings` are
-    those of the recipe that they were exported for: opset, optimize and merge_qkv count.
+    `graphs` are the graphs by component (`model`, or `encoder` and `decoder`), `record` has their differences from
+    torch, `passes` the result of each graph pass, `settings` are those of the recipe that they were exported for:
+    opset, optimize and merge_qkv count.
     """
 
     source: Source
@@ -48,7 +48,7 @@ class FloatGraphs:
         return TorchSession(self.model)
 
     def require_fit(self, recipe: Recipe) -> None:
-        """See that a recipe asks for graphs like these.
+        """Check that a recipe needs graphs like these.
 
         Raises:
             RecipeError: it asks for another opset, or other passes.
@@ -71,25 +71,25 @@ def export(
 
     Args:
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
-        recipe: its `opset`, `optimize` and `merge_qkv` say how the graphs are to be; by default as for most recipes.
+        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported; by default as for most recipes.
         progress: hears of every step.
 
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    say = progress or Silent()
-    say.start("reading the checkpoint")
-    return export_source(read_source(checkpoint), recipe or Recipe(), say)
+    progress = progress or Silent()
+    progress.start("reading the checkpoint")
+    return export_source(read_source(checkpoint), recipe or Recipe(), progress)
 
 
-def export_source(source: Source, recipe: Recipe, say: Progress) -> FloatGraphs:
+def export_source(source: Source, recipe: Recipe, progress: Progress) -> FloatGraphs:
     """The same for a checkpoint that was read."""
     model = load_model(source)
-    proved = prove(source, model, recipe, say)
+    proved = prove(source, model, recipe, progress)
     return FloatGraphs(source, model, proved.graphs, proved.record, proved.passes, recipe)
 
 
-def prove(source: Source, model: Any, recipe: Recipe, say: Progress) -> Proved:
-    """The graphs of a checkpoint's model with the proof that they compute what it computes."""
-    make = export_writer if find_task(source.signature).writes else export_checked
-    return make(model, source.signature, recipe, say)
+def prove(source: Source, model: Any, recipe: Recipe, progress: Progress) -> Proved:
+    """The graphs of a checkpoint's model with the proof that they compute the same function."""
+    export_model = export_writer if find_task(source.signature).writes else export_checked
+    return export_model(model, source.signature, recipe, progress)

@@ -1,4 +1,4 @@
-"""A checkpoint's model to a float graph that is proved to be the same function, at every shape that matters.
+"""A checkpoint's model to a float graph that is proved to be the same function, at several shapes.
 
 Every graph pass is checked too, on the graph before and after it.
 """
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; 
 
 @dataclass(frozen=True)
 class Proved:
-    """Float graphs by component, optimized, with how near torch they are and what the passes did."""
+    """Float graphs by component, optimized, with their differences from torch and the records of the passes."""
 
     graphs: dict[str, ir.Model]
     record: ExportRecord
@@ -40,7 +40,7 @@ class Proved:
 Attempt = Callable[[int], tuple[dict[str, "ir.Model"], dict[str, float], list[PassRecord]]]  # of an opset
 
 
-def export_checked(model: Any, signature: Signature, recipe: Recipe, say: Progress) -> Proved:
+def export_checked(model: Any, signature: Signature, recipe: Recipe, progress: Progress) -> Proved:
     """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
 
     Raises:
@@ -57,14 +57,14 @@ def export_checked(model: Any, signature: Signature, recipe: Recipe, say: Progre
 
     def attempt(opset: int) -> tuple[dict[str, ir.Model], dict[str, float], list[PassRecord]]:
         graph = export_graph(model, sample, signature.output_names, opset)
-        passes = optimize_checked(graph, batches, recipe, say)
+        passes = optimize_checked(graph, batches, recipe, progress)
         return {"model": graph}, _compare_with_torch(model, graph, signature), passes
 
-    return newest_opset(attempt, recipe, say)
+    return newest_opset(attempt, recipe, progress)
 
 
-def newest_opset(attempt: Attempt, recipe: Recipe, say: Progress) -> Proved:
-    """What is made at the newest opset at which that works, or at the recipe's, with which and why.
+def newest_opset(attempt: Attempt, recipe: Recipe, progress: Progress) -> Proved:
+    """The graphs of an attempt at the newest opset at which it works, or at the recipe's; the record says which.
 
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
@@ -73,7 +73,7 @@ def newest_opset(attempt: Attempt, recipe: Recipe, say: Progress) -> Proved:
 
     failure: ExportError | None = None
     for opset in (recipe.opset,) if recipe.opset else OPSETS:
-        say.start(f"exporting (opset {opset})")
+        progress.start(f"exporting (opset {opset})")
         try:
             graphs, differences, passes = attempt(opset)
         except ExportError as error:
@@ -86,29 +86,27 @@ def newest_opset(attempt: Attempt, recipe: Recipe, say: Progress) -> Proved:
 
 
 def optimize_checked(
-    graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, say: Progress
+    graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, progress: Progress
 ) -> list[PassRecord]:
-    """Run the passes on the float graph, in place, and measure what each that applied does to the outputs.
+    """Run the passes on the float graph, in place, and measure how each that applied changes the outputs.
 
     The difference is the largest of all outputs, over the largest output, on these batches.
 
     Raises:
-        ExportError: the graph does not run, or a pass changes its outputs by more than other orders of sums do.
+        ExportError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
     from octavo.graph.passes.order import optimize
 
     if not recipe.optimize:
         return []
-    kept = {
-        path: rule.keep
-        for path, rule in kept_as(recipe, [path for layer in find_layers(graph) for path in layer.paths]).items()
-    }
-    say.start("optimizing the graph")
+    paths = [path for layer in find_layers(graph) for path in layer.paths]
+    kept = {path: rule.keep for path, rule in kept_as(recipe, paths).items()}
+    progress.start("optimizing the graph")
     before, records = _answers(graph, batches), list[PassRecord]()
-    for done in optimize(graph, merge=recipe.merge_qkv, kept=kept):
+    for record in optimize(graph, merge=recipe.merge_qkv, kept=kept):
         difference = None
-        if done.applied:
+        if record.applied:
             after = _answers(graph, batches)
             difference = max(
                 float(np.max(np.abs(new - old)) / max(np.max(np.abs(old)), 1e-9))
@@ -116,29 +114,33 @@ def optimize_checked(
             )
             if not difference <= PASS_TOLERANCE:
                 raise ExportError(
-                    f"the pass {done.name} changes what the model answers",
+                    f"the pass {record.name} changes what the model answers",
                     got=f"{difference:.2g} of the largest output",
                     allowed=f"{PASS_TOLERANCE:.2g}",
                     then="quantize without the passes: --no-optimize",
                 )
             before = after
-        records.append(done.model_copy(update={"difference": difference}))
+        records.append(record.model_copy(update={"difference": difference}))
     return records
 
 
 def _answers(graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float32]]:
-    session, found = open_checked(graph), []
-    for batch in batches:
-        rows, length = batch["input_ids"].shape
-        try:
-            found.append(session.run(dict(batch)))
-        except OctavoError as error:
-            raise ExportError(f"a run at {_shape(rows, length)} failed", got=error) from None
-    return found
+    session = open_checked(graph)
+    return [_run(session, batch)[0] for batch in batches]
 
 
-def _shape(rows: int, length: int) -> str:
-    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
+def _run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], str]:
+    """The answer to a batch, and how its shape is called.
+
+    Raises:
+        ExportError: the run fails; the message names the shape.
+    """
+    rows, length = batch["input_ids"].shape
+    shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
+    try:
+        return session.run(dict(batch)), shape
+    except OctavoError as error:
+        raise ExportError(f"a run at {shape} failed", got=error) from None
 
 
 def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
@@ -168,44 +170,39 @@ def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> di
     longest = signature.max_length
     for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
         inputs = probe(signature, rows, length, model.config.vocab_size)
-        shape = _shape(rows, length)
-        try:
-            expected, found = reference.run(inputs), session.run(inputs)
-        except OctavoError as error:
-            raise ExportError(f"a run at {shape} failed", got=error) from None
-        difference = float(np.max(np.abs(expected - found))) if expected.shape == found.shape else float("inf")
+        (expected, shape), (actual, _) = _run(reference, inputs), _run(session, inputs)
+        difference = float(np.max(np.abs(expected - actual))) if expected.shape == actual.shape else float("inf")
         allowed = require_near(difference, float(np.max(np.abs(expected))), shape)
         differences[shape] = difference
         if rows > 1:
-            _check_padding(session, inputs, found, allowed)
+            _check_padding(session, inputs, actual, allowed)
     return differences
 
 
 def require_near(difference: float, largest: float, shape: str) -> float:
-    """See that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
+    """Check that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
 
     Raises:
         ExportError: they do; the message names the shape.
     """
     allowed = TOLERANCE * max(1.0, largest)
     if not difference <= allowed:
-        raise ExportError(
-            f"the exported graph differs from torch at {shape}", got=f"{difference:.2g}", allowed=f"{allowed:.2g}"
-        )
+        what = f"the exported graph differs from torch at {shape}"
+        raise ExportError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
     return allowed
 
 
 def _check_padding(
-    session: Session, inputs: dict[str, NDArray[np.int64]], found: NDArray[np.float32], allowed: float
+    session: Session, inputs: dict[str, NDArray[np.int64]], outputs: NDArray[np.float32], allowed: float
 ) -> None:
-    """See that the last row, which is padded, gets the answer that it gets alone.
+    """Check that the last row, which is padded, gets the answer that it gets alone.
 
     Raises:
         ExportError: it does not, as where the mask was lost in the export or the model reads none.
     """
     length = int(inputs["attention_mask"][-1].sum())
     alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
-    difference = float(np.max(np.abs(alone[0] - found[-1][: len(alone[0])])))  # of token vectors, the real tokens'
+    difference = float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))  # of token vectors, the real tokens'
     if not difference <= allowed:
         raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
 
@@ -215,8 +212,7 @@ def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict
     generator = np.random.default_rng(rows * 1000 + length)
     ids = generator.integers(0, vocabulary, (rows, length))
     ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
-    mask = np.ones((rows, length), np.int64)
-    types = np.zeros((rows, length), np.int64)
+    mask, types = np.ones((rows, length), np.int64), np.zeros((rows, length), np.int64)
     types[:, length // 2 :] = 1
     for row in range(1, rows):
         mask[row, max(1, length - 2 * row) :] = 0

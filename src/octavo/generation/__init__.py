@@ -1,9 +1,7 @@
-"""Writes text one token after the other: what is chosen, when it ends, how it becomes text. numpy only.
+"""Writes text one token after the other: which token is chosen and when a text ends. numpy only.
 
-It knows models as `Steps` only: something that takes tokens and gives the logits of the next one. Engines make them.
+Models are known to it as `Steps` only, which take tokens and give the logits of the next one. Engines make them.
 """
-
-from __future__ import annotations
 
 from typing import Protocol
 
@@ -15,7 +13,7 @@ IntArray = NDArray[np.int64]
 
 
 class Steps(Protocol):
-    """A batch of rows that are being written, with whatever a model remembers of them."""
+    """A batch of rows that are being written, with the model's cache of them."""
 
     def advance(self, tokens: IntArray) -> FloatArray:
         """Read the next tokens [rows, n] of each row; returns the logits behind the last of them, [rows, vocabulary].

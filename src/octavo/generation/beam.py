@@ -1,14 +1,12 @@
-"""Beam search, with the scores and the end that transformers' `GenerationMixin._beam_search` has.
+"""Beam search, scored and ended as in transformers' `GenerationMixin._beam_search`.
 
 Of each text `num_beams` beginnings are kept. A text that ends is scored by the sum of its tokens' log-probabilities
 over its length to the power of `length_penalty`; the search ends as `early_stopping` says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +27,10 @@ class _Beams:
     scores: FloatArray
     ended: NDArray[np.bool_]
 
-    def best(self, count: int) -> tuple[_Beams, IntArray]:
+    def best(self, count: int) -> tuple[Self, IntArray]:
         """The `count` best of each row, best first, and where they stood."""
         order = _best(self.scores, count)
-        return _Beams(*(_pick(part, order) for part in (self.tokens, self.scores, self.ended))), order
+        return type(self)(*(_pick(part, order) for part in (self.tokens, self.scores, self.ended))), order
 
 
 def search(
@@ -51,12 +49,12 @@ def search(
     hopeful = np.ones((rows, 1), bool)
     for length in range(1, sampling.max_new_tokens + 1):
         written = [[*prompts[row], *running.tokens[row, beam].tolist()] for row in range(rows) for beam in range(beams)]
-        found, parents = _continue(process(log_softmax(logits), written, begin, model), running, model)
-        hits = np.isin(found.tokens[:, :, -1], model.eos_token_ids) | (length == sampling.max_new_tokens)
+        grown, parents = _continue(process(log_softmax(logits), written, begin, model), running, model)
+        hits = np.isin(grown.tokens[:, :, -1], model.eos_token_ids) | (length == sampling.max_new_tokens)
         if ended is not None:
-            hits |= np.array([[ended(row, ids.tolist()) for ids in found.tokens[row]] for row in range(rows)])
-        finished = _finish(finished, found, hits, hopeful, sampling)
-        left = _Beams(found.tokens, np.asarray(found.scores + hits * LOW, np.float32), hits)
+            hits |= np.array([[ended(row, ids.tolist()) for ids in grown.tokens[row]] for row in range(rows)])
+        finished = _finish(finished, grown, hits, hopeful, sampling)
+        left = _Beams(grown.tokens, np.asarray(grown.scores + hits * LOW, np.float32), hits)
         running, order = left.best(beams)
         hopeful = hopeful & _may_improve(running, finished, length, sampling)
         full = sampling.early_stopping is True and bool(finished.ended.all())
@@ -65,7 +63,8 @@ def search(
         chosen = np.take_along_axis(parents, order, axis=1) + beams * np.arange(rows)[:, None]
         steps.select(chosen.reshape(-1))
         logits = steps.advance(running.tokens[:, :, -1].reshape(-1, 1))
-    return [_cut(finished.tokens[row, 0].tolist()) for row in range(rows)]
+    # A text without the padding behind its end.
+    return [[token for token in finished.tokens[row, 0].tolist() if token >= 0] for row in range(rows)]
 
 
 def _continue(scores: FloatArray, running: _Beams, model: Generation) -> tuple[_Beams, IntArray]:
@@ -80,17 +79,17 @@ def _continue(scores: FloatArray, running: _Beams, model: Generation) -> tuple[_
 
 
 def _finish(
-    finished: _Beams, found: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], sampling: GenerationConfig
+    finished: _Beams, grown: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], sampling: GenerationConfig
 ) -> _Beams:
     """The best of what had ended and of what ends now; only the first `num_beams` continuations count."""
-    beams, length = sampling.num_beams, found.tokens.shape[2]
+    beams, length = sampling.num_beams, grown.tokens.shape[2]
     now = hits & (np.arange(hits.shape[1]) < beams)
-    scores = found.scores / np.float32(length**sampling.length_penalty)
+    scores = grown.scores / np.float32(length**sampling.length_penalty)
     full = finished.ended.all(axis=1, keepdims=True) & (sampling.early_stopping is True)
     scores = scores + full * LOW + ~hopeful * LOW + ~now * LOW
-    grown = np.pad(finished.tokens, ((0, 0), (0, 0), (0, length - finished.tokens.shape[2])), constant_values=-1)
+    padded = np.pad(finished.tokens, ((0, 0), (0, 0), (0, length - finished.tokens.shape[2])), constant_values=-1)
     merged = _Beams(
-        np.concatenate([grown, found.tokens], axis=1),
+        np.concatenate([padded, grown.tokens], axis=1),
         np.concatenate([finished.scores, scores], axis=1, dtype=np.float32),
         np.concatenate([finished.ended, now], axis=1),
     )
@@ -109,19 +108,14 @@ def _may_improve(running: _Beams, finished: _Beams, length: int, sampling: Gener
 def _best(scores: FloatArray, count: int) -> IntArray:
     """Where the `count` highest of each row stand, highest first."""
     if count < scores.shape[1]:
-        some = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-        some.sort(axis=1)
+        highest = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        highest.sort(axis=1)
     else:
-        some = np.tile(np.arange(scores.shape[1]), (len(scores), 1))
-    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-    return np.asarray(np.take_along_axis(some, order, axis=1), np.int64)
+        highest = np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    order = np.argsort(-np.take_along_axis(scores, highest, axis=1), axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(highest, order, axis=1), np.int64)
 
 
 def _pick(part: NDArray[Any], order: IntArray) -> NDArray[Any]:
     """Beams of each row in an order; `part` [rows, beams] or [rows, beams, tokens]."""
     return np.take_along_axis(part, order if part.ndim == 2 else order[:, :, None], axis=1)
-
-
-def _cut(tokens: list[int]) -> list[int]:
-    """A text without the filling behind its end."""
-    return [token for token in tokens if token >= 0]

@@ -1,6 +1,4 @@
-"""One token after the other: the most likely one, or one drawn by chance."""
-
-from __future__ import annotations
+"""Greedy search and sampling: each token is the most likely one, or drawn at random."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,19 +25,19 @@ def write(
         prompts: the ids that a row begins with; of a text2text model the decoder's start.
         model: its tokens, and how to write.
         ended: whether a row ends besides at an end token.
-        numbers: of the rows among all that a user gave, by default from 0: a row's samples depend on its number and the
-            seed alone.
+        numbers: the rows' positions among all that a user gave, by default from 0: a row's samples depend on its number
+            and the seed alone.
     """
     sampling, count = model.sampling, len(prompts)
     numbers = numbers or range(count)
     seeds = [None if sampling.seed is None else (sampling.seed, number) for number in numbers]
-    chances = [np.random.default_rng(seed) for seed in seeds]
+    generators = [np.random.default_rng(seed) for seed in seeds]
     written, begin = [list(ids) for ids in prompts], [len(ids) for ids in prompts]
     alive, tokens = np.arange(count), np.empty((count, 0), np.int64)
     for _ in range(sampling.max_new_tokens):
         scores = process(steps.advance(tokens), [written[row] for row in alive], [begin[row] for row in alive], model)
         if sampling.do_sample:
-            chosen = draw(warp(scores, sampling), np.array([chances[row].random() for row in alive], np.float32))
+            chosen = draw(warp(scores, sampling), np.array([generators[row].random() for row in alive], np.float32))
         else:
             chosen = scores.argmax(axis=1)
         step: list[int | None] = [None] * count

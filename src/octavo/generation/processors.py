@@ -1,10 +1,8 @@
 """What is done to the scores of the next token before one is chosen, [rows, vocabulary] each, as transformers does it.
 
-`process` is for every way to choose; `warp` is for samples. The order is that of transformers'
+`process` is for every way of choosing, `warp` for samples. The order is that of transformers'
 `GenerationMixin._get_logits_processor`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 

@@ -1,12 +1,10 @@
 """The layers of a graph: every Linear and Embedding, by its torch module path.
 
 A Linear is a MatMul or Gemm with a constant matrix or its Transpose, an Embedding a Gather of rows of a constant table.
-One path may have several call sites (ALBERT runs one layer many times), and several paths may read one weight.
+One path may have several call sites (ALBERT runs one layer many times), and several paths may share one weight.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 import numpy as np
@@ -32,9 +30,14 @@ class Layer:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The module paths that it stands for: several where layers were merged (`joint_path`)."""
+        """The module paths that it covers: several where layers were merged (`joint_path`)."""
         stem, brace, names = self.path.partition("{")
         return tuple(f"{stem}{name}" for name in names.rstrip("}").split(",")) if brace else (self.path,)
+
+    @property
+    def inputs(self) -> dict[str, ir.Value]:
+        """The values that a Linear reads, by name, in the order of its call sites."""
+        return {str(node.inputs[0].name): node.inputs[0] for node in self.nodes if node.inputs[0] is not None}
 
     @property
     def parameters(self) -> int:
@@ -43,35 +46,36 @@ class Layer:
 
     @property
     def part(self) -> str:
-        """Where in a transformer it stands: embedding, attention, feed-forward or head."""
+        """The part of a transformer that it is in: embedding, attention, feed-forward or head."""
         return part_of(self.path, self.kind)
 
     def matrix(self) -> NDArray[np.float32]:
         """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
-        assert self.weight.const_value is not None
-        weight = self.weight.const_value.numpy()
-        return weight.T if self.transposed else weight
+        return numbers_of(self.weight).T if self.transposed else numbers_of(self.weight)
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:
     """Every layer of the graph, in the order in which the graph first runs it."""
-    found: dict[tuple[str, str], Layer] = {}
+    layers: dict[tuple[str, str], Layer] = {}
     for node in model.graph:
-        site = _as_layer(node)
-        if site is None:
-            continue
-        key = (site.path, str(site.weight.name))
-        known = found.get(key)
-        found[key] = (
-            site if known is None else Layer(site.path, site.kind, (*known.nodes, node), site.weight, site.transposed)
-        )
-    return tuple(found.values())
+        layer = _as_layer(node)
+        if layer is not None:
+            key = (layer.path, str(layer.weight.name))
+            layers[key] = replace(layer, nodes=(*layers[key].nodes, node)) if key in layers else layer
+    return tuple(layers.values())
+
+
+def numbers_of(value: ir.Value | None) -> NDArray[np.float32]:
+    """The numbers of a constant."""
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
 
 
 def find_bias(node: ir.Node) -> tuple[ir.Node, int] | None:
-    """Where the bias of a Linear's call site stands: the node that adds it, and the number of its input.
+    """The node that adds the bias at a Linear's call site, and the position of the bias among its inputs.
 
-    The third input of a Gemm, or one side of the Add that alone reads a product. None where there is none.
+    It is the third input of a Gemm, or one side of the Add that alone reads a product. None where there is no bias.
     """
     if node.op_type == "Gemm":
         return (node, 2) if len(node.inputs) > 2 and _is_vector(node.inputs[2]) else None
@@ -92,7 +96,7 @@ def _is_vector(value: ir.Value | None) -> TypeGuard[ir.Value]:
 
 
 def constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
-    """An initializer of that name; a call site that comes second finds the one of the first."""
+    """An initializer of that name; where one with the same numbers is there already, that one."""
     known = model.graph.initializers.get(name)
     if known is not None and known.const_value is not None and np.array_equal(known.const_value.numpy(), array):
         return known
@@ -105,9 +109,9 @@ def constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value
 
 
 def _as_layer(node: ir.Node) -> Layer | None:
-    """The node as a layer with one call site, or None where it is none."""
-    path, read = str(node.name).rpartition("/")[0], node.attributes
-    if node.op_type == "Gather" and read.get_int("axis", 0) == 0:
+    """The node as a layer with one call site, or None where it is no layer."""
+    path, settings = str(node.name).rpartition("/")[0], node.attributes
+    if node.op_type == "Gather" and settings.get_int("axis", 0) == 0:
         table, indices = node.inputs
         if _is_matrix(table) and indices is not None and indices.const_value is None:
             return Layer(path, "embedding", (node,), table)
@@ -118,14 +122,14 @@ def _as_layer(node: ir.Node) -> Layer | None:
         turned = weight.producer() if weight is not None else None  # a head that is an embedding table too
         if turned is not None and turned.op_type == "Transpose" and _is_matrix(turned.inputs[0]):
             return Layer(path, "linear", (node,), turned.inputs[0], transposed=True)
-    elif node.op_type == "Gemm" and not read.get_int("transA", 0):
+    elif node.op_type == "Gemm" and not settings.get_int("transA", 0):
         weight = node.inputs[1]
-        if _is_matrix(weight) and read.get_float("alpha", 1.0) == 1.0 and read.get_float("beta", 1.0) == 1.0:
-            return Layer(path, "linear", (node,), weight, bool(read.get_int("transB", 0)))
+        if _is_matrix(weight) and settings.get_float("alpha", 1.0) == 1.0 and settings.get_float("beta", 1.0) == 1.0:
+            return Layer(path, "linear", (node,), weight, bool(settings.get_int("transB", 0)))
     return None
 
 
 def _is_matrix(value: ir.Value | None) -> TypeGuard[ir.Value]:
-    """Whether the value is a constant float32 matrix; the scales of int8 rows, [rows, 1], are none."""
+    """Whether the value is a constant float32 matrix; the scales of int8 rows, [rows, 1], do not count as one."""
     tensor = value.const_value if value is not None else None
     return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2 and tensor.shape[1] != 1

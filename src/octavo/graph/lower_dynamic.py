@@ -1,14 +1,20 @@
 """Writes a Linear of dynamic int8: codes of the input made as it comes, one scale per tensor or per token."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from octavo.arithmetic.affine import Quantized
 from octavo.graph.layers import Layer, constant
-from octavo.graph.lowering import add_node, drop_if_unread, find_value, insert_behind, make_node, replace_layer
+from octavo.graph.lowering import (
+    add_node,
+    call_sites,
+    drop_if_unread,
+    find_value,
+    insert_behind,
+    replace_layer,
+    store_weight,
+)
 
 ROW_ZERO_POINT = 32  # 32 of 255 codes for what an activation function lets through below zero (-0.17 for Gelu)
 
@@ -19,24 +25,14 @@ def lower_dynamic_linear(model: ir.Model, layer: Layer, weight: Quantized) -> No
     `weight.codes` int8 [in, out], `weight.scale` float32 [1, out]. The quantized input is shared by all layers that
     read the same value (query, key and value).
     """
-    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
-    scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
-    for node in layer.nodes:
-        x = node.inputs[0]
-        assert x is not None
-        quantized = _quantize_once(model, x)
-        integer = make_node(
-            "MatMulInteger", [quantized.outputs[0], codes, quantized.outputs[2]], f"{node.name}_integer"
-        )
-        real = make_node("Cast", [integer.outputs[0]], f"{node.name}_cast", to=ir.DataType.FLOAT)
-        joint = make_node("Mul", [quantized.outputs[1], scale], f"{node.name}_scale")
-        nodes, product = [integer, real, joint], [real.outputs[0], joint.outputs[0]]
-        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
-        if bias is None:
-            replace_layer(model, node, nodes, ("Mul", product))
-        else:
-            scaled = make_node("Mul", product, f"{node.name}_product")
-            replace_layer(model, node, [*nodes, scaled], ("Add", [scaled.outputs[0], bias]))
+    codes, weight_scale = store_weight(model, layer.path, weight.codes, weight.scale.reshape(-1))
+    for node, x, bias in call_sites(layer):
+        quantized, scale, zero = _quantize_once(model, x).outputs
+        nodes: list[ir.Node] = []
+        integer = add_node(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
+        real = add_node(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        joint = add_node(nodes, "Mul", [scale, weight_scale], f"{node.name}_scale")
+        replace_layer(model, node, nodes, ("Mul", [real, joint]), bias)
     drop_if_unread(model, layer.weight)
 
 
@@ -49,46 +45,42 @@ def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: f
         s = m / 127        or        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
 
     so that both ends are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows no scale
-    per row, and what it returns has to be multiplied: by the weight's scales, which ONNX Runtime does while it
-    multiplies, then by s for each token. All layers that read one value share its codes.
+    per row, so its product is multiplied by the weight's scales, which ONNX Runtime does within the product, and then
+    by s for each token. All layers that read one value share its codes.
     """
-    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
-    weight_scale = constant(model, f"{layer.path}.weight_scale", weight.scale.reshape(-1))
+    codes, weight_scale = store_weight(model, layer.path, weight.codes, weight.scale.reshape(-1))
     width, outputs = weight.codes.shape
     zero = constant(model, *_row_zero_point(lowest))
-    for node in layer.nodes:
-        x = node.inputs[0]
-        assert x is not None
+    for node, x, bias in call_sites(layer):
         quantized, scales = _quantize_rows_once(model, x, width, lowest)
         nodes: list[ir.Node] = []
         integer = add_node(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
         real = add_node(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
-        joint = add_node(nodes, "Mul", [_one(model, scales), weight_scale], f"{node.name}_scale")
+        joint = add_node(nodes, "Mul", [_computed_one(model, scales), weight_scale], f"{node.name}_scale")
         product = add_node(nodes, "Mul", [real, joint], f"{node.name}_product")
         rows = add_node(nodes, "Mul", [product, scales], f"{node.name}_scaled")
-        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
         if bias is not None:
             rows = add_node(nodes, "Add", [rows, bias], f"{node.name}_biased")
-        shape_of = f"{_rows_of(x)}_shape_{outputs}"
-        shape = find_value(model, shape_of)
+        shape_name = f"{_rows_of(x)}_shape_{outputs}"
+        shape = find_value(model, shape_name)
         if shape is None:
             leading = add_node(nodes, "Shape", [x], f"{node.name}_leading", end=-1)
             last = constant(model, f"width_{outputs}", np.array([outputs], np.int64))
-            shape = add_node(nodes, "Concat", [leading, last], shape_of, axis=0)
+            shape = add_node(nodes, "Concat", [leading, last], shape_name, axis=0)
         replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
     drop_if_unread(model, layer.weight)
 
 
-def _one(model: ir.Model, scales: ir.Value) -> ir.Value:
-    """A 1 that is computed: s / s of the largest scale of the first layer, once for the whole graph.
+def _computed_one(model: ir.Model, scales: ir.Value) -> ir.Value:
+    """The number 1, computed: s / s of the largest scale of the first layer, once for the whole graph.
 
     ONNX Runtime multiplies by weight scales within the product only where a factor of them is computed; a constant is
     folded into them and the product is not fused (7 % slower for BERT-base). A factor that is not exactly 1, such as
-    the largest scale of a batch, would move last bits with the batch, and these the next layer's codes.
+    the largest scale of a batch, would change last bits with the batch, and so the codes of the next layer.
     """
-    found = find_value(model, "one")
-    if found is not None:
-        return found
+    known = find_value(model, "one")
+    if known is not None:
+        return known
     nodes: list[ir.Node] = []
     largest = add_node(nodes, "ReduceMax", [scales], "largest_row_scale", keepdims=0)
     one = add_node(nodes, "Div", [largest, largest], "one")
@@ -101,9 +93,9 @@ def _quantize_rows_once(model: ir.Model, x: ir.Value, width: int, lowest: float 
     zero_name, zero_point = _row_zero_point(lowest)
     stem = f"{x.name}_row{zero_point}"
     names = f"{stem}_codes", f"{stem}_scales"
-    found = find_value(model, names[0]), find_value(model, names[1])
-    if found[0] is not None and found[1] is not None:
-        return found[0], found[1]
+    codes, column = find_value(model, names[0]), find_value(model, names[1])
+    if codes is not None and column is not None:
+        return codes, column
     nodes: list[ir.Node] = []
     axis = constant(model, "axis_1", np.array([1], np.int64))
     flat = add_node(nodes, "Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], stem)
@@ -136,13 +128,13 @@ def _row_zero_point(lowest: float | None) -> tuple[str, NDArray[np.uint8]]:
 
 
 def _rows_of(x: ir.Value) -> str:
-    """A name for the leading dimensions of `x`, the same for values that have the same ones."""
+    """A name for the leading dimensions of `x`, the same for values with the same leading dimensions."""
     known = x.shape is not None and len(x.shape) == 3 and "None" not in f"{x.shape[0]} {x.shape[1]}"
     return f"rows[{x.shape[0]},{x.shape[1]}]" if known and x.shape is not None else str(x.name)
 
 
 def _quantize_once(model: ir.Model, x: ir.Value) -> ir.Node:
-    """The DynamicQuantizeLinear that reads `x`, written where there is none yet."""
+    """The DynamicQuantizeLinear that reads `x`, added where there is none yet."""
     for node in x.consumers():
         if node.op_type == "DynamicQuantizeLinear":
             return node

@@ -1,25 +1,27 @@
-"""Writes int8 into a graph: a float layer's nodes are replaced by integer ones, in standard ONNX operators.
+"""Writes int8 or weights in blocks into a graph: a float layer's nodes are replaced by integer ones.
 
-It decides nothing and computes no scale: it is given codes and scales and says how the graph reads them. ONNX Runtime
-fuses the nodes of a dynamic Linear (DynamicQuantizeLinear, MatMulInteger, Cast, Mul) into one kernel.
+It decides nothing and computes no scale: it gets codes and scales and writes how the graph reads them, in standard ONNX
+operators except for ONNX Runtime's `MatMulNBits`. ONNX Runtime fuses the nodes of a dynamic Linear
+(DynamicQuantizeLinear, MatMulInteger, Cast, Mul) into one kernel.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from octavo.arithmetic.affine import Quantized
-from octavo.graph.layers import Layer, constant
+from octavo.arithmetic.blocks import MIDDLE, Blocks
+from octavo.graph.layers import Layer, constant, numbers_of
+
+DOMAIN = "com.microsoft"
 
 
 def lower_half(model: ir.Model, layer: Layer) -> None:
     """Store the weight in 16 bits and read it through a Cast, which engines compute once when they load; in place."""
     value = layer.weight
-    assert value.const_value is not None
-    half = constant(model, f"{value.name}_float16", value.const_value.numpy().astype(np.float16))
+    half = constant(model, f"{value.name}_float16", numbers_of(value).astype(np.float16))
     real = make_node("Cast", [half], f"{value.name}_cast", to=ir.DataType.FLOAT)
     real.outputs[0].shape, real.outputs[0].type = value.shape, ir.TensorType(ir.DataType.FLOAT)
     model.graph.insert_before(model.graph[0], real)
@@ -32,8 +34,7 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
 
     `table.codes` int8 [rows, width], `table.scale` float32 [rows, 1].
     """
-    codes = constant(model, f"{layer.path}.weight_int8", table.codes)
-    scales = constant(model, f"{layer.path}.weight_scale", table.scale)
+    codes, scales = store_weight(model, layer.path, table.codes, table.scale)
     for node in layer.nodes:
         ids = node.inputs[1]
         rows = make_node("Gather", [codes, ids], f"{node.name}_rows", axis=0)
@@ -43,11 +44,90 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
     drop_if_unread(model, layer.weight)
 
 
-def with_exact_products(model: ir.Model) -> ir.Model:
-    """The same model for a CPU on which products of 8-bit weights saturate: what it would answer elsewhere; a copy.
+def lower_static_linear(
+    model: ir.Model, layer: Layer, weight: Quantized, ranges: Mapping[str, tuple[np.float32, np.uint8]]
+) -> None:
+    """Quantize the input with a scale and zero point that are known; in place.
 
-    An integer product is the sum of two with half of the weight each, which has 7 bits; a weight that is dequantized
-    becomes float.
+    `ranges`: the name of each value that the layer reads -> scale and zero point of its uint8 codes. `weight.codes`
+    int8 [in, out], `weight.scale` float32 [1, out]. QuantizeLinear and DequantizeLinear in front of the input, which
+    all readers of a value share, DequantizeLinear in front of the weight: engines fuse them with the MatMul between.
+    """
+    codes, scale = store_weight(model, layer.path, weight.codes, weight.scale.reshape(-1))
+    zeros = constant(model, f"{layer.path}.weight_zero_point", np.zeros(weight.codes.shape[1], np.int8))
+    for node, x, bias in call_sites(layer):
+        rounded = _round_once(model, x, *ranges[str(x.name)])
+        real = make_node("DequantizeLinear", [codes, scale, zeros], f"{node.name}_weight", axis=1)
+        replace_layer(model, node, [real], ("MatMul", [rounded, real.outputs[0]]), bias)
+    drop_if_unread(model, layer.weight)
+
+
+def _round_once(model: ir.Model, x: ir.Value, scale: np.float32, zero_point: np.uint8) -> ir.Value:
+    """`x` converted to its codes and back, by nodes that are added where there are none yet."""
+    for node in x.consumers():
+        if node.op_type == "QuantizeLinear":
+            return node.outputs[0].consumers()[0].outputs[0]
+    step = constant(model, f"{x.name}_scale", np.array(scale, np.float32))
+    zero = constant(model, f"{x.name}_zero_point", np.array(zero_point, np.uint8))
+    codes = make_node("QuantizeLinear", [x, step, zero], f"{x.name}_codes")
+    real = make_node("DequantizeLinear", [codes.outputs[0], step, zero], f"{x.name}_rounded")
+    insert_behind(model, x, [codes, real])
+    return real.outputs[0]
+
+
+def lower_block_linear(model: ir.Model, layer: Layer, weight: Blocks) -> None:
+    """Multiply by a weight in blocks, in integers, the input quantized for each row and block as it comes; in place."""
+    operands = [*store_weight(model, layer.path, weight.packed(), weight.packed_scale(), weight.bits)]
+    if weight.bits == 4:
+        operands.append(constant(model, f"{layer.path}.weight_zero_point", weight.packed_zeros()))
+    settings = {
+        "K": weight.inputs,
+        "N": weight.codes.shape[2],
+        "bits": weight.bits,
+        "block_size": weight.codes.shape[1],
+        "accuracy_level": 4,  # as docs/ContribOperators.md counts: the input is rounded to int8
+    }
+    for node, x, bias in call_sites(layer):
+        product = ir.node("MatMulNBits", [x, *operands], settings, domain=DOMAIN, name=f"{node.name}_nbits")
+        nodes = [product]
+        if bias is not None:
+            product.outputs[0].name = product.name
+            nodes.append(ir.node("Add", [product.outputs[0], bias], name=f"{node.name}_biased"))
+        replace_node(model, node, nodes)
+    drop_if_unread(model, layer.weight)
+    model.opset_imports[DOMAIN] = 1
+
+
+def lower_block_rows(model: ir.Model, layer: Layer, weight: Blocks, head: str) -> None:
+    """Read the rows of an embedding from the codes of the head, which is the same table transposed; in place.
+
+    `weight` is that of the Linear with the module path `head`: 8 bits, [width, rows], in blocks that fill the width.
+    (Gather(codes, ids) - 128) * Gather(scales, ids), block by block.
+    """
+    codes, scale = store_weight(model, head, weight.packed(), weight.packed_scale(), weight.bits)
+    middle = constant(model, "middle_code", np.array(MIDDLE, np.float32))
+    last = constant(model, "last_axis", np.array([-1], np.int64))
+    width = constant(model, f"width_{weight.inputs}", np.array([weight.inputs], np.int64))
+    for node in layer.nodes:
+        nodes: list[ir.Node] = []
+        ids, stem = node.inputs[1], node.name
+        rows = add_node(nodes, "Gather", [codes, ids], f"{stem}_codes")
+        rows = add_node(nodes, "Cast", [rows], f"{stem}_cast", to=ir.DataType.FLOAT)
+        steps = add_node(nodes, "Gather", [scale, ids], f"{stem}_scales")
+        steps = add_node(nodes, "Unsqueeze", [steps, last], f"{stem}_steps")
+        rows = add_node(nodes, "Sub", [rows, middle], f"{stem}_centred")
+        rows = add_node(nodes, "Mul", [rows, steps], f"{stem}_blocks")
+        shape = add_node(nodes, "Shape", [ids], f"{stem}_shape")
+        shape = add_node(nodes, "Concat", [shape, width], f"{stem}_wide", axis=0)
+        replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
+    drop_if_unread(model, layer.weight)
+
+
+def with_exact_products(model: ir.Model) -> ir.Model:
+    """A copy that answers on a CPU on which products of 8-bit weights saturate what the model answers elsewhere.
+
+    An integer product becomes the sum of two with half of the weight each, which has 7 bits; a weight that is
+    dequantized becomes float.
     """
     model = model.clone(deep_copy=False)
     for node in list(model.graph):
@@ -57,23 +137,33 @@ def with_exact_products(model: ir.Model) -> ir.Model:
             continue
         codes = tensor.numpy()
         if node.op_type == "MatMulInteger":
-            halves = codes // 2, codes - codes // 2
             parts = []
-            for k, half in enumerate(halves):
-                name, rest = f"{node.name}_half_{k}", node.inputs[2:]
-                operands = [node.inputs[0], constant(model, f"{weight.name}_half_{k}", half), *rest]
-                parts.append(make_node("MatMulInteger", operands, name))
+            for k, half in enumerate((codes // 2, codes - codes // 2)):
+                operands = [node.inputs[0], constant(model, f"{weight.name}_half_{k}", half), *node.inputs[2:]]
+                parts.append(make_node("MatMulInteger", operands, f"{node.name}_half_{k}"))
             replace_layer(model, node, parts, ("Add", [part.outputs[0] for part in parts]))
         elif node.op_type == "DequantizeLinear":
-            scale = node.inputs[1]
-            assert scale is not None
-            assert scale.const_value is not None
-            real = codes.astype(np.float32) * scale.const_value.numpy()
+            real = codes.astype(np.float32) * numbers_of(node.inputs[1])
             ir.convenience.replace_all_uses_with(node.outputs[0], constant(model, f"{node.name}_real", real))
             model.graph.remove(node, safe=True)
         if not weight.uses():
             model.graph.initializers.pop(str(weight.name))
     return model
+
+
+def call_sites(layer: Layer) -> Iterator[tuple[ir.Node, ir.Value, ir.Value | None]]:
+    """Each call site of a Linear: its node, the value that it reads, and the bias of a Gemm that has one."""
+    for node in layer.nodes:
+        x = node.inputs[0]
+        assert x is not None
+        yield node, x, node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+
+
+def store_weight(
+    model: ir.Model, path: str, codes: NDArray[np.integer], scale: NDArray[np.float32], bits: int = 8
+) -> tuple[ir.Value, ir.Value]:
+    """The constants of a layer's codes and scales, named by its module path."""
+    return constant(model, f"{path}.weight_int{bits}", codes), constant(model, f"{path}.weight_scale", scale)
 
 
 def add_node(
@@ -85,7 +175,7 @@ def add_node(
 
 
 def insert_behind(model: ir.Model, x: ir.Value, nodes: Sequence[ir.Node]) -> None:
-    """Put nodes right behind what makes `x`, for layers that run before the one that asks first."""
+    """Put nodes right behind the one that makes `x`, since other layers may read them earlier than this one."""
     producer = x.producer()
     if producer is not None:
         model.graph.insert_after(producer, nodes)
@@ -106,15 +196,25 @@ def make_node(operator: str, inputs: Sequence[ir.Value | None], name: str, **att
 
 
 def replace_layer(
-    model: ir.Model, old: ir.Node, nodes: list[ir.Node], last: tuple[str, Sequence[ir.Value | None]]
+    model: ir.Model,
+    old: ir.Node,
+    nodes: Sequence[ir.Node],
+    last: tuple[str, Sequence[ir.Value | None]],
+    bias: ir.Value | None = None,
 ) -> None:
-    """Put `nodes` and a last one in the place of `old`; the last one takes over its output, name and all."""
+    """Put `nodes`, a last one (operator and inputs) and the addition of a bias, if any, in the place of `old`.
+
+    The node that comes last takes over the output of `old`, with its name.
+    """
     operator, inputs = last
+    if bias is not None:
+        nodes = [*nodes, make_node(operator, inputs, f"{old.name}_product")]
+        operator, inputs = "Add", [nodes[-1].outputs[0], bias]
     replace_node(model, old, [*nodes, ir.node(operator, inputs, name=f"{old.name}_int8")])
 
 
 def replace_node(model: ir.Model, old: ir.Node, nodes: Sequence[ir.Node]) -> None:
-    """Put `nodes` in the place of `old`; the last one takes over its output, name and all."""
+    """Put `nodes` in the place of `old`; the last one takes over its output, with its name."""
     output, name, final = old.outputs[0], old.outputs[0].name, nodes[-1]
     final.outputs[0].shape, final.outputs[0].type = output.shape, output.type
     model.graph.insert_before(old, nodes)
@@ -124,7 +224,7 @@ def replace_node(model: ir.Model, old: ir.Node, nodes: Sequence[ir.Node]) -> Non
 
 
 def drop_if_unread(model: ir.Model, value: ir.Value) -> None:
-    """Take a constant out of the graph where nothing reads it any more, or only a Transpose that nobody reads."""
+    """Remove a constant from the graph where nothing reads it any more, or only a Transpose that nothing reads."""
     for node in value.consumers():
         if node.op_type == "Transpose" and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
             model.graph.remove(node, safe=True)

@@ -1,9 +1,7 @@
-"""Reads any ONNX file, whoever wrote it, and trusts nothing in it: what it declares is held against what is there.
+"""Reads any ONNX file, whoever wrote it, and trusts nothing in it: what it declares is checked against its bytes.
 
 Nothing is computed, and no array is larger than the bytes that are there; external data is mapped from its file.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
@@ -38,8 +36,8 @@ def read_graph(path: Path) -> ir.Model:
     if not proto.ir_version or not proto.graph.node:
         raise InputError("this is not an ONNX model", where=path, got="no graph with nodes in it")
     try:
-        for node_list in (proto.graph, *proto.functions):
-            for tensor in _tensors(node_list):
+        for graph in (proto.graph, *proto.functions):
+            for tensor in _tensors(graph):
                 _check_tensor(tensor, path)
         onnx.checker.check_model(str(path))
         model = ir.from_proto(proto)
@@ -69,7 +67,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _check_tensor(tensor: Any, path: Path) -> None:
-    """Hold the declared shape of a tensor against the bytes that are there.
+    """Check the declared shape of a tensor against the bytes that are there.
 
     Raises:
         InputError: they differ, or external data is absent or outside of the model's folder.
@@ -79,24 +77,24 @@ def _check_tensor(tensor: Any, path: Path) -> None:
     name, numbers = tensor.name[:80], prod(tensor.dims)
     if any(size < 0 for size in tensor.dims) or tensor.data_type not in onnx.TensorProto.DataType.values():
         raise InputError("a tensor of the model is not valid", where=path, got=f"{name!r}: {list(tensor.dims)[:8]}")
-    kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-    if kind in {"UNDEFINED", "STRING"}:
+    dtype = onnx.TensorProto.DataType.Name(tensor.data_type)
+    if dtype in {"UNDEFINED", "STRING"}:
         return
     bits = ir.DataType(tensor.data_type).bitwidth
     expected = -(-numbers * bits // 8)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        found = _external_bytes({entry.key: entry.value for entry in tensor.external_data}, path, name)
+        present = _external_bytes({entry.key: entry.value for entry in tensor.external_data}, path, name)
     elif tensor.raw_data:
-        found = len(tensor.raw_data)
+        present = len(tensor.raw_data)
     else:
-        values = len(getattr(tensor, _DATA_FIELDS.get(kind, "int32_data")))
+        values = len(getattr(tensor, _DATA_FIELDS.get(dtype, "int32_data")))
         packed = 8 // bits if bits < 8 else 1  # two 4-bit numbers in one int32
-        found = expected if values == -(-numbers // packed) * (2 if kind.startswith("COMPLEX") else 1) else values
-    if found != expected:
+        present = expected if values == -(-numbers // packed) * (2 if dtype.startswith("COMPLEX") else 1) else values
+    if present != expected:
         raise InputError(
             "the model is damaged: a tensor has not the bytes that it declares",
             where=path,
-            got=f"{name!r}: {found} bytes for {kind.lower()} {list(tensor.dims)[:8]}",
+            got=f"{name!r}: {present} bytes for {dtype.lower()} {list(tensor.dims)[:8]}",
         )
 
 

@@ -3,10 +3,8 @@
     x W = (x / s) (s W)
 
 The division goes into the layer that makes x where that is exact (`find_maker`), and is a Mul of its own elsewhere.
-What factor is a good one is not known here.
+This module does not choose the factor.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from octavo.arithmetic.affine import FloatArray
-from octavo.graph.layers import Layer, constant, find_bias
+from octavo.graph.layers import Layer, constant, find_bias, numbers_of
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,10 @@ def find_groups(layers: Sequence[Layer]) -> tuple[Group, ...]:
     for layer in layers:
         if layer.kind != "linear":
             continue
-        inputs = {str(node.inputs[0].name): node.inputs[0] for node in layer.nodes if node.inputs[0] is not None}
-        joined: tuple[list[Layer], dict[str, ir.Value]] = ([layer], inputs)
+        joined = ([layer], layer.inputs)
         apart = []
         for members, values in groups:
-            if values.keys() & inputs.keys() or any(member.weight is layer.weight for member in members):
+            if values.keys() & layer.inputs.keys() or any(member.weight is layer.weight for member in members):
                 joined = ([*members, *joined[0]], values | joined[1])
             else:
                 apart.append((members, values))
@@ -62,8 +59,8 @@ def find_maker(group: Group) -> Maker | None:
     """The constants to divide, where nothing but the group reads what they make; None where a Mul is needed.
 
     Two places are exact. The output of an attention, [batch, length, heads x width]: it is a weighted sum of the rows
-    of its value, so a factor per channel can go into the value projection. And a LayerNormalization that only the group
-    reads (its scale and bias); in BERT it also feeds the residual sum, and is none.
+    of its value, so a factor per channel can go into the value projection. And the scale and bias of a
+    LayerNormalization that only the group reads; in BERT the residual sum reads it too, so it is not such a place.
     """
     if len(group.inputs) != 1:
         return None
@@ -89,10 +86,10 @@ def _projection(node: ir.Node | None) -> Maker | None:
     bias: Maker = ()
     if node is not None and node.op_type == "Add":
         product = next((side.producer() for side in node.inputs if side is not None and side.producer()), None)
-        found = find_bias(product) if product is not None and product.op_type == "MatMul" else None
-        if found is None:
+        site = find_bias(product) if product is not None and product.op_type == "MatMul" else None
+        if site is None:
             return None
-        node, bias = product, (found,)
+        node, bias = product, (site,)
     if node is None or node.op_type != "MatMul":
         return None
     weight = _constant_of(node, 1)
@@ -107,12 +104,10 @@ def _constant_of(node: ir.Node, position: int) -> ir.Value | None:
 def scale_group(model: ir.Model, group: Group, factor: FloatArray) -> bool:
     """Divide the group's inputs by `factor` [in] and multiply its weights by it; in place.
 
-    Returns whether the division cost nothing. The layers and groups that were found before are out of date.
+    Returns whether the division cost nothing. Layers and groups that were found before are out of date then.
     """
     for weight, transposed in {layer.weight: layer.transposed for layer in group.layers}.items():
-        assert weight.const_value is not None
-        rows = factor if transposed else factor[:, None]
-        _set(weight, weight.const_value.numpy() * rows)
+        _set(weight, numbers_of(weight) * (factor if transposed else factor[:, None]))
     maker = find_maker(group)
     if maker is not None:
         for node, position in maker:
@@ -133,17 +128,15 @@ def scale_group(model: ir.Model, group: Group, factor: FloatArray) -> bool:
 
 
 def correct_bias(model: ir.Model, layer: Layer, correction: FloatArray) -> bool:
-    """Add to the layer's bias [out], where it has one at every call site; in place. Returns whether it had."""
-    found = [find_bias(node) for node in layer.nodes]
-    sites = [site for site in found if site is not None]
-    if len(sites) != len(found):
+    """Add to the layer's bias [out] if it has one at every call site; in place. Returns whether it has."""
+    sites = [site for site in map(find_bias, layer.nodes) if site is not None]
+    if len(sites) < len(layer.nodes):
         return False
     for node, position in sites:
         old = node.inputs[position]
         assert old is not None
-        assert old.const_value is not None
-        new = constant(model, f"{layer.path}.bias_corrected", old.const_value.numpy() + correction)
-        node.replace_input_with(position, new)
+        corrected = constant(model, f"{layer.path}.bias_corrected", numbers_of(old) + correction)
+        node.replace_input_with(position, corrected)
         if not old.uses():
             model.graph.initializers.pop(str(old.name))
     return True
@@ -153,12 +146,11 @@ def _divide(model: ir.Model, node: ir.Node, position: int, factor: FloatArray) -
     """Divide a constant in its last axis; a vector that other nodes read too is copied for this one."""
     old = node.inputs[position]
     assert old is not None
-    assert old.const_value is not None
+    divided = (numbers_of(old) / factor).astype(np.float32)
     if len(old.uses()) == 1:
-        _set(old, old.const_value.numpy() / factor)
-        return
-    new = constant(model, f"{node.name}_smoothed_{position}", (old.const_value.numpy() / factor).astype(np.float32))
-    node.replace_input_with(position, new)
+        _set(old, divided)
+    else:
+        node.replace_input_with(position, constant(model, f"{node.name}_smoothed_{position}", divided))
 
 
 def _set(value: ir.Value, array: NDArray[np.floating[Any]]) -> None:

@@ -1,7 +1,5 @@
 """Text written by an artifact (ONNX Runtime) or a checkpoint (torch), in the shapes of Hugging Face's pipelines."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,7 +9,7 @@ from octavo.encoding.batching import Counts, Encoded
 from octavo.engines import Writer
 from octavo.errors import DataError, InputError
 from octavo.generation.loop import write
-from octavo.inference.texts import Begun, Text, Tokenizers, write_texts
+from octavo.inference.texts import PreparedBatch, Text, Tokenizers, write_texts
 from octavo.schema.signature import Generation, Signature, change_generation_config
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
@@ -34,11 +32,11 @@ class Generator:
         self.session, self.signature, self.tokenizers = writer, signature, tokenizers
         self.task: Task[Any] = find_task(signature)
         self.generation = signature.generation
-        own, limit = self.generation.sampling, signature.max_length  # what nobody asked for has to fit small models
-        most = max(1, limit // 2) if self.task.continues else limit
-        if own.max_new_tokens > most:
-            shorter = own.model_copy(update={"max_new_tokens": most})
-            self.generation = self.generation.model_copy(update={"sampling": shorter})
+        limit = max(1, signature.max_length // 2) if self.task.continues else signature.max_length
+        sampling = self.generation.sampling
+        if sampling.max_new_tokens > limit:  # the default has to fit small models
+            sampling = sampling.model_copy(update={"max_new_tokens": limit})
+            self.generation = self.generation.model_copy(update={"sampling": sampling})
         self.counts = Counts()
         self._lock = threading.Lock()
 
@@ -53,8 +51,8 @@ class Generator:
         if isinstance(inputs, (str, tuple, Mapping)):
             return [next(self.stream([inputs], generation, full=return_full_text))]
         if isinstance(inputs, list):
-            found = list(self.stream(inputs, generation, full=return_full_text))
-            return [[one] for one in found] if self.task.continues else found
+            predictions = list(self.stream(inputs, generation, full=return_full_text))
+            return [[prediction] for prediction in predictions] if self.task.continues else predictions
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
             return self.stream(inputs, generation, full=return_full_text)
         return self.task.parse_row(inputs)  # raises, with what is allowed
@@ -77,27 +75,25 @@ class Generator:
         while window := list(islice(source, ROWS_AT_ONCE)):
             texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
             encoded = self._encode(texts, generation)
-            found = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
-            for text, row, ids in zip(texts, encoded, found, strict=True):
-                prompt = self._prompt(row, generation)
+            written = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
+            for text, row, ids in zip(texts, encoded, written, strict=True):
+                prompt = list(row.ids) if self.task.continues else [generation.decoder_start_token_id or 0]
                 new = Text(self.tokenizers, prompt, generation).text(ids)
                 yield {"generated_text": text + new if full else new}
             position += len(window)
 
     def _pieces(self, text: str, generation: Generation) -> Iterator[str]:
         (row,) = self._encode([self._parse(text, 0)], generation)
-        begun = Begun(self.session, self.signature, [row.ids], generation)
-        state, ids = Text(self.tokenizers, begun.prompts[0], generation), list[int]()
+        prepared = PreparedBatch(self.session, self.signature, [row.ids], generation)
+        state, ids = Text(self.tokenizers, prepared.prompts[0], generation), list[int]()
         ended = (lambda _, ids: state.stops(ids)) if generation.sampling.stop else None
-        for (token,) in write(begun.steps, begun.prompts, generation, ended):
+        for (token,) in write(prepared.steps, prepared.prompts, generation, ended):
             assert token is not None
             ids.append(token)
-            piece = state.piece(ids, last=False)
-            if piece:
+            if piece := state.piece(ids, last=False):
                 yield piece
-        rest = state.piece(ids, last=True)
-        if rest:
-            yield rest
+        if piece := state.piece(ids, last=True):
+            yield piece
 
     def _with(self, settings: Mapping[str, Any]) -> Generation:
         sampling = change_generation_config(self.generation.sampling, dict(settings))
@@ -115,7 +111,7 @@ class Generator:
         return text
 
     def _encode(self, texts: Sequence[str], generation: Generation) -> list[Encoded]:
-        """The ids of each text, cut (a prompt at its beginning) so that what is to be written has its place.
+        """The ids of each text, cut (a prompt at its beginning) so that the new tokens fit.
 
         Raises:
             InputError: the model cannot read and write as much.
@@ -126,22 +122,12 @@ class Generator:
         if new > limit - continues:
             allowed = f"up to {limit - continues}"
             raise InputError("more new tokens than the model has places", got=new, allowed=allowed)
-        found = []
+        start, unknown = [*self.generation.eos_token_ids, 0][:1], self.signature.unk_token_id  # of an empty prompt
+        rows = []
         for encoding in self.tokenizers.read.encode_batch(list(texts)):
-            ids = (encoding.ids[-room:] or [self._first()]) if continues else encoding.ids
-            cut = len(ids) < len(encoding.ids) or bool(encoding.overflowing)
-            unknown = self.signature.unk_token_id
-            found.append(Encoded(ids, [0] * len(ids), cut, 0 if unknown is None else ids.count(unknown)))
+            ids = (encoding.ids[-room:] or start) if continues else encoding.ids
+            truncated = len(ids) < len(encoding.ids) or bool(encoding.overflowing)
+            rows.append(Encoded(ids, [0] * len(ids), truncated, 0 if unknown is None else ids.count(unknown)))
         with self._lock:
-            self.counts.add(len(found), found)
-        return found
-
-    def _first(self) -> int:
-        """What an empty text begins with."""
-        ends = self.generation.eos_token_ids
-        return ends[0] if ends else 0
-
-    def _prompt(self, row: Encoded, generation: Generation) -> list[int]:
-        if self.task.continues:
-            return list(row.ids)
-        return [generation.decoder_start_token_id or 0]
+            self.counts.add(len(rows), rows)
+        return rows

@@ -1,7 +1,5 @@
 """Predictions for files: JSON lines in, JSON lines out, in order, whatever their number."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys
@@ -19,7 +17,7 @@ from octavo.inference.opening import load
 from octavo.tasks.task import Task
 
 
-def predict(  # noqa: PLR0913 - each is one thing to say
+def predict(  # noqa: PLR0913 - settings of the verb
     artifact: str | Path,
     source: str | Path = "-",
     output: str | Path | None = None,
@@ -57,17 +55,18 @@ def predict(  # noqa: PLR0913 - each is one thing to say
         if isinstance(predictor, Generator):
             if prompt is not None:
                 raise InputError("a model that writes has no named prompts", got=prompt)
-            found = predictor(rows, **(options or {}))
+            predictions = predictor(rows, **(options or {}))
         else:
-            found = predictor.stream(rows, prompt=prompt, **(options or {}))
-        for prediction in found:
+            predictions = predictor.stream(rows, prompt=prompt, **(options or {}))
+        for prediction in predictions:
             stream.write(json.dumps(predictor.task.to_json(prediction), ensure_ascii=False) + "\n")
     return predictor.counts
 
 
 def _rows(lines: Iterable[bytes], source: str | Path, task: Task[Any]) -> Iterator[Any]:
-    place = "standard input" if str(source) == "-" else source
+    file = "standard input" if str(source) == "-" else source
     for number, line in enumerate(lines, 1):
+        where = f"{file}, line {number}"
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             if not text.strip():
@@ -75,16 +74,16 @@ def _rows(lines: Iterable[bytes], source: str | Path, task: Task[Any]) -> Iterat
             row = json.loads(text)
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except (ValueError, RecursionError) as error:
-            raise DataError("not a line of JSON", where=f"{place}, line {number}", got=error) from None
+            raise DataError("not a line of JSON", where=where, got=error) from None
         if not isinstance(row, dict) or not isinstance(row.get(task.keys[0]), str):
-            what, allowed = f"a line needs a {task.keys[0]}", f"an object with {', '.join(task.keys)}"
-            raise DataError(what, where=f"{place}, line {number}", got=f"{row!r:.80}", allowed=allowed)
-        known = {key: row[key] for key in task.keys if key in row}
+            allowed = f"an object with {', '.join(task.keys)}"
+            raise DataError(f"a line needs a {task.keys[0]}", where=where, got=f"{row!r:.80}", allowed=allowed)
+        fields = {key: row[key] for key in task.keys if key in row}
         try:
-            task.parse_row(known)
+            task.parse_row(fields)
         except DataError as error:
-            raise DataError(f"{place}, line {number}: {error}") from None
-        yield known
+            raise DataError(f"{where}: {error}") from None
+        yield fields
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Opens any model on an engine: a checkpoint, an artifact, an ONNX file of any tool."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import cast
@@ -52,25 +50,24 @@ def load(
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
-    asked = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
-    folder, engine = Path(asked.path), on_device(engine, device)
+    checkpoint = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
+    folder, engine = Path(checkpoint.path), on_device(engine, device)
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
-        return _load_checkpoint(asked, engine, threads, max_length)
+        return _load_checkpoint(checkpoint, engine, threads, max_length)
     artifact = open_artifact(folder)
-    require_task(artifact.manifest.signature.task, task or asked.task, folder)
-    chosen = artifact.engine(engine)
-    note = check_cpu(artifact.manifest, chosen)
-    if note:
+    require_task(artifact.manifest.signature.task, task or checkpoint.task, folder)
+    engine = artifact.engine(engine)
+    if note := check_cpu(artifact.manifest, engine):
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
-    session = open_artifact_model(artifact, chosen, threads)
-    if made_elsewhere(artifact.manifest, chosen):
+    session = open_artifact_model(artifact, engine, threads)
+    if made_elsewhere(artifact.manifest, engine):
         check_self_test(artifact.manifest.self_test, session, folder)
-    return _answering(session, signature, artifact.tokenizer_json, artifact.target_json)
+    return _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
 
 
 def _load_checkpoint(
-    asked: Checkpoint, engine: str, threads: int | None, max_length: int | None
+    checkpoint: Checkpoint, engine: str, threads: int | None, max_length: int | None
 ) -> Predictor | Generator:
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
@@ -80,36 +77,35 @@ def _load_checkpoint(
     from octavo.engines.torch import require_device
 
     require_device(modes.get("device", "cpu"))
-    source = read_source(asked)
+    source = read_source(checkpoint)
     signature = lower_limit(source.signature, max_length)
     target = source.beside.get(TARGET_TOKENIZER)
     session = open_source_model(source, engine, threads)
-    return _answering(session, signature, source.tokenizer.json, target.decode() if target else None)
+    return _make_predictor(session, signature, source.tokenizer.json, target.decode() if target else None)
 
 
-def _answering(
+def _make_predictor(
     session: Session, signature: Signature, tokenizer_json: str, target_json: str | None
 ) -> Predictor | Generator:
-    """What calls a session with texts."""
     if find_task(signature).writes:
         return Generator(cast("Writer", session), make_tokenizers(tokenizer_json, target_json, signature), signature)
     return Predictor(session, tokenizer_json, signature)
 
 
 def open_session(
-    asked: Checkpoint, engine: str, threads: int | None = None, *, signature: Signature, home: Path
+    checkpoint: Checkpoint, engine: str, threads: int | None = None, *, signature: Signature, home: Path
 ) -> Session:
     """The model of a path, loaded on an engine, and what its task does to a batch behind it.
 
     `signature` and `home`, the folder of what pooling needs, are those of an ONNX file of any tool, which tells neither
     itself.
     """
-    path, kind = Path(asked.path), kind_of(asked.path)
+    path, kind = Path(checkpoint.path), kind_of(checkpoint.path)
     if kind == "artifact":
         return open_artifact_model(open_artifact(path), engine, threads)
     if kind == "onnx":
         return pooled(find_engine(engine)(find_onnx(path), threads), signature, home)
-    return open_source_model(read_source(asked), engine, threads)
+    return open_source_model(read_source(checkpoint), engine, threads)
 
 
 def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:

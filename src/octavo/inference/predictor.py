@@ -1,7 +1,5 @@
 """Predictions from an artifact (ONNX Runtime) or a checkpoint (torch): session, tokenizer and task in one callable."""
 
-from __future__ import annotations
-
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,8 +14,8 @@ from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
 
-ROWS_AT_ONCE = 2048  # rows of a generator that are held at once: enough to sort by length, small enough for memory
-UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer and the texts hardly belong together
+ROWS_AT_ONCE = 2048  # of an iterator in memory: enough to sort by length
+UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer is probably not for these texts
 _ENOUGH_TOKENS = 50
 
 
@@ -35,9 +33,7 @@ class Predictor:
 
     def __init__(self, session: Session, tokenizer_json: str, signature: Signature) -> None:
         """Join a session with the tokenizer and signature that belong to its model."""
-        self.session = session
-        self.signature = signature
-        self.counts = Counts()
+        self.session, self.signature, self.counts = session, signature, Counts()
         self.task: Task[Any] = find_task(signature)
         self.tokenizer = self.task.make_tokenizer(tokenizer_json)
         self._lock = threading.Lock()
@@ -50,10 +46,10 @@ class Predictor:
         Raises:
             InputError: an ONNX model has none.
         """
-        found = getattr(self.session, "model", None)
-        if found is None:
+        module = getattr(self.session, "model", None)
+        if module is None:
             raise InputError("there is no torch module behind an ONNX model", then="octavo quantize --format torch")
-        return found
+        return module
 
     def __call__(self, inputs: Any, *, prompt: str | None = None, **options: Any) -> Any:
         """Predict; see the class for what comes back.
@@ -66,8 +62,7 @@ class Predictor:
             InputError: there is no such prompt or option.
         """
         if isinstance(inputs, str):
-            found = list(self.stream([inputs], prompt=prompt, **options))
-            return self.task.gather(found, single=True)
+            return self.task.gather(list(self.stream([inputs], prompt=prompt, **options)), single=True)
         if isinstance(inputs, (tuple, Mapping)):
             return next(self.stream([inputs], prompt=prompt, **options))
         if isinstance(inputs, list):
@@ -81,7 +76,7 @@ class Predictor:
         return self._stream(rows, self.signature.prompt(prompt), settings(options, self.task.options))
 
     def logits(self, rows: Iterable[Any]) -> Outputs:
-        """What the model says of rows as a call takes them, before the task reads it: in their order, float32.
+        """The model's raw outputs for rows as a call takes them: in their order, float32.
 
         [rows, labels] of logits, or [rows, dimension] of vectors; of models that answer each token, or each mask, an
         array [answers, k] for each row. A row that is read as several, such as windows, has several.
@@ -97,8 +92,8 @@ class Predictor:
             parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
             encoded = self.task.encode(self.tokenizer, parsed, options)
             self._count(len(parsed), encoded)
-            found = self.task.read(self.run(encoded), Asked(parsed, encoded, self.tokenizer))
-            yield from self.task.decode(found, options)
+            answers = self.task.read(self.run(encoded), Asked(parsed, encoded, self.tokenizer))
+            yield from self.task.decode(answers, options)
             position += len(window)
 
     def _parse(self, rows: list[Any], position: int = 0) -> list[Row]:
@@ -127,7 +122,7 @@ class Predictor:
 
 
 def unknown_warning(share: float) -> str:
-    """What to say about a high share of unknown tokens."""
+    """The warning of a high share of unknown tokens."""
     return (
         f"{share:.0%} of the tokens are unknown to the tokenizer: is it this model's, and are the texts in its "
         "language and normalized as it expects (lower-casing with strip_accents takes Hangul apart)?"

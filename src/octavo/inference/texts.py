@@ -1,8 +1,6 @@
-"""Ids of a model that writes -> texts: batches that are written, stop strings, pieces that are certain."""
+"""Ids of a model that writes -> texts: batches, stop strings, and the pieces of a text that cannot change any more."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +13,13 @@ from octavo.generation.loop import write
 from octavo.schema.signature import Generation, Signature
 from octavo.tasks import find_task
 
-ROWS = 8  # that are written together: more are faster in all, and wait for the longest
-CUT = "\ufffd"  # what a tokenizer gives for bytes that are no letter yet
+ROWS = 8  # of a batch: more have a higher throughput, and wait for the longest
+CUT = "\ufffd"  # a tokenizer's letter for an incomplete UTF-8 sequence
 
 
 @dataclass(frozen=True)
 class Tokenizers:
-    """Of what is read, and of what is written, which is the same but for some text2text models."""
+    """The tokenizers of input and output, which differ only for some text2text models."""
 
     read: Tokenizer
     written: Tokenizer
@@ -30,7 +28,7 @@ class Tokenizers:
 def make_tokenizers(tokenizer_json: str, target_json: str | None, signature: Signature) -> Tokenizers:
     """The tokenizers of an artifact or a checkpoint.
 
-    Prompts are not cut by them: what is left of one depends on how much is to be written.
+    They do not truncate prompts: that depends on the number of new tokens.
     """
     task = find_task(signature)
     read = task.make_tokenizer(tokenizer_json)
@@ -52,27 +50,25 @@ def write_texts(
 
     `first` is the number of the first row among all that a user gave: samples depend on it.
     """
-    found: list[list[int]] = [[] for _ in rows]
-    plan = [batch for whole in plan_batches([len(row.ids) for row in rows]) for batch in _parts(whole, ROWS)]
-    for batch in plan:
-        begun = Begun(writer, signature, [rows[row].ids for row in batch], generation)
-        texts = [Text(tokenizers, begun.prompts[place], generation) for place in range(len(batch))]
-        if generation.sampling.num_beams > 1:
-            stops = generation.sampling.stop
-            ended = (lambda row, ids, texts=texts: texts[row].stops(ids)) if stops else None
-            for row, ids in zip(batch, search(begun.steps, begun.prompts, generation, ended), strict=True):
-                found[row] = ids
-            continue
+    written: list[list[int]] = [[] for _ in rows]
+    plan = plan_batches([len(row.ids) for row in rows])
+    for batch in (part[start : start + ROWS] for part in plan for start in range(0, len(part), ROWS)):
+        prepared = PreparedBatch(writer, signature, [rows[row].ids for row in batch], generation)
+        texts = [Text(tokenizers, prompt, generation) for prompt in prepared.prompts]
         ended = (lambda row, ids, texts=texts: texts[row].stops(ids)) if generation.sampling.stop else None
-        for step in write(begun.steps, begun.prompts, generation, ended, [first + row for row in batch]):
+        if generation.sampling.num_beams > 1:
+            for row, ids in zip(batch, search(prepared.steps, prepared.prompts, generation, ended), strict=True):
+                written[row] = ids
+            continue
+        for step in write(prepared.steps, prepared.prompts, generation, ended, [first + row for row in batch]):
             for row, token in zip(batch, step, strict=True):
                 if token is not None:
-                    found[row].append(token)
-    return found
+                    written[row].append(token)
+    return written
 
 
-class Begun:
-    """A batch whose texts the model has been given: its `steps`, and the ids that each row's writing begins with."""
+class PreparedBatch:
+    """A batch whose texts the model has read: its `steps`, and the ids that each row's output begins with."""
 
     def __init__(
         self, writer: Writer, signature: Signature, texts: Sequence[Sequence[int]], generation: Generation
@@ -90,17 +86,17 @@ class Begun:
 
 
 class Text:
-    """The text of one row while it is written: what its ids mean, where it ends, and what of it is certain."""
+    """The text of one row while it is written: its letters, where it ends, and which part is final."""
 
     def __init__(self, tokenizers: Tokenizers, prompt: Sequence[int], generation: Generation) -> None:
-        """`prompt`: the ids that writing begins with; a tokenizer may write a word otherwise at the very beginning."""
+        """`prompt`: the ids before the new ones, decoded with them: a first word may be decoded differently."""
         self._decode, self._prompt = tokenizers.written, list(prompt)
         self._before = len(self._decode.decode(self._prompt, skip_special_tokens=True))
         self._stop = generation.sampling.stop
         self._shown = 0
 
     def text(self, ids: Sequence[int]) -> str:
-        """What new ids mean, up to the first stop string."""
+        """The text of new ids, up to the first stop string."""
         whole = self._whole(ids)
         ends = [place for place in (whole.find(stop) for stop in self._stop) if place >= 0]
         return whole[: min(ends)] if ends else whole
@@ -111,13 +107,12 @@ class Text:
         return any(stop in whole for stop in self._stop)
 
     def piece(self, ids: Sequence[int], *, last: bool) -> str:
-        """What has become certain since the last call; `last`: nothing follows."""
+        """The letters that became final since the last call; `last`: nothing follows."""
         text = self.text(ids)
         end = len(text)
         if not last:
-            end -= len(text) - len(text.rstrip(CUT))
-            held = max((_overlap(text, stop) for stop in self._stop), default=0)
-            end = min(end, len(text) - held)
+            overlap = max((_overlap(text, stop) for stop in self._stop), default=0)
+            end = min(len(text.rstrip(CUT)), len(text) - overlap)
         piece, self._shown = text[self._shown : max(end, self._shown)], max(end, self._shown)
         return piece
 
@@ -128,8 +123,3 @@ class Text:
 def _overlap(text: str, stop: str) -> int:
     """How many letters at the end of the text may be the beginning of a stop string."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
-
-
-def _parts(batch: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
-    for start in range(0, len(batch), size):
-        yield tuple(batch[start : start + size])

@@ -1,18 +1,16 @@
 """What any graph stores, whoever wrote it: its weights, in what type, in which part, and how it quantizes.
 
-`octavo.graph.layers` finds the layers of a float graph that can be quantized; here nothing is changed, and int8 is read
+`octavo.graph.layers` finds the layers of a float graph that can be quantized; nothing is changed here, and int8 is read
 as other tools write it: QDQ, integer operators, ONNX Runtime's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from octavo.schema.inspection import Weight
+from octavo.schema.inspection import Port, Weight
 from octavo.schema.layers import Kind, part_of
 
 # operator -> the inputs that may be weights
@@ -36,22 +34,20 @@ _STATIC = {"QLinearMatMul": 2, "QLinearConv": 2, "QLinearAdd": 2, "QGemm": 2, "Q
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """How a graph quantizes: `activations` is "dynamic", "static", or None for float activations."""
-
-    activations: str | None
-    symmetric_activations: bool | None
-
-
 def dtype_name(dtype: ir.DataType) -> str:
     """The name that numpy and torch use: float32 and not FLOAT."""
     return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
 
 
+def port_of(value: ir.Value) -> Port:
+    """An input or output of a graph with its type and shape."""
+    sizes = tuple(dim if isinstance(dim, int) else str(dim.value or "?") for dim in value.shape or ())
+    return Port(str(value.name), dtype_name(value.dtype) if value.dtype is not None else "?", sizes)
+
+
 def find_weights(model: ir.Model) -> tuple[Weight, ...]:
     """Every weight, once each, in the order in which the graph first reads them."""
-    found: dict[ir.Value, Weight] = {}
+    weights: dict[ir.Value, Weight] = {}
     for node in model.graph.all_nodes():
         if node.domain not in _DOMAINS or (node.op_type == "Attention" and node.domain != "com.microsoft"):
             continue  # ONNX's own Attention has no weights
@@ -60,17 +56,17 @@ def find_weights(model: ir.Model) -> tuple[Weight, ...]:
             stored, symmetric = _stored(node, value)
             if stored is None:
                 continue
-            if stored in found:
-                found[stored] = replace(found[stored], uses=found[stored].uses + 1)
+            if stored in weights:
+                weights[stored] = replace(weights[stored], uses=weights[stored].uses + 1)
                 continue
             weight = _weight(node, stored, symmetric=symmetric)
             if weight is not None:
-                found[stored] = weight
-    return tuple(found.values())
+                weights[stored] = weight
+    return tuple(weights.values())
 
 
 def _stored(node: ir.Node, value: ir.Value | None) -> tuple[ir.Value | None, bool]:
-    """The constant behind an input, through what only re-types or turns it; whether its zero point is the middle."""
+    """The constant behind an input, through casts and transpositions, and whether its zero point is the middle."""
     symmetric = _is_middle(node, _ZERO_POINTS.get(node.op_type))
     while value is not None and ir.convenience.get_const_tensor(value) is None:
         producer = value.producer()
@@ -84,9 +80,9 @@ def _stored(node: ir.Node, value: ir.Value | None) -> tuple[ir.Value | None, boo
 def _is_middle(node: ir.Node, index: int | None) -> bool:
     """Whether the zero point is 0 of a signed type or 128 of an unsigned one, or there is none."""
     value = node.inputs[index] if index is not None and index < len(node.inputs) else None
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    if value is None or index is None:
+    if value is None:
         return True
+    tensor = ir.convenience.get_const_tensor(value)
     if tensor is None or isinstance(tensor, ir.ExternalTensor):
         return False
     numbers = np.asarray(tensor.numpy())
@@ -119,7 +115,7 @@ def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | Non
 
 
 def module_path(node: ir.Node, stored: ir.Value | None = None) -> str:
-    """The module path that a node's name tells, else that of its weight, with dots; either may say nothing.
+    """The module path in a node's name, else that in its weight's name, with dots; empty where neither has one.
 
     Exporters call a node `/bert/encoder/layer.0/attention/self/query/MatMul` (torch.onnx by tracing),
     `bert.encoder.layer.0.attention.self.query/MatMul` (Octavo) or `node_linear_3` (torch.onnx by torch.export, which
@@ -134,7 +130,7 @@ def module_path(node: ir.Node, stored: ir.Value | None = None) -> str:
 
 
 def _part_by_shape(node: ir.Node, kind: Kind, shape: tuple[int, ...]) -> str:
-    """A guess for nameless weights: what no other weight follows is the head, square matrices are the attention's."""
+    """A guess for nameless weights: one that no other weight follows is the head, square ones are the attention's."""
     if kind == "embedding":
         return "embedding"
     seen, open_nodes = {id(node)}, [node]
@@ -159,8 +155,8 @@ def _weight_inputs(node: ir.Node) -> Iterator[ir.Value | None]:
         yield value
 
 
-def find_scheme(model: ir.Model) -> Scheme:
-    """How activations are quantized, if they are."""
+def activation_scheme(model: ir.Model) -> tuple[str | None, bool | None]:
+    """How activations are quantized, "dynamic" or "static", and whether symmetrically; None where they are float."""
     dynamic, middles = False, []
     for node in model.graph.all_nodes():
         if node.op_type in _DYNAMIC:
@@ -173,8 +169,8 @@ def find_scheme(model: ir.Model) -> Scheme:
             else:
                 dynamic = True
     if dynamic:
-        return Scheme("dynamic", symmetric_activations=False)
-    return Scheme("static", all(middles)) if middles else Scheme(None, None)
+        return "dynamic", False
+    return ("static", all(middles)) if middles else (None, None)
 
 
 def _is_constant(value: ir.Value | None) -> bool:

@@ -1,14 +1,12 @@
 """A graph as text for people: one line per node, values numbered, constants by type and shape, modules as headings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
 import onnx_ir as ir
 
-from octavo.inspection.anatomy import dtype_name, module_path
+from octavo.inspection.anatomy import dtype_name, module_path, port_of
 
 _SHOWN = 4  # numbers of a constant that are written out
 
@@ -41,9 +39,8 @@ def list_graph(model: ir.Model) -> Iterator[str]:
 
 
 def _type(value: ir.Value) -> str:
-    shape = value.shape if value.shape is not None else ()
-    sizes = ",".join(str(dim if isinstance(dim, int) else dim.value or "?") for dim in shape)
-    return f"{dtype_name(value.dtype) if value.dtype is not None else '?'}[{sizes}]"
+    port = port_of(value)
+    return f"{port.dtype}[{','.join(map(str, port.shape))}]"
 
 
 def _operand(value: ir.Value | None, names: dict[ir.Value, str]) -> str:

@@ -1,7 +1,5 @@
 """What this machine has, what Octavo will choose here and why, and what to expect. It imports no engine."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -50,8 +48,8 @@ def doctor() -> Diagnosis:
     cpu = this_cpu()
     sets = _INSTRUCTIONS["arm" if cpu.kind == "arm64" else "x86"]
     instructions = {name: bool(flags & cpu.features) for name, flags in sets.items()}
-    found = installed_packages(_PACKAGES)
-    packages = {name: found.get(name) for name in _PACKAGES}
+    versions = installed_packages(_PACKAGES)
+    packages = {name: versions.get(name) for name in _PACKAGES}
     return Diagnosis(
         cpu=cpu.name,
         kind=cpu.kind,
@@ -101,13 +99,13 @@ def find_problems(packages: dict[str, str | None]) -> list[str]:
     """Known-bad versions among those that are installed, in words."""
     problems = []
     for name, first_bad, first_good, what in _KNOWN_BAD:
-        found = packages.get(name)
-        if found is None or _numbers(found) < _numbers(first_bad):
+        version = packages.get(name)
+        if version is None or _numbers(version) < _numbers(first_bad):
             continue
-        if first_good is None or _numbers(found) < _numbers(first_good):
+        if first_good is None or _numbers(version) < _numbers(first_good):
             then = f"; next: pip install '{name}>={first_good}'" if first_good else f"; next: pip uninstall {name}"
-            problems.append(f"{name} {found}: {what}{then}")
-    runtimes = [name for name in _CUDA if packages.get(name)]  # a wheel from PyPI does not tell it in its version
+            problems.append(f"{name} {version}: {what}{then}")
+    runtimes = [name for name in _CUDA if packages.get(name)]  # the version of a wheel from PyPI does not say CUDA
     if packages.get("torch") and runtimes:
         got = f"torch {packages['torch']} with {runtimes[0]}"
         problems.append(f"{got}: the CUDA build, gigabytes that a CPU server does not need; see the README")

@@ -1,9 +1,7 @@
 """Looks inside a checkpoint, an artifact or any ONNX file, and runs none of them.
 
-What it is for, what it stores, how it is quantized, and what int8 would still save.
+It reports what the model is for, what it stores, how it is quantized, and what int8 would still save.
 """
-
-from __future__ import annotations
 
 import json
 import re
@@ -11,7 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
+
+import onnx_ir as ir
 
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.checkpoint.config import architectures, read_config, task_of
@@ -19,15 +19,11 @@ from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.weights import StoredTensor, read_tensors
 from octavo.errors import CheckpointError, InputError
 from octavo.graph.reading import read_graph
-from octavo.inspection.anatomy import dtype_name, find_scheme, find_weights
-from octavo.inspection.task_guess import guess_task
+from octavo.inspection.anatomy import activation_scheme, dtype_name, find_weights, port_of
 from octavo.schema.inspection import Inspection, Port, Weight
 from octavo.schema.layers import Kind, part_of
-from octavo.schema.manifest import MANIFEST, PassRecord
+from octavo.schema.manifest import MANIFEST
 from octavo.tasks import TASKS
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -38,15 +34,10 @@ def inspect(path: str | Path) -> Inspection:
     """
     path, kind = Path(path), kind_of(path)
     if kind == "artifact":
-        artifact = open_artifact(path)
-        if artifact.manifest.recipe.format == "torch":
-            return _inspect_modules(artifact)
-        found = _inspect_graph(artifact.model_file, path, "artifact", artifact.manifest.passes)
-        task = artifact.manifest.signature.task
-        return found if found.task == task else replace(found, task=task, task_reason=MANIFEST, loads_as=task)
+        return _inspect_artifact(open_artifact(path), path)
     if kind == "checkpoint" and path.is_dir():
         return _inspect_checkpoint(path)
-    return _inspect_graph(find_onnx(path), path, "onnx", None)
+    return replace(_inspect_graph(find_onnx(path)), path=str(path))
 
 
 def read_model(path: str | Path) -> ir.Model:
@@ -60,25 +51,18 @@ def read_model(path: str | Path) -> ir.Model:
     return read_graph(find_onnx(path))
 
 
-def _inspect_graph(
-    file: Path, path: Path, kind: Literal["artifact", "onnx"], passes: tuple[PassRecord, ...] | None
-) -> Inspection:
+def _inspect_graph(file: Path) -> Inspection:
     model = read_graph(file)
     try:
-        return _report(model, file, path, kind, passes)
+        return _report(model, file)
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # a file may hold any operator, used anyhow
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError("this ONNX model is not used as its operators are meant", where=file, got=got) from None
 
 
-def _report(
-    model: ir.Model,
-    file: Path,
-    path: Path,
-    kind: Literal["artifact", "onnx"],
-    passes: tuple[PassRecord, ...] | None,
-) -> Inspection:
-    weights, scheme = find_weights(model), find_scheme(model)
+def _report(model: ir.Model, file: Path) -> Inspection:
+    weights = find_weights(model)
+    activations, symmetric_activations = activation_scheme(model)
     graphs = [model.graph, *model.graph.subgraphs()]
     stored = [value.const_value for graph in graphs for value in graph.initializers.values() if value.const_value]
     stored += [
@@ -89,36 +73,29 @@ def _report(
     by_dtype: Counter[str] = Counter()
     for tensor in stored:
         by_dtype[dtype_name(tensor.dtype)] += tensor.nbytes
-    by_part = _by_part(weights)
-    rest = sum(by_dtype.values()) - sum(weight.bytes for weight in weights)
-    if rest > 0:
-        by_part["the rest"] = {"biases, scales, constants": rest}
-    inputs, outputs = (tuple(_port(value) for value in values) for values in (model.graph.inputs, model.graph.outputs))
+    inputs, outputs = (tuple(map(port_of, values)) for values in (model.graph.inputs, model.graph.outputs))
     config = _config_beside(file)
     vocabulary = max((weight.shape[0] for weight in weights if weight.kind == "embedding"), default=0)
     task, reason = guess_task(inputs, outputs, config, vocabulary)
     integers = [weight for weight in weights if not weight.is_float]
+    files = {file, *(Path(str(tensor.path)) for tensor in stored if isinstance(tensor, ir.ExternalTensor))}
     return Inspection(
-        path=str(path),
-        kind=kind,
+        path=str(file),
+        kind="onnx",
         task=task,
         task_reason=reason,
         loads_as=task if task in TASKS else None,
-        bytes=file.stat().st_size + _external_size(stored),
-        bytes_by_dtype=dict(by_dtype.most_common()),
-        bytes_by_part=by_part,
-        weights=weights,
-        saved_by_int8=_saved(weights),
-        method=scheme.activations or ("weight-only" if integers else "float"),
+        bytes=sum(stored_file.stat().st_size for stored_file in files),
+        method=activations or ("weight-only" if integers else "float"),
         symmetric_weights=all(weight.symmetric for weight in integers) if integers else None,
-        symmetric_activations=scheme.symmetric_activations,
+        symmetric_activations=symmetric_activations,
         inputs=inputs,
         outputs=outputs,
         opset={domain or "ai.onnx": number for domain, number in model.opset_imports.items()},
         producer=" ".join(part for part in (model.producer_name, model.producer_version) if part),
         checker="valid",
         operators=dict(Counter(_operator(node) for node in model.graph.all_nodes()).most_common()),
-        passes=passes,
+        **_sizes(weights, by_dtype),
     )
 
 
@@ -126,29 +103,18 @@ def _operator(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain not in {"", "ai.onnx"} else node.op_type
 
 
-def _port(value: ir.Value) -> Port:
-    shape = value.shape if value.shape is not None else ()
-    sizes = tuple(dim if isinstance(dim, int) else str(dim.value or "?") for dim in shape)
-    return Port(str(value.name), dtype_name(value.dtype) if value.dtype is not None else "?", sizes)
-
-
-def _external_size(tensors: list[Any]) -> int:
-    import onnx_ir as ir
-
-    files = {Path(str(tensor.path)) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
-    return sum(file.stat().st_size for file in files)
-
-
-def _by_part(weights: tuple[Weight, ...]) -> dict[str, dict[str, int]]:
+def _sizes(weights: tuple[Weight, ...], by_dtype: Counter[str]) -> dict[str, Any]:
+    """The fields of an inspection that follow from the weights and the bytes of all that is stored."""
     parts: dict[str, dict[str, int]] = {}
     for weight in weights:
         kinds = parts.setdefault(weight.part, {})
         kinds[weight.dtype] = kinds.get(weight.dtype, 0) + weight.bytes
-    return parts
-
-
-def _saved(weights: tuple[Weight, ...]) -> int:
-    return sum(max(0, weight.bytes - weight.parameters) for weight in weights if weight.is_float)
+    rest = by_dtype.total() - sum(weight.bytes for weight in weights)
+    if rest > 0:
+        parts["the rest"] = {"biases, scales, constants": rest}
+    saved = sum(max(0, weight.bytes - weight.parameters) for weight in weights if weight.is_float)
+    by = {"bytes_by_dtype": dict(by_dtype.most_common()), "bytes_by_part": parts}
+    return {"weights": weights, "saved_by_int8": saved} | by
 
 
 def _config_beside(file: Path) -> Mapping[str, Any]:
@@ -163,58 +129,109 @@ def _config_beside(file: Path) -> Mapping[str, Any]:
     return {}
 
 
+def _inspect_artifact(artifact: Artifact, path: Path) -> Inspection:
+    manifest = artifact.manifest
+    task = manifest.signature.task
+    if manifest.recipe.format == "torch":  # codes and scales by the names of their modules
+        tensors = read_tensors(artifact.folder)
+        named = {name.replace("._weight_qdata", ".weight"): tensor for name, tensor in tensors.items()}
+        inspection = _report_tensors(artifact.folder, task, MANIFEST, named)
+        return replace(inspection, kind="artifact", method=manifest.recipe.method, symmetric_weights=True)
+    inspection = replace(_inspect_graph(artifact.model_file), path=str(path), kind="artifact", passes=manifest.passes)
+    if inspection.task == task:
+        return inspection
+    return replace(inspection, task=task, task_reason=MANIFEST, loads_as=task)
+
+
 def _inspect_checkpoint(folder: Path) -> Inspection:
-    if not folder.is_dir():
-        raise InputError("no such file or folder", got=folder)
     if not (folder / "config.json").exists():
         raise InputError("neither a checkpoint, nor an artifact, nor an ONNX model", where=folder)
     config, tensors = read_config(folder), read_tensors(folder)
-    named = architectures(config)
     try:
         task = task_of(config, folder)
     except CheckpointError:
         task = "unknown"
-    reason = f"config.json: {', '.join(named) or 'no architectures'}"
-    return _report_tensors(folder, "checkpoint", (task, reason), tensors)
+    reason = f"config.json: {', '.join(architectures(config)) or 'no architectures'}"
+    return _report_tensors(folder, task, reason, tensors)
 
 
-def _inspect_modules(artifact: Artifact) -> Inspection:
-    """An artifact of the format torch: codes and scales by the names of their modules."""
-    tensors = read_tensors(artifact.folder)
-    named = {name.replace("._weight_qdata", ".weight"): tensor for name, tensor in tensors.items()}
-    found = _report_tensors(artifact.folder, "artifact", (artifact.manifest.signature.task, "octavo.json"), named)
-    return replace(found, method=artifact.manifest.recipe.method, symmetric_weights=True)
-
-
-def _report_tensors(
-    folder: Path,
-    kind: Literal["checkpoint", "artifact"],
-    task: tuple[str, str],
-    tensors: Mapping[str, StoredTensor],
-) -> Inspection:
+def _report_tensors(folder: Path, task: str, reason: str, tensors: Mapping[str, StoredTensor]) -> Inspection:
     by_dtype: Counter[str] = Counter()
     weights = []
     for name, tensor in tensors.items():
         by_dtype[tensor.dtype] += tensor.bytes
         path, _, last = name.rpartition(".")
         if last == "weight" and len(tensor.shape) >= 2:
-            what: Kind = "embedding" if re.search(r"embed\w*$|wte$|wpe$|shared$", path) else "linear"
-            part = part_of(path, what)
-            weights.append(Weight(path, what, part, tensor.dtype, tensor.shape, tensor.parameters, tensor.bytes))
-    by_part = _by_part(tuple(weights))
-    rest = sum(by_dtype.values()) - sum(weight.bytes for weight in weights)
-    if rest > 0:
-        by_part["the rest"] = {"biases, scales, constants": rest}
+            kind: Kind = "embedding" if re.search(r"embed\w*$|wte$|wpe$|shared$", path) else "linear"
+            part = part_of(path, kind)
+            weights.append(Weight(path, kind, part, tensor.dtype, tensor.shape, tensor.parameters, tensor.bytes))
     return Inspection(
         path=str(folder),
-        kind=kind,
-        task=task[0],
-        task_reason=task[1],
-        loads_as=task[0] if task[0] in TASKS else None,
-        bytes=sum(by_dtype.values()),
-        bytes_by_dtype=dict(by_dtype.most_common()),
-        bytes_by_part=by_part,
-        weights=tuple(weights),
-        saved_by_int8=_saved(tuple(weights)),
+        kind="checkpoint",
+        task=task,
+        task_reason=reason,
+        loads_as=task if task in TASKS else None,
+        bytes=by_dtype.total(),
         method="float" if all(weight.is_float for weight in weights) else "weight-only",
+        **_sizes(tuple(weights), by_dtype),
     )
+
+
+def main_output(outputs: tuple[Port, ...]) -> Port:
+    """The output that a session returns: `logits`, or the first."""
+    return next((port for port in outputs if port.name == "logits"), outputs[0] if outputs else Port("", "", ()))
+
+
+def guess_task(
+    inputs: tuple[Port, ...], outputs: tuple[Port, ...], config: Mapping[str, Any], vocabulary: int
+) -> tuple[str, str]:
+    """The task by inputs and outputs, and why; `vocabulary` is the number of rows of the largest embedding."""
+    names = {port.name for port in outputs}
+    ids = next((port for port in inputs if port.name == "input_ids"), None)
+    first = main_output(outputs)
+    decoder_inputs = ("encoder_hidden_states", "decoder_input_ids", "encoder_attention_mask")
+    decoder = any(name in port.name for port in inputs for name in decoder_inputs)
+    caches = [
+        port.name for port in (*inputs, *outputs) if re.search(r"(^|[_./])(past|present|cache)([_./]|$)", port.name)
+    ]
+    pooled = sorted(names & {"last_hidden_state", "sentence_embedding", "token_embeddings", "pooler_output"})
+    task, reason = "unknown", "inputs and outputs are of no task that is known"
+    if caches:
+        task, reason = ("text2text-generation" if decoder else "text-generation"), f"it has a cache: {caches[0]}"
+    elif {"start_logits", "end_logits"} <= names:
+        task, reason = "question-answering", "outputs start_logits and end_logits"
+    elif ids is not None and len(ids.shape) == 3:
+        task, reason = "multiple-choice", "input_ids has three dimensions"
+    elif pooled:
+        task, reason = "feature-extraction", f"output {pooled[0]}"
+    elif len(first.shape) == 2:
+        task, reason = "text-classification", f"output {first.name} is [batch, {first.shape[1]}]"
+    elif len(first.shape) == 3:
+        last = first.shape[2]
+        stated = config.get("vocab_size")
+        size = stated if isinstance(stated, int) else vocabulary
+        described = f"output {first.name} is [batch, length, {last}]"
+        if isinstance(last, int) and last >= size:
+            task, why = _language_model(config, decoder=decoder)
+            reason = f"{described}, the vocabulary; {why}"
+        elif first.name != "logits" and last == config.get("hidden_size", config.get("dim")):
+            task, reason = "feature-extraction", f"{described}, the hidden size"
+        else:
+            task, reason = "token-classification", described
+    return task, reason
+
+
+def _language_model(config: Mapping[str, Any], *, decoder: bool) -> tuple[str, str]:
+    """The kind of language model, which a graph without a cache does not show, and why."""
+    endings = {
+        "ForMaskedLM": "fill-mask",
+        "ForPreTraining": "fill-mask",
+        "ForCausalLM": "text-generation",
+        "LMHeadModel": "text-generation",
+        "ForConditionalGeneration": "text2text-generation",
+    }
+    if decoder:
+        return "text2text-generation", "it has a decoder's inputs"
+    names = architectures(config)
+    tasks = ((task, f"config.json: {name}") for name in names for end, task in endings.items() if name.endswith(end))
+    return next(tasks, ("language model", "no config.json says of which kind"))

@@ -1,10 +1,8 @@
 """Runs the float graph over the user's examples and shows what its layers read: the real tokens, and nothing else.
 
-Pad positions are left out, so that neither the padding nor the mask's huge negative number is ever seen. What is seen
-is handed on at once and forgotten: memory is that of one batch, whatever the number of examples.
+Pad positions are left out, so that neither the padding nor the mask's huge negative number is ever seen. Values are
+handed on at once and not kept: memory is that of one batch, whatever the number of examples.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from octavo.arithmetic.observers import Channels, Histogram, Range
 from octavo.engines.onnxruntime import open_graph
+from octavo.graph.layers import Layer
 from octavo.methods import Context
 
 KEPT_ROWS = 512  # of each input, to try smoothing factors on
@@ -26,9 +25,9 @@ def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, t
     A value that is no graph output becomes one in a copy of the graph.
     """
     watched = model.clone(deep_copy=False)
-    made = {str(value.name): value for node in watched.graph for value in node.outputs}
+    values = {str(value.name): value for node in watched.graph for value in node.outputs}
     for name in names:
-        value = made[name]
+        value = values[name]
         value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
         if not value.is_graph_output():
             watched.graph.outputs.append(value)
@@ -43,21 +42,22 @@ def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, t
 def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
     """The rows [n, width] of an array [batch, length, width] that belong to real tokens.
 
-    An array of other leading axes, as behind a head that reads the first token alone, has no padding in it.
+    An array with other leading axes, as behind a head that reads the first token alone, has no padding in it.
     """
     real = array[mask != 0] if array.shape[:-1] == mask.shape else array.reshape(-1, array.shape[-1])
     return np.asarray(real, np.float32)
 
 
-def see_channels(model: ir.Model, names: Sequence[str], context: Context) -> dict[str, Channels]:
-    """The extremes, mean and a sample of rows of each value."""
-    found = {name: Channels(KEPT_ROWS) for name in names}
-    observe(model, names, context, lambda name, rows: found[name].update(rows), "calibrating: ranges")
-    return found
+def see_channels(model: ir.Model, layers: Sequence[Layer], context: Context) -> dict[str, Channels]:
+    """The extremes, moments and a sample of rows of each value that the layers read, by its name."""
+    channels = {name: Channels(KEPT_ROWS) for layer in layers for name in layer.inputs}
+    observe(model, list(channels), context, lambda name, rows: channels[name].update(rows), "calibrating: ranges")
+    return channels
 
 
 def see_histograms(model: ir.Model, extremes: Mapping[str, Range], context: Context) -> dict[str, Histogram]:
     """The histogram of each value between its known extremes."""
-    found = {name: Histogram(*ends) for name, ends in extremes.items()}
-    observe(model, list(found), context, lambda name, rows: found[name].update(rows), "calibrating: histograms")
-    return found
+    histograms = {name: Histogram(*ends) for name, ends in extremes.items()}
+    names = list(histograms)
+    observe(model, names, context, lambda name, rows: histograms[name].update(rows), "calibrating: histograms")
+    return histograms

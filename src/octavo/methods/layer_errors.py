@@ -1,9 +1,7 @@
 """What int8 costs each layer: its output in the quantized graph against that in the float one, on the same texts.
 
-Errors of earlier layers are in it, as they are when the model runs.
+The errors of earlier layers are included, as they are when the model runs.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -35,18 +33,18 @@ def layer_errors(
     """
     outputs = {layer.path: [_output_name(node) for node in layer.nodes] for layer in find_layers(reference)}
     context = replace(context, calibration=_single_rows(context.calibration))
-    names = [name for found in outputs.values() for name in found]
-    expected, found = (_seen(graph, names, context, title) for graph, title in ((reference, "float"), (model, "int8")))
+    names = [name for sites in outputs.values() for name in sites]
+    expected, actual = (_seen(graph, names, context, title) for graph, title in ((reference, "float"), (model, "int8")))
     for name in (name for path in folded for name in outputs[path]):
-        squares = np.sum(np.square(found[name]), axis=0)
-        found[name] = found[name] * (np.sum(expected[name] * found[name], axis=0) / np.maximum(squares, 1e-30))
-    errors = {name: error_db(expected[name], found[name]) for name in names}
+        squares = np.sum(np.square(actual[name]), axis=0)
+        actual[name] = actual[name] * (np.sum(expected[name] * actual[name], axis=0) / np.maximum(squares, 1e-30))
+    errors = {name: error_db(expected[name], actual[name]) for name in names}
     worst = {path: min(errors[name] for name in sites) for path, sites in outputs.items()}
     return {path: round(error, 2) for path, error in worst.items() if np.isfinite(error)}
 
 
 def folded_layers(reference: ir.Model, smoothed: Collection[str]) -> list[str]:
-    """The layers of a float graph that carry the smoothing factor of another one, which is among `smoothed`."""
+    """The layers of a float graph into which the smoothing factor of a layer among `smoothed` was folded."""
     layers = find_layers(reference)
     groups = find_groups([layer for layer in layers if layer.kind == "linear"])
     makers = [find_maker(group) for group in groups if any(layer.path in smoothed for layer in group.layers)]
@@ -66,7 +64,7 @@ def _seen(model: ir.Model, names: Sequence[str], context: Context, title: str) -
 
 
 def _single_rows(batches: Sequence[Inputs]) -> tuple[Inputs, ...]:
-    """Rows without their padding, drawn from all of the batches, until there are tokens enough."""
+    """Rows without their padding, drawn from all of the batches, until there are enough tokens."""
     places = [(batch, row) for batch in batches for row in range(len(batch["attention_mask"]))]
     chosen: list[Inputs] = []
     tokens = 0

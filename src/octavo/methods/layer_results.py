@@ -1,9 +1,8 @@
-"""What becomes of each layer, in all methods: which stay float and why, int8 rows of embeddings, and the records."""
-
-from __future__ import annotations
+"""What all methods do alike: which layers stay float and why, int8 rows of embeddings, and the records of layers."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,43 +13,47 @@ from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lowering import lower_embedding
 from octavo.hardware import Target
-from octavo.methods import MethodResult
-from octavo.schema.layers import Kind, LayerResult, Overflow
+from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
 
 
-class AnyLayer(Protocol):
-    """What rules and records see of a layer, in a graph (`graph.layers.Layer`) or in a torch model."""
+@dataclass(frozen=True)
+class ModuleLayer:
+    """A Linear or an Embedding of a torch model, with the properties of a layer of a graph (`graph.layers.Layer`)."""
 
-    @property
-    def path(self) -> str:
-        """Its module path."""
-
-    @property
-    def kind(self) -> Kind:
-        """Linear or embedding."""
-
-    @property
-    def part(self) -> str:
-        """Where in a transformer it stands."""
+    path: str
+    kind: Kind
+    weight: NDArray[np.float32]
+    unlike: str | None = None  # the class of a module that computes something else with it than its kind does
 
     @property
     def parameters(self) -> int:
         """Numbers in the weight."""
+        return int(self.weight.size)
+
+    @property
+    def part(self) -> str:
+        """The part of a transformer that it is in."""
+        return part_of(self.path, self.kind)
 
     def matrix(self) -> NDArray[np.float32]:
         """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
+        return self.weight
+
+
+AnyLayer = Layer | ModuleLayer
+LayerT = TypeVar("LayerT", Layer, ModuleLayer)
 
 
 def weight_levels(target: Target) -> int:
-    """The largest weight code: within 7 bits where products of 8-bit ones could saturate."""
+    """The largest weight code: within 7 bits where products of 8-bit codes could saturate."""
     return INT7_LEVELS if target.saturates else INT8_LEVELS
 
 
 def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
-    """Why a layer stays float; None where it is to become int8.
+    """Why a layer stays float; None where it is to be quantized.
 
     A table of a few rows stays float unless a rule asks for it. Every token reads one of the two rows of BERT's token
     types, so their rounding errors do not average out as those of words do: 2 KiB of int8 were half of the whole loss
@@ -69,41 +72,29 @@ def lower_rows(model: ir.Model, layer: Layer) -> LayerResult:
     """Make an embedding table int8, one scale per row; in place."""
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
-    return int8_result(layer, table, "one scale per row", INT8_LEVELS)
+    return int8_result(layer, table, INT8_LEVELS)
+
+
+def layer_result(layer: AnyLayer, dtype: str, reason: str, size: int, **details: Any) -> LayerResult:
+    """The record of a layer whose weight takes `size` bytes; `details` are further fields of `LayerResult`."""
+    return LayerResult(layer.path, layer.kind, layer.part, dtype, reason, layer.parameters, size, **details)
 
 
 def float_result(layer: AnyLayer, reason: str) -> LayerResult:
-    """The outcome of a layer that stays as it is."""
-    size = layer.parameters
-    return LayerResult(layer.path, layer.kind, layer.part, "float32", reason, parameters=size, bytes=4 * size)
+    """The record of a layer that stays as it is."""
+    return layer_result(layer, "float32", reason, 4 * layer.parameters)
 
 
-def int8_result(
-    layer: AnyLayer,
-    weight: Quantized,
-    reason: str,
-    levels: int,
-    activation: str | None = None,
-    smoothing: float | None = None,
-) -> LayerResult:
-    """The outcome of a layer whose weight was quantized; the weight that the layer has now is the reference."""
-    return LayerResult(
-        path=layer.path,
-        kind=layer.kind,
-        part=layer.part,
-        dtype="int8",
-        reason=reason,
-        parameters=layer.parameters,
-        bytes=weight.codes.nbytes + weight.scale.nbytes,
-        weight_bits=8 if levels > INT7_LEVELS else 7,
-        activation=activation,
-        smoothing=smoothing,
-        error_db=round(error_db(layer.matrix(), weight.dequantize()), 2),
-    )
+def int8_result(layer: AnyLayer, weight: Quantized, levels: int, **details: Any) -> LayerResult:
+    """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
+    reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
+    size, bits = weight.codes.nbytes + weight.scale.nbytes, 8 if levels > INT7_LEVELS else 7
+    error = round(error_db(layer.matrix(), weight.dequantize()), 2)
+    return layer_result(layer, "int8", reason, size, weight_bits=bits, error_db=error, **details)
 
 
 def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
-    """Every layer, and why it stays float; None for those that are to become int8.
+    """Every layer, and why it stays float; None for those that are to be quantized.
 
     Raises:
         RecipeError: a layer rule matches nothing.
@@ -114,24 +105,19 @@ def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
 
 
 def lower_layers(
-    model: ir.Model,
-    decided: Sequence[tuple[Layer, str | None]],
-    lower_linear: Callable[[Layer], LayerResult],
-    levels: int,
-    overflow: Overflow | None = None,
-) -> MethodResult:
-    """Make int8 what was decided to be; in place. `lower_linear` is what tells one method from another.
+    decided: Sequence[tuple[LayerT, str | None]], lower: Callable[[LayerT], LayerResult]
+) -> tuple[LayerResult, ...]:
+    """Call `lower` for every layer that has no reason to stay float; returns the records of all layers.
 
     Raises:
         RecipeError: no layer is left to quantize.
     """
-    outcomes = []
-    for layer, reason in decided:
-        if reason is not None:
-            outcomes.append(float_result(layer, reason))
-        else:
-            outcomes.append(lower_rows(model, layer) if layer.kind == "embedding" else lower_linear(layer))
-    if not any(outcome.dtype == "int8" for outcome in outcomes):
-        raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
-    multiplies = any(outcome.activation for outcome in outcomes)
-    return MethodResult(model, tuple(outcomes), exact_u8s8=multiplies and levels > INT7_LEVELS, overflow=overflow)
+    results = tuple(lower(layer) if reason is None else float_result(layer, reason) for layer, reason in decided)
+    if all(result.dtype.startswith("float") for result in results):
+        raise RecipeError("no layer would be quantized", got=f"{len(results)} layers, all kept float")
+    return results
+
+
+def can_saturate(results: Sequence[LayerResult]) -> bool:
+    """Whether products could saturate: some layer multiplies quantized activations by weights of more than 7 bits."""
+    return any(result.activation is not None and result.weight_bits == 8 for result in results)

@@ -1,13 +1,13 @@
 """Int8 modules in the place of a torch model's: what `dynamic` and `weight-only` do where the format is `torch`.
 
-The arithmetic, the rules and the records are those of the graphs; only the place differs where a weight stands.
+The arithmetic, the rules and the records are those of the graphs; only the place of the weights differs.
 """
-
-from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,44 +18,14 @@ from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_
 from octavo.encoding.batching import Inputs
 from octavo.engines.torch import ask
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
-from octavo.errors import RecipeError
-from octavo.methods.layer_results import float_result, int8_result, reason_for_float
-from octavo.schema.layers import Kind, LayerResult, part_of
+from octavo.methods.layer_results import ModuleLayer, int8_result, lower_layers, reason_for_float
+from octavo.schema.layers import Kind, LayerResult
 from octavo.schema.recipe import Recipe, kept_as
 
 
 @dataclass(frozen=True)
-class ModuleLayer:
-    """A Linear or an Embedding of a torch model, as the rules and records of layers see one (`graph.layers.Layer`)."""
-
-    path: str
-    kind: Kind
-    weight: NDArray[np.float32]
-    unlike: str | None = None  # the class of a module that computes something else with it than its kind does
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Its module path alone."""
-        return (self.path,)
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in the weight."""
-        return int(self.weight.size)
-
-    @property
-    def part(self) -> str:
-        """Where in a transformer it stands."""
-        return part_of(self.path, self.kind)
-
-    def matrix(self) -> NDArray[np.float32]:
-        """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
-        return self.weight
-
-
-@dataclass(frozen=True)
 class Modules:
-    """A model with int8 modules, and what became of each layer; see `methods.Applied`."""
+    """A model with int8 modules, and what became of each layer; see `methods.MethodResult`."""
 
     model: torch.nn.Module
     layers: tuple[LayerResult, ...]
@@ -66,17 +36,17 @@ def find_modules(model: torch.nn.Module) -> list[ModuleLayer]:
     """Every Linear, Conv1D (GPT-2's Linear, stored [in, out]) and Embedding, in the model's own order."""
     from transformers.pytorch_utils import Conv1D
 
-    found = []
+    layers = []
     kinds = {torch.nn.Embedding: "embedding", torch.nn.Linear: "linear", Conv1D: "linear"}
     for path, module in model.named_modules():
-        plain = next((one for one in kinds if isinstance(module, one)), None)
+        plain = next((known for known in kinds if isinstance(module, known)), None)
         if plain is None:
             continue
         weight = module.weight.detach().numpy()
         unlike = None if type(module).forward is plain.forward else type(module).__name__  # positions, scaled words
         kind = cast("Kind", kinds[plain])
-        found.append(ModuleLayer(path, kind, weight.T if plain is torch.nn.Linear else weight, unlike))
-    return found
+        layers.append(ModuleLayer(path, kind, weight.T if plain is torch.nn.Linear else weight, unlike))
+    return layers
 
 
 def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool) -> Modules:
@@ -93,15 +63,11 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
     activation: Activation | None = recipe.granularity if recipe.method == "dynamic" else None
     linear_levels = INT7_LEVELS if saturates and activation else INT8_LEVELS
     heads = {model.get_submodule(layer.path).weight.data_ptr() for layer in layers if layer.kind == "linear"}
-    found: Any = copy.deepcopy(model)
-    vars(found).pop("forward", None)  # of the one that is given: `engines.torch.ask` asks both alike
-    outcomes, known = [], {}
-    for layer in layers:
-        reason = f"{layer.unlike} computes something else" if layer.unlike else None
-        reason = reason or reason_for_float(layer, rules.get(layer.path))
-        if reason is not None:
-            outcomes.append(float_result(layer, reason))
-            continue
+    quantized: Any = copy.deepcopy(model)
+    vars(quantized).pop("forward", None)  # of the given model: `engines.torch.ask` asks both alike
+    known: dict[int, tuple[Quantized, torch.Tensor, torch.Tensor]] = {}
+
+    def lower(layer: ModuleLayer) -> LayerResult:
         old = model.get_submodule(layer.path)
         linear = layer.kind == "linear"
         key = old.weight.data_ptr()
@@ -110,30 +76,29 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
             rows = quantize_symmetric(layer.matrix().T if linear else layer.matrix(), axis=1, levels=levels)
             known[key] = rows, torch.from_numpy(rows.codes), torch.from_numpy(rows.scale[:, 0].copy())
         rows, stored, scale = known[key]
-        weight = Quantized(rows.codes.T, rows.scale.T) if linear else rows
-        if linear:
-            bias = None if old.bias is None else old.bias.detach().clone()
-            found.set_submodule(layer.path, Int8Linear(stored, scale, bias, activation))
-            outcomes.append(int8_result(layer, weight, "one scale per output channel", levels, activation))
-        else:
-            found.set_submodule(layer.path, Int8Embedding(stored, scale))
-            outcomes.append(int8_result(layer, weight, "one scale per row", levels))
-    if not any(outcome.dtype == "int8" for outcome in outcomes):
-        raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
-    exact = activation is not None and linear_levels > INT7_LEVELS
-    return Modules(found, tuple(outcomes), exact)
+        if not linear:
+            quantized.set_submodule(layer.path, Int8Embedding(stored, scale))
+            return int8_result(layer, rows, levels)
+        bias = None if old.bias is None else old.bias.detach().clone()
+        quantized.set_submodule(layer.path, Int8Linear(stored, scale, bias, activation))
+        return int8_result(layer, Quantized(rows.codes.T, rows.scale.T), levels, activation=activation)
+
+    unlike = {layer.path: f"{layer.unlike} computes something else" for layer in layers if layer.unlike}
+    reasons = [unlike.get(layer.path) or reason_for_float(layer, rules.get(layer.path)) for layer in layers]
+    results = lower_layers(list(zip(layers, reasons, strict=True)), lower)
+    return Modules(quantized, results, activation is not None and linear_levels > INT7_LEVELS)
 
 
 def module_errors(
     reference: torch.nn.Module, model: torch.nn.Module, layers: Sequence[LayerResult], batches: Sequence[Inputs]
 ) -> tuple[LayerResult, ...]:
-    """The layers with the signal-to-noise ratio of each one's output, in decibels, as `methods.layer_errors` has it.
+    """The layers with the signal-to-noise ratio of each one's output in decibels, as in `methods.layer_errors`.
 
     Padding is left out; of a layer that runs several times all outputs count together.
     """
     paths = [layer.path for layer in layers]
-    expected, found = (_outputs(one, paths, batches) for one in (reference, model))
-    errors = {path: error_db(expected[path], found[path]) for path in paths if path in expected}
+    expected, actual = (_outputs(module, paths, batches) for module in (reference, model))
+    errors = {path: error_db(expected[path], actual[path]) for path in paths if path in expected}
     finite = {path: round(error, 2) for path, error in errors.items() if np.isfinite(error)}
     return tuple(replace(layer, output_db=finite.get(layer.path)) for layer in layers)
 
@@ -143,21 +108,15 @@ def _outputs(model: torch.nn.Module, paths: Sequence[str], batches: Sequence[Inp
     seen: dict[str, list[NDArray[np.float32]]] = {}
     mask = torch.empty(0)
 
-    def see(path: str, output: torch.Tensor) -> None:
+    def see(path: str, _module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         real = output[mask] if output.shape[:2] == mask.shape else output.reshape(-1, output.shape[-1])
         seen.setdefault(path, []).append(real.numpy())
 
-    hooks = [
-        model.get_submodule(path).register_forward_hook(lambda _, __, output, path=path: see(path, output))
-        for path in paths
-    ]
-    try:
-        with torch.inference_mode():
-            for batch in batches:
-                inputs = {name: torch.from_numpy(array) for name, array in batch.items()}
-                mask = inputs["attention_mask"] != 0
-                ask(model, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for path in paths:
+            hooks.enter_context(model.get_submodule(path).register_forward_hook(partial(see, path)))
+        for batch in batches:
+            inputs = {name: torch.from_numpy(array) for name, array in batch.items()}
+            mask = inputs["attention_mask"] != 0
+            ask(model, inputs)
     return {path: np.concatenate(parts) for path, parts in seen.items()}

@@ -1,10 +1,8 @@
 """The state of a model that PyTorch's `quantize_dynamic` made, saved by `torch.save(model.state_dict(), ...)`.
 
-Its float weights are gone. Its int8 weights are all there, as `_packed_params`, and make the same model again; what
-`from_pretrained` makes of the folder has random numbers in every Linear.
+Its float weights are gone. Its int8 weights are all there, as `_packed_params`, and give the same model again; from
+this folder `from_pretrained` makes a model with random numbers in every Linear.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -15,8 +13,8 @@ from octavo.checkpoint.weights import load_state
 from octavo.engines.torch_int8 import Int8Linear
 from octavo.engines.torch_saved import empty_model, fill
 from octavo.errors import CheckpointError
-from octavo.methods.layer_results import float_result
-from octavo.methods.torch_modules import ModuleLayer, Modules, find_modules
+from octavo.methods.layer_results import ModuleLayer, float_result, layer_result
+from octavo.methods.torch_modules import Modules, find_modules
 from octavo.schema.layers import LayerResult
 from octavo.tasks import task_class
 
@@ -26,7 +24,7 @@ _ACTIVATION = "tensor-7bit"  # as torch.ao.nn.quantized.dynamic.Linear calls its
 
 
 def rescue_modules(source: Source) -> Modules:
-    """Build the model that was quantized of what is stored.
+    """Build the quantized model from what is stored.
 
     Raises:
         CheckpointError: weights are missing, or of a kind that torch's dynamic int8 does not make.
@@ -45,14 +43,14 @@ def rescue_modules(source: Source) -> Modules:
             tensors |= {f"{path}._weight_qdata": codes, f"{path}._weight_scale": scale[:, None]}
             tensors |= {} if bias is None else {f"{path}.bias": bias.detach()}
             activations[path] = _ACTIVATION
-        elif name.endswith(_EMBEDDING):  # unsigned rows with zero points between the codes: kept as what they mean
+        elif name.endswith(_EMBEDDING):  # unsigned rows with zero points between the codes: kept as real numbers
             path = name.removesuffix(_EMBEDDING)
             tensors[f"{path}.weight"] = _rows(value)
             floats.add(path)
         elif isinstance(value, torch.Tensor) and "_packed_params" not in name:
             tensors[name] = value
     model = empty_model(source.folder, task_class(source.signature.task).auto_class)
-    shapes = {layer.path: layer for layer in find_modules(model)}
+    layers = find_modules(model)
     tensors = _known(model, tensors, activations)
     try:
         fill(model, tensors, {"activations": activations, "shared": {}, "without": []}).eval()
@@ -63,7 +61,7 @@ def rescue_modules(source: Source) -> Modules:
             got=error,
             then="give the float checkpoint that was quantized",
         ) from None
-    return Modules(model, tuple(_outcome(model, path, layer, floats) for path, layer in shapes.items()), False)
+    return Modules(model, tuple(_result(model, layer, floats) for layer in layers), exact_u8s8=False)
 
 
 def _codes(weight: torch.Tensor, path: str, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,7 +81,7 @@ def _codes(weight: torch.Tensor, path: str, source: Source) -> tuple[torch.Tenso
 
 
 def _rows(weight: torch.Tensor) -> torch.Tensor:
-    """What rows of unsigned codes mean, as torch's kernel adds it up: scale q + b with b = -(zero point x scale)."""
+    """The numbers that rows of unsigned codes mean to torch's kernel: scale q + b with b = -(zero point x scale)."""
     scale, zero = weight.q_per_channel_scales().float(), weight.q_per_channel_zero_points().float()
     start = -(zero * scale)
     codes = weight.int_repr().double()  # a product of float64, rounded once, is the fused one of float32
@@ -93,25 +91,16 @@ def _rows(weight: torch.Tensor) -> torch.Tensor:
 def _known(
     model: torch.nn.Module, tensors: dict[str, torch.Tensor], activations: dict[str, str]
 ) -> dict[str, torch.Tensor]:
-    """The tensors that the model has a place for: quantized modules save an output scale, old versions position ids."""
+    """The tensors that the model has a place for: not the output scales of quantized modules, nor old position ids."""
     places = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     places |= {name for name, _ in model.named_buffers()}
     places |= {f"{path}.{name}" for path in activations for name in ("_weight_qdata", "_weight_scale", "bias")}
     return {name: tensor for name, tensor in tensors.items() if name in places}
 
 
-def _outcome(model: torch.nn.Module, path: str, layer: ModuleLayer, floats: set[str]) -> LayerResult:
-    if not isinstance(model.get_submodule(path), Int8Linear):
-        why = "its rows had zero points between the codes" if path in floats else "PyTorch had left it float"
+def _result(model: torch.nn.Module, layer: ModuleLayer, floats: set[str]) -> LayerResult:
+    if not isinstance(model.get_submodule(layer.path), Int8Linear):
+        why = "its rows had zero points between the codes" if layer.path in floats else "PyTorch had left it float"
         return float_result(layer, why)
-    return LayerResult(
-        path=path,
-        kind=layer.kind,
-        part=layer.part,
-        dtype="int8",
-        reason="rescued from PyTorch's packed parameters",
-        parameters=layer.parameters,
-        bytes=layer.parameters + 4 * layer.matrix().shape[1],
-        weight_bits=8,
-        activation=_ACTIVATION,
-    )
+    size, reason = layer.parameters + 4 * layer.matrix().shape[1], "rescued from PyTorch's packed parameters"
+    return layer_result(layer, "int8", reason, size, weight_bits=8, activation=_ACTIVATION)

@@ -2,16 +2,14 @@
 
 For models that make one token after the other: there each weight is read for one row, and what is read counts.
 A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one scale per row. With `bits = 4` a head
-keeps 8, since every word hangs on it; an embedding that is the same table is read from the head's codes. Examples to
-calibrate on, where they are given, are for rounding that makes up for itself (`quant.rounding`), of 4-bit weights.
+keeps 8, since every word depends on it; an embedding that is the same table is read from the head's codes. Examples to
+calibrate on, where they are given, are for the compensated rounding (`octavo.arithmetic.ldlq`) of 4-bit weights.
 
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They never
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
 `sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
 of 8-bit weights were two hundred times as slow.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
@@ -23,17 +21,17 @@ import onnx_ir as ir
 from octavo.arithmetic.affine import FloatArray, error_db
 from octavo.arithmetic.blocks import Blocks, quantize_blocks
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer, find_layers
-from octavo.graph.lower_blocks import lower_block_linear, lower_block_rows
+from octavo.graph.layers import Layer
+from octavo.graph.lowering import lower_block_linear, lower_block_rows
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels
-from octavo.methods.layer_results import float_result, lower_rows, reason_for_float
+from octavo.methods.layer_results import decide, layer_result, lower_layers, lower_rows
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 BLOCK = {8: 128, 4: 32}  # inputs that share one scale
 FEW = 256  # inputs of a layer, up to which 4-bit weights are in blocks of 16: the fewer there are, the more each counts
-SMALLEST = 16  # that the operator has
+SMALLEST = 16  # inputs in a block, as few as the operator allows
 
 
 def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
@@ -43,40 +41,34 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
         RecipeError: a layer rule matches nothing or asks for embedding rows of 4 bits, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
-    layers = find_layers(model)
-    rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
-    decided = [(layer, rules.get(layer.paths[0])) for layer in layers]
-    linears = [layer for layer, rule in decided if layer.kind == "linear" and reason_for_float(layer, rule) is None]
+    decided = decide(model, recipe)
+    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
+    linears = [layer for layer, reason in decided if layer.kind == "linear" and reason is None]
     bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
     moments = _moments(model, [layer for layer in linears if bits_of[layer.path] == 4], context)
     heads = {str(layer.weight.name): layer for layer in linears if layer.transposed and layer.part == "head"}
 
     @cache
-    def made(layer: Layer) -> Blocks:
+    def blocks_of(layer: Layer) -> Blocks:
         bits = bits_of[layer.path]
         return quantize_blocks(layer.matrix(), bits, _block(layer, bits, recipe), moments.get(layer.path))
 
-    outcomes = []
-    for layer, rule in decided:
-        reason = reason_for_float(layer, rule)
-        if reason is not None:
-            outcomes.append(float_result(layer, reason))
-        elif layer.kind == "embedding":
-            if rule is not None and rule.keep == "int4":
-                raise RecipeError("embedding rows are int8 or float", got=f"{rule.match}: int4")
-            head = heads.get(str(layer.weight.name))
-            shared = made(head) if head is not None else None
-            if head is not None and shared is not None and shared.bits == 8 and shared.fills:
-                outcomes.append(_shared(layer, shared, head.path))
-                lower_block_rows(model, layer, shared, head.path)
-            else:
-                outcomes.append(lower_rows(model, layer))
-        else:
-            outcomes.append(_outcome(layer, made(layer)))
-            lower_block_linear(model, layer, made(layer))
-    if all(outcome.dtype.startswith("float") for outcome in outcomes):
-        raise RecipeError("no layer would be quantized", got=f"{len(outcomes)} layers, all kept float")
-    return MethodResult(model, tuple(outcomes))
+    def lower(layer: Layer) -> LayerResult:
+        if layer.kind == "linear":
+            lower_block_linear(model, layer, blocks_of(layer))
+            return _linear_result(layer, blocks_of(layer))
+        rule = rules.get(layer.paths[0])
+        if rule is not None and rule.keep == "int4":
+            raise RecipeError("embedding rows are int8 or float", got=f"{rule.match}: int4")
+        head = heads.get(str(layer.weight.name))
+        if head is None or blocks_of(head).bits != 8 or not blocks_of(head).fills:
+            return lower_rows(model, layer)
+        lower_block_rows(model, layer, blocks_of(head), head.path)
+        error = round(error_db(layer.matrix(), blocks_of(head).dequantize().T), 2)
+        reason = f"rows of the codes of {head.path}"  # its bytes are counted there
+        return layer_result(layer, "int8", reason, 0, weight_bits=8, error_db=error)
+
+    return MethodResult(model, lower_layers(decided, lower))
 
 
 def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]:
@@ -96,32 +88,14 @@ def _moments(model: ir.Model, layers: list[Layer], context: Context) -> Mapping[
     """E[x x^T] of what each layer reads, by module path; empty without examples."""
     if not context.calibration or not layers:
         return {}
-    read = {layer.path: list(dict.fromkeys(str(node.inputs[0].name) for node in layer.nodes if node.inputs[0]))
-            for layer in layers}  # fmt: skip
-    seen = see_channels(model, list(dict.fromkeys(name for names in read.values() for name in names)), context)
-    return {
-        path: np.mean([seen[name].moment for name in names], axis=0, dtype=np.float32) for path, names in read.items()
-    }
+    seen = see_channels(model, layers, context)
+    moments = {layer.path: [seen[name].moment for name in layer.inputs] for layer in layers}
+    return {path: np.mean(parts, axis=0, dtype=np.float32) for path, parts in moments.items()}
 
 
-def _shared(layer: Layer, weight: Blocks, head: str) -> LayerResult:
-    """The outcome of an embedding that is stored in the head's codes; its bytes are counted there."""
-    error = round(error_db(layer.matrix(), weight.dequantize().T), 2)
-    reason, size = f"rows of the codes of {head}", layer.parameters
-    return LayerResult(layer.path, layer.kind, layer.part, "int8", reason, size, 0, weight_bits=8, error_db=error)
-
-
-def _outcome(layer: Layer, weight: Blocks) -> LayerResult:
-    block, kind = weight.codes.shape[1], "symmetric" if weight.bits == 8 else "asymmetric"
-    return LayerResult(
-        path=layer.path,
-        kind=layer.kind,
-        part=layer.part,
-        dtype=f"int{weight.bits}",
-        reason=f"one scale per {block} inputs of an output channel, {kind}",
-        parameters=layer.parameters,
-        bytes=weight.bytes,
-        weight_bits=weight.bits,
-        activation="block",
-        error_db=round(error_db(layer.matrix(), weight.dequantize()), 2),
-    )
+def _linear_result(layer: Layer, weight: Blocks) -> LayerResult:
+    kind = "symmetric" if weight.bits == 8 else "asymmetric"
+    reason = f"one scale per {weight.codes.shape[1]} inputs of an output channel, {kind}"
+    details = {"weight_bits": weight.bits, "activation": "block"}
+    error = round(error_db(layer.matrix(), weight.dequantize()), 2)
+    return layer_result(layer, f"int{weight.bits}", reason, weight.bytes, **details, error_db=error)

@@ -1,7 +1,5 @@
 """Scores of answers to questions, as SQuAD's and KorQuAD 1.0's own scripts count them."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections import Counter
@@ -27,16 +25,15 @@ def normalized(answer: str, *, korean: bool) -> str:
 
 def exact_match(answer: str, gold: Sequence[str], *, korean: bool) -> float:
     """1 where the answer is one of the gold ones, normalized; no gold one means that nothing is the answer."""
-    said = normalized(answer, korean=korean)
-    return float(any(said == normalized(one, korean=korean) for one in gold or ("",)))
+    return float(normalized(answer, korean=korean) in {normalized(right, korean=korean) for right in gold or ("",)})
 
 
 def f1(answer: str, gold: Sequence[str], *, korean: bool) -> float:
     """The F1 of the answer's parts with those of the gold one that is nearest; words in English, letters in Korean."""
-    said = _parts(answer, korean=korean)
+    parts = _parts(answer, korean=korean)
     if not any(gold):
-        return float(not said)
-    return max(_f1(said, _parts(one, korean=korean), korean=korean) for one in gold)
+        return float(not parts)
+    return max(_f1(parts, _parts(right, korean=korean), korean=korean) for right in gold)
 
 
 def _parts(answer: str, *, korean: bool) -> Counter[str]:
@@ -44,11 +41,11 @@ def _parts(answer: str, *, korean: bool) -> Counter[str]:
     return Counter("".join(words)) if korean else Counter(words)
 
 
-def _f1(said: Counter[str], gold: Counter[str], *, korean: bool) -> float:
-    if not said or not gold:  # answers of marks alone: SQuAD 2.0 takes two of them for the same, KorQuAD does not
-        return float(said == gold and not korean)
-    both = (said & gold).total()
+def _f1(answer: Counter[str], gold: Counter[str], *, korean: bool) -> float:
+    if not answer or not gold:  # answers of marks alone: SQuAD 2.0 takes two of them for the same, KorQuAD does not
+        return float(answer == gold and not korean)
+    both = (answer & gold).total()
     if both == 0:
         return 0.0
-    precision, recall = both / said.total(), both / gold.total()
+    precision, recall = both / answer.total(), both / gold.total()
     return 2 * precision * recall / (precision + recall)

@@ -6,8 +6,6 @@ predictions to the second's; for a correlation the difference of the two influen
 int8 brings it about, D is bounded by a score interval (`score_interval`), elsewhere by the bootstrap (`bca_interval`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from octavo.metrics import scores as metrics
 from octavo.metrics.estimates import RESAMPLES, Estimate
 from octavo.metrics.intervals import FloatArray, bca_interval, making, score_interval, tango_bound
+from octavo.metrics.scores import midranks
 
 LabelArray = NDArray[np.int64]
 OF_THE_RARER = 0.15  # of a row that changed the rarer way, more than were seen; chosen by simulation
@@ -68,10 +67,9 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
     changes = np.square(slopes[:, :, None] - slopes[:, None, :])[np.ix_(gold_labels, present, present)]
     squares = np.mean(changes, axis=(1, 2)) @ shares * len(present) / max(1, len(present) - 1)
     unseen = math.sqrt(squares) if len(present) > 1 else 1.0  # a second label would halve the score
-    generator = np.random.default_rng(seed)
 
     def resampled() -> FloatArray:
-        return difference(generator.multinomial(len(gold), numbers / len(gold), RESAMPLES))
+        return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
     return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
 
@@ -87,29 +85,19 @@ def correlation_difference(
     codes = [np.unique(values, return_inverse=True)[1] for values in (gold, first, second)]
     values = [gold, first, second]
 
-    def correlations(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        x, y, z = [_midranks(code, weights) for code in codes] if ranked else [v.astype(np.float64) for v in values]
-        return _correlation(x, y, weights), _correlation(x, z, weights)
+    def difference(rows: LabelArray) -> float:
+        weights = np.bincount(rows, minlength=len(gold)).astype(np.float64)
+        x, y, z = [midranks(code, weights) for code in codes] if ranked else [v.astype(np.float64) for v in values]
+        return _correlation(x, z, weights) - _correlation(x, y, weights)
 
-    ones = np.ones(len(gold))
-    before, after = correlations(ones)
+    value = difference(np.arange(len(gold)))
     influence = _spearman_influence if ranked else _pearson_influence
     effects = influence(gold, second) - influence(gold, first)
-    effects += float(after - before) - effects.mean()
-    generator = np.random.default_rng(seed)
-
-    def resampled() -> FloatArray:
-        found = np.empty(RESAMPLES)
-        for index in range(RESAMPLES):
-            rows = generator.integers(0, len(gold), len(gold))
-            one, other = correlations(np.bincount(rows, minlength=len(gold)).astype(np.float64))
-            found[index] = other - one
-        return found
-
+    effects += value - effects.mean()
     others = np.random.default_rng(seed).permutation(len(gold))
     exchanged = influence(gold, first, others) - influence(gold, first)
     unseen = float(np.sqrt(np.mean(np.square(exchanged)))) or 1.0  # where one of the two does not vary: all of it
-    return _bounded(float(after - before), effects, unseen, resampled, int(np.sum(first != second)))
+    return _bounded(value, effects, unseen, _resamples(difference, len(gold), seed), int(np.sum(first != second)))
 
 
 def ratio_difference(
@@ -120,7 +108,7 @@ def ratio_difference(
     The effect of a row is da / B - db A / B^2, the derivatives being their means on the straight way from the first
     model's sums to the second's (Aumann and Shapley 1974): the effects of all rows add up to the difference.
     """
-    (a, b), (c, d) = (metrics.RATIOS[name](gold, found) for found in (first, second))
+    (a, b), (c, d) = (metrics.RATIOS[name](gold, predicted) for predicted in (first, second))
     rows, counts = np.unique(np.stack([a, b, c, d], axis=1).astype(np.float64), axis=0, return_counts=True)
 
     def difference(drawn: NDArray[np.int64]) -> FloatArray:
@@ -129,20 +117,18 @@ def ratio_difference(
         return np.asarray(after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12), np.float64)
 
     n = len(gold)
-    ends = np.array([[one.mean() for one in (a, b)], [one.mean() for one in (c, d)]])
+    ends = np.array([[a.mean(), b.mean()], [c.mean(), d.mean()]])
     ways = (1 + NODES[:, None]) / 2 * (ends[1] - ends[0]) + ends[0]
     below = np.maximum(ways[:, 1], 1e-12)
     by_above, by_below = float(WEIGHTS @ (1 / below)) / 2, -float(WEIGHTS @ (ways[:, 0] / below**2)) / 2
     effects = by_above * (c - a) + by_below * (d - b).astype(np.float64)
     unseen = by_above * (2.0 if name == "entity_f1" else 1.0)  # one entity, or tag, or answer more that is lost
-    generator = np.random.default_rng(seed)
 
     def resampled() -> FloatArray:
-        return difference(generator.multinomial(n, counts / n, RESAMPLES))
+        return difference(np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES))
 
-    return _bounded(
-        float(difference(counts[None])[0]), effects, unseen, resampled, int(np.sum(np.any(first != second, axis=1)))
-    )
+    changed = int(np.sum(np.any(first != second, axis=1)))
+    return _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
 
 
 def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
@@ -156,17 +142,12 @@ def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatAr
     rise = float(lost.sum() / counts.sum())
     value = 1 - math.exp(rise)
     effects = value - math.exp(rise) * n / float(counts.sum()) * (lost - rise * counts)
-    generator = np.random.default_rng(seed)
-
-    def resampled() -> FloatArray:
-        found = np.empty(RESAMPLES)
-        for index in range(RESAMPLES):
-            rows = generator.integers(0, n, n)
-            found[index] = 1 - math.exp(lost[rows].sum() / counts[rows].sum())
-        return found
-
     unseen = float(np.abs(effects).max(initial=0))
-    return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+
+    def difference(rows: LabelArray) -> float:
+        return 1 - math.exp(lost[rows].sum() / counts[rows].sum())
+
+    return _bounded(value, effects, unseen, _resamples(difference, n, seed), int(np.sum(first != second)))
 
 
 DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
@@ -179,6 +160,12 @@ DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Esti
 }
 
 
+def _resamples(difference: Callable[[LabelArray], float], n: int, seed: int) -> Callable[[], FloatArray]:
+    """What gives the differences of `RESAMPLES` resamples, each of n positions of rows."""
+    generator = np.random.default_rng(seed)
+    return lambda: np.array([difference(generator.integers(0, n, n)) for _ in range(RESAMPLES)], np.float64)
+
+
 def _bounded(
     value: float, effects: FloatArray, unseen: float, resampled: Callable[[], FloatArray], changed: int
 ) -> Estimate:
@@ -188,15 +175,11 @@ def _bounded(
     """
     if making(effects) < FEW:
         off = value - float(effects.mean())  # of labels that one model alone predicts: they enter its mean only
-        low, high = score_interval(effects, unseen, 0.95)
-        lower, upper = score_interval(effects, unseen, 0.90)
-        low, lower = (min(end + off, value) for end in (low, lower))
-        high, upper = (max(end + off, value) for end in (high, upper))
+        ends = (score_interval(effects, unseen, confidence) for confidence in (0.95, 0.90))
+        (low, high), (lower, upper) = ((min(low + off, value), max(high + off, value)) for low, high in ends)
         return Estimate(value, low, high, lower, upper, "score", changed)
-    drawn = resampled()
-    low, high = bca_interval(value, drawn, effects, 0.95)
-    lower, upper = bca_interval(value, drawn, effects, 0.90)
-    return Estimate(value, low, high, lower, upper, "bca", changed)
+    interval = partial(bca_interval, value, resampled(), effects)
+    return Estimate(value, *interval(0.95), *interval(0.90), "bca", changed)
 
 
 def _macro_f1(drawn: NDArray[np.int64], gold: LabelArray, predicted: LabelArray, count: int) -> FloatArray:
@@ -232,17 +215,11 @@ def _slopes(
     return slopes
 
 
-def _midranks(codes: LabelArray, weights: FloatArray) -> FloatArray:
-    """The ranks, equal values sharing the mean of theirs, of rows that occur as often as their weights say."""
-    together = np.bincount(codes, weights)
-    return np.asarray((np.cumsum(together) - (together - 1) / 2)[codes], np.float64)
-
-
-def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> FloatArray:
+def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> float:
     total = weights.sum()
     a, b = x - weights @ x / total, y - weights @ y / total
     spread = math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
-    return np.float64(weights @ (a * b) / spread if spread else 0.0)  # type: ignore[return-value]
+    return float(weights @ (a * b) / spread) if spread else 0.0
 
 
 def _pearson_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
@@ -261,7 +238,7 @@ def _spearman_influence(x: FloatArray, y: FloatArray, others: LabelArray | None 
     """
     n = len(x)
     codes = [np.unique(v, return_inverse=True)[1] for v in (x, y)]
-    f, g = ((_midranks(code, np.ones(n)) - 0.5) / n - 0.5 for code in codes)
+    f, g = ((midranks(code, np.ones(n)) - 0.5) / n - 0.5 for code in codes)
 
     def above(code: LabelArray, other: FloatArray) -> FloatArray:
         """E[1(each of the coded >= this one) other], ties counted half."""

@@ -1,7 +1,5 @@
 """Figures with their bounds: shares, means, ratios of times; and how many rows would decide."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -42,7 +40,7 @@ def mcnemar(worse: int, better: int) -> float:
     if n == 0:
         return 1.0
     logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
-    return min(1.0, 2 * math.fsum(math.exp(one) for one in logs))
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
 
 
 def rows_to_decide(difference: Estimate, n: int, limit: float) -> int | None:
@@ -119,11 +117,11 @@ def ratio_estimate(numerators: FloatArray, denominators: FloatArray, *, seed: in
             raise ValueError("fewer than three pairs of times have no interval")
         error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
         reach = [error * student(NormalDist().inv_cdf(share), len(logs) - 1) for share in (0.975, 0.95)]
-        wide, narrow = (math.exp(one) for one in reach)
+        wide, narrow = map(math.exp, reach)
         return Estimate(value, value / wide, value * wide, value / narrow, value * narrow, "t")
     generator = np.random.default_rng(seed)
     drawn = generator.integers(0, rounds, (RESAMPLES, parts, rounds))
     line = np.arange(parts)[None, :, None]
-    above, below = (np.median(one[line, drawn], axis=2).sum(axis=1) for one in (numerators, denominators))
+    above, below = (np.median(times[line, drawn], axis=2).sum(axis=1) for times in (numerators, denominators))
     low, lower, upper, high = (float(end) for end in np.quantile(above / below, [0.025, 0.05, 0.95, 0.975]))
     return Estimate(value, min(low, value), max(high, value), min(lower, value), max(upper, value), "bootstrap")

@@ -1,7 +1,5 @@
 """Intervals from the effects of rows, from resamples and from counts, and the quantiles that they need."""
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 
@@ -36,12 +34,12 @@ def score_interval(effects: FloatArray, unseen: float, confidence: float) -> tup
     Bulletin 2). It never has no width while u > 0.
     """
     n, k = len(effects), making(effects)
-    seen, cubes, signed = float(np.sum(effects**2)), float(np.sum(np.abs(effects) ** 3)), float(np.sum(effects**3))
+    observed, cubes, signed = float(np.sum(effects**2)), float(np.sum(np.abs(effects) ** 3)), float(np.sum(effects**3))
     weight = 1 / (1 + k)
-    u = BEYOND * (k * cubes / max(seen, 1e-300) + PRIOR * unseen) / (k + PRIOR)
+    u = BEYOND * (k * cubes / max(observed, 1e-300) + PRIOR * unseen) / (k + PRIOR)
     if u <= 0:
         return 0.0, 0.0
-    squares = seen + weight * u**2
+    squares = observed + weight * u**2
     a = (cubes + weight * u**3) / squares
     count = squares / a**2
     excess = max(0.0, 1 / k - 1 / count) if k else 0.0
@@ -82,11 +80,8 @@ def bca_interval(value: float, resampled: FloatArray, influence: FloatArray, con
     centred = influence - influence.mean()
     spread = float(np.sum(centred**2))
     acceleration = float(np.sum(centred**3)) / (6 * spread**1.5) if spread else 0.0
-    ends = []
-    for quantile in ((1 - confidence) / 2, (1 + confidence) / 2):
-        moved = bias + normal.inv_cdf(quantile)
-        ends.append(normal.cdf(bias + moved / (1 - acceleration * moved)))
-    low, high = np.quantile(resampled, ends)
+    moved = [bias + normal.inv_cdf(quantile) for quantile in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    low, high = np.quantile(resampled, [normal.cdf(bias + z / (1 - acceleration * z)) for z in moved])
     return float(low), float(high)
 
 

@@ -1,10 +1,8 @@
 """Scores of predictions against labels, and of outputs against those of another model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +20,8 @@ def macro_f1(gold: Labels, predicted: Labels) -> float:
 
     As scikit-learn's `f1_score(average="macro")`.
     """
-    values = []
-    for label in np.union1d(gold, predicted):
-        hits = int(np.sum((gold == label) & (predicted == label)))
-        values.append(2 * hits / (int(np.sum(gold == label)) + int(np.sum(predicted == label))))
-    return float(np.mean(values))
+    cells = [(gold == label, predicted == label) for label in np.union1d(gold, predicted)]
+    return float(np.mean([2 * np.sum(right & said) / (np.sum(right) + np.sum(said)) for right, said in cells]))
 
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
@@ -87,13 +82,14 @@ def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Spearman's correlation: Pearson's of the ranks, where equal values share the mean of their ranks."""
-    return pearson(_ranks(x), _ranks(y))
+    codes = (np.unique(values, return_inverse=True)[1] for values in (x, y))
+    return pearson(*(midranks(code, np.ones(len(x))) for code in codes))
 
 
-def _ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, which, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[which], np.float64)
+def midranks(codes: Labels, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ranks, equal values sharing the mean of theirs, of rows that occur as often as their weights say."""
+    together = np.bincount(codes, weights)
+    return np.asarray((np.cumsum(together) - (together - 1) / 2)[codes], np.float64)
 
 
 def neighbour_recall(reference: NDArray[np.float32], vectors: NDArray[np.float32], k: int) -> float:
@@ -107,8 +103,7 @@ def _neighbours(vectors: NDArray[np.float32], k: int) -> list[list[int]]:
     units = vectors / np.where(lengths == 0, 1, lengths)
     near = units @ units.T
     np.fill_diagonal(near, -np.inf)
-    found: list[list[int]] = np.argpartition(-near, k - 1, axis=1)[:, :k].tolist()
-    return found
+    return cast("list[list[int]]", np.argpartition(-near, k - 1, axis=1)[:, :k].tolist())
 
 
 def perplexity(counts: NDArray[np.float64], losses: NDArray[np.float64]) -> float:
@@ -125,12 +120,12 @@ def ratio(name: str, gold: NDArray[Any], predicted: NDArray[Any]) -> float:
 # Scores that are a sum of numbers of the rows by a sum of others: of entities [rows, (there are, words)] and [rows,
 # (found, named, right tags)], of answers [rows], 1 where one is known and else 0, and [rows, (exact match, F1)].
 RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]] = {
-    "entity_f1": lambda gold, found: (2 * found[:, 0], found[:, 1] + gold[:, 0]),
-    "precision": lambda gold, found: (found[:, 0], found[:, 1]),  # noqa: ARG005
-    "recall": lambda gold, found: (found[:, 0], gold[:, 0]),
-    "tag_accuracy": lambda gold, found: (found[:, 2], gold[:, 1]),
-    "exact_match": lambda gold, found: (found[:, 0], gold),
-    "answer_f1": lambda gold, found: (found[:, 1], gold),
+    "entity_f1": lambda gold, predicted: (2 * predicted[:, 0], predicted[:, 1] + gold[:, 0]),
+    "precision": lambda gold, predicted: (predicted[:, 0], predicted[:, 1]),  # noqa: ARG005
+    "recall": lambda gold, predicted: (predicted[:, 0], gold[:, 0]),
+    "tag_accuracy": lambda gold, predicted: (predicted[:, 2], gold[:, 1]),
+    "exact_match": lambda gold, predicted: (predicted[:, 0], gold),
+    "answer_f1": lambda gold, predicted: (predicted[:, 1], gold),
 }
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {

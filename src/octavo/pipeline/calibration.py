@@ -1,7 +1,5 @@
 """The user's examples as a method calibrates on them: read, encoded, batched, and remembered by their hashes."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Sequence

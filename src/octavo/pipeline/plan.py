@@ -1,7 +1,5 @@
 """What is to be made, settled before any work begins."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

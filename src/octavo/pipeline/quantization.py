@@ -4,8 +4,6 @@ Five steps, each of which takes what the one before it returned: plan, read the 
 the method, write the artifact.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What was found, as people read it. Rows become cells here; drawing a terminal's tables is the command line's."""
+"""Results as tables, notes, pages and cards. Rows become cells here; `cli` draws them on a terminal."""

@@ -1,6 +1,4 @@
-"""The model card that goes with an artifact: what it is, what became of its layers, how to run it."""
-
-from __future__ import annotations
+"""The model card of an artifact: what it is, how its layers are stored, how to run it."""
 
 import re
 from collections import Counter
@@ -70,8 +68,8 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         safety = "No integer product of it can saturate on any CPU."
         if manifest.overflow:
             safety += f" {overflow_note(manifest.overflow)}."
-    without = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
-    without = _TORCH if recipe.format == "torch" else without
+    usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
+    usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
         licence=_licence(source_folder),
         name=manifest.source.name,
@@ -84,7 +82,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         safety=safety,
         format=recipe.format,
         example=_WRITES if signature.generation else _READS,
-        without=without.format(
+        without=usage.format(
             inputs=", ".join(f"`{name}`" for name in signature.input_names),
             outputs=", ".join(f"`{name}`" for name in signature.output_names),
             pad=signature.pad_token_id,
@@ -105,7 +103,7 @@ def add_comparison(folder: Path, summary: str) -> None:
 
 
 def overflow_note(overflow: Overflow) -> str:
-    """What 8-bit weights would do on a CPU without VNNI, and what these do, in a sentence without its full stop."""
+    """How many sums overflow on a CPU without VNNI, with 8-bit weights and with these: a sentence, no full stop."""
     return (
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
         f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
@@ -117,5 +115,5 @@ def _licence(folder: Path) -> str:
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
     front = re.match(r"---\n(.*?)^---$", text, re.MULTILINE | re.DOTALL)
-    found = re.search(r"^(license: *\S+)\s*$", front[1], re.MULTILINE) if front else None
-    return f"{found[1]}\n" if found else ""
+    licence = re.search(r"^(license: *\S+)\s*$", front[1], re.MULTILINE) if front else None
+    return f"{licence[1]}\n" if licence else ""

@@ -3,8 +3,6 @@
 A drawing is 400 units wide, about as wide as a phone, so that its letters can be read there too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,19 +46,20 @@ def scatter(
     `band`: the x up to which and the y from which a point keeps the budget; infinite where there is no such limit.
     """
     known = [point for point in points if point]
-    xs = [end for x, _ in known for end in x] + [one for one in band[:1] if math.isfinite(one)]
-    ys = [end for _, y in known for end in y] + [one for one in band[1:] if math.isfinite(one)]
+    xs = [*(end for x, _ in known for end in x), *filter(math.isfinite, band[:1])]
+    ys = [*(end for _, y in known for end in y), *filter(math.isfinite, band[1:])]
     margin = 0.08 * (max(ys) - min(ys)) or max(abs(ys[0]) * 0.01, 0.01)
     across = Scale(0.0, 1.08 * max(xs), 52, WIDTH - 12)
     up = Scale(min(ys) - margin, max(ys) + margin, 250, 12)
-    parts = [_grid(across, up, titles[1], titles[2])]
-    if any(math.isfinite(one) for one in band):
-        right, low = across.at(min(band[0], across.high)), up.at(max(band[1], up.low))
-        parts.insert(
-            0,
-            f'<rect class="band" x="52" y="12" width="{max(0.0, right - 52):.1f}" height="{max(0.0, low - 12):.1f}"/>',
-        )
-    for index, (x, y) in ((index, point) for index, point in enumerate(points) if point):
+    parts = []
+    if any(map(math.isfinite, band)):
+        width, height = across.at(min(band[0], across.high)) - 52, up.at(max(band[1], up.low)) - 12
+        parts = [f'<rect class="band" x="52" y="12" width="{max(0.0, width):.1f}" height="{max(0.0, height):.1f}"/>']
+    parts.append(_grid(across, up, titles[1], titles[2]))
+    for index, point in enumerate(points):
+        if point is None:
+            continue
+        x, y = point
         cx, cy = across.at(x[1]), up.at(y[1])
         bars = f'<path class="bar" d="M{across.at(x[0]):.1f} {cy:.1f}H{across.at(x[2]):.1f}'
         bars += f'M{cx:.1f} {up.at(y[0]):.1f}V{up.at(y[2]):.1f}"/>'
@@ -92,11 +91,10 @@ def whiskers(rows: Sequence[tuple[str, Range]], titles: tuple[str, str], index: 
     """One named row for each range, around zero; in the colour of the model `index`. `titles`: of chart and x."""
     step = 26
     height = 16 + step * len(rows)
-    ends = [end for _, found in rows for end in found]
-    reach = 1.08 * max(*(abs(end) for end in ends), 1e-6)
+    reach = 1.08 * max(*(abs(end) for _, ends in rows for end in ends), 1e-6)
     across = Scale(-reach, reach, 130, WIDTH - 12)
-    parts = [_grid(across, Scale(0, 1, height, 12), titles[1], "")]
-    parts.append(f'<path class="zero" d="M{across.at(0):.1f} 12V{height}"/>')
+    zero = f'<path class="zero" d="M{across.at(0):.1f} 12V{height}"/>'
+    parts = [_grid(across, Scale(0, 1, height, 12), titles[1], ""), zero]
     for number, (name, (low, value, high)) in enumerate(rows):
         middle = 12 + step * (number + 0.5)
         shown = name if len(name) <= 18 else f"{name[:17]}…"
@@ -121,8 +119,7 @@ def mark(index: int, x: float, y: float) -> str:
 
 def _grid(across: Scale, up: Scale, x_title: str, y_title: str) -> str:
     """Lines and numbers of both axes; of x alone where y has no title."""
-    lines, texts = [], []
-    bottom = up.start
+    lines, texts, bottom = [], [], up.start
     for tick, shown in zip(across.ticks(), _numbers(across.ticks()), strict=True):
         x = across.at(tick)
         lines.append(f"M{x:.1f} {up.end:.1f}V{bottom:.1f}")
@@ -148,5 +145,5 @@ def _numbers(ticks: Sequence[float]) -> list[str]:
 
 
 def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    drawn = "".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title, quote=True)}">{drawn}</svg>'
+    start = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title, quote=True)}">'
+    return "".join([start, *parts, "</svg>"])

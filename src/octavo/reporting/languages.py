@@ -1,7 +1,5 @@
 """The languages of reports: what stands in the code is English, and its Korean is here, sentence by sentence."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Literal

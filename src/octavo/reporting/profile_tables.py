@@ -1,6 +1,4 @@
-"""Where the time of models goes, as cells and notes."""
-
-from __future__ import annotations
+"""The time profile of models as cells and notes."""
 
 from collections.abc import Sequence
 
@@ -11,12 +9,12 @@ from octavo.schema.comparison import PARTS, Profile
 def profile_cells(profiles: Sequence[Profile]) -> Cells:
     """Shares of the time, one row per model."""
     cells = [["model", *PARTS, "int8 operations, 1e9/s", "of the peak here"]]
-    for found in profiles:
-        total = sum(found.seconds.values()) or 1.0
+    for profile in profiles:
+        total = sum(profile.seconds.values()) or 1.0
         speed = ["", ""]
-        if found.operations is not None:
-            speed = [f"{found.operations / 1e9:.0f}", f"{100 * found.operations / found.peak:.0f} %"]
-        cells.append([found.name, *(f"{100 * found.seconds[part] / total:.1f} %" for part in PARTS), *speed])
+        if profile.operations is not None:
+            speed = [f"{profile.operations / 1e9:.0f}", f"{100 * profile.operations / profile.peak:.0f} %"]
+        cells.append([profile.name, *(f"{100 * profile.seconds[part] / total:.1f} %" for part in PARTS), *speed])
     return cells
 
 
@@ -25,8 +23,8 @@ def profile_notes(profiles: Sequence[Profile]) -> list[str]:
     peak = f"{profiles[0].peak / 1e9:.0f}e9 operations/s"
     sampled = f"where the time goes, by ONNX Runtime's profiler on {profiles[0].rows:,} rows"
     notes = [f"{sampled}; the peak is that of a large u8 x s8 product here: {peak}"]
-    for found in profiles:
-        total = sum(found.seconds.values()) or 1.0
-        largest = ", ".join(f"{name} {100 * spent / total:.1f} %" for name, spent in found.largest_of_the_rest.items())
-        notes.append(f"{found.name}, largest of the rest: {largest}")
+    for profile in profiles:
+        total = sum(profile.seconds.values()) or 1.0
+        shares = [f"{name} {100 * seconds / total:.1f} %" for name, seconds in profile.largest_of_the_rest.items()]
+        notes.append(f"{profile.name}, largest of the rest: {', '.join(shares)}")
     return notes

@@ -1,6 +1,4 @@
-"""What a quantization made of a checkpoint, as cells and notes."""
-
-from __future__ import annotations
+"""The result of a quantization as cells and notes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,21 +19,14 @@ def part_cells(layers: Sequence[LayerResult]) -> Cells:
         errors = [layer.error_db for layer in members if layer.error_db is not None]
         bits = {layer.weight_bits for layer in members}
         kind = f"{dtype} (7 of 8 bits used)" if bits == {7} else dtype
-        cells.append(
-            [
-                part,
-                kind,
-                str(len(members)),
-                f"{4 * sum(layer.parameters for layer in members) / MIB:.2f}",
-                f"{sum(layer.bytes for layer in members) / MIB:.2f}",
-                f"{min(errors):.1f} to {max(errors):.1f}" if errors else "",
-            ]
-        )
+        before, after = 4 * sum(layer.parameters for layer in members), sum(layer.bytes for layer in members)
+        error = f"{min(errors):.1f} to {max(errors):.1f}" if errors else ""
+        cells.append([part, kind, str(len(members)), f"{before / MIB:.2f}", f"{after / MIB:.2f}", error])
     return cells
 
 
 def quantization_notes(manifest: Manifest, size: int, engine: tuple[str, str]) -> list[str]:
-    """What became of the checkpoint, in sentences; `engine` is what will run it here, and why."""
+    """The result in sentences; `engine` is the one that will run it here, and why."""
     floats = [layer for layer in manifest.layers if layer.dtype.startswith("float")]
     share = f"{100 * size / manifest.source.bytes:.1f} %; the checkpoint is stored as {manifest.source.dtype}"
     notes = [

@@ -4,8 +4,6 @@ PASS: the figure's one-sided 95 % bound on the bad side keeps the limit. FAIL: t
 UNSURE: neither, and how many rows would tell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -100,43 +98,35 @@ def judge(budget: Budget, facts: Facts) -> Judgement:
     if budget.max_drop is not None and not broken:
         headline = next(iter(facts.differences.values()), None)
         points = None if headline is None else _drop(headline)
-        checks.append(_at_most("max_drop", budget.max_drop, points, facts.rows))
+        checks.append(_check("max_drop", budget.max_drop, points, facts.rows, at_most=True))
     if budget.min_speedup is not None:
-        checks.append(_at_least("min_speedup", budget.min_speedup, facts.speedup))
+        checks.append(_check("min_speedup", budget.min_speedup, facts.speedup))
     if budget.max_size is not None:
         verdict: Verdict = "PASS" if facts.size <= budget.max_size else "FAIL"
         checks.append(Check("max_size", budget.max_size, facts.size, facts.size, facts.size, verdict))
-    if budget.min_agreement is not None and not broken:
-        near = facts.closeness.get("agreement")
-        checks.append(_at_least("min_agreement", budget.min_agreement, near, facts.rows))
-    if budget.min_cosine is not None and not broken:
-        near = facts.closeness.get("cosine")
-        checks.append(_at_least("min_cosine", budget.min_cosine, near, facts.rows))
-    found = {check.verdict for check in checks}
-    worst: Verdict = "FAIL" if "FAIL" in found else "UNSURE" if "UNSURE" in found else "PASS"
+    for name, limit in (("agreement", budget.min_agreement), ("cosine", budget.min_cosine)):
+        if limit is not None and not broken:
+            checks.append(_check(f"min_{name}", limit, facts.closeness.get(name), facts.rows))
+    verdicts = {check.verdict for check in checks}
+    worst: Verdict = "FAIL" if "FAIL" in verdicts else "UNSURE" if "UNSURE" in verdicts else "PASS"
     return Judgement(worst, tuple(checks))
 
 
 def _drop(difference: Estimate) -> Estimate:
     """The drop in points: 100 x (baseline - candidate)."""
-    value, low, high, lower, upper = (
-        -100 * end + 0.0
-        for end in (difference.value, difference.high, difference.low, difference.upper, difference.lower)
-    )
+    figures = (difference.value, difference.high, difference.low, difference.upper, difference.lower)
+    value, low, high, lower, upper = (-100 * figure + 0.0 for figure in figures)
     return Estimate(value, low, high, lower, upper, difference.method, difference.changed)
 
 
-def _at_most(name: str, limit: float, found: Estimate | None, rows: int) -> Check:
-    if found is None:
+def _check(
+    name: str, limit: float, figure: Estimate | None, rows: int | None = None, *, at_most: bool = False
+) -> Check:
+    """Whether a figure keeps a limit; `rows` is how many it was measured on, where more of them could decide."""
+    if figure is None:
         return Check(name, limit, None, None, None, "FAIL")
-    verdict: Verdict = "PASS" if found.upper <= limit else "FAIL" if found.lower > limit else "UNSURE"
-    needed = rows_to_decide(found, rows, limit) if verdict == "UNSURE" else None
-    return Check(name, limit, found.value, found.lower, found.upper, verdict, needed)
-
-
-def _at_least(name: str, limit: float, found: Estimate | None, rows: int | None = None) -> Check:
-    if found is None:
-        return Check(name, limit, None, None, None, "FAIL")
-    verdict: Verdict = "PASS" if found.lower >= limit else "FAIL" if found.upper < limit else "UNSURE"
-    needed = rows_to_decide(found, rows, limit) if verdict == "UNSURE" and rows else None
-    return Check(name, limit, found.value, found.lower, found.upper, verdict, needed)
+    kept = figure.upper <= limit if at_most else figure.lower >= limit
+    exceeded = figure.lower > limit if at_most else figure.upper < limit
+    verdict: Verdict = "PASS" if kept else "FAIL" if exceeded else "UNSURE"
+    needed = rows_to_decide(figure, rows, limit) if verdict == "UNSURE" and rows else None
+    return Check(name, limit, figure.value, figure.lower, figure.upper, verdict, needed)

@@ -1,7 +1,5 @@
 """A finished comparison: what `compare` returns, what the JSON holds, and what a report is made of."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +26,14 @@ class Group:
     baseline: float
     value: float
     difference: Estimate
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an example: a label and its score, or a number that has no name (a cosine), or neither."""
+
+    label: str | None
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -207,8 +213,8 @@ class ComparisonRecord:
     @property
     def verdict(self) -> Verdict | None:
         """The worst of the candidates' verdicts; None without a budget."""
-        found = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
-        return next((one for one in ("FAIL", "UNSURE", "PASS") if one in found), None)
+        verdicts = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
+        return next((verdict for verdict in ("FAIL", "UNSURE", "PASS") if verdict in verdicts), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON takes it."""
@@ -239,9 +245,9 @@ def read_comparison(path: str | Path) -> ComparisonRecord:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError("this is not a readable JSON file", where=path, got=error) from None
-    found = stored.get("format") if isinstance(stored, dict) else None
-    if found != FORMAT:
-        raise DataError("this is not a comparison that Octavo wrote", where=path, got=found, allowed=FORMAT)
+    form = stored.get("format") if isinstance(stored, dict) else None
+    if form != FORMAT:
+        raise DataError("this is not a comparison that Octavo wrote", where=path, got=form, allowed=FORMAT)
     fields = {name: value for name, value in stored.items() if name not in {"format", "verdict"}}
     try:
         return TypeAdapter(ComparisonRecord).validate_python(fields)
@@ -266,11 +272,3 @@ def json_schema() -> dict[str, Any]:
             known = part["properties"].keys() - {"profile"}
             part |= {"additionalProperties": False, "required": sorted(known)}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of an example: a label and its score, or a number that has no name (a cosine), or neither."""
-
-    label: str | None
-    score: float | None

@@ -1,7 +1,5 @@
 """What was found inside a model, and on a machine."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Layers by name: what part of a transformer a module path is, and what became of each layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,12 +1,11 @@
-"""`octavo.json`: all there is to know about an artifact, as pydantic checks it."""
-
-from __future__ import annotations
+"""`octavo.json`: everything about an artifact, as pydantic checks it."""
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from octavo.hardware import TargetName
+from octavo.schema import Record
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
@@ -19,18 +18,14 @@ OF_THE_RANGE = 1e-3
 OF_THE_RANGE_IN_BF16 = 0.05  # its numbers have 8 bits
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileRecord(_Record):
+class FileRecord(Record):
     """A file of the artifact."""
 
     bytes: int
     sha256: str
 
 
-class SourceRecord(_Record):
+class SourceRecord(Record):
     """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights."""
 
     name: str
@@ -39,7 +34,7 @@ class SourceRecord(_Record):
     sha256: str
 
 
-class HostRecord(_Record):
+class HostRecord(Record):
     """Where it was made."""
 
     cpu: str
@@ -47,7 +42,7 @@ class HostRecord(_Record):
     packages: dict[str, str]
 
 
-class PassRecord(_Record):
+class PassRecord(Record):
     """A rewrite of the float graph (`octavo.graph.passes.order`).
 
     How often it applied, the nodes before and after it, and the largest difference of the float graph's outputs, over
@@ -61,7 +56,7 @@ class PassRecord(_Record):
     difference: float | None = None
 
 
-class ExportRecord(_Record):
+class ExportRecord(Record):
     """The float graph: its opset, why not a newer one, and its largest difference from torch at each shape."""
 
     opset: int
@@ -69,7 +64,7 @@ class ExportRecord(_Record):
     differences: dict[str, float]
 
 
-class CalibrationRecord(_Record):
+class CalibrationRecord(Record):
     """The examples that ranges were learnt from: how many, a hash of all of them, and one of each."""
 
     rows: int
@@ -78,7 +73,7 @@ class CalibrationRecord(_Record):
     examples: tuple[str, ...]
 
 
-class SelfTest(_Record):
+class SelfTest(Record):
     """Inputs, name -> [rows][length], and what the model answered to them where it was made, [rows][outputs].
 
     `distance`: the largest difference of these answers from the float model's; `range` of the float model's answers.
@@ -95,7 +90,7 @@ class SelfTest(_Record):
         return max(TIMES_THE_DISTANCE * self.distance, share * self.range)
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """`octavo.json`; `components` are the model's files by what they are: `model`, or `encoder` and `decoder`."""
 
     octavo: Literal[1]
@@ -112,5 +107,5 @@ class Manifest(_Record):
     overflow: Overflow | None = None
     host: HostRecord
     self_test: SelfTest
-    components: dict[str, str] = {"model": "model.onnx"}
+    components: dict[str, str] = Field(default={"model": "model.onnx"})
     files: dict[str, FileRecord]

@@ -9,8 +9,6 @@ A recipe is frozen and hashable, and goes to TOML and back:
     keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
 """
 
-from __future__ import annotations
-
 import fnmatch
 import tomllib
 from collections.abc import Sequence
@@ -18,9 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
+from octavo.schema import Record
 
 Method = Literal["float", "dynamic", "static", "weight-only"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -35,21 +34,17 @@ BELONGS = {  # settings that one method alone reads: given to another they would
 }
 OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
 RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
-FORMATS: dict[str, tuple[str, ...]] = {
-    "onnx": ("float", "dynamic", "static", "weight-only"),
-    "torch": ("dynamic", "weight-only"),
-}
+FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
-class LayerRule(BaseModel):
+class LayerRule(Record):
     """Layers whose module path matches the glob `match` are kept as `keep` says."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     match: str
     keep: Literal["float", "int8", "int4"]
 
 
-class Recipe(BaseModel):
+class Recipe(Record):
     """A method, its settings, and rules for single layers.
 
     `format` is what is written: an ONNX graph, or a torch model with int8 layers, whose `weight-only` leaves
@@ -73,7 +68,6 @@ class Recipe(BaseModel):
     For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     method: Method = "dynamic"
     format: Literal["onnx", "torch"] = "onnx"
     granularity: Literal["token", "tensor"] = "token"
@@ -126,7 +120,7 @@ class Recipe(BaseModel):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
-    def from_toml(cls, path: Path) -> Recipe:
+    def from_toml(cls, path: Path) -> "Recipe":
         """Read a recipe from a file.
 
         Raises:
@@ -155,7 +149,7 @@ def recipe_from(table: dict[str, Any], where: object = "the recipe") -> Recipe:
 
 
 def _problem(detail: Any, where: object) -> OctavoError:
-    """One finding of pydantic, told as Octavo tells problems."""
+    """An error of pydantic as Octavo reports it."""
     place, got = ".".join(str(part) for part in detail["loc"]), detail["input"]
     if not place and detail["type"] == "value_error":  # a check of the whole recipe
         return RecipeError(str(detail["ctx"]["error"]), where=where)

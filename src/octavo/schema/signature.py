@@ -1,12 +1,11 @@
 """How a model is asked and how it answers: what a checkpoint, an artifact and a predictor have to agree on."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from octavo.errors import InputError, did_you_mean
+from octavo.schema import Record
 
 TASK_NAMES = (
     "text-classification",
@@ -30,37 +29,34 @@ SYNONYMS = {
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
-class Step(BaseModel):
+class Step(Record):
     """What is done to a pooled vector: `dense`, with weights in `folder` and torch's activation, or `normalize`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["dense", "normalize"]
     folder: str = ""
     activation: Literal["Identity", "Tanh", "ReLU", "Sigmoid"] = "Identity"
 
 
-class Pooling(BaseModel):
+class Pooling(Record):
     """How token vectors become one vector: `modes`, their results side by side, then `steps` in order.
 
     `dimension` is the vector's; `prompts` are names and what they put before a text, `default_prompt` is the name of
-    the one in force where none is asked for.
+    the prompt that is used where none is asked for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     modes: tuple[PoolingMode, ...]
     dimension: int
     steps: tuple[Step, ...] = ()
-    prompts: dict[str, str] = {}
+    prompts: dict[str, str] = Field(default={})
     default_prompt: str | None = None
 
 
-class GenerationConfig(BaseModel):
+class GenerationConfig(Record):
     """How text is generated, in the words and with the meaning of transformers' `GenerationConfig`.
 
     `stop` are strings: text ends before the first of them; `seed` makes samples repeatable.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     max_new_tokens: int = Field(default=64, ge=1)
     min_new_tokens: int = Field(default=0, ge=0)
     do_sample: bool = False
@@ -76,16 +72,14 @@ class GenerationConfig(BaseModel):
     seed: int | None = None
 
 
-class Generation(BaseModel):
-    """What a model that writes has besides: how it writes if nobody says otherwise, and the tokens that mean something.
+class Generation(Record):
+    """What a model that writes has besides: how it writes by default, and the tokens with a meaning.
 
     `sampling` is what Hugging Face calls generation_config; artifacts have always stored it under this name.
-
     `suppress_token_ids` are never written; `decoder_start_token_id` begins an answer of text2text models, and
     `target_tokenizer` tells that answers are of another vocabulary, in `target_tokenizer.json`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     sampling: GenerationConfig = GenerationConfig()
     eos_token_ids: tuple[int, ...] = ()
     decoder_start_token_id: int | None = None
@@ -95,7 +89,7 @@ class Generation(BaseModel):
     target_tokenizer: bool = False
 
 
-class Signature(BaseModel):
+class Signature(Record):
     """How a model is asked and how it answers.
 
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
@@ -105,7 +99,6 @@ class Signature(BaseModel):
     `mask_token_id` where the answer is what stands behind masks, `generation` where it is text.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     task: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
@@ -163,9 +156,9 @@ def require_task(found: str, asked: str | None, where: object) -> None:
 
 
 def change_generation_config(sampling: GenerationConfig, given: dict[str, Any]) -> GenerationConfig:
-    """The settings with those that are given (and not None) in the place of the model's own.
+    """The model's settings, replaced by those that are given (and not None).
 
-    A temperature, `top_k` or `top_p` asks for samples where nothing else is said; a temperature of 0 for none.
+    A temperature, `top_k` or `top_p` asks for samples unless `do_sample` is given; a temperature of 0 for none.
 
     Raises:
         InputError: an unknown setting, or a value out of its range.

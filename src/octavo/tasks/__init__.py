@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from octavo.errors import InputError
 
@@ -37,5 +37,4 @@ def task_class(name: str) -> type[Task[Any]]:
     if name not in TASKS:
         raise InputError("this task is not supported yet", got=name, allowed=", ".join(TASKS))
     module, _, attribute = TASKS[name].partition(":")
-    found: type[Task[Any]] = getattr(import_module(module), attribute)
-    return found
+    return cast("type[Task[Any]]", getattr(import_module(module), attribute))

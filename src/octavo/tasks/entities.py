@@ -1,17 +1,21 @@
 """Tokens with tags -> words and entities, as Hugging Face's pipeline groups them."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from octavo.encoding.batching import FloatArray
 from octavo.metrics.scores import softmax
+
+OF_WORDS: dict[str, Callable[[FloatArray], FloatArray]] = {  # by strategy: scores [tokens, labels] -> [labels]
+    "first": lambda scores: scores[0],
+    "max": lambda scores: scores[int(scores.max(axis=1).argmax())],
+    "average": lambda scores: np.nanmean(scores, axis=0),
+}
 
 
 def overlapping(words: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int | None]:
@@ -20,7 +24,7 @@ def overlapping(words: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int
     What stands between two words belongs to the second: a token that is only the blank before a word is its first, as
     SentencePiece makes them and as models are trained.
     """
-    found: list[int | None] = []
+    first_tokens: list[int | None] = []
     token = 0
     for (_, before), (_, end) in pairwise([(0, 0), *words]):
         while token < len(spans) and spans[token][1] <= before:
@@ -28,8 +32,8 @@ def overlapping(words: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int
         ahead = token
         while ahead < len(spans) and spans[ahead][0] == spans[ahead][1]:  # a token of no characters
             ahead += 1
-        found.append(ahead if ahead < len(spans) and spans[ahead][0] < end else None)
-    return found
+        first_tokens.append(ahead if ahead < len(spans) and spans[ahead][0] < end else None)
+    return first_tokens
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Tagged:
     spans: tuple[tuple[int, int], ...]
     pieces: tuple[str, ...]
     continues: tuple[bool, ...]
-    logits: NDArray[np.float32]
+    logits: FloatArray
     first: int
     labels: tuple[str, ...]
     tokenizer: Tokenizer
@@ -57,32 +61,20 @@ class Tagged:
 
 def tokens_of(row: Tagged, strategy: str) -> list[dict[str, Any]]:
     """Each token, or each word where the strategy is one of words, with its tag."""
-    scores, found = softmax(row.logits), []
+    scores, predictions = softmax(row.logits), []
     if strategy in {"none", "simple"}:
         for index, (piece, (start, end)) in enumerate(zip(row.pieces, row.spans, strict=True)):
             best = int(scores[index].argmax())
-            place = {"score": float(scores[index, best]), "index": row.first + index, "word": piece}
-            found.append({"entity": row.labels[best]} | place | {"start": start, "end": end})
-        return found
+            token = {"score": float(scores[index, best]), "index": row.first + index, "word": piece}
+            predictions.append({"entity": row.labels[best]} | token | {"start": start, "end": end})
+        return predictions
     for word in words_of(row):
-        shares = scores[word]
-        if strategy == "first":
-            shares = shares[0]
-        elif strategy == "max":
-            shares = shares[int(shares.max(axis=1).argmax())]
-        else:
-            shares = np.nanmean(shares, axis=0)
+        shares = OF_WORDS[strategy](scores[word])
         best = int(shares.argmax())
-        found.append(
-            {
-                "entity": row.labels[best],
-                "score": float(shares[best]),
-                "word": _joined([row.pieces[index] for index in word], row.tokenizer),
-                "start": row.spans[word[0]][0],
-                "end": row.spans[word[-1]][1],
-            }
-        )
-    return found
+        piece, place = _joined([row.pieces[index] for index in word], row.tokenizer), row.spans[word[0]][0]
+        prediction = {"entity": row.labels[best], "score": float(shares[best]), "word": piece}
+        predictions.append(prediction | {"start": place, "end": row.spans[word[-1]][1]})
+    return predictions
 
 
 def words_of(row: Tagged) -> list[list[int]]:
@@ -96,20 +88,20 @@ def words_of(row: Tagged) -> list[list[int]]:
     return words
 
 
-def grouped(found: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+def grouped(tokens: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """Neighbours of one type as one: all but B- go on with what stands before, as the pipeline of transformers does."""
     groups: list[list[dict[str, Any]]] = []
-    for one in found:
-        begins = one["entity"].startswith("B-")
-        if groups and not begins and _type(one["entity"]) == _type(groups[-1][-1]["entity"]):
-            groups[-1].append(one)
+    for token in tokens:
+        tag = token["entity"]
+        if groups and not tag.startswith("B-") and _type(tag) == _type(groups[-1][-1]["entity"]):
+            groups[-1].append(token)
         else:
-            groups.append([one])
+            groups.append([token])
     return [
         {
             "entity_group": group[0]["entity"].split("-", 1)[-1],
-            "score": float(np.mean([np.float32(one["score"]) for one in group])),
-            "word": _joined([one["word"] for one in group], tokenizer),
+            "score": float(np.mean([np.float32(token["score"]) for token in group])),
+            "word": _joined([token["word"] for token in group], tokenizer),
             "start": group[0]["start"],
             "end": group[-1]["end"],
         }

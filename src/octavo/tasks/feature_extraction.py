@@ -1,7 +1,5 @@
 """feature-extraction: a text in, its sentence embedding out; pairs with a score measure it (STS)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,21 +8,22 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
+from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.metrics.scores import cosine, neighbour_recall
 from octavo.schema.comparison import Answer
-from octavo.tasks.task import Task
+from octavo.tasks.task import Judged, Task
 
 NEIGHBOURS = 10
 MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
 
 
-def _similarity(outputs: NDArray[np.float32], pairs: int) -> NDArray[np.float64]:
+def _similarity(outputs: FloatArray, pairs: int) -> NDArray[np.float64]:
     """Of each pair: outputs are those of all first texts, then of all second ones."""
     return cosine(outputs[:pairs], outputs[pairs:])
 
 
-class FeatureExtraction(Task[NDArray[np.float32]]):
+class FeatureExtraction(Task[FloatArray]):
     """A vector for each text."""
 
     name = "feature-extraction"
@@ -62,12 +61,12 @@ class FeatureExtraction(Task[NDArray[np.float32]]):
         return [(prompt + text, None) for text in [*(example.text for example in examples), *seconds]]
 
     @override
-    def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[NDArray[np.float32]]:
+    def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[FloatArray]:
         """The vectors, one by one."""
         return list(outputs)
 
     @override
-    def gather(self, predictions: list[NDArray[np.float32]], *, single: bool = False) -> NDArray[np.float32]:
+    def gather(self, predictions: list[FloatArray], *, single: bool = False) -> FloatArray:
         """An array [texts, dimension], or [dimension] for a single text."""
         assert self.signature.pooling is not None
         if single:
@@ -75,60 +74,48 @@ class FeatureExtraction(Task[NDArray[np.float32]]):
         return np.stack(predictions) if predictions else np.empty((0, self.signature.pooling.dimension), np.float32)
 
     @override
-    def to_json(self, prediction: NDArray[np.float32]) -> dict[str, Any]:
+    def to_json(self, prediction: FloatArray) -> dict[str, Any]:
         """`{"embedding": [...]}`, with the nine digits that a float32 has."""
         return {"embedding": [float(f"{value:.9g}") for value in prediction.tolist()]}
 
     @override
-    def judged(
-        self, outputs: NDArray[np.float32], examples: Sequence[Example]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def judged(self, outputs: FloatArray, examples: Sequence[Example]) -> Judged | None:
         """The scores of the pairs, and the cosines; None where one is no pair, has no score, or all are the same."""
         if not all(example.text_pair is not None and example.score is not None for example in examples):
             return None
         gold = np.array([example.score for example in examples], np.float64)
-        if len(set(gold.tolist())) < 2:
-            return None
-        return gold, _similarity(outputs, len(examples))
+        return (gold, _similarity(outputs, len(examples))) if len(set(gold.tolist())) > 1 else None
 
     @override
-    def fidelity(
-        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], rows: Sequence[Row]
-    ) -> dict[str, float]:
+    def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:
         """Cosine of each text's vector to the baseline's, and how many of its nearest neighbours it keeps."""
         near = cosine(reference, outputs)
-        found = {
-            "cosine_mean": float(near.mean()),
-            "cosine_p1": float(np.percentile(near, 1)),
-            "cosine_min": float(near.min()),
-        }
+        scores = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
         distinct = list({row: index for index, row in reversed(list(enumerate(rows)))}.values())[::-1][:MOST_TEXTS]
         if len(distinct) > NEIGHBOURS:
-            found["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
-        return found
+            scores["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
+        return {name: float(score) for name, score in scores.items()}
 
     @override
-    def gold(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[str | float | None]:
+    def gold(self, outputs: FloatArray, examples: Sequence[Example]) -> list[str | float | None]:
         """The score of each example."""
         return [example.score for example in examples]
 
     @override
-    def answers(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, outputs: FloatArray, examples: Sequence[Example]) -> list[Answer]:
         """The cosine of each pair; nothing of texts that stand alone."""
         if any(example.text_pair is None for example in examples):
             return [Answer(None, None) for _ in examples]
         return [Answer(None, value) for value in _similarity(outputs, len(examples)).tolist()]
 
     @override
-    def movement(
-        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example]
-    ) -> NDArray[np.float64]:
+    def movement(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> NDArray[np.float64]:
         """How far the cosine of each pair moved; where a text stands alone, 1 - cosine of its two vectors."""
         if any(example.text_pair is None for example in examples):
             return self.distances(reference, outputs)[: len(examples)]
         return np.abs(_similarity(reference, len(examples)) - _similarity(outputs, len(examples)))
 
     @override
-    def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    def distances(self, first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
         """1 - cosine of each row."""
         return 1 - cosine(first, second)

@@ -1,7 +1,5 @@
 """Whether the labels of a model and of a file mean the same: would another order score far better?"""
 
-from __future__ import annotations
-
 import itertools
 import shlex
 from collections.abc import Sequence
@@ -43,12 +41,12 @@ def better_assignment(
     if np.mean(right - right_as_given) <= 0.10 or not (_clear(right - right_as_given) and _clear(right - by_chance)):
         return None
     names = [labels[index] for index in best]
-    given, ids = ",".join(names), ",".join(str(index) for index in best)
+    ordered, ids = ",".join(names), ",".join(map(str, best))
     return (
         f"the labels look permuted: accuracy is {right_as_given.mean():.4f} as given and {right.mean():.4f} if the "
-        f"model's labels were {', '.join(names)}; next: give the right order with --labels {shlex.quote(given)}"
+        f"model's labels were {', '.join(names)}; next: give the right order with --labels {shlex.quote(ordered)}"
         # Names do not move the labels of such a file, but an id that is a label's very name is read as that name.
-        + (f" (where the file has ids for labels: --labels {ids})" if ids != given else "")
+        + (f" (where the file has ids for labels: --labels {ids})" if ids != ordered else "")
     )
 
 

@@ -3,10 +3,8 @@
 Each choice is a row of the model's, so that rows with different numbers of choices run in one batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +21,7 @@ from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
 from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
-from octavo.tasks.task import Task
+from octavo.tasks.task import Judged, Task
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         forward = model.forward
 
         def one_choice(input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, **more: Any) -> Any:
-            given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-            return forward(**{name: array[:, None] for name, array in given.items() if array is not None}, **more)
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return forward(**{name: array[:, None] for name, array in inputs.items() if array is not None}, **more)
 
         model.forward = one_choice
 
@@ -86,62 +84,48 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         if isinstance(row, Mapping) and set(row) == {"text", "choices"}:
             row = row["text"], row["choices"]
         choices = row[1] if isinstance(row, tuple) and len(row) == 2 else None
-        given = choices if isinstance(choices, list | tuple) else ()
-        if len(given) < 2 or not all(isinstance(one, str) for one in given):
-            got = (
-                f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
-            )
+        choices = choices if isinstance(choices, list | tuple) else ()
+        if len(choices) < 2 or not all(isinstance(choice, str) for choice in choices):
             allowed = '{"text": ..., "choices": [two or more]}, or a tuple (text, choices)'
-            raise DataError("a row is a text with choices", got=got, allowed=allowed)
-        checked = [encoding.parse_row((row[0], choice)) for choice in given]
-        return row[0], tuple(str(choice) for _, choice in checked)
+            raise DataError("a row is a text with choices", got=encoding.describe_row(row), allowed=allowed)
+        return row[0], tuple(str(encoding.parse_row((row[0], choice))[1]) for choice in choices)
 
     @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
         """Each row's text paired with each of its choices."""
         owners = [(index, (text, choice)) for index, (text, choices) in enumerate(rows) for choice in choices or ()]
-        found = super().encode(tokenizer, [pair for _, pair in owners], options)
-        return [
-            Encoded(one.ids, one.type_ids, one.truncated, one.unknown, row=index)
-            for one, (index, _) in zip(found, owners, strict=True)
-        ]
+        pairs = super().encode(tokenizer, [pair for _, pair in owners], options)
+        return [replace(encoded, row=index) for encoded, (index, _) in zip(pairs, owners, strict=True)]
 
     @override
     def read(self, outputs: Outputs, asked: Asked) -> list[Chosen]:
         """The logits of each row's choices together."""
-        found = []
-        for row, group in groupby(zip(asked.encoded, outputs, strict=True), key=lambda one: one[0].row):
+        answers = []
+        for row, group in groupby(zip(asked.encoded, outputs, strict=True), key=lambda pair: pair[0].row):
             assert row is not None
-            logits = np.concatenate([output for _, output in group])
-            found.append(Chosen(tuple(asked.rows[row][1] or ()), logits))
-        return found
+            answers.append(Chosen(tuple(asked.rows[row][1] or ()), np.concatenate([output for _, output in group])))
+        return answers
 
     @override
     def decode(self, outputs: Sequence[Chosen], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
         """Of each row `{"index", "choice", "score", "scores"}`: the best choice, and the probabilities of all."""
-        found = []
-        for one in outputs:
-            scores = softmax(one.logits).tolist()
-            best = {"index": one.best, "choice": one.choices[one.best], "score": scores[one.best]}
-            found.append({**best, "scores": scores})
-        return found
+        rows = [(row.best, row.choices[row.best], softmax(row.logits).tolist()) for row in outputs]
+        return [{"index": i, "choice": choice, "score": scores[i], "scores": scores} for i, choice, scores in rows]
 
     @override
-    def judged(
-        self, outputs: Sequence[Chosen], examples: Sequence[Example]
-    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def judged(self, outputs: Sequence[Chosen], examples: Sequence[Example]) -> Judged | None:
         """The positions of the right choices that are known, and of the chosen ones."""
-        known = [(example.label, one.best) for one, example in zip(outputs, examples, strict=True)]
-        pairs = np.array([pair for pair in known if pair[0] is not None], np.int64).reshape(-1, 2)
-        return (pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+        pairs = zip(outputs, examples, strict=True)
+        known = np.array([(example.label, row.best) for row, example in pairs if example.label is not None], np.int64)
+        return (known[:, 0], known[:, 1]) if len(known) else None
 
     @override
     def fidelity(self, reference: Sequence[Chosen], outputs: Sequence[Chosen], rows: Sequence[Row]) -> dict[str, float]:
         """`agreement`, the share of rows with the baseline's choice, and `kl`, the mean divergence over the choices."""
         pairs = list(zip(reference, outputs, strict=True))
         return {
-            "agreement": float(np.mean([one.best == other.best for one, other in pairs])),
-            "kl": float(np.mean([kl_rows(one.logits[None], other.logits[None])[0] for one, other in pairs])),
+            "agreement": float(np.mean([a.best == b.best for a, b in pairs])),
+            "kl": float(np.mean([kl_rows(a.logits[None], b.logits[None])[0] for a, b in pairs])),
         }
 
     @override
@@ -152,9 +136,9 @@ class MultipleChoice(Task[Sequence[Chosen]]):
     @override
     def answers(self, outputs: Sequence[Chosen], examples: Sequence[Example]) -> list[Answer]:
         """Each row's choice and its probability."""
-        return [Answer(one.choices[one.best], float(softmax(one.logits)[one.best])) for one in outputs]
+        return [Answer(row.choices[row.best], float(softmax(row.logits)[row.best])) for row in outputs]
 
     @override
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:
         """The largest difference of a choice's logit."""
-        return max(float(np.abs(one - other).max()) for one, other in zip(alone, among, strict=True))
+        return max(float(np.abs(a - b).max()) for a, b in zip(alone, among, strict=True))

@@ -4,8 +4,6 @@ Contexts longer than the limit are read in windows that overlap. As transformers
 answers come with a score and their characters; of several windows the logits are compared, as SQuAD's scripts do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,10 +25,9 @@ from octavo.metrics.answers import exact_match, f1, is_korean
 from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
-from octavo.tasks.task import Task
+from octavo.tasks.task import Judged, Task
 
-# `doc_stride`: tokens that windows share, by default 128 or a quarter of the limit.
-SHARED = 128
+SHARED = 128  # tokens that windows have in common (`doc_stride`), or a quarter of the limit where that is less
 LONGEST = 30  # tokens of an answer, if nobody says otherwise
 
 
@@ -38,13 +35,13 @@ LONGEST = 30  # tokens of an answer, if nobody says otherwise
 class Span:
     """A possible answer: characters (start, end) of the context, and its probability; 0, 0 is no answer."""
 
+    score: float
     start: int
     end: int
-    score: float
 
 
 @dataclass(frozen=True)
-class Found:
+class AnswerWindows:
     """What a model says of a question: of each window the context's tokens as characters, and their logits.
 
     `spans` [tokens, 2] and `logits` [tokens, (start, end)] are those of all windows, `windows` the tokens of each, and
@@ -70,7 +67,7 @@ class Found:
     @property
     def none(self) -> Span:
         """No answer, as likely as it is in the window that says so least."""
-        return Span(0, 0, float(self.shares[: len(self.windows)].prod(axis=1).min()))
+        return Span(float(self.shares[: len(self.windows)].prod(axis=1).min()), 0, 0)
 
     @property
     def said(self) -> str:
@@ -82,13 +79,13 @@ class Found:
         return self.context[span.start : span.end]
 
 
-def likeliest(found: Found, count: int, longest: int) -> list[Span]:
+def likeliest(answer: AnswerWindows, count: int, longest: int) -> list[Span]:
     """The `count` likeliest answers of at most `longest` tokens, the same characters once; at least one."""
     spans: dict[tuple[int, int], float] = {}
     begin = 0
-    shares = found.shares[len(found.windows) :]
-    for size in found.windows:
-        places, inside = found.spans[begin : begin + size], shares[begin : begin + size].astype(np.float64)
+    shares = answer.shares[len(answer.windows) :]
+    for size in answer.windows:
+        places, inside = answer.spans[begin : begin + size], shares[begin : begin + size].astype(np.float64)
         begin += size
         if not size:
             continue
@@ -102,8 +99,8 @@ def likeliest(found: Found, count: int, longest: int) -> list[Span]:
             if scores[more, first] >= 0:
                 where = int(places[first, 0]), int(places[first + more, 1])
                 spans[where] = max(spans.get(where, 0.0), float(scores[more, first]))
-    ordered = sorted(spans.items(), key=lambda one: (-one[1], one[0]))[:count]
-    return [Span(*where, score) for where, score in ordered] or [Span(0, 0, 0.0)]
+    ordered = sorted(spans.items(), key=lambda item: (-item[1], item[0]))[:count]
+    return [Span(score, *where) for where, score in ordered] or [Span(0.0, 0, 0)]
 
 
 def _room(tokenizer: Tokenizer, signature: Signature) -> int:
@@ -115,7 +112,7 @@ def _korean(questions: Sequence[str]) -> bool:
     return 2 * sum(map(is_korean, questions)) > len(questions)
 
 
-class QuestionAnswering(Task[Sequence[Found]]):
+class QuestionAnswering(Task[Sequence[AnswerWindows]]):
     """The part of a context that answers a question."""
 
     name = "question-answering"
@@ -151,11 +148,8 @@ class QuestionAnswering(Task[Sequence[Found]]):
         if isinstance(row, Mapping) and set(row) == {"question", "context"}:
             row = row["question"], row["context"]
         if not isinstance(row, tuple):
-            got = (
-                f"keys {', '.join(map(str, row))}" if isinstance(row, Mapping) else f"{type(row).__name__} {row!r:.80}"
-            )
             allowed = '{"question": ..., "context": ...}, or a tuple of both'
-            raise DataError("a row is a question with its context", got=got, allowed=allowed)
+            raise DataError("a row is a question with its context", got=encoding.describe_row(row), allowed=allowed)
         question, context = encoding.parse_row(row)
         if not question.strip() or context is None or not str(context).strip():
             raise DataError("a question and a context are needed, and one is empty", got=f"{row!r:.80}")
@@ -185,49 +179,40 @@ class QuestionAnswering(Task[Sequence[Found]]):
         stride = min(SHARED, self.signature.max_length // 4) if stride is None else stride
         if type(stride) is not int or not 0 <= stride < room // 2:
             raise InputError("doc_stride is out of range", got=stride, allowed=f"0 to {room // 2 - 1}")
-        unknown, found = self.signature.unk_token_id, []
         questions, contexts = (
             tokenizer.encode_batch([str(row[side]) for row in rows], add_special_tokens=False) for side in (0, 1)
         )
+        windows = []
         for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
             cut = len(question.ids) > room // 2
             question.truncate(room // 2)
             context.truncate(room - len(question.ids), stride=stride)
             for part in (context, *context.overflowing):
                 window = tokenizer.post_process(question, part)
-                one = Encoded(
-                    ids=window.ids,
-                    type_ids=window.type_ids,
-                    truncated=cut,
-                    unknown=0 if unknown is None else window.ids.count(unknown),
-                    spans=window.offsets,
-                    sides=[-1 if side is None else side for side in window.sequence_ids],
-                    row=row,
-                )
-                found.append(one)
-        return found
+                more = {"truncated": cut, "row": row} | encoding.characters_of(window)
+                windows.append(encoding.as_encoded(window, self.signature, **more))
+        return windows
 
     @override
-    def read(self, outputs: Outputs, asked: Asked) -> list[Found]:
+    def read(self, outputs: Outputs, asked: Asked) -> list[AnswerWindows]:
         """The windows of each question together."""
-        found = []
+        answers = []
         windows = zip(asked.encoded, outputs, strict=True)
-        for row, group in groupby(windows, key=lambda one: one[0].row):
+        for row, group in groupby(windows, key=lambda window: window[0].row):
             assert row is not None
             sizes, spans, logits, nothing = [], [], [], []
-            for one, output in group:
-                kept = [index for index, side in enumerate(one.sides) if side == 1]
-                sizes.append(len(kept))
-                spans += [one.spans[index] for index in kept]
-                logits.append(output[kept])
+            for window, output in group:
+                places = [index for index, side in enumerate(window.sides) if side == 1]
+                sizes.append(len(places))
+                spans += [window.spans[index] for index in places]
+                logits.append(output[places])
                 nothing.append(output[0])
-            places = np.array(spans, np.int64).reshape(-1, 2)
-            context = str(asked.rows[row][1])
-            found.append(Found(context, tuple(sizes), places, np.concatenate(logits), np.stack(nothing)))
-        return found
+            tokens = np.array(spans, np.int64).reshape(-1, 2), np.concatenate(logits)
+            answers.append(AnswerWindows(str(asked.rows[row][1]), tuple(sizes), *tokens, np.stack(nothing)))
+        return answers
 
     @override
-    def decode(self, outputs: Sequence[Found], options: Options = NO_OPTIONS) -> list[Any]:
+    def decode(self, outputs: Sequence[AnswerWindows], options: Options = NO_OPTIONS) -> list[Any]:
         """Of each question `{"score", "start", "end", "answer"}`, or a list of `top_k` of them, the likeliest first.
 
         With `handle_impossible_answer` an empty answer is among them.
@@ -239,16 +224,14 @@ class QuestionAnswering(Task[Sequence[Found]]):
         count, longest = int(chosen["top_k"]), int(chosen["max_answer_len"])
         if count < 1 or longest < 1:
             raise InputError("top_k and max_answer_len are 1 or more", got=f"{count} and {longest}")
-        found = []
-        for one in outputs:
-            spans = likeliest(one, count, longest)
+        predictions: list[Any] = []
+        for row in outputs:
+            spans = likeliest(row, count, longest)
             if chosen["handle_impossible_answer"]:
-                spans = sorted([*spans, one.none], key=lambda span: -span.score)[:count]
-            told = [
-                {"score": span.score, "start": span.start, "end": span.end, "answer": one.text(span)} for span in spans
-            ]
-            found.append(told[0] if count == 1 else told)
-        return found
+                spans = sorted([*spans, row.none], key=lambda span: -span.score)[:count]
+            answers = [{**vars(span), "answer": row.text(span)} for span in spans]
+            predictions.append(answers[0] if count == 1 else answers)
+        return predictions
 
     @override
     def to_json(self, prediction: Any) -> dict[str, Any]:
@@ -256,34 +239,30 @@ class QuestionAnswering(Task[Sequence[Found]]):
         return prediction if isinstance(prediction, dict) else {"answers": prediction}
 
     @override
-    def judged(self, outputs: Sequence[Found], examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def judged(self, outputs: Sequence[AnswerWindows], examples: Sequence[Example]) -> Judged | None:
         """Of each question whether its answers are known, 1 or 0, and exact match and F1 of what is said, 0 where not.
 
         None where no answers are known. No answer counts where it is likelier, in data with impossible questions.
         """
         known = np.array([example.answers is not None for example in examples], np.int64)
-        impossible, korean = any(one.answers == () for one in examples), _korean([one.text for one in examples])
-        found = np.zeros((len(examples), 2))
+        impossible, korean = any(row.answers == () for row in examples), _korean([row.text for row in examples])
+        scores = np.zeros((len(examples), 2))
         for row in np.flatnonzero(known).tolist():
-            one, gold = outputs[row], examples[row].answers or ()
-            said = one.said if impossible else one.text(one.best)
-            found[row] = exact_match(said, gold, korean=korean), f1(said, gold, korean=korean)
-        return (known, found) if known.any() else None
+            answer, gold = outputs[row], examples[row].answers or ()
+            text = answer.said if impossible else answer.text(answer.best)
+            scores[row] = exact_match(text, gold, korean=korean), f1(text, gold, korean=korean)
+        return (known, scores) if known.any() else None
 
     @override
-    def judged_by_class(
-        self, reference: Sequence[Found], outputs: Sequence[Found], examples: Sequence[Example]
-    ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    def classes(self, gold: NDArray[Any], examples: Sequence[Example]) -> dict[str, NDArray[np.bool_]]:
         """Questions with an answer and impossible ones, where there are both."""
-        first, second = self.judged(reference, examples), self.judged(outputs, examples)
         impossible = np.array([example.answers == () for example in examples])
-        if first is None or second is None or not impossible.any():
-            return {}
-        parts = {"answerable": (first[0] > 0) & ~impossible, "impossible": impossible}
-        return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in parts.items()}
+        return {"answerable": (gold > 0) & ~impossible, "impossible": impossible} if impossible.any() else {}
 
     @override
-    def fidelity(self, reference: Sequence[Found], outputs: Sequence[Found], rows: Sequence[Row]) -> dict[str, float]:
+    def fidelity(
+        self, reference: Sequence[AnswerWindows], outputs: Sequence[AnswerWindows], rows: Sequence[Row]
+    ) -> dict[str, float]:
         """How near the outputs are to the baseline's, answers unseen.
 
         `agreement`, the share of questions with exactly the baseline's answer, and none likelier where none is there;
@@ -291,29 +270,29 @@ class QuestionAnswering(Task[Sequence[Found]]):
         together.
         """
         pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
-        same = [(one.said, one.text(one.best)) == (two.said, two.text(two.best)) for one, two in pairs]
-        overlap = [f1(two.said, [one.said] if one.said else [], korean=korean) for one, two in pairs]
-        logits = [[np.concatenate([one.nothing, one.logits]).T for one in pair] for pair in pairs]
+        same = [(a.said, a.text(a.best)) == (b.said, b.text(b.best)) for a, b in pairs]
+        overlap = [f1(b.said, [a.said] if a.said else [], korean=korean) for a, b in pairs]
+        logits = [[np.concatenate([answer.nothing, answer.logits]).T for answer in pair] for pair in pairs]
         return {
             "agreement": float(np.mean(same)),
             "answer_overlap": float(np.mean(overlap)),
-            "kl": float(np.mean([kl_rows(one, two).sum() for one, two in logits])),
+            "kl": float(np.mean([kl_rows(*pair).sum() for pair in logits])),
         }
 
     @override
-    def gold(self, outputs: Sequence[Found], examples: Sequence[Example]) -> list[str | float | None]:
+    def gold(self, outputs: Sequence[AnswerWindows], examples: Sequence[Example]) -> list[str | float | None]:
         """The answers of each question."""
         return [None if example.answers is None else " | ".join(example.answers) or "-" for example in examples]
 
     @override
-    def answers(self, outputs: Sequence[Found], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, outputs: Sequence[AnswerWindows], examples: Sequence[Example]) -> list[Answer]:
         """The likeliest answer to each question, `-` for none."""
-        return [Answer(one.said or "-", max(one.best.score, one.none.score)) for one in outputs]
+        return [Answer(row.said or "-", max(row.best.score, row.none.score)) for row in outputs]
 
     @override
-    def distances(self, first: Sequence[Found], second: Sequence[Found]) -> NDArray[np.float64]:
+    def distances(self, first: Sequence[AnswerWindows], second: Sequence[AnswerWindows]) -> NDArray[np.float64]:
         """The largest difference of the probability that an answer starts, or ends, at a token."""
-        return np.array([float(np.abs(one.shares - two.shares).max()) for one, two in zip(first, second, strict=True)])
+        return np.array([np.abs(a.shares - b.shares).max() for a, b in zip(first, second, strict=True)], np.float64)
 
     @override
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:

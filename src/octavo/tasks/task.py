@@ -1,7 +1,5 @@
 """What every task can be asked, with the usual answers: a task says itself only what it does otherwise."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -19,23 +17,25 @@ from octavo.metrics.scores import SCORES, largest_change
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 
-Found = TypeVar("Found")  # what `read` makes of a session's outputs: a sequence, one answer for each row of the user's
-Judged = tuple[NDArray[Any], NDArray[Any]]
+Results = TypeVar("Results")  # what `read` makes of a session's outputs: a sequence, one for each of the user's rows
+Prepared = tuple[Sequence[Example], list[Row], list[Encoded]]
+Judged = tuple[NDArray[Any], NDArray[Any]]  # what is right, what the answers say
+JudgedByClass = dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]  # right, by the baseline, by the answers
 
 
-class Task(ABC, Generic[Found]):
+class Task(ABC, Generic[Results]):
     """A task, as one model does it: `signature` says how that model is asked and how it answers.
 
     What is the same for all models of a task stands in the class. `keys`: what a row of JSON may have; `options`: what
     a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
     outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
     was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector; `fills`: its answers
-    stand at masks. `auto_class` is the class of transformers that makes its models, `output_names` what their graphs
-    return, `formats` what they are written as, `calibrates` whether ranges can be learnt on them, `unread_weights` the
-    names of what a checkpoint may have left out, `token_budget` the tokens of a batch, `usual_length` how many are
-    read at once where nobody says otherwise, `one_text` what is said where a pair is given and one text is read.
-    `onnx_output`, for ONNX files of other tools: what is said where the output is another, what it has to be, and how
-    many dimensions it may have; None where such files are not read.
+    stand at masks; `lists`: it gives a list for each text. `auto_class` is the class of transformers that makes its
+    models, `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether ranges can
+    be learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the tokens of a
+    batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said where a pair is
+    given and one text is read. `onnx_output`, for ONNX files of other tools: what is said where the output is another,
+    what it has to be, and how many dimensions it may have; None where such files are not read.
     """
 
     name: ClassVar[str]
@@ -52,6 +52,7 @@ class Task(ABC, Generic[Found]):
     is_encoder_decoder: ClassVar[bool] = False
     pools: ClassVar[bool] = False
     fills: ClassVar[bool] = False
+    lists: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ("onnx", "torch")
     calibrates: ClassVar[bool] = True
     unread_weights: ClassVar[tuple[str, ...]] = ()
@@ -60,7 +61,6 @@ class Task(ABC, Generic[Found]):
     one_text: ClassVar[str | None] = None
 
     def __init__(self, signature: Signature) -> None:
-        """Take what is known of the model."""
         self.signature = signature
 
     @classmethod
@@ -100,31 +100,28 @@ class Task(ABC, Generic[Found]):
         """Rows of texts as token ids; one row may become several, which follow each other and name it."""
         return tokenizing.encode(tokenizer, rows, self.signature)
 
-    def prepare(
-        self, tokenizer: Tokenizer, examples: Sequence[Example]
-    ) -> tuple[Sequence[Example], list[Row], list[Encoded]]:
+    def prepare(self, tokenizer: Tokenizer, examples: Sequence[Example]) -> Prepared:
         """Examples as they are compared: these, their rows, and the rows as token ids."""
         rows = self.rows(examples)
         return examples, rows, self.encode(tokenizer, rows)
 
     # What comes out
 
-    def read(self, outputs: Outputs, asked: Asked) -> Found:
+    def read(self, outputs: Outputs, asked: Asked) -> Results:
         """What the session's outputs say of each row that was asked: the outputs themselves, where each has one."""
-        return cast("Found", outputs)
+        return cast("Results", outputs)
 
     @abstractmethod
-    def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> Sequence[Any]:
+    def decode(self, outputs: Results, options: Options = NO_OPTIONS) -> Sequence[Any]:
         """The model's answers as predictions."""
 
     def gather(self, predictions: list[Any], *, single: bool = False) -> Any:
-        """Predictions as one answer; `single`: to a text that was given alone."""
-        return predictions
+        """Predictions as one answer; `single`: to a text that was given alone, whose list is then the answer."""
+        return predictions[0] if single and self.lists else predictions
 
     def to_json(self, prediction: Any) -> dict[str, Any]:
         """A prediction as JSON takes it."""
-        found: dict[str, Any] = prediction
-        return found
+        return cast("dict[str, Any]", prediction)
 
     # How good and how near it is
 
@@ -135,45 +132,48 @@ class Task(ABC, Generic[Found]):
             InputError: they cannot.
         """
 
-    def quality(self, outputs: Found, examples: Sequence[Example]) -> dict[str, float]:
+    def quality(self, outputs: Results, examples: Sequence[Example]) -> dict[str, float]:
         """Scores of the answers, the one to decide by first; none where the examples tell nothing."""
-        found = self.judged(outputs, examples)
-        return {} if found is None else {name: SCORES[name](*found) for name in self.scores}
+        judged = self.judged(outputs, examples)
+        return {} if judged is None else {name: SCORES[name](*judged) for name in self.scores}
 
     @abstractmethod
-    def judged(self, outputs: Found, examples: Sequence[Example]) -> Judged | None:
+    def judged(self, outputs: Results, examples: Sequence[Example]) -> Judged | None:
         """What the scores of `quality` compare, [examples, ...] each: what is right, and what the answers say."""
 
-    def judged_by_class(
-        self, reference: Found, outputs: Found, examples: Sequence[Example]
-    ) -> dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """The same by the class of what is right: what is right, what the baseline says, what the answers say.
+    def judged_by_class(self, reference: Results, outputs: Results, examples: Sequence[Example]) -> JudgedByClass:
+        """The same by the class of what is right: what is right, what the baseline says, what the answers say."""
+        before, after = self.judged(reference, examples), self.judged(outputs, examples)
+        if before is None or after is None:
+            return {}
+        masks = self.classes(before[0], examples)
+        return {name: (before[0][mask], before[1][mask], after[1][mask]) for name, mask in masks.items()}
 
-        None here: texts, numbers and a whole vocabulary are no classes.
-        """
+    def classes(self, gold: NDArray[Any], examples: Sequence[Example]) -> dict[str, NDArray[np.bool_]]:
+        """The judged answers [judged] that belong to each class; none: texts and whole vocabularies are no classes."""
         return {}
 
     @abstractmethod
-    def fidelity(self, reference: Found, outputs: Found, rows: Sequence[Row]) -> dict[str, float]:
+    def fidelity(self, reference: Results, outputs: Results, rows: Sequence[Row]) -> dict[str, float]:
         """How near answers are to those of the baseline, labels unseen."""
 
     @abstractmethod
-    def gold(self, outputs: Found, examples: Sequence[Example]) -> list[str | float | None]:
+    def gold(self, outputs: Results, examples: Sequence[Example]) -> list[str | float | None]:
         """What is right of each example, to be shown; None where nothing is known."""
 
     @abstractmethod
-    def answers(self, outputs: Found, examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, outputs: Results, examples: Sequence[Example]) -> list[Answer]:
         """What the model says of each example, to be shown."""
 
-    def distances(self, first: Found, second: Found) -> NDArray[np.float64]:
+    def distances(self, first: Results, second: Results) -> NDArray[np.float64]:
         """How far each row's answer lies from that of another run, 0 where it is the same.
 
         The largest difference of a probability, where answers are logits.
         """
         pairs = zip(cast("Any", first), cast("Any", second), strict=True)
-        return np.array([largest_change(one.logits, other.logits) for one, other in pairs])
+        return np.array([largest_change(before.logits, after.logits) for before, after in pairs])
 
-    def movement(self, reference: Found, outputs: Found, examples: Sequence[Example]) -> NDArray[np.float64]:
+    def movement(self, reference: Results, outputs: Results, examples: Sequence[Example]) -> NDArray[np.float64]:
         """How far the two answers to each example lie apart, [examples], 0 where they are the same."""
         return self.distances(reference, outputs)
 
@@ -183,9 +183,9 @@ class Task(ABC, Generic[Found]):
         [rows, k], or [answers, k] of each row: then that of a probability.
         """
         if isinstance(alone, np.ndarray):
-            return float(self.distances(cast("Found", alone), cast("Found", among)).max())
-        return max(largest_change(one, other) for one, other in zip(alone, among, strict=True))
+            return float(self.distances(cast("Results", alone), cast("Results", among)).max())
+        return max(largest_change(*pair) for pair in zip(alone, among, strict=True))
 
-    def doubt_labels(self, outputs: Found, examples: Sequence[Example]) -> str | None:
+    def doubt_labels(self, outputs: Results, examples: Sequence[Example]) -> str | None:
         """A warning where the labels of file and model hardly mean the same; None where they do, or nobody can tell."""
         return None

@@ -1,7 +1,5 @@
 """text-classification: one text or a pair in, a label and its score out, as Hugging Face's pipeline returns them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,35 +8,35 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
+from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.errors import InputError
-from octavo.metrics.scores import mean_kl, median_margin
+from octavo.metrics.scores import mean_kl, median_margin, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
-from octavo.tasks.task import Task
+from octavo.tasks.task import Judged, Task
 
 
-def scores(logits: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
+def scores(logits: FloatArray, signature: Signature) -> FloatArray:
     """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
     several labels at once, softmax otherwise.
     """  # noqa: D205 - one sentence
     if signature.problem_type == "regression":
         return logits
-    shifted = logits.astype(np.float32)
+    logits = logits.astype(np.float32)
     if signature.problem_type == "multi_label_classification" or logits.shape[1] == 1:
         # The logistic function 1 / (1 + exp(-x)), written so that it cannot overflow.
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * shifted)), np.float32)
-    powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
+    return softmax(logits)
 
 
-def predicted_labels(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+def predicted_labels(outputs: FloatArray) -> NDArray[np.int64]:
     """The label id of each row of logits [rows, labels]."""
     return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
-class TextClassification(Task[NDArray[np.float32]]):
+class TextClassification(Task[FloatArray]):
     """A label for each text or pair, or several, or a number."""
 
     name = "text-classification"
@@ -53,14 +51,10 @@ class TextClassification(Task[NDArray[np.float32]]):
         return file.read(labels)
 
     @override
-    def decode(self, outputs: NDArray[np.float32], options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
+    def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
         """One `{"label", "score"}` per row of logits [rows, labels]."""
-        values = scores(outputs, self.signature)
-        best = values.argmax(axis=1)
-        return [
-            {"label": self.signature.labels[label], "score": float(row[label])}
-            for row, label in zip(values, best, strict=True)
-        ]
+        rows = [(row, int(row.argmax())) for row in scores(outputs, self.signature)]
+        return [{"label": self.signature.labels[best], "score": float(row[best])} for row, best in rows]
 
     @override
     def require_comparable(self) -> None:
@@ -79,18 +73,14 @@ class TextClassification(Task[NDArray[np.float32]]):
             )
 
     @override
-    def judged(
-        self, outputs: NDArray[np.float32], examples: Sequence[Example]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    def judged(self, outputs: FloatArray, examples: Sequence[Example]) -> Judged | None:
         """The labels of the examples that have one, and the predicted ones of these; None where none has."""
         labelled = [index for index, example in enumerate(examples) if example.label is not None]
         gold = np.array([examples[index].label for index in labelled], np.int64)
         return (gold, predicted_labels(outputs)[labelled]) if labelled else None
 
     @override
-    def fidelity(
-        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], rows: Sequence[Row]
-    ) -> dict[str, float]:
+    def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:
         """How near the outputs are to the baseline's, labels unseen.
 
         `agreement`, the share of rows with the baseline's label; `kl`, the mean divergence (see `metrics.mean_kl`);
@@ -98,41 +88,32 @@ class TextClassification(Task[NDArray[np.float32]]):
         by the same margin of the baseline: below 1 where margins shrink.
         """
         same = predicted_labels(reference) == predicted_labels(outputs)
-        found = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
-        if reference.shape[1] > 1:
-            found["margin"] = median_margin(reference, outputs)
-        return found
+        scores = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+        return scores | ({"margin": median_margin(reference, outputs)} if reference.shape[1] > 1 else {})
 
     @override
-    def judged_by_class(
-        self, reference: NDArray[np.float32], outputs: NDArray[np.float32], examples: Sequence[Example]
-    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """The labels of the examples of each, and the predicted ones."""
-        first, second = self.judged(reference, examples), self.judged(outputs, examples)
-        if first is None or second is None:
-            return {}
-        masks = {name: first[0] == label for label, name in enumerate(self.signature.labels)}
-        return {name: (first[0][inside], first[1][inside], second[1][inside]) for name, inside in masks.items()}
+    def classes(self, gold: NDArray[Any], examples: Sequence[Example]) -> dict[str, NDArray[np.bool_]]:
+        """The examples of each label."""
+        return {name: gold == label for label, name in enumerate(self.signature.labels)}
 
     @override
-    def gold(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[str | float | None]:
+    def gold(self, outputs: FloatArray, examples: Sequence[Example]) -> list[str | float | None]:
         """The label of each example."""
         return [None if example.label is None else self.signature.labels[example.label] for example in examples]
 
     @override
-    def answers(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, outputs: FloatArray, examples: Sequence[Example]) -> list[Answer]:
         """Each row's label and score."""
-        return [Answer(**one) for one in self.decode(outputs)]
+        return [Answer(**prediction) for prediction in self.decode(outputs)]
 
     @override
-    def distances(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    def distances(self, first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
         """The largest difference of a score in each row."""
-        return np.asarray(
-            np.abs(scores(first, self.signature) - scores(second, self.signature)).max(axis=1), np.float64
-        )
+        change = scores(first, self.signature) - scores(second, self.signature)
+        return np.asarray(np.abs(change).max(axis=1), np.float64)
 
     @override
-    def doubt_labels(self, outputs: NDArray[np.float32], examples: Sequence[Example]) -> str | None:
+    def doubt_labels(self, outputs: FloatArray, examples: Sequence[Example]) -> str | None:
         """A warning where the model's labels, in another order, would score far better; see `better_assignment`."""
-        found = self.judged(outputs, examples)
-        return None if found is None else better_assignment(found[1], found[0], self.signature.labels)
+        judged = self.judged(outputs, examples)
+        return None if judged is None else better_assignment(judged[1], judged[0], self.signature.labels)

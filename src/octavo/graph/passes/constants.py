@@ -1,7 +1,5 @@
 """What is stored twice, can be computed ahead, or does nothing."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np
@@ -17,7 +15,7 @@ def share_equal_weights(model: ir.Model) -> int:
     """
     first: dict[tuple[object, ...], ir.Value] = {}
     copies = 0
-    # The exporter's numbers come last, so that of two equal weights the one stays that is called by its module path.
+    # Names that the exporter numbered come last, so that of two equal weights the one named by its module path stays.
     for value in sorted(model.graph.initializers.values(), key=lambda value: str(value.name).startswith("val_")):
         if value.const_value is None or value.is_graph_output() or value.is_graph_input():
             continue
@@ -32,7 +30,7 @@ def share_equal_weights(model: ir.Model) -> int:
 
 
 def fold_constants(model: ir.Model) -> int:
-    """Compute what depends on constants only, and what a shape that is known decides; onnxscript's pass.
+    """Compute what depends only on constants and known shapes; onnxscript's pass.
 
     Returns how many nodes went.
     """
@@ -45,7 +43,7 @@ def fold_constants(model: ir.Model) -> int:
 
 
 def drop_no_ops(model: ir.Model) -> int:
-    """Remove nodes that hand on their input: Identity, Dropout, a Cast to the same type, an identical Transpose."""
+    """Remove nodes that return their input: Identity, Dropout, a Cast to the same type, an identity Transpose."""
     dropped = 0
     for node in list(model.graph):
         source = node.inputs[0] if node.inputs else None

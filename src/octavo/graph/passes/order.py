@@ -1,19 +1,21 @@
 """Rewrites of a float graph that leave what it computes as it is. Each works in place and returns how often it applied.
 
-`optimize` runs them in order. What they change is seen by whoever has an engine: this room has none.
+`optimize` runs them in order. That a graph computes the same afterwards is checked by its callers, which have engines.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import onnx_ir as ir
 
-from octavo.graph.passes.attention import attend_without_transposes, drop_attention_biases, drop_unattended_rows
+from octavo.graph.passes.attention import (
+    attend_without_transposes,
+    drop_attention_biases,
+    drop_unattended_rows,
+    merge_qkv,
+    sum_before_layer_norm,
+)
 from octavo.graph.passes.constants import drop_no_ops, fold_constants, share_equal_weights
-from octavo.graph.passes.merging import merge_qkv
-from octavo.graph.passes.residual import sum_before_layer_norm
 from octavo.schema.manifest import PassRecord
 
 
