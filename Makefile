@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-fast check bench clean
 
 setup: .venv/ready
 
@@ -17,7 +17,10 @@ demo: setup
 	$(BIN)/octavo compare examples/korean-nli demo-out/float demo-out/int8 --data examples/korean-nli/pairs.tsv
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 40
+
+test-fast: setup
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 check: setup
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ HEADED = {
     "camembert": "CamembertForSequenceClassification",
     "klue-roberta": "RobertaForSequenceClassification",  # with BERT's tokenizer, as the KLUE project trained it
 }
+SLOW = {"make_checkpoint", "demo_float", "demo_int8", "fresh", "cli", "contract", "methods"}  # fixtures and rooms
 OFFSET = {"roberta", "xlm-roberta", "camembert", "klue-roberta"}  # position ids start behind the padding id
 
 
@@ -135,6 +136,13 @@ def randomize(model, tokenizer):
         with torch.no_grad():
             heads[-1].bias -= model.eval()(inputs["input_ids"], inputs["attention_mask"]).logits.mean(0)
     return model
+
+
+def pytest_collection_modifyitems(items):
+    """Slow is what makes models, or starts processes: `make test-fast` leaves it out."""
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())) or item.path.parent.name in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,7 +37,7 @@ keep = "float"
 """
 INTERRUPTED_WHILE_WRITING = """
 import os, signal, sys, time
-import octavo.build
+import octavo.pipeline.quantization
 from octavo.cli.main import run
 
 def interrupted(fields, folder):
@@ -53,8 +53,8 @@ QUICKLY = """
 import sys
 sys.argv[0] = "octavo"
 from octavo.cli.main import run
-from octavo.evaluation import contest
-contest.ROUNDS_SECONDS, contest.SINGLE_ROWS = 1.0, 10
+from octavo.evaluation import benchmark
+benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1.0, 10
 run()
 """  # a comparison whose seconds nobody looks at
 

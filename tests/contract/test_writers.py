@@ -180,7 +180,12 @@ def test_a_cache_changes_nothing(writer, family):
     ids=["dynamic", "int8", "int4"],
 )
 def test_every_method_accounts_for_every_layer_and_writes(made, quantized, writer, sentences, family, recipe):
-    assert len(writer(family, recipe)(list(sentences[:3]), max_new_tokens=NEW)) == 3
+    found = writer(family, recipe)(list(sentences[:3]), max_new_tokens=NEW)
+    texts = [(one[0] if family in CONTINUING else one)["generated_text"] for one in found]
+    prompts = sentences[:3] if family in CONTINUING else [""] * 3
+    for text, prompt in zip(texts, prompts, strict=True):
+        assert text.startswith(prompt)
+        assert text != prompt
     layers = quantized(family, recipe).manifest.layers
     kinds = {layer.dtype for layer in layers}
     assert kinds == ({"int4", "int8"} if recipe.bits == 4 else {"int8"})

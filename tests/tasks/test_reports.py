@@ -106,8 +106,12 @@ def test_compare_and_report(task, made, tiny, tmp_path, sentences):
         (tmp_path / "result.json").write_text(json.dumps(one.to_dict()), encoding="utf-8")
         again = read_comparison(tmp_path / "result.json")
         for language in ("ko", "en"):
-            assert task in report_html(again, language)
-            assert report_markdown(again, language)
+            page, text = report_html(again, language), report_markdown(again, language)
+            assert task in page
+            for row in again.rows:
+                assert row.name in page
+                assert row.name in text
+            assert ("PASS" in text) == (one is found)
 
 
 @pytest.mark.parametrize("task", SCORE)

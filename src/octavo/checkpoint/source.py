@@ -7,6 +7,7 @@ unpickled that torch's `weights_only` would not.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from octavo.checkpoint.pooling import pooling_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
+from octavo.files import sha256_of
 from octavo.schema.signature import Signature
 from octavo.tasks import task_class
 
@@ -58,7 +60,12 @@ class Source:
     @property
     def name(self) -> str:
         """A hub id as it is, of a folder only its name: its path is private."""
-        return self.folder.resolve().name if Path(self.asked.path).exists() else str(self.asked.path)
+        return self.folder.resolve().name if self.folder == Path(self.asked.path) else str(self.asked.path)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the weight files, as they were when it was first asked for."""
+        return sha256_of(*self.weights.files)
 
 
 def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:

@@ -85,6 +85,9 @@ def export(
 def export_source(source: Source, recipe: Recipe, progress: Progress) -> FloatGraphs:
     """The same for a checkpoint that was read."""
     model = load_model(source)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # transformers maps the file, which may be written anew before `quantize`
+    _ = source.sha256  # likewise
     proved = prove(source, model, recipe, progress)
     return FloatGraphs(source, model, proved.graphs, proved.record, proved.passes, recipe)
 

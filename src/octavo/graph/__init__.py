@@ -1,1 +1,1 @@
-"""ONNX graphs: exporting them, finding their layers, rewriting them. Nothing here runs one."""
+"""ONNX graphs: finding their layers, rewriting them, lowering them to integers. Nothing here runs one."""

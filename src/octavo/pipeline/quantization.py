@@ -21,7 +21,6 @@ from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
 from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
-from octavo.files import sha256_of
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
 from octavo.pipeline.calibration import Calibration, read_calibration
@@ -193,7 +192,7 @@ def _describe(quantized: QuantizedModel, folder: Path) -> Manifest:
             name=source.name,
             dtype=source.weights.dtype,
             bytes=source.bytes,
-            sha256=sha256_of(*source.weights.files),
+            sha256=source.sha256,
         ),
         export=contents.export,
         passes=contents.passes,
