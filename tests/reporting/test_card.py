@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import yaml
 from tokenizers import Tokenizer
 
 import octavo
@@ -41,15 +42,15 @@ def layer(dtype, reason):
 
 
 def front_matter(card):
-    """The lines between the first two `---`."""
+    """What stands between the first two `---`, as YAML."""
     lines = card.splitlines()
     assert lines[0] == "---"
-    return lines[1 : lines.index("---", 1)]
+    return yaml.safe_load("\n".join(lines[1 : lines.index("---", 1)]))
 
 
 def test_what_it_tells(manifest, tmp_path):
     card = write_card(manifest, tmp_path)
-    assert front_matter(card) == ["library_name: octavo", "tags: [onnx, dynamic, cpu]"]
+    assert front_matter(card) == {"library_name": "octavo", "tags": ["onnx", "dynamic", "cpu"]}
     text = " ".join(card.split())
     for told in (
         "# klue/roberta-base, dynamic, for avx2",
@@ -60,7 +61,7 @@ def test_what_it_tells(manifest, tmp_path):
         "truncation at 512 tokens",
     ):
         assert told in text
-    assert [line for line in card.splitlines() if line.startswith("- ")] == [
+    assert [line for line in card.splitlines() if re.match(r"- \d", line)] == [
         "- 1 layer int8: one scale per row",
         "- 2 layers int8: one scale per output channel",
         "- 1 layer float32: kept by the rule 'classifier'",
@@ -76,18 +77,20 @@ def test_8_bit_weights_are_told(manifest, tmp_path):
 @pytest.mark.parametrize(
     ("text", "licence"),
     [
-        ("---\nlicense: cc-by-sa-4.0\n---\n# Model\n", "license: cc-by-sa-4.0"),
-        ("---\nlanguage: ko\nlicense:  apache-2.0  \ntags:\n- x\n---\n", "license:  apache-2.0"),
-        ("---\r\nlanguage: ko\r\nlicense: mit\r\n---\r\n", "license: mit"),
+        ("---\nlicense: cc-by-sa-4.0\n---\n# Model\n", {"license": "cc-by-sa-4.0"}),
+        ("---\nlanguage: ko\nlicense:  apache-2.0  \ntags:\n- x\n---\n", {"license": "apache-2.0"}),
+        ("---\r\nlanguage: ko\r\nlicense: mit\r\n---\r\n", {"license": "mit"}),
+        ("---\nlicense: 'mit'  # 우리 것\n---\n", {"license": "mit"}),
+        (
+            "---\nlicense: other\nlicense_name: kogpt\nlicense_link: LICENSE\n---\n",
+            {"license": "other", "license_name": "kogpt", "license_link": "LICENSE"},
+        ),
     ],
 )
 def test_the_licence_of_the_checkpoint_goes_along(manifest, tmp_path, text, licence):
     (tmp_path / "README.md").write_text(text, encoding="utf-8", newline="")
-    assert front_matter(write_card(manifest, tmp_path)) == [
-        "library_name: octavo",
-        licence,
-        "tags: [onnx, dynamic, cpu]",
-    ]
+    expected = {"library_name": "octavo", "tags": ["onnx", "dynamic", "cpu"]} | licence
+    assert front_matter(write_card(manifest, tmp_path)) == expected
 
 
 @pytest.mark.parametrize(
@@ -98,16 +101,18 @@ def test_the_licence_of_the_checkpoint_goes_along(manifest, tmp_path, text, lice
         "---\nlanguage: ko\n---\n# A model\nlicense: mit\n\n---\n",
         "---\nlanguage: ko\nlicense:\n---\n",
         "---\nlicense: mit\nnever closed\n",
+        "---\nlicense: [mit\n---\n",
+        "---\n- license\n---\n",
     ],
 )
 def test_no_licence_is_made_up(manifest, tmp_path, text):
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    assert not [line for line in front_matter(write_card(manifest, tmp_path)) if "license" in line]
+    assert set(front_matter(write_card(manifest, tmp_path))) == {"library_name", "tags"}
 
 
 def test_a_card_that_is_not_utf_8_does_not_stop_the_work(manifest, tmp_path):
     (tmp_path / "README.md").write_bytes("---\nlicense: mit\n---\n한국어".encode("cp949"))
-    assert "license: mit" in front_matter(write_card(manifest, tmp_path))
+    assert front_matter(write_card(manifest, tmp_path))["license"] == "mit"
 
 
 def test_braces_in_a_name_are_text(manifest, tmp_path):
@@ -119,7 +124,8 @@ def test_braces_in_a_name_are_text(manifest, tmp_path):
 def test_the_card_of_the_demo_tells_what_its_manifest_tells(demo_int8):
     manifest = open_artifact(demo_int8).manifest
     card = (demo_int8 / CARD).read_text(encoding="utf-8")
-    assert front_matter(card) == ["library_name: octavo", "license: cc-by-sa-4.0", "tags: [onnx, dynamic, cpu]"]
+    expected = {"library_name": "octavo", "license": "cc-by-sa-4.0", "tags": ["onnx", "dynamic", "cpu"]}
+    assert front_matter(card) == expected
     assert f"# korean-nli, dynamic, for {manifest.target}\n" in card
     counts = [int(count) for count in re.findall(r"^- (\d+) layers? (?:int8|float32): ", card, re.MULTILINE)]
     assert sum(counts) == len(manifest.layers)

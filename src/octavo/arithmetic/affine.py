@@ -28,7 +28,7 @@ class Quantized:
     scale: FloatArray
 
     def dequantize(self) -> FloatArray:
-        """The real numbers that the integers stand for."""
+        """The real numbers of the codes."""
         return self.codes.astype(np.float32) * self.scale
 
 

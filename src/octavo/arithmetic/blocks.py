@@ -44,7 +44,7 @@ class Blocks:
         return self.codes.size * self.bits // 8 + self.scale.nbytes + zeros
 
     def dequantize(self) -> FloatArray:
-        """The matrix [in, out] that the codes stand for."""
+        """The matrix [in, out] in real numbers."""
         real = (self.codes.astype(np.float32) - self.zero[:, None, :]) * self.scale[:, None, :]
         return np.asarray(real.reshape(-1, real.shape[2])[: self.inputs], np.float32)
 

@@ -88,6 +88,6 @@ def bias_correction(mean: NDArray[np.float64], weight: FloatArray, approximation
     """What to add to a layer's bias [out] so that its mean output is that of the float layer: E[x] (W - W').
 
     Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv:1906.04721),
-    section 4.2. `mean` [in] is E[x] over the calibration examples, W' the weight as its integers stand for it.
+    section 4.2. `mean` [in] is E[x] over the calibration examples, W' the dequantized weight.
     """
     return (mean @ (weight.astype(np.float64) - approximation)).astype(np.float32)

@@ -17,12 +17,12 @@ ROLES = ("text", "choices", "label")
 
 
 def read_choices(file: DataFile) -> tuple[Example, ...]:
-    """The rows of a file, sampled as the file says.
+    """The examples of a file of choices, sampled by the limit and seed of `file`.
 
     Choices are a list, or columns `choice1`, `choice2`, ... (`ending0`, ... as SWAG writes them, each behind `sent2`),
     of which a row may leave the last ones empty. The right one is named by its position from 0, by a letter, by its
-    text, or by its name where choices have names (`{"text": [...], "label": [...]}`, as ARC has them); where no row
-    tells, choices are not scored. A passage that a question is about stands before it.
+    text, or by its name where choices have names (`{"text": [...], "label": [...]}`, as in ARC); where no row names
+    one, choices are not scored. A passage that a question is about goes before it.
 
     Raises:
         DataError: the file cannot be read, has no such column, a row has fewer than two choices, or none of them, or
@@ -83,7 +83,7 @@ def _choices(stored: Any, place: str) -> tuple[tuple[str, ...], list[Any]]:
 
 
 def _right(value: Any, choices: tuple[str, ...], names: list[Any], place: str) -> int | None:
-    """The position of the right choice; None where the row does not tell. Names go before positions."""
+    """The position of the right choice; None where the row does not name one. Names go before positions."""
     if value is None or value == "":
         return None
     count, meant = len(choices), set[int]()

@@ -109,7 +109,7 @@ def read_examples(
         columns: `text`, `text_pair` or `label` -> the file's column; 1-based positions for a table without a header.
             Where `text` is named, only a `text_pair` that is named too is read.
         require_labels: Whether a file without a label column is an error.
-        scored: Whether to read how similar pairs are, a number, where the file tells.
+        scored: Whether to read how similar pairs are, a number, where the file has a column of it.
 
     Raises:
         DataError: the file cannot be read, has no rows, or a row, column or label does not fit.

@@ -15,7 +15,7 @@ from typing import Any
 from octavo.errors import DataError, did_you_mean
 
 EXTENSIONS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
-# A byte-order mark says more about a file than its reader can know, so it goes before the encoding that was asked for.
+# A byte-order mark is surer than what a user knows of a file, so it goes before the encoding that was asked for.
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 NO_HEADER = "where the file has no header, give positions, such as --columns text=1,label=2"
 _Fields = list[tuple[int, list[str]]]  # (line number, the fields of that line)

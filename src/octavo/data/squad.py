@@ -12,7 +12,7 @@ EXTENSIONS = (".json", ".jsonl", ".ndjson")
 
 
 def read_squad(file: DataFile) -> tuple[Example, ...]:
-    """The questions of a file, each with its context and answers, sampled as the file says.
+    """The questions of a file, each with its context and answers, sampled by the limit and seed of `file`.
 
     A question that is marked as impossible, or has an empty list of answers, has none; one without `answers`, or with
     answers that were left out (empty texts, as in the development sets of TyDi QA), is asked without being scored. A

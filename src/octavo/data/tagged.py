@@ -21,7 +21,7 @@ Sentence = tuple[str, list[str], list[str] | None]  # place, words, tags
 
 
 def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
-    """The sentences of a file with their tags, where it has some, sampled as the file says.
+    """The sentences of a file with their tags, where it has some, sampled by the limit and seed of `file`.
 
     Columns are separated by tabs, or by blanks in a file without tabs; the first is the word and the last its tag, or
     those that `file.columns` gives as `text` and `label` by position. Blank lines end sentences; lines of `-DOCSTART-`,
@@ -73,7 +73,7 @@ def _in_columns(text: str) -> bool:
 def _example(words: Sequence[str], tags: Sequence[str] | None, *, characters: bool) -> Example:
     between, text, spans, kept = "" if characters else " ", "", [], []
     for word, tag in zip(words, tags or [""] * len(words), strict=True):
-        if word.strip():  # a blank inside an entity belongs to it, and says nothing of its own
+        if word.strip():  # a blank inside an entity belongs to it and has no tag of its own
             text += between if text else ""
             spans.append((len(text), len(text) + len(word)))
             kept.append(tag)

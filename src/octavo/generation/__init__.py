@@ -1,6 +1,6 @@
 """Writes text one token after the other: which token is chosen and when a text ends. numpy only.
 
-Models are known to it as `Steps` only, which take tokens and give the logits of the next one. Engines make them.
+It sees models only as `Steps`, which take tokens and give the logits of the next one. Engines make them.
 """
 
 from typing import Protocol
@@ -18,7 +18,7 @@ class Steps(Protocol):
     def advance(self, tokens: IntArray) -> FloatArray:
         """Read the next tokens [rows, n] of each row; returns the logits behind the last of them, [rows, vocabulary].
 
-        Where a prompt has to be read, the first call is with what stands behind it, which may be nothing (n = 0).
+        Where there is a prompt, the first call passes what follows it, which may be nothing (n = 0).
         """
 
     def select(self, rows: IntArray) -> None:

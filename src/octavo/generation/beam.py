@@ -106,7 +106,7 @@ def _may_improve(running: _Beams, finished: _Beams, length: int, sampling: Gener
 
 
 def _best(scores: FloatArray, count: int) -> IntArray:
-    """Where the `count` highest of each row stand, highest first."""
+    """The positions of the `count` highest scores of each row, highest first."""
     if count < scores.shape[1]:
         highest = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         highest.sort(axis=1)

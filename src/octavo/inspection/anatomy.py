@@ -78,7 +78,7 @@ def _stored(node: ir.Node, value: ir.Value | None) -> tuple[ir.Value | None, boo
 
 
 def _is_middle(node: ir.Node, index: int | None) -> bool:
-    """Whether the zero point is 0 of a signed type or 128 of an unsigned one, or there is none."""
+    """Whether the zero point is 0 of a signed type or 128 of an unsigned one, or absent."""
     value = node.inputs[index] if index is not None and index < len(node.inputs) else None
     if value is None:
         return True

@@ -10,8 +10,7 @@ from octavo.schema.manifest import Manifest
 
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
-library_name: octavo
-{licence}tags: [{format}, {method}, cpu]
+{front}
 ---
 # {name}, {method}, for {target}
 
@@ -71,7 +70,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
-        licence=_licence(source_folder),
+        front=_front_matter(source_folder, [recipe.format, recipe.method, "cpu"]),
         name=manifest.source.name,
         method=recipe.method,
         target=manifest.target,
@@ -80,7 +79,6 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         source_mib=manifest.source.bytes / 2**20,
         summary=summary,
         safety=safety,
-        format=recipe.format,
         example=_WRITES if signature.generation else _READS,
         without=usage.format(
             inputs=", ".join(f"`{name}`" for name in signature.input_names),
@@ -110,10 +108,16 @@ def overflow_note(overflow: Overflow) -> str:
     )
 
 
-def _licence(folder: Path) -> str:
-    """The `license:` line of the checkpoint's own card: a quantized model is under its model's licence."""
-    card = folder / "README.md"
+def _front_matter(source_folder: Path, tags: list[str]) -> str:
+    """What the hub reads, with the licence of the checkpoint's own card: a quantized model is under its model's."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    card = source_folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    front = re.match(r"---\n(.*?)^---$", text, re.MULTILINE | re.DOTALL)
-    licence = re.search(r"^(license: *\S+)\s*$", front[1], re.MULTILINE) if front else None
-    return f"{licence[1]}\n" if licence else ""
+    block = re.match(r"---\n.*?^---$", text, re.MULTILINE | re.DOTALL)
+    try:
+        stored = ModelCard(block[0], ignore_metadata_errors=True).data.to_dict() if block else {}
+    except Exception:  # of yaml's parser, for a card that it does not read: it must not stop the work
+        stored = {}
+    licence = {name: stored[name] for name in ("license", "license_name", "license_link") if name in stored}
+    return str(ModelCardData(library_name="octavo", tags=tags, **licence).to_yaml()).strip()

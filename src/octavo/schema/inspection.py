@@ -71,7 +71,7 @@ class Port:
 class Inspection:
     """What was found.
 
-    `kind` is checkpoint, artifact or onnx; `task` the Hub's name, or a guess as near as the graph tells, for the reason
+    `kind` is checkpoint, artifact or onnx; `task` the Hub's name, or the best guess from the graph, for the reason
     `task_reason`; `loads_as` the task that `octavo.load` runs it as, None where it does not; `bytes` of the file or the
     stored weights, `bytes_by_dtype` and `bytes_by_part` of what it stores; `saved_by_int8` the bytes that the float
     weights would lose as int8 rows and channels. `method` is float, dynamic, static or weight-only; the fields of a

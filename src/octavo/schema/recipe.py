@@ -65,7 +65,7 @@ class Recipe(Record):
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
     bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
 
-    For `float`: `storage` is how weights stand in the file; engines compute in float32, or in bf16 where they can.
+    For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
 
     method: Method = "dynamic"

@@ -77,7 +77,7 @@ class Generation(Record):
 
     `sampling` is what Hugging Face calls generation_config; artifacts have always stored it under this name.
     `suppress_token_ids` are never written; `decoder_start_token_id` begins an answer of text2text models, and
-    `target_tokenizer` tells that answers are of another vocabulary, in `target_tokenizer.json`.
+    `target_tokenizer`: answers are of another vocabulary, that of `target_tokenizer.json`.
     """
 
     sampling: GenerationConfig = GenerationConfig()
@@ -93,10 +93,10 @@ class Signature(Record):
     """How a model is asked and how it answers.
 
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
-    `labels` stand in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
-    `multi_label_classification`), None where it says nothing;
-    `truncation_side` is the end of a text that is cut; `pooling` is there where the answer is one vector for a text,
-    `mask_token_id` where the answer is what stands behind masks, `generation` where it is text.
+    `labels` are in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
+    `multi_label_classification`), None where it has none; `truncation_side` is the end of a text that is cut; `pooling`
+    is there where the answer is one vector for a text, `mask_token_id` where it is the words behind masks, `generation`
+    where it is text.
     """
 
     task: str
