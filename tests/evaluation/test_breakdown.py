@@ -6,7 +6,7 @@ from octavo.data.examples import Example
 from octavo.evaluation.breakdown import MOST_CHANGED, most_changed, score_groups
 from octavo.metrics.differences import accuracy_difference
 from octavo.schema.signature import Signature
-from octavo.tasks import feature_extraction, text_classification
+from octavo.tasks import find_task
 
 LABELS = ("함의", "모순", "중립")
 
@@ -36,7 +36,7 @@ def case():
 
 def test_groups_are_scored_as_their_rows_alone(case):
     examples, first, second, lengths = case
-    groups = score_groups(text_classification, first, second, examples, lengths, signature())
+    groups = score_groups(find_task(signature()), first, second, examples, lengths)
     known = np.array([example.label is not None for example in examples])
     gold = np.array([example.label for example in examples if example.label is not None])
     before, after = first.argmax(1)[known], second.argmax(1)[known]
@@ -59,20 +59,20 @@ def test_groups_are_scored_as_their_rows_alone(case):
 
 def test_all_lengths_may_be_the_same(case):
     examples, first, second, _ = case
-    groups = score_groups(text_classification, first, second, examples, np.full(200, 7), signature())
+    groups = score_groups(find_task(signature()), first, second, examples, np.full(200, 7))
     assert [(group.name, group.n) for group in groups if group.kind == "length"] == [("7 to 7", 180)]
 
 
 def test_without_labels_there_are_no_groups_and_still_changes(case):
     _, first, second, lengths = case
     texts = [Example(str(index)) for index in range(200)]
-    assert score_groups(text_classification, first, second, texts, lengths, signature()) == ()
-    assert all(one.gold is None for one in most_changed(text_classification, first, second, texts, signature()))
+    assert score_groups(find_task(signature()), first, second, texts, lengths) == ()
+    assert all(one.gold is None for one in most_changed(find_task(signature()), first, second, texts))
 
 
 def test_changed_predictions_come_first_then_what_moved_most(case):
     examples, first, second, _ = case
-    found = most_changed(text_classification, first, second, examples, signature())
+    found = most_changed(find_task(signature()), first, second, examples)
     flips = int(np.sum(first.argmax(1) != second.argmax(1)))
     assert len(found) == MOST_CHANGED
     assert [one.before.label != one.after.label for one in found] == [index < flips for index in range(len(found))]
@@ -82,7 +82,7 @@ def test_changed_predictions_come_first_then_what_moved_most(case):
     assert one.text == f"{one.row} 번째 문장"
     assert one.before.label == LABELS[first[one.row].argmax()]
     assert one.gold == (None if examples[one.row].label is None else LABELS[examples[one.row].label])
-    assert most_changed(text_classification, first, first, examples, signature()) == ()
+    assert most_changed(find_task(signature()), first, first, examples) == ()
 
 
 def test_pairs_of_an_embedder_are_ordered_by_how_far_their_cosine_moved():
@@ -91,11 +91,11 @@ def test_pairs_of_an_embedder_are_ordered_by_how_far_their_cosine_moved():
     first = generator.normal(size=(80, 8)).astype(np.float32)
     second = first + generator.normal(0, 0.1, first.shape).astype(np.float32)
     about = signature(task="feature-extraction", labels=())
-    found = most_changed(feature_extraction, first, second, examples, about)
+    found = most_changed(find_task(about), first, second, examples)
     moved = [abs(one.before.score - one.after.score) for one in found]
     assert moved == sorted(moved, reverse=True)
     assert [one.moved for one in found] == pytest.approx(moved)
     assert found[0].gold == examples[found[0].row].score
-    groups = score_groups(feature_extraction, first, second, examples, np.arange(40), about)
+    groups = score_groups(find_task(about), first, second, examples, np.arange(40))
     assert [group.n for group in groups] == [10, 10, 10, 10]
     assert {group.kind for group in groups} == {"length"}

@@ -429,7 +429,8 @@ class TestHandedOn:
             for entry, threads in ((entries[0], 1), (entries[0], 2), (entries[1], 1), (entries[1], 2)):
                 contender = entry.contender
                 spec = {"path": str(contender.path), "engine": contender.engine, "home": str(contender.home)}
-                session = worker.open_contender(spec | {"tokenizer": None, "threads": threads}, contender.signature)
+                spec |= {"tokenizer": None, "target_tokenizer": None, "threads": threads}
+                session = worker.open_contender(spec, contender.signature)
                 assert (session.name, session.threads) == (contender.engine, threads)
                 if contender.engine == "torch":
                     assert torch.get_num_threads() == threads
@@ -480,7 +481,7 @@ class TestOfAnswersThatAreNoNumbers:
         assert (row.quality, row.differences, row.fidelity, row.closeness, row.batch_effect) == ({}, {}, {}, {}, None)
         for name in ("out.html", "out.md", "out.json"):
             octavo.report(found, tmp_path / name)
-        assert read_comparison(tmp_path / "out.json") == found
+        assert vars(read_comparison(tmp_path / "out.json")) == vars(found)
 
     def test_a_baseline_is_refused(self, benchmark, demo_float, tmp_path):
         benchmark.outputs = lambda rows, index: self.broken(rows, index + 1)
