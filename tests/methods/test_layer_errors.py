@@ -5,6 +5,7 @@ import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.errors import InputError
 from octavo.graph.reading import read_graph
+from octavo.inference.opening import open_artifact_model
 from octavo.methods import Context
 from octavo.methods.layer_errors import TOKENS, _single_rows, layer_errors
 from octavo.pipeline.measuring import measure_layers
@@ -59,7 +60,7 @@ def test_the_error_is_that_of_the_layers_outputs_in_torch(made, checkpoint, meth
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     batches, expected, found = [], [], []
-    session = octavo.inference.opening.open_artifact_model(made[method])
+    session = open_artifact_model(made[method])
     for text in sentences:
         one = tokenizer(text, return_tensors="np")
         inputs = {name: np.asarray(one[name], np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
