@@ -6,6 +6,7 @@ from tokenizers import Tokenizer
 
 import octavo
 from octavo.artifact.folder import open_artifact
+from octavo.errors import OctavoWarning
 from octavo.reporting.card import write_card
 from octavo.schema.layers import LayerResult
 from octavo.schema.manifest import CARD, Manifest, SourceRecord
@@ -101,13 +102,26 @@ def test_the_licence_of_the_checkpoint_goes_along(manifest, tmp_path, text, lice
         "---\nlanguage: ko\n---\n# A model\nlicense: mit\n\n---\n",
         "---\nlanguage: ko\nlicense:\n---\n",
         "---\nlicense: mit\nnever closed\n",
-        "---\nlicense: [mit\n---\n",
-        "---\n- license\n---\n",
+        "---\nlicense: no\n---\n",
     ],
 )
 def test_no_licence_is_made_up(manifest, tmp_path, text):
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     assert set(front_matter(write_card(manifest, tmp_path))) == {"library_name", "tags"}
+
+
+@pytest.mark.parametrize("text", ["---\nlicense: [mit\n---\n", "---\n- license\n---\n"])
+def test_damaged_front_matter_is_warned_of(manifest, tmp_path, text):
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    with pytest.warns(OctavoWarning, match="no licence is taken from it"):
+        card = write_card(manifest, tmp_path)
+    assert set(front_matter(card)) == {"library_name", "tags"}
+
+
+@pytest.mark.parametrize("text", ["---\nlicense: mit\ntags: 5\n---\n", "\ufeff---\nlicense: mit\n---\n"])
+def test_other_fields_do_not_cost_the_licence(manifest, tmp_path, text):
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert front_matter(write_card(manifest, tmp_path))["license"] == "mit"
 
 
 def test_a_card_that_is_not_utf_8_does_not_stop_the_work(manifest, tmp_path):

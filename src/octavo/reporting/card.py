@@ -1,9 +1,12 @@
 """The model card of an artifact: what it is, how its layers are stored, how to run it."""
 
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from octavo.errors import OctavoWarning
 from octavo.files import whole_file
 from octavo.schema.layers import Overflow
 from octavo.schema.manifest import Manifest
@@ -109,15 +112,25 @@ def overflow_note(overflow: Overflow) -> str:
 
 
 def _front_matter(source_folder: Path, tags: list[str]) -> str:
-    """What the hub reads, with the licence of the checkpoint's own card: a quantized model is under its model's."""
-    from huggingface_hub import ModelCard, ModelCardData
+    """What the hub reads of a card, as YAML."""
+    from huggingface_hub import ModelCardData
 
-    card = source_folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    block = re.match(r"---\n.*?^---$", text, re.MULTILINE | re.DOTALL)
+    return str(ModelCardData(library_name="octavo", tags=tags, **_licence(source_folder)).to_yaml()).strip()
+
+
+def _licence(folder: Path) -> dict[str, Any]:
+    """What the checkpoint's own card says of its licence: a quantized model is under its model's licence."""
+    from huggingface_hub import RepoCard  # ModelCard refuses a card for fields that nothing here reads
+
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8-sig", errors="replace") if card.exists() else ""
+    if not re.match(r"\s*---\n.*?^---\s*$", text, re.MULTILINE | re.DOTALL):  # RepoCard would log that there is none
+        return {}
     try:
-        stored = ModelCard(block[0], ignore_metadata_errors=True).data.to_dict() if block else {}
-    except Exception:  # of yaml's parser, for a card that it does not read: it must not stop the work
-        stored = {}
-    licence = {name: stored[name] for name in ("license", "license_name", "license_link") if name in stored}
-    return str(ModelCardData(library_name="octavo", tags=tags, **licence).to_yaml()).strip()
+        stored = RepoCard(text).data.to_dict()
+    except Exception as error:  # PyYAML and huggingface_hub have several
+        reason = " ".join(str(error).split())
+        warnings.warn(f"{card}: no licence is taken from it, its front matter is damaged: {reason}", OctavoWarning, 2)
+        return {}
+    licence = {name: stored.get(name) for name in ("license", "license_name", "license_link")}
+    return {name: value for name, value in licence.items() if value and isinstance(value, str | list)}
