@@ -147,16 +147,18 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_exports(pytestconfig):
-    """One export of a checkpoint for all tests, workers and runs; see `export_cache`."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from export_cache import ExportCache
+    """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
+    here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
+    sys.path.insert(0, here)
+    from export_cache import OnnxExporter, cached_in
 
     sys.path.pop(0)
-    from octavo.exporting import float_graphs
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float_graphs, "prove", ExportCache(Path(pytestconfig.cache.mkdir("exports"))).prove)
-        yield
+        patch.setattr(OnnxExporter, "export", cached_in(folder))
+        yield (
+            f"import pathlib, sys\nsys.path.insert(0, {here!r})\nfrom export_cache import OnnxExporter, cached_in\n"
+            f"OnnxExporter.export = cached_in(pathlib.Path({str(folder)!r}))\n"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,87 +1,66 @@
-"""Exports of the tests, kept on disk: one checkpoint is exported once for all tests, workers and runs.
+"""What transformers' exporter makes, or why it fails, kept on disk: once a model, for all tests, workers and runs.
 
-A key holds all that decides an export: weights, config, signature, settings, versions, and the source of the rooms that
-export. Where a test has replaced a function of these rooms, nothing is taken from here and nothing is kept.
+Only the work of others is kept. A key holds all that decides it: the model's class, modules, config and weights, the
+sample, the shapes, the opset, and the versions of what exports. What Octavo does to a graph, and its proof, are done
+anew each time. A test that puts a function of its own in the exporter's place is not served from here.
 """
 
 import contextlib
 import hashlib
-import json
 import os
 from importlib.metadata import version
-from pathlib import Path
+from types import SimpleNamespace
 
 import onnx_ir as ir
+import torch
+from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
 
-import octavo
-from octavo.exporting import cached, cached_proof, exporter, float_graphs, proof
-from octavo.graph.passes import order
-from octavo.schema.manifest import ExportRecord, PassRecord
-
-ROOMS = ("exporting", "graph", "engines", "encoding", "tasks", "checkpoint", "schema")
-PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "onnxruntime", "numpy")
-MODULES = (exporter, cached, proof, cached_proof, order)
-REAL = float_graphs.prove
-ORIGINAL = [dict(vars(module)) for module in MODULES]
-EXPORT = OnnxExporter.export
+PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
+REAL = OnnxExporter.export
 
 
-def code_hash():
-    files = [file for room in ROOMS for file in sorted((Path(octavo.__file__).parent / room).rglob("*.py"))]
+def key_of(model, sample, config):
+    """Of one export, in hexadecimal digits."""
     digest = hashlib.sha256(" ".join(version(name) for name in PACKAGES).encode())
-    for file in files:
-        digest.update(file.read_bytes())
+    attention = getattr(model.config, "_attn_implementation", None)
+    settings = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
+    told = (type(model).__name__, str(model), settings, attention, model.training, vars(config))
+    digest.update(repr(told).encode())
+    leaves, shape = pytree.tree_flatten(sample)
+    digest.update(str(shape).encode())
+    for name, tensor in (*model.state_dict().items(), *model.named_buffers(), *enumerate(leaves)):
+        digest.update(str(name).encode())
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy())
+        else:
+            digest.update(repr(tensor).encode())
     return digest.hexdigest()
 
 
-def is_original():
-    return OnnxExporter.export is EXPORT and all(
-        known.get(name) is value
-        for module, known in zip(MODULES, ORIGINAL, strict=True)
-        for name, value in vars(module).items()
-        if name != "__warningregistry__"
-    )
+def cached_in(folder):
+    """A function that takes the place of `OnnxExporter.export`, and looks into a folder first."""
 
+    def export(self, model, sample, config):
+        key = key_of(model, sample, config)
+        if (folder / f"{key}.txt").exists():
+            raise RuntimeError((folder / f"{key}.txt").read_text(encoding="utf-8"))
+        if not (folder / f"{key}.onnx").exists():
+            try:
+                program = REAL(self, model, sample, config).program
+            except Exception as error:
+                reason = str(error)
+                keep(f"{key}.txt", lambda file: file.write_text(reason, encoding="utf-8"))
+                raise
+            keep(f"{key}.onnx", lambda file: ir.save(program, file, format="protobuf"))
+            return SimpleNamespace(program=program)
+        return SimpleNamespace(program=ir.load(folder / f"{key}.onnx", format="protobuf"))
 
-class ExportCache:
-    """`prove`, which looks into a folder first."""
-
-    def __init__(self, folder):
-        self.folder, self.code = folder, code_hash()
-
-    def prove(self, source, model, recipe, say):
-        if not is_original():
-            return REAL(source, model, recipe, say)
-        settings = recipe.model_dump_json(include={"opset", "optimize", "merge_qkv", "layers"})
-        digest = hashlib.sha256(f"{self.code}{settings}{source.signature.model_dump_json()}".encode())
-        for file in (*source.weights.files, source.folder / "config.json"):
-            digest.update(file.read_bytes())
-        place = self.folder / digest.hexdigest()
-        if not place.exists():
-            proved = REAL(source, model, recipe, say)
-            self._keep(place, proved)
-            return proved
-        told = json.loads((place / "record.json").read_text(encoding="utf-8"))
-        say.start(f"exporting (opset {told['record']['opset']})")
-        if recipe.optimize:
-            say.start("optimizing the graph")
-        return proof.Proved(
-            {name: ir.load(place / f"{name}.onnx") for name in told["graphs"]},
-            ExportRecord.model_validate(told["record"]),
-            tuple(PassRecord.model_validate(one) for one in told["passes"]),
-        )
-
-    def _keep(self, place, proved):
-        aside = place.with_name(f"{place.name}.{os.getpid()}")
-        aside.mkdir(parents=True)
-        for name, graph in proved.graphs.items():
-            ir.save(graph, aside / f"{name}.onnx")
-        told = {
-            "graphs": list(proved.graphs),
-            "record": proved.record.model_dump(),
-            "passes": [one.model_dump() for one in proved.passes],
-        }
-        (aside / "record.json").write_text(json.dumps(told), encoding="utf-8")
+    def keep(name, write):
+        aside = folder / f"{name}.{os.getpid()}"
+        write(aside)
         with contextlib.suppress(OSError):  # another worker was faster
-            aside.rename(place)
+            aside.rename(folder / name)
+
+    return export

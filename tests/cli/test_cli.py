@@ -49,6 +49,11 @@ run()
 """
 
 
+COMMAND_LINE = """
+sys.argv[0] = "octavo"
+from octavo.cli.main import run
+run()
+"""  # after the code of `kept_exports`
 QUICKLY = """
 import sys
 sys.argv[0] = "octavo"
@@ -103,8 +108,11 @@ def names(folder):
 
 
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory):
-    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder)."""
+def quantized(tmp_path_factory, demo_float, kept_exports):
+    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder); the first as a user's.
+
+    The others take the exporter's work from where `demo_float` left it.
+    """
     folders = {name: tmp_path_factory.mktemp(name) for name in ("kept", "no_match", "interrupted")}
     (folders["kept"] / "레시피.toml").write_text(RECIPE, encoding="utf-8")
     (folders["no_match"] / "recipe.toml").write_text(NO_MATCH, encoding="utf-8")
@@ -122,9 +130,15 @@ def quantized(tmp_path_factory):
             "any",
             cwd=folders["kept"],
         ),
-        "no_match": start("quantize", DEMO, "-o", "out", "--recipe", "recipe.toml", cwd=folders["no_match"]),
+        "no_match": start(
+            *("quantize", DEMO, "-o", "out", "--recipe", "recipe.toml"),
+            code=kept_exports + COMMAND_LINE,
+            cwd=folders["no_match"],
+        ),
         "interrupted": start(
-            "quantize", DEMO, "-o", "out/model", code=INTERRUPTED_WHILE_WRITING, cwd=folders["interrupted"]
+            *("quantize", DEMO, "-o", "out/model"),
+            code=kept_exports + INTERRUPTED_WHILE_WRITING,
+            cwd=folders["interrupted"],
         ),
     }
     found = {}
@@ -200,7 +214,9 @@ class TestQuantize:
 
     def test_an_interruption_while_it_works_leaves_nothing(self, tmp_path):
         (tmp_path / "out").mkdir()
-        process = start("quantize", DEMO, "-o", tmp_path / "out" / "model")
+        process = start(
+            "quantize", DEMO, "-o", tmp_path / "out" / "model"
+        )  # with the exporter itself, which takes long
         for line in process.stderr:
             if line.startswith("exporting"):
                 break
@@ -709,8 +725,9 @@ def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
         assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
-def test_passes_can_be_left_out(tmp_path):
-    code, _, err = run("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
+def test_passes_can_be_left_out(tmp_path, kept_exports):
+    command = ("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
+    code, _, err = run(*command, code=kept_exports + COMMAND_LINE)
     assert code == 0, err
     manifest = open_artifact(tmp_path / "plain").manifest
     assert (manifest.passes, manifest.recipe.optimize) == ((), False)
