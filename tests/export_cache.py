@@ -15,13 +15,13 @@ import onnx_ir as ir
 from transformers.exporters.exporter_onnx import OnnxExporter
 
 import octavo
-from octavo.exporting import cached, cached_proof, exporter, float_graphs, proof
+from octavo.exporting import cached, cached_proof, exporter, float_graphs, proof, reference
 from octavo.graph.passes import order
 from octavo.schema.manifest import ExportRecord, PassRecord
 
 ROOMS = ("exporting", "graph", "engines", "encoding", "tasks", "checkpoint", "schema")
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "onnxruntime", "numpy")
-MODULES = (exporter, cached, proof, cached_proof, order)
+MODULES = (exporter, cached, proof, cached_proof, reference, order)
 REAL = float_graphs.prove
 ORIGINAL = [dict(vars(module)) for module in MODULES]
 EXPORT = OnnxExporter.export
