@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from tokenizers import Tokenizer
 
 import octavo
 from octavo.checkpoint import tokenizer as tokenizer_module
-from octavo.checkpoint.tokenizer import SAMPLE_TEXTS, read_tokenizer
+from octavo.checkpoint.tokenizer import read_tokenizer
+from octavo.encoding.sample_texts import FIXED, in_sentences, sample_texts
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "camembert", "klue-roberta")
 KOREAN = (
@@ -61,13 +63,12 @@ def test_the_ids_of_every_family_are_those_of_auto_tokenizer(checkpoint, family,
     folder = checkpoint(family)
     parts = read_tokenizer(folder)
     ours, reference = Tokenizer.from_str(parts.json), transformers.AutoTokenizer.from_pretrained(folder)
-    for text in (*KOREAN, *sentences, *SAMPLE_TEXTS):
+    for text in (*KOREAN, *sentences, *FIXED):
         assert ours.encode(text).ids == reference(text)["input_ids"]
         assert ours.encode("공원", text or " ").ids == reference("공원", text or " ")["input_ids"]
     assert parts.pad_token_id == reference.pad_token_id
     assert parts.unk_token_id == (None if family == "roberta" else reference.unk_token_id)  # bytes are never unknown
     assert parts.max_length == 64
-    assert parts.differing is None
 
 
 def test_texts_of_the_vocabulary_have_no_unknown_token(checkpoint, sentences):
@@ -131,18 +132,44 @@ def test_a_tokenizer_without_a_fast_form_is_refused(folder, monkeypatch):
     refused(folder, "the tokenizer has no fast form.*got: BertTokenizer; next: .*tokenizer.json by --tokenizer")
 
 
-def test_a_conversion_that_changes_ids_is_refused(folder, monkeypatch):
+def test_a_conversion_that_changes_ids_is_told(folder, monkeypatch):
     vocabulary_only(folder, do_lower_case=False)
     honest = transformers.AutoTokenizer.from_pretrained(folder)
 
     class Different:
-        is_fast, backend_tokenizer = True, honest.backend_tokenizer
+        is_fast, backend_tokenizer, added_tokens_decoder = True, honest.backend_tokenizer, honest.added_tokens_decoder
 
         def __call__(self, text, other=None):
             return {"input_ids": [*honest(text, other)["input_ids"], 7]}
 
     monkeypatch.setattr(tokenizer_module, "_auto_tokenizer", lambda folder: Different())
-    refused(folder, "the fast tokenizer gives other ids than AutoTokenizer")
+    with pytest.raises(
+        octavo.OctavoWarning, match=r"converted from the vocabulary, which Octavo uses, splits .* \(and"
+    ):
+        read_tokenizer(folder)
+
+
+def test_a_vocabulary_with_other_ids_than_its_file_is_refused(folder, monkeypatch):
+    vocabulary_only(folder, do_lower_case=False)
+    other = transformers.AutoTokenizer.from_pretrained(folder)
+    lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    lines[10], lines[11] = lines[11], lines[10]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setattr(tokenizer_module, "_auto_tokenizer", lambda folder: other)
+    told = refused(folder, "tokens have other ids than in vocab.txt or vocab.json")
+    assert f"got: 2 tokens, such as {lines[10]!r}, {lines[11]!r}" in told
+
+
+def test_a_vocab_txt_beside_a_tokenizer_json_with_other_ids_is_told(folder):
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    lines = sorted(ids, key=ids.get)
+    (folder / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+    read_tokenizer(folder)
+    (folder / "vocab.txt").write_text("\n".join([*lines[:9], "새것", *lines[10:]]), encoding="utf-8")
+    with pytest.raises(
+        octavo.OctavoWarning, match=r"other ids than .*vocab.txt.* for 1 tokens, such as '새것'; for the"
+    ):
+        read_tokenizer(folder)
 
 
 def test_a_tokenizer_class_that_transformers_does_not_have(folder):
@@ -155,7 +182,6 @@ def test_a_tokenizer_json_that_splits_otherwise_is_told_before_the_export(folder
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     content["post_processor"] = None
     (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    assert read_tokenizer(folder).differing == SAMPLE_TEXTS[0]
     with pytest.raises(octavo.OctavoWarning, match=r"tokenizer\.json, which Octavo uses, splits '한국어 문장은"):
         octavo.quantize(folder, tmp_path / "out")  # warnings are errors here: it ends where it warns
 
@@ -206,3 +232,77 @@ def test_without_a_tokenizer_config(folder):
     (folder / "tokenizer_config.json").unlink()
     parts = read_tokenizer(folder)
     assert (parts.side_files, parts.max_length, parts.pad_token_id) == ({}, None, 0)
+
+
+# --- Tokens that files add ---
+
+
+def ids_of(parts, text):
+    return Tokenizer.from_str(parts.json).encode(text, add_special_tokens=False).ids
+
+
+def add_by_list(folder, token):
+    """By a name alone: transformers gives it the next id."""
+    (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": [token]}))
+    change(folder / "tokenizer_config.json", added_tokens_decoder=None, extra_special_tokens=[token])
+
+
+def add_by_decoder(folder, token, index):
+    stored = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+    entry = {"content": token, "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+    decoder = stored | {str(index): entry | {"special": True}}
+    change(folder / "tokenizer_config.json", added_tokens_decoder=decoder)
+
+
+def add_by_file(folder, token, index):
+    (folder / "added_tokens.json").write_text(json.dumps({token: index}))
+
+
+@pytest.mark.parametrize("way", [add_by_list, add_by_decoder, add_by_file])
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_token_that_any_file_adds_is_one_token(folder, way, stored):
+    size = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    if not stored:
+        vocabulary_only(folder, do_lower_case=False)
+    before = ids_of(read_tokenizer(folder), "공원 <url> 공원")
+    way(folder, "<url>") if way is add_by_list else way(folder, "<url>", size)
+    parts = read_tokenizer(folder)
+    assert size not in before
+    found = ids_of(parts, "공원 <url> 공원")
+    assert found == [found[0], size, found[0]]
+    for text in in_sentences(["<url>"]):
+        assert ids_of(parts, text).count(size) == 1
+    expected = transformers.AutoTokenizer.from_pretrained(folder)("공원 <url> 공원")["input_ids"]
+    assert Tokenizer.from_str(parts.json).encode("공원 <url> 공원").ids == expected
+
+
+def test_files_that_disagree_about_a_token(folder):
+    size = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    add_by_file(folder, "<url>", size)
+    add_by_decoder(folder, "<url>", size + 1)
+    refused(folder, rf"the token '<url>' has several ids in .*; got: {size} in added_tokens.json, {size + 1} in token")
+    (folder / "added_tokens.json").write_text(json.dumps({"공원": 7}))
+    refused(folder, "has several ids|cannot have its id")
+
+
+def test_an_added_token_with_the_id_of_another(folder):
+    add_by_file(folder, "<url>", 9)
+    refused(folder, "an added token cannot have its id in .*; got: '<url>' for 9, which is")
+
+
+@pytest.mark.parametrize("content", ['{"<url>": "x"}', "[1]", "{"])
+def test_a_damaged_list_of_added_tokens(folder, content):
+    (folder / "added_tokens.json").write_text(content)
+    refused(
+        folder, "the id of an added token is no number|added_tokens.json is not JSON|added_tokens.json is not a table"
+    )
+
+
+def test_texts_hold_every_kind_of_script_of_the_vocabulary(checkpoint):
+    for family in ("bert", "roberta", "xlm-roberta"):
+        texts = sample_texts(Tokenizer.from_file(str(checkpoint(family) / "tokenizer.json")))
+        assert set(FIXED) < set(texts)
+        made = " ".join(set(texts) - set(FIXED))
+        assert {"HANGUL", "LATIN", "DIGIT"} <= {unicodedata.name(one, "").split(" ")[0] for one in made if one.strip()}
+        assert any(text != unicodedata.normalize("NFC", text) for text in set(texts) - set(FIXED))
+        assert len(set(texts)) == len(texts) < 120

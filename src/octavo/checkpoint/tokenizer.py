@@ -1,34 +1,32 @@
 """The tokenizer of a checkpoint as one `tokenizer.json` for the Rust library, with its padding and truncation off."""
 
 import json
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
-from octavo.errors import CheckpointError, MissingExtraError
+from octavo.checkpoint import sentencepiece_model
+from octavo.checkpoint.added_tokens import ADDED, CONFIG, SPECIAL, added_tokens, read_settings, with_added_tokens
+from octavo.checkpoint.sentencepiece_model import SentencePiece, read_sentencepiece
+from octavo.encoding.sample_texts import FIXED, in_sentences, sample_texts
+from octavo.errors import CheckpointError, MissingExtraError, OctavoWarning
 
-SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+SIDE_FILES = (CONFIG, SPECIAL, ADDED)
 _VOCABULARIES = (
-    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model",
-    "bpe.codes",
+    "vocab.txt", "vocab.json", "merges.txt", *sentencepiece_model.NAMES, "bpe.codes",
 )  # fmt: skip
 _UNLIMITED = 10**6  # transformers stores 1e30 for "no limit"
-SAMPLE_TEXTS = (
-    "한국어 문장은 조사와 어미가 붙어서 길어진다.",
-    "The quick brown fox jumps over the lazy dog, 1234.5 times!",
-    "   공백과\t기호… ☕ café naïve \uff21\uff22\uff23  ",
-    "",
-)
 
 
 @dataclass(frozen=True)
 class TokenizerParts:
     """A tokenizer: `json` for the Rust library, the files beside it, and its settings in transformers.
 
-    `input_names` are the inputs that transformers would make; `differing` is the first sample text that `AutoTokenizer`
-    splits into other ids than `json` does, None where they agree; `bytes` is the size as stored.
+    `input_names` are the inputs that transformers would make; `bytes` is the size as stored.
     """
 
     json: str
@@ -39,7 +37,6 @@ class TokenizerParts:
     unk_token_id: int | None
     mask_token_id: int | None
     max_length: int | None
-    differing: str | None
     bytes: int
 
 
@@ -74,20 +71,14 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
             tokenizer = Tokenizer.from_file(str(stored))
         except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot read
             raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
-    settings = folder / "tokenizer_config.json"
-    try:
-        json.loads(settings.read_text(encoding="utf-8") if settings.exists() else "{}")
-    except ValueError as error:
-        raise CheckpointError("tokenizer_config.json is not JSON", where=settings, got=error) from None
+    read_settings(folder, CONFIG)
     reference = _auto_tokenizer(folder)
     if not stored.exists():
         tokenizer = _convert(reference, folder)
+    tokenizer = with_added_tokens(tokenizer, folder, reference)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    differing = _differing_text(tokenizer, reference)
-    if differing is not None and not stored.exists():
-        what = "the fast tokenizer gives other ids than AutoTokenizer"
-        raise CheckpointError(what, where=folder, got=repr(differing))
+    tokenizer = _checked(tokenizer, reference, folder, converted=not stored.exists())
     text = tokenizer.to_str()
     side_files = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
     limit = reference.model_max_length
@@ -100,17 +91,106 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
         mask_token_id=tokenizer.token_to_id(reference.mask_token) if reference.mask_token else None,
         unk_token_id=_unk_token_id(json.loads(text)["model"]),
         max_length=int(limit) if limit and limit < _UNLIMITED else None,
-        differing=differing,
         bytes=sum(path.stat().st_size for path in files) + sum(len(content) for content in side_files.values()),
     )
 
 
-def _differing_text(tokenizer: Tokenizer, reference: Any) -> str | None:
-    for text in SAMPLE_TEXTS:
-        for pair in (None, SAMPLE_TEXTS[0]):
-            if list(reference(text, pair)["input_ids"]) != tokenizer.encode(text, pair).ids:
-                return text
-    return None
+def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: bool) -> Tokenizer:
+    """The tokenizer, held against the sentencepiece model, else against transformers; what differs is warned of.
+
+    A converted one that splits otherwise than its sentencepiece model gets the model's own way with texts.
+
+    Raises:
+        CheckpointError: it does not know the vocabulary of its own files.
+    """
+    model = read_sentencepiece(folder, reference)
+    texts, added = sample_texts(tokenizer, model.known if model else None), added_tokens(folder)
+    _check_vocabulary(tokenizer, model, folder, converted=converted)
+    if model is not None:
+        texts = tuple(text for text in texts if not any(token in text for token in added))
+        best = tokenizer
+        differing = fewest = model.differing(tokenizer, texts)
+        for mended in model.mended(tokenizer) if converted and differing else ():
+            if len(left := model.differing(mended, texts)) < len(fewest):
+                best, fewest = mended, left
+        _tell_sentencepiece(folder, model.name, differing, fewest, converted=converted)
+        tokenizer = best
+        texts = () if converted else texts  # how transformers splits them was told
+    unlike = [text for text in (*in_sentences(added), *texts) if _differs(tokenizer, reference, text)]
+    if unlike:
+        own = "the tokenizer converted from the vocabulary" if converted else "tokenizer.json"
+        _warn(
+            f"{folder}: {own}, which Octavo uses, splits {unlike[0]!r:.80} otherwise than AutoTokenizer does"
+            f"{_more(unlike)}; {_AUTO}, else check do_lower_case and strip_accents in tokenizer_config.json"
+        )
+    return tokenizer
+
+
+_AUTO = "for AutoTokenizer's way save it to a folder by save_pretrained, and name that with --tokenizer"
+
+
+def _tell_sentencepiece(
+    folder: Path, name: str, differing: Sequence[str], left: Sequence[str], *, converted: bool
+) -> None:
+    """Warn where transformers splits otherwise than sentencepiece, and where Octavo does."""
+    if left:
+        other = "give a folder without tokenizer.json" if not converted else _AUTO
+        own = "the tokenizer converted from it" if converted else "tokenizer.json"
+        _warn(
+            f"{folder}: {own}, which Octavo uses, splits {left[0]!r:.80} otherwise than {name} does"
+            f"{_more(left)}; {other if converted else f'for the way of {name} {other}'}"
+        )
+    elif differing:
+        _warn(
+            f"{folder}: transformers splits {differing[0]!r:.80} otherwise than {name} does{_more(differing)}; Octavo "
+            f"takes the way of {name}; {_AUTO}"
+        )
+
+
+def _more(texts: Sequence[str]) -> str:
+    return f" (and {len(texts) - 1} more of the texts that were tried)" if len(texts) > 1 else ""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(" ".join(message.split()), OctavoWarning, stacklevel=4)
+
+
+def _differs(tokenizer: Tokenizer, reference: Any, text: str) -> bool:
+    """Whether transformers makes other ids of a text, alone or behind another one."""
+    return any(
+        list(reference(*given)["input_ids"]) != tokenizer.encode(*given).ids for given in ((text,), (FIXED[0], text))
+    )
+
+
+def _check_vocabulary(tokenizer: Tokenizer, model: SentencePiece | None, folder: Path, *, converted: bool) -> None:
+    """Check that tokens have the ids that the files of the vocabulary give them.
+
+    Raises:
+        CheckpointError: they have others.
+    """
+    name, moved = "vocab.txt or vocab.json", []
+    if model is not None:
+        name, moved = model.name, model.moved(tokenizer)
+    else:
+        moved = [token for token, index in _vocabulary(folder).items() if tokenizer.token_to_id(token) != index]
+    if not moved:
+        return
+    got = f"{len(moved)} tokens, such as {', '.join(map(repr, moved[:3]))}"
+    if converted:
+        raise CheckpointError(f"tokens have other ids than in {name}", where=folder, got=got)
+    _warn(
+        f"{folder}: tokenizer.json, which Octavo uses, has other ids than {name} for {got}; for the ids of {name} give "
+        "a folder without tokenizer.json"
+    )
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Token -> id of vocab.txt (where of equal lines the last counts) and vocab.json; empty without these."""
+    file = folder / "vocab.txt"
+    if file.exists():
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return {line.rstrip("\r"): index for index, line in enumerate(lines)}
+    return {token: index for token, index in read_settings(folder, "vocab.json").items() if isinstance(index, int)}
 
 
 def _convert(reference: Any, folder: Path) -> Tokenizer:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo.engines.cache import PAST, PRESENT
-from octavo.errors import ExportError, OctavoError
-from octavo.exporting.proof import Proved, newest_opset, open_checked, optimize_checked, require_near
+from octavo.errors import ExportError, OctavoError, OctavoWarning
+from octavo.exporting.proof import LoadAgain, Proved, newest_opset, open_checked, optimize_checked
+from octavo.exporting.reference import (
+    describe_agreement,
+    require_near,
+    require_stateless,
+    sizes_in,
+    threshold_lengths,
+)
 from octavo.progress import Progress
 from octavo.schema.manifest import PassRecord
 from octavo.schema.recipe import Recipe
@@ -22,14 +31,36 @@ if TYPE_CHECKING:
 
     from octavo.engines.onnxruntime_writer import OnnxWriter
 
-LONGEST = 512  # tokens that are compared: logits of all of them are made
+LONGEST = 512  # tokens that are compared in any case: logits of all of them are made
+MOST_LOGITS = 2**28  # of a text that is compared because of a size in the config
 AHEAD = (1, 3)  # tokens that are read after the prompt, in two steps
 SHAPES = ((1,), (12,), (9, 7, 4))  # tokens of each row of a batch
 Graphs = dict[str, "ir.Model"]
 
 
-def export_writer(model: Any, signature: Signature, recipe: Recipe, progress: Progress) -> Proved:
+@dataclass(frozen=True)
+class Text:
+    """What torch answered to a batch that a model goes on with.
+
+    `ids` and `mask` [rows, length] are read first (by the encoder, where there is one), then `start` by a decoder
+    behind it, then each of `ahead`; `logits` [rows, steps, vocabulary] are those of the next token behind each.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    start: NDArray[np.int64]
+    ahead: tuple[NDArray[np.int64], ...]
+    logits: NDArray[np.float32]
+    largest: float
+    shape: str
+
+
+def export_writer(
+    reference: Any, load_again: LoadAgain, signature: Signature, recipe: Recipe, progress: Progress
+) -> Proved:
     """The float graphs of a model that writes; their components are `model`, or `encoder` and `decoder`.
+
+    `reference` is asked and `load_again` gives what is exported: see `proof.export_checked`.
 
     Raises:
         ExportError: no opset gives graphs that run and agree with torch.
@@ -38,22 +69,24 @@ def export_writer(model: Any, signature: Signature, recipe: Recipe, progress: Pr
     from octavo.exporting.cached import export_answering_decoder, export_decoder, export_encoder
 
     answers = find_task(signature).is_encoder_decoder
+    progress.start("asking torch")
+    texts, config = ask_writer(reference, signature), reference.config.to_dict()
 
     def attempt(opset: int) -> tuple[Graphs, dict[str, float], list[PassRecord]]:
-        batches = [_ids(model, lengths, left=False) for lengths in SHAPES[1:]]
+        batches = [_ids(reference, lengths, left=False) for lengths in SHAPES[1:]]
         read = [{"input_ids": ids, "attention_mask": mask} for ids, mask in batches]
         if not answers:
-            graph = export_decoder(model, opset)
+            graph = export_decoder(load_again(), opset)
             passes = optimize_checked(graph, read, recipe, progress)
-            return {"model": graph}, _compare(model, OnnxWriter(open_checked(graph)), signature), passes
-        decoder = export_answering_decoder(model, opset)  # first: where an opset does not do, it fails here
-        encoder = export_encoder(model, opset)
+            return {"model": graph}, _compare(OnnxWriter(open_checked(graph)), texts, config), passes
+        decoder = export_answering_decoder(load_again(), opset)  # first: where an opset does not do, it fails here
+        encoder = export_encoder(load_again(), opset)
         passes = _prefixed("encoder", optimize_checked(encoder, read, recipe, progress))
         session = open_checked(encoder)
         answered = [_encode(session, batch) | {"input_ids": batch["input_ids"][:, :3]} for batch in read]
         passes += _prefixed("decoder", optimize_checked(decoder, answered, recipe, progress))
         writer = OnnxWriter(open_checked(decoder), open_checked(encoder))
-        return {"encoder": encoder, "decoder": decoder}, _compare(model, writer, signature), passes
+        return {"encoder": encoder, "decoder": decoder}, _compare(writer, texts, config), passes
 
     return newest_opset(attempt, recipe, progress)
 
@@ -80,47 +113,73 @@ def _ids(model: Any, lengths: Sequence[int], *, left: bool) -> tuple[NDArray[np.
     return ids * mask, mask
 
 
-def _compare(model: Any, writer: OnnxWriter, signature: Signature) -> dict[str, float]:
-    """The largest difference of logits from torch's without a cache, by shape: behind a prompt and behind more tokens.
+def ask_writer(model: Any, signature: Signature) -> list[Text]:
+    """Torch's logits without a cache: behind a prompt and behind more tokens, on both sides of each size in the config.
+
+    Raises:
+        ExportError: torch cannot run a text, or answers with what depends on what it was asked before.
+    """
+    config, most = model.config.to_dict(), MOST_LOGITS // model.config.vocab_size
+    limit = signature.max_length
+    ends = threshold_lengths(config, min(limit, most))  # of all tokens that are read
+    longest = min(max(LONGEST, *ends, 0), limit)
+    unseen = {name: sizes for name, sizes in sizes_in(config, limit).items() if sizes[-1] >= longest}
+    if unseen:
+        named = ", ".join(f"{name} {sizes[-1]}" for name, sizes in unseen.items())
+        warnings.warn(
+            f"texts of more than {longest} tokens are not compared with torch, and config.json has {named}",
+            OctavoWarning,
+            stacklevel=2,
+        )
+    ends = [end - sum(AHEAD) for end in (*ends, longest) if end > sum(AHEAD)] or [1]
+    small = [tuple(min(length, ends[-1]) for length in rows) for rows in SHAPES]
+    batches = list(dict.fromkeys((*small, *((end,) for end in ends))))
+    texts = {lengths: _ask(model, lengths, signature) for lengths in sorted(batches, key=max, reverse=True)}
+    first = next(iter(texts))
+    require_stateless(model, texts[first].logits, _ask(model, first, signature).logits, texts[first].shape)
+    return [texts[lengths] for lengths in batches]
+
+
+def _ask(model: Any, lengths: Sequence[int], signature: Signature) -> Text:
+    """A batch of random texts, and what torch answers to each of them alone."""
+    answers = find_task(signature).is_encoder_decoder  # an encoder's positions begin where its padding does
+    ids, mask = _ids(model, lengths, left=not answers)
+    generator = np.random.default_rng(1)
+    ahead = tuple(generator.integers(0, model.config.vocab_size, (len(lengths), count)) for count in AHEAD)
+    token = signature.generation.decoder_start_token_id if signature.generation else None
+    start = np.full((len(lengths), 1), token or 0, np.int64)
+    shape = f"{len(lengths)} x {max(lengths)}{', padded' if len(lengths) > 1 else ''}, then {AHEAD[0]} and {AHEAD[1]}"
+    logits, largest = [], 0.0
+    for row in range(len(lengths)):
+        own = ids[row][mask[row] != 0][None]
+        more = np.concatenate([tokens[row : row + 1] for tokens in ahead], axis=1)
+        reads = np.concatenate([start[:1] if answers else own, more], axis=1)
+        try:
+            expected = _torch_logits(model, own if answers else None, reads)
+        except OctavoError as error:
+            raise ExportError(f"a run at {shape} failed", got=error) from None
+        logits.append(expected[[reads.shape[1] - 1 - sum(AHEAD[count:]) for count in range(len(AHEAD) + 1)]])
+        largest = max(largest, float(np.abs(expected).max()))
+    return Text(ids, mask, start, ahead, np.stack(logits), largest, shape)
+
+
+def _compare(writer: OnnxWriter, texts: Sequence[Text], config: dict[str, Any]) -> dict[str, float]:
+    """The largest difference of logits from torch's, by shape.
 
     Raises:
         ExportError: a shape fails or differs by more than the tolerance; the message names it.
     """
-    longest = min(LONGEST, signature.max_length) - sum(AHEAD)
-    differences = {}
-    for lengths in (*SHAPES, (longest,)):
-        rows = [min(length, longest) for length in lengths]
-        shape = f"{len(rows)} x {max(rows)}{', padded' if len(rows) > 1 else ''}, then {' and '.join(map(str, AHEAD))}"
+    differences, agreed = dict[str, float](), 0
+    for text in texts:
         try:
-            difference, largest = _difference(model, writer, rows, signature)
+            steps = writer.begin(text.ids, text.mask, text.start)
+            actual = [steps.advance(tokens) for tokens in (np.empty((len(text.ids), 0), np.int64), *text.ahead)]
         except OctavoError as error:
-            raise ExportError(f"a run at {shape} failed", got=error) from None
-        require_near(difference, largest, shape)
-        differences[shape] = difference
+            raise ExportError(f"a run at {text.shape} failed", got=error) from None
+        difference, length = float(np.abs(np.stack(actual, axis=1) - text.logits).max()), text.ids.shape[1]
+        require_near(difference, text.largest, text.shape, describe_agreement(agreed, length, config))
+        differences[text.shape], agreed = difference, max(agreed, length)
     return differences
-
-
-def _difference(model: Any, writer: OnnxWriter, lengths: Sequence[int], signature: Signature) -> tuple[float, float]:
-    """The largest difference of a batch's logits, and the largest of torch's logits."""
-    answers = find_task(signature).is_encoder_decoder  # an encoder's positions begin where its padding does
-    ids, mask = _ids(model, lengths, left=not answers)
-    generator = np.random.default_rng(1)
-    ahead = [generator.integers(0, model.config.vocab_size, (len(lengths), count)) for count in AHEAD]
-    start = signature.generation.decoder_start_token_id if signature.generation else None
-    prompts = np.full((len(lengths), 1), start or 0, np.int64)
-    steps = writer.begin(ids, mask, prompts)
-    actual = [steps.advance(np.empty((len(lengths), 0), np.int64)), *(steps.advance(tokens) for tokens in ahead)]
-    worst = largest = 0.0
-    for row in range(len(lengths)):
-        own = ids[row][mask[row] != 0][None]
-        more = np.concatenate([tokens[row : row + 1] for tokens in ahead], axis=1)
-        reads = np.concatenate([prompts[:1] if answers else own, more], axis=1)
-        expected = _torch_logits(model, own if answers else None, reads)
-        positions = [reads.shape[1] - 1 - sum(AHEAD[count:]) for count in range(len(AHEAD) + 1)]
-        for position, logits in zip(positions, actual, strict=True):
-            worst = max(worst, float(np.abs(logits[row] - expected[position]).max()))
-        largest = max(largest, float(np.abs(expected).max()))
-    return worst, largest
 
 
 def _torch_logits(model: Any, text: NDArray[np.int64] | None, ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -93,6 +93,14 @@ def export_source(source: Source, recipe: Recipe, progress: Progress) -> FloatGr
 
 
 def prove(source: Source, model: Any, recipe: Recipe, progress: Progress) -> Proved:
-    """The graphs of a checkpoint's model with the proof that they compute the same function."""
+    """The graphs of a checkpoint, and the proof that they compute what `model` does: it is asked, and not exported."""
     export_model = export_writer if find_task(source.signature).writes else export_checked
-    return export_model(model, source.signature, recipe, progress)
+    return export_model(model, lambda: _load_again(source, model), source.signature, recipe, progress)
+
+
+def _load_again(source: Source, model: Any) -> Any:
+    """The checkpoint's model as a new object, which an export may change, over the weights of `model` in memory."""
+    other, weights = load_model(source), dict(model.named_parameters())
+    for name, parameter in other.named_parameters():
+        parameter.data = weights[name].data
+    return other

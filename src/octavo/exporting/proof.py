@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
+from octavo.exporting.reference import Answer, ask_reference, describe_agreement, probe, require_near, run
 from octavo.progress import Progress
 from octavo.schema.manifest import ExportRecord, PassRecord
 from octavo.schema.recipe import Recipe, kept_as
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from octavo.engines.onnxruntime import OnnxRuntimeSession
 
 PASS_TOLERANCE = 1e-5  # of the largest output
-TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,21 @@ class Proved:
     passes: tuple[PassRecord, ...]
 
 
+LoadAgain = Callable[[], Any]  # a checkpoint's torch model, a new object each time
 Attempt = Callable[[int], tuple[dict[str, "ir.Model"], dict[str, float], list[PassRecord]]]  # of an opset
 
 
-def export_checked(model: Any, signature: Signature, recipe: Recipe, progress: Progress) -> Proved:
+def export_checked(
+    reference: Any, load_again: LoadAgain, signature: Signature, recipe: Recipe, progress: Progress
+) -> Proved:
     """Export at the newest opset that runs and agrees with torch; with an `opset` given, at that one only.
+
+    Args:
+        reference: the torch model that is asked, before anything is exported; it is not exported.
+        load_again: gives the model anew, for each export, which may change it.
+        signature: the model's.
+        recipe: its `opset`, `optimize` and `merge_qkv` count.
+        progress: hears of every step.
 
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
@@ -50,15 +60,17 @@ def export_checked(model: Any, signature: Signature, recipe: Recipe, progress: P
 
     from octavo.exporting.exporter import export_graph
 
-    vocabulary = model.config.vocab_size
+    vocabulary, config = reference.config.vocab_size, reference.config.to_dict()
+    progress.start("asking torch")
+    answers = ask_reference(reference, signature)
     sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, vocabulary).items()}
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
     batches = [probe(signature, rows, length, vocabulary) for rows, length in shapes]
 
     def attempt(opset: int) -> tuple[dict[str, ir.Model], dict[str, float], list[PassRecord]]:
-        graph = export_graph(model, sample, signature.output_names, opset)
+        graph = export_graph(load_again(), sample, signature.output_names, opset)
         passes = optimize_checked(graph, batches, recipe, progress)
-        return {"model": graph}, _compare_with_torch(model, graph, signature), passes
+        return {"model": graph}, _compare(graph, answers, config), passes
 
     return newest_opset(attempt, recipe, progress)
 
@@ -126,21 +138,7 @@ def optimize_checked(
 
 def _answers(graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float32]]:
     session = open_checked(graph)
-    return [_run(session, batch)[0] for batch in batches]
-
-
-def _run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], str]:
-    """The answer to a batch, and how its shape is called.
-
-    Raises:
-        ExportError: the run fails; the message names the shape.
-    """
-    rows, length = batch["input_ids"].shape
-    shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
-    try:
-        return session.run(dict(batch)), shape
-    except OctavoError as error:
-        raise ExportError(f"a run at {shape} failed", got=error) from None
+    return [run(session, batch)[0] for batch in batches]
 
 
 def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
@@ -157,39 +155,23 @@ def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
         raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
 
 
-def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
-    """The largest difference between the float graph and torch, at several shapes.
+def _compare(graph: ir.Model, answers: Sequence[Answer], config: Mapping[str, Any]) -> dict[str, float]:
+    """The largest difference between a graph and what torch answered, by shape.
 
     Raises:
         ExportError: a shape fails or differs by more than the tolerance; the message names it.
     """
-    from octavo.engines.torch import TorchSession
-
-    reference, session = TorchSession(model), open_checked(graph)
-    differences = {}
-    longest = signature.max_length
-    for rows, length in ((1, 1), (1, min(12, longest)), (3, min(9, longest)), (1, longest)):
-        inputs = probe(signature, rows, length, model.config.vocab_size)
-        (expected, shape), (actual, _) = _run(reference, inputs), _run(session, inputs)
+    session, differences, agreed = open_checked(graph), dict[str, float](), 0
+    for answer in answers:
+        actual, shape = run(session, answer.inputs)
+        expected, length = answer.outputs, answer.inputs["input_ids"].shape[1]
         difference = float(np.max(np.abs(expected - actual))) if expected.shape == actual.shape else float("inf")
-        allowed = require_near(difference, float(np.max(np.abs(expected))), shape)
-        differences[shape] = difference
-        if rows > 1:
-            _check_padding(session, inputs, actual, allowed)
+        agrees = describe_agreement(agreed, length, config)
+        allowed = require_near(difference, float(np.max(np.abs(expected))), shape, agrees)
+        differences[shape], agreed = difference, max(agreed, length)
+        if len(expected) > 1 and (expected.ndim == 2 or expected.shape[1] == length):
+            _check_padding(session, answer.inputs, actual, allowed)
     return differences
-
-
-def require_near(difference: float, largest: float, shape: str) -> float:
-    """Check that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
-
-    Raises:
-        ExportError: they do; the message names the shape.
-    """
-    allowed = TOLERANCE * max(1.0, largest)
-    if not difference <= allowed:
-        what = f"the exported graph differs from torch at {shape}"
-        raise ExportError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
-    return allowed
 
 
 def _check_padding(
@@ -205,18 +187,3 @@ def _check_padding(
     difference = float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))  # of token vectors, the real tokens'
     if not difference <= allowed:
         raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
-
-
-def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
-    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more."""
-    generator = np.random.default_rng(rows * 1000 + length)
-    ids = generator.integers(0, vocabulary, (rows, length))
-    ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
-    mask, types = np.ones((rows, length), np.int64), np.zeros((rows, length), np.int64)
-    types[:, length // 2 :] = 1
-    for row in range(1, rows):
-        mask[row, max(1, length - 2 * row) :] = 0
-    ids[mask == 0] = signature.pad_token_id
-    types[mask == 0] = 0
-    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: arrays[name] for name in signature.input_names}

@@ -35,9 +35,14 @@ class Predictor:
         """Join a session with the tokenizer and signature that belong to its model."""
         self.session, self.signature, self.counts = session, signature, Counts()
         self.task: Task[Any] = find_task(signature)
-        self.tokenizer = self.task.make_tokenizer(tokenizer_json)
+        self._tokenizer = self.task.make_tokenizer(tokenizer_json)
         self._lock = threading.Lock()
         self._warned = False
+
+    @property
+    def tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer` that cuts at the limit of `signature`."""
+        return self._tokenizer
 
     @property
     def model(self) -> Any:

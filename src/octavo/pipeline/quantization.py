@@ -5,7 +5,6 @@ the method, write the artifact.
 """
 
 import json
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
-from octavo.errors import OctavoWarning, RecipeError
+from octavo.errors import RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
@@ -115,14 +114,6 @@ def read_checkpoint(plan: Plan) -> Prepared:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
     require_torch()
-    if source.tokenizer.differing is not None:
-        tokenizer_folder = Path(source.asked.tokenizer or source.folder)
-        warnings.warn(
-            f"{tokenizer_folder}: tokenizer.json, which Octavo uses, splits {source.tokenizer.differing!r} otherwise "
-            "than AutoTokenizer does; check do_lower_case and strip_accents in tokenizer_config.json",
-            OctavoWarning,
-            stacklevel=3,
-        )
     file = plan.calibration
     if file is None:
         return Prepared(plan, source, None)
