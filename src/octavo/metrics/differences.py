@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.metrics import scores as metrics
+from octavo.metrics.correlations import correlation_difference
 from octavo.metrics.estimates import RESAMPLES, Estimate
-from octavo.metrics.intervals import FloatArray, bca_interval, making, score_interval, tango_bound
-from octavo.metrics.scores import midranks
+from octavo.metrics.intervals import FEW, FloatArray, bca_interval, making, score_interval, tango_bound
 
 LabelArray = NDArray[np.int64]
 OF_THE_RARER = 0.15  # of a row that changed the rarer way, more than were seen; chosen by simulation
-FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -72,32 +71,6 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
         return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
     return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
-
-
-def correlation_difference(
-    gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
-) -> Estimate:
-    """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
-
-    Influence functions are those of Croux and Dehon 2010 ("Influence functions of the Spearman and Kendall correlation
-    measures"), with the sample's distribution for that of the population. Every resample is ranked anew.
-    """
-    codes = [np.unique(values, return_inverse=True)[1] for values in (gold, first, second)]
-    values = [gold, first, second]
-
-    def difference(rows: LabelArray) -> float:
-        weights = np.bincount(rows, minlength=len(gold)).astype(np.float64)
-        x, y, z = [midranks(code, weights) for code in codes] if ranked else [v.astype(np.float64) for v in values]
-        return _correlation(x, z, weights) - _correlation(x, y, weights)
-
-    value = difference(np.arange(len(gold)))
-    influence = _spearman_influence if ranked else _pearson_influence
-    effects = influence(gold, second) - influence(gold, first)
-    effects += value - effects.mean()
-    others = np.random.default_rng(seed).permutation(len(gold))
-    exchanged = influence(gold, first, others) - influence(gold, first)
-    unseen = float(np.sqrt(np.mean(np.square(exchanged)))) or 1.0  # where one of the two does not vary: all of it
-    return _bounded(value, effects, unseen, _resamples(difference, len(gold), seed), int(np.sum(first != second)))
 
 
 def ratio_difference(
@@ -213,41 +186,3 @@ def _slopes(
         slope[np.arange(count), np.arange(count)] += 2 / both
         slopes += weight / 2 * slope / labels
     return slopes
-
-
-def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> float:
-    total = weights.sum()
-    a, b = x - weights @ x / total, y - weights @ y / total
-    spread = math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
-    return float(weights @ (a * b) / spread) if spread else 0.0
-
-
-def _pearson_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
-    """Of each row on the correlation; with `others` as if it had their y."""
-    a, b = ((v - v.mean()) / (v.std() or 1.0) for v in (x, y))
-    r = float(np.mean(a * b))
-    b = b if others is None else b[others]
-    return np.asarray(a * b - r * (a * a + b * b) / 2, np.float64)
-
-
-def _spearman_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
-    """Of each row, up to a constant: that of E[F G], by those of E[F F] and E[G G], which ties make less than 1 / 12.
-
-    That of E[F G] is F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]; F and G are the shares of lower values, less a half.
-    With `others` as if each row had their y.
-    """
-    n = len(x)
-    codes = [np.unique(v, return_inverse=True)[1] for v in (x, y)]
-    f, g = ((midranks(code, np.ones(n)) - 0.5) / n - 0.5 for code in codes)
-
-    def above(code: LabelArray, other: FloatArray) -> FloatArray:
-        """E[1(each of the coded >= this one) other], ties counted half."""
-        sums = np.bincount(code, other)
-        return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[code] / n, np.float64)
-
-    own = [(v * v + 2 * above(code, v)) / (float(np.mean(v * v)) or 1.0) for code, v in zip(codes, (f, g), strict=True)]
-    spread = math.sqrt(float(np.mean(f * f)) * float(np.mean(g * g))) or 1.0
-    r, over_x, over_y = float(np.mean(f * g)) / spread, above(codes[0], g), above(codes[1], f)
-    if others is not None:
-        g, over_y, own[1] = g[others], over_y[others], own[1][others]
-    return np.asarray((f * g + over_x + over_y) / spread - r * (own[0] + own[1]) / 2, np.float64)
