@@ -4,6 +4,8 @@ The difference D of two scores is written as the mean of one effect d_i per row,
 agree: for accuracy d_i is -1, 0 or 1; for macro-F1 it is the change of the score along the way from the first model's
 predictions to the second's; for a correlation the difference of the two influence functions. Where few rows differ, as
 int8 brings it about, D is bounded by a score interval (`score_interval`), elsewhere by the bootstrap (`bca_interval`).
+What rows that were not seen can do is bounded by how far outputs moved: of a correlation the scores tell it, of
+predictions the margins, where they are given (`movement.within`).
 """
 
 import math
@@ -19,13 +21,16 @@ from octavo.metrics import scores as metrics
 from octavo.metrics.correlations import correlation_difference
 from octavo.metrics.estimates import RESAMPLES, Estimate
 from octavo.metrics.intervals import FEW, FloatArray, bca_interval, making, score_interval, tango_bound
+from octavo.metrics.movement import Margins, within
 
 LabelArray = NDArray[np.int64]
 OF_THE_RARER = 0.15  # of a row that changed the rarer way, more than were seen; chosen by simulation
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
-def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Estimate:
+def accuracy_difference(
+    gold: LabelArray, first: LabelArray, second: LabelArray, *, margins: Margins | None = None
+) -> Estimate:
     """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each.
 
     Where few rows changed, and most of them one way, its one-sided bound on the other way's side holds 91 %, as bounds
@@ -41,10 +46,13 @@ def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray)
     def ends(confidence: float) -> tuple[float, float]:
         return -bound(worse, better, confidence), bound(better, worse, confidence)
 
-    return Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
+    found = Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
+    return found if margins is None else within(found, margins)
 
 
-def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Estimate:
+def macro_f1_difference(
+    gold: LabelArray, first: LabelArray, second: LabelArray, *, margins: Margins | None = None, seed: int = 0
+) -> Estimate:
     """Of the means over the labels of F1 = 2 tp / (predicted + gold); labels are [rows] each, from 0.
 
     The effect of a row is the change of its two cells' derivatives, integrated over the straight way from the first
@@ -70,11 +78,19 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
     def resampled() -> FloatArray:
         return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
-    return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+    found = _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+    most = math.sqrt(float(changes.max())) if len(present) > 1 else 1.0
+    return found if margins is None else within(found, margins, most)
 
 
 def ratio_difference(
-    name: str, gold: NDArray[Any], first: NDArray[Any], second: NDArray[Any], *, seed: int = 0
+    name: str,
+    gold: NDArray[Any],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    *,
+    margins: Margins | None = None,
+    seed: int = 0,
 ) -> Estimate:
     """Of two scores that are ratios of sums over the rows, A / B (`metrics.RATIOS`).
 
@@ -101,7 +117,9 @@ def ratio_difference(
         return difference(np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES))
 
     changed = int(np.sum(np.any(first != second, axis=1)))
-    return _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
+    found = _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
+    most = max(unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
+    return found if margins is None else within(found, margins, most)
 
 
 def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
@@ -123,7 +141,9 @@ def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatAr
     return _bounded(value, effects, unseen, _resamples(difference, n, seed), int(np.sum(first != second)))
 
 
-DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
+# Of what is right and what two models predicted; those of predictions also take `margins`.
+MARGINED = frozenset({"accuracy", "macro_f1", *metrics.RATIOS})
+DIFFERENCES: dict[str, Callable[..., Estimate]] = {
     "accuracy": accuracy_difference,
     "macro_f1": macro_f1_difference,
     "perplexity": perplexity_difference,
