@@ -227,6 +227,27 @@ def coverage(result: dict, words: dict) -> str:  # noqa: ARG001 - said in Englis
     return "\n\n".join([*parts, f"{result['repetitions']:,} repetitions."])
 
 
+def noise(result: dict, words: dict) -> str:  # noqa: ARG001 - said in English only
+    """The least that is held in any kind of rows, and half the mean width over all of them, in points."""
+    rows = [row for row in result["rows"] if "jumps" not in row["rows"]]
+    noises = sorted({row["noise"] for row in rows})
+    cells = [["score", "n", *(f"noise {noise:g}" for noise in noises)]]
+    for score, n in dict.fromkeys((row["score"], row["n"]) for row in rows):
+        cell = [score, f"{n:,}"]
+        for noise in noises:
+            of = [row for row in rows if (row["score"], row["n"], row["noise"]) == (score, n, noise)]
+            least = [100 * min(row[side] for row in of) for side in ("coverage", "lower", "upper")] if of else []
+            wide = 50 * sum(row["width"] for row in of) / len(of) if of else 0
+            cell.append("{:.0f} ({:.0f}, {:.0f}) +-{:.2g}".format(*least, wide) if of else "")
+        cells.append(cell)
+    jumps = [["3 of 100 rows jump", "n", "one is in the sample", "held", "held where one is"]]
+    for row in result["rows"]:
+        if "jumps" in row["rows"]:
+            shares = [row["seen"], row["coverage"], (row["coverage_if_seen"] or [0])[0]]
+            jumps.append([row["score"], f"{row['n']:,}", *(f"{100 * share:.0f} %" for share in shares)])
+    return f"{table(cells)}\n\n{table(jumps)}"
+
+
 def torch_shapes(result: dict, words: dict) -> str:
     """BERT-base by each way of torch: milliseconds, and how many times as fast as its fp32 in the same run."""
     ms = {(row["name"], row["shape"]): row["ms"] for row in result["rows"]}
@@ -324,6 +345,7 @@ RENDER = {
     "tasks_spelling": task_scores,
     "generation": generation,
     "coverage": coverage,
+    "noise": noise,
     "oldguide": oldguide,
     "demo": compared,
     "kornli": compared,

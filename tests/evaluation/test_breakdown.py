@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score
 from octavo.data.examples import Example
 from octavo.evaluation.breakdown import MOST_CHANGED, most_changed, score_groups
 from octavo.metrics.differences import accuracy_difference
+from octavo.metrics.movement import classifier_margins
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 
@@ -47,7 +48,8 @@ def test_groups_are_scored_as_their_rows_alone(case):
         assert group.n == inside.sum()
         assert group.baseline == accuracy_score(gold[inside], before[inside])
         assert group.value == accuracy_score(gold[inside], after[inside])
-        assert group.difference == accuracy_difference(gold[inside], before[inside], after[inside])
+        margins = classifier_margins(first[known][inside], second[known][inside])
+        assert group.difference == accuracy_difference(gold[inside], before[inside], after[inside], margins=margins)
     buckets = [group for group in groups if group.kind == "length"]
     assert sum(group.n for group in buckets) == len(gold), "every labelled row is in one bucket"
     ends = [tuple(map(int, group.name.split(" to "))) for group in buckets]
@@ -55,6 +57,12 @@ def test_groups_are_scored_as_their_rows_alone(case):
     low, high = ends[1]
     inside = (lengths[known] >= low) & (lengths[known] <= high)
     assert buckets[1].value == accuracy_score(gold[inside], after[inside])
+
+
+def test_groups_of_rows_that_hardly_moved_are_sure_of_it(case):
+    examples, first, _, lengths = case
+    for group in score_groups(find_task(signature()), first, first + np.float32(1e-6), examples, lengths):
+        assert 0 < group.difference.high - group.difference.low < 1e-3
 
 
 def test_all_lengths_may_be_the_same(case):

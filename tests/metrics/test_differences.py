@@ -9,7 +9,8 @@ import pytest
 import scipy.stats
 from sklearn.metrics import f1_score
 
-from octavo.metrics.differences import DIFFERENCES, accuracy_difference, correlation_difference, macro_f1_difference
+from octavo.metrics.correlations import correlation_difference
+from octavo.metrics.differences import DIFFERENCES, accuracy_difference, macro_f1_difference
 from octavo.metrics.estimates import cosine_estimate, identical, mcnemar, ratio_estimate, rows_to_decide, share_estimate
 from octavo.metrics.intervals import bca_interval, score_interval
 

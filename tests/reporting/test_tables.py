@@ -75,6 +75,7 @@ CANDIDATE = ComparedRow(
     ),
     changed=(Changed(17, "영화가 <b>재미</b> | 없다", None, "부정", Answer("긍정", 0.51), Answer("부정", 0.52), 0.03),),
     mcnemar=McNemar(30, 14, 0.022),
+    modelled=Estimate(-0.0081, -0.0132, -0.003, -0.0125, -0.0038, "modelled", 30),
     origin=Origin(
         sha256="ab" * 32,
         source="korean-nli",
@@ -170,6 +171,16 @@ def test_answers_that_are_no_numbers_are_told_and_fail():
     assert len(verdict_notes(found)) == 3
     assert headline(found).endswith("3 of its answers are NaN or infinity.")
     assert "모델 (dynamic): NaN or infinity in 3 answers" in comparison_notes(found)
+
+
+def test_what_margins_tell_stands_beside_what_was_counted():
+    told = "accuracy differs by -0.81 points (95 % interval -1.32 to -0.30); the counted difference decides"
+    assert f"모델 (dynamic): by how far its logits moved, {told}" in comparison_notes(COMPARISON)
+    assert "정확도 차이 -0.81%p(95% 신뢰구간 -1.32 ~ -0.30)" in "\n".join(comparison_notes(COMPARISON, korean))
+    without = dataclasses.replace(COMPARISON, rows=(BASELINE, dataclasses.replace(CANDIDATE, modelled=None)))
+    assert "logits" not in "\n".join(comparison_notes(without))
+    for found in (COMPARISON, without):
+        assert "at most 1.90 points" in "\n".join(verdict_notes(found.under(Budget(max_drop=2))))
 
 
 def test_models_that_are_called_alike_are_told_apart_by_their_engines():

@@ -40,6 +40,20 @@ def test_what_is_written_is_what_the_schema_says(made, tmp_path):
     assert read_comparison(tmp_path / "out.json").to_dict() == made.to_dict()
 
 
+def test_a_comparison_of_before_there_was_a_modelled_difference_is_read(made, tmp_path):
+    document = json.loads(comparison_json(made))
+    for row in document["rows"]:
+        del row["modelled"]
+    (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
+    found = read_comparison(tmp_path / "old.json")
+    assert [row.modelled for row in found.rows] == [None, None]
+    assert found.rows[1].differences == made.rows[1].differences
+    assert made.rows[0].modelled is None
+    assert made.rows[1].modelled.method == "modelled"
+    report(found, tmp_path / "old.md")
+    assert "the counted difference" not in (tmp_path / "old.md").read_text(encoding="utf-8")
+
+
 def test_a_budget_with_nothing_to_judge_is_refused(made):
     with pytest.raises(InputError, match="only the baseline"):
         dataclasses.replace(made, rows=made.rows[:1]).under(Budget(max_drop=10))

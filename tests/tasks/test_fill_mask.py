@@ -128,6 +128,10 @@ def test_scores():
     outputs = [filled([0, 0, 1], 2), filled([0, 1, 0], 2), filled([], None)]
     assert task.quality(outputs, [Example("x")] * 3) == {"accuracy": 1 / 3}
     assert task.quality([filled([0, 0, 1], None)], [Example("x")]) == {}
+    margins = task.margins(outputs[:2], [filled([0, 0, 3], 2), filled([0, 1, 0.5], 2)], [Example("x")] * 2)
+    assert (margins.lead.tolist(), margins.moved.tolist()) == ([1, 1], [2, 0.5])
+    assert (margins.before.tolist(), margins.after.tolist()) == ([1, -1], [3, -0.5])
+    assert task.margins(outputs, outputs, [Example("x")] * 3) is None
 
 
 @pytest.mark.parametrize(

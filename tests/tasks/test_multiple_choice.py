@@ -1,5 +1,7 @@
 """multiple-choice, held against AutoModelForMultipleChoice, row by row."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
@@ -65,4 +67,9 @@ def test_scores():
     examples = [Example("a", label=label, choices=one.choices) for label, one in zip((0, 1, 1), outputs, strict=True)]
     assert task.quality(outputs, examples) == {"accuracy": accuracy_score([0, 1, 1], [0, 2, 1])}
     assert task.judged(outputs, [Example("a")] * 3) is None
+    moved = [Chosen(one.choices, one.logits * np.float32(0.5)) for one in outputs]
+    margins = task.margins(outputs, moved, [replace(examples[0], label=None), *examples[1:]])
+    assert (margins.lead.tolist(), margins.moved.tolist()) == ([1, 1], [0.5, 0.5])
+    assert (margins.before.tolist(), margins.after.tolist()) == ([-1, 1], [-0.5, 0.5])
+    assert task.margins(outputs, moved, [Example("a")] * 3) is None
     assert task.fidelity(outputs, outputs, []) == {"agreement": 1.0, "kl": 0.0}

@@ -1,5 +1,6 @@
 """token-classification, held against the pipeline of transformers and against seqeval."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -109,6 +110,17 @@ def words_as_tokens(gold, predicted):
         extra = spans, ("x",) * len(right), (False,) * len(right), logits, 1
         outputs.append(Tagged(text, *extra, LABELS, tokenizer))
     return examples, outputs
+
+
+def test_a_text_is_as_near_to_another_tag_as_its_nearest_token():
+    _, (first, second) = words_as_tokens([["O"] * 3, []], [["O"] * 3, []])
+    logits = first.logits.copy()
+    logits[1] *= 0.25
+    logits[2] *= 3
+    before, after = [dataclasses.replace(first, logits=logits), second], [first, second]
+    margins = TASK.margins(before, after, [])
+    assert (margins.lead.tolist(), margins.moved.tolist()) == ([0.25, np.inf], [2, 0])
+    assert margins.before is None
 
 
 tags = st.lists(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 3), min_size=1, max_size=6), min_size=1, max_size=8)

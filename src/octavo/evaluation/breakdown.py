@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.data.examples import Example
-from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.differences import DIFFERENCES, MARGINED
 from octavo.metrics.scores import RATIOS, SCORES
 from octavo.schema.comparison import FEWEST, Changed, Group
 from octavo.tasks.task import Task
@@ -28,18 +28,23 @@ def score_groups(
     known = np.array([example.label is not None or len(gold) == len(examples) for example in examples])
     tokens = lengths[known]
     classes = task.judged_by_class(reference, outputs, examples)
-    parts: list[tuple[str, str, tuple[NDArray[Any], ...]]] = [("class", name, part) for name, part in classes.items()]
+    margins, masks = task.margins(reference, outputs, examples), task.classes(gold, examples)
+    everything = np.ones(len(gold), bool)
+    parts: list[tuple[str, str, tuple[NDArray[Any], ...], NDArray[np.bool_]]] = [
+        ("class", name, part, masks.get(name, everything)) for name, part in classes.items()
+    ]
     ends = np.unique(np.quantile(tokens, np.linspace(0, 1, BUCKETS + 1)).astype(np.int64))
     for low, high in zip([ends[0] - 1, *ends[1:-1]], ends[1:] if len(ends) > 1 else ends, strict=False):
         inside = (tokens > low) & (tokens <= high)
-        parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside])))
+        parts.append(("length", f"{low + 1} to {high}", (gold[inside], before[inside], after[inside]), inside))
     name, groups = next(iter(task.quality(outputs, examples))), []
     answers = name in RATIOS and gold.ndim == 1  # where it is 0 no answer is known
-    for kind, title, part in parts:
+    for kind, title, part, mask in parts:
         right, before, after = (array[part[0] > 0] for array in part) if answers else part
         if len(right) >= FEWEST and (answers or not task.scored or len(set(right.tolist())) > 1):
             scores = SCORES[name](right, before), SCORES[name](right, after)
-            groups.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after)))
+            own = {"margins": margins and margins.at(mask)} if name in MARGINED else {}
+            groups.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after, **own)))
     return tuple(groups)
 
 

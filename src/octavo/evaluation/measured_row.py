@@ -13,8 +13,9 @@ from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.entries import Entry
-from octavo.metrics.differences import DIFFERENCES
+from octavo.metrics.differences import DIFFERENCES, MARGINED
 from octavo.metrics.estimates import Estimate, cosine_estimate, identical, mcnemar, ratio_estimate, share_estimate
+from octavo.metrics.movement import modelled_accuracy
 from octavo.schema.comparison import ComparedRow, Latency, McNemar
 from octavo.tasks.task import Task
 
@@ -56,6 +57,7 @@ class Compared:
             groups=score_groups(self.task, *pair, self.examples, lengths),
             changed=most_changed(self.task, *pair, self.examples),
             mcnemar=self._mcnemar(outputs),
+            modelled=self._modelled(outputs),
         )
 
     def _measured(self, entry: Entry, timing: Timing) -> ComparedRow:
@@ -95,7 +97,15 @@ class Compared:
         names = self.task.quality(outputs, self.examples)
         if same:
             return {name: identical() for name in names}
-        return {name: DIFFERENCES[name](first[0], first[1], second[1]) for name in names if name in DIFFERENCES}
+        margins = {"margins": self.task.margins(self.reference, outputs, self.examples)}
+        judged = first[0], first[1], second[1]
+        known = [name for name in names if name in DIFFERENCES]
+        return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
+
+    def _modelled(self, outputs: Any) -> Estimate | None:
+        """The difference of accuracies by margins; None where another score is the first, or nothing moved."""
+        margins = self.task.margins(self.reference, outputs, self.examples)
+        return None if margins is None else modelled_accuracy(margins)
 
     def _mcnemar(self, outputs: Any) -> McNemar | None:
         """The test on rows that only one model has right; None without labels, or where a row has several."""

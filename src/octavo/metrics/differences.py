@@ -4,6 +4,8 @@ The difference D of two scores is written as the mean of one effect d_i per row,
 agree: for accuracy d_i is -1, 0 or 1; for macro-F1 it is the change of the score along the way from the first model's
 predictions to the second's; for a correlation the difference of the two influence functions. Where few rows differ, as
 int8 brings it about, D is bounded by a score interval (`score_interval`), elsewhere by the bootstrap (`bca_interval`).
+What rows that were not seen can do is bounded by how far outputs moved: of a correlation the scores tell it, of
+predictions the margins, where they are given (`movement.within`).
 """
 
 import math
@@ -16,17 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.metrics import scores as metrics
+from octavo.metrics.correlations import correlation_difference
 from octavo.metrics.estimates import RESAMPLES, Estimate
-from octavo.metrics.intervals import FloatArray, bca_interval, making, score_interval, tango_bound
-from octavo.metrics.scores import midranks
+from octavo.metrics.intervals import FEW, FloatArray, bca_interval, making, score_interval, tango_bound
+from octavo.metrics.movement import Margins, within
 
 LabelArray = NDArray[np.int64]
 OF_THE_RARER = 0.15  # of a row that changed the rarer way, more than were seen; chosen by simulation
-FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
-def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray) -> Estimate:
+def accuracy_difference(
+    gold: LabelArray, first: LabelArray, second: LabelArray, *, margins: Margins | None = None
+) -> Estimate:
     """Of the shares of rows that are right, by Tango's score interval; labels are [rows] each.
 
     Where few rows changed, and most of them one way, its one-sided bound on the other way's side holds 91 %, as bounds
@@ -42,10 +46,13 @@ def accuracy_difference(gold: LabelArray, first: LabelArray, second: LabelArray)
     def ends(confidence: float) -> tuple[float, float]:
         return -bound(worse, better, confidence), bound(better, worse, confidence)
 
-    return Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
+    found = Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
+    return found if margins is None else within(found, margins)
 
 
-def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray, *, seed: int = 0) -> Estimate:
+def macro_f1_difference(
+    gold: LabelArray, first: LabelArray, second: LabelArray, *, margins: Margins | None = None, seed: int = 0
+) -> Estimate:
     """Of the means over the labels of F1 = 2 tp / (predicted + gold); labels are [rows] each, from 0.
 
     The effect of a row is the change of its two cells' derivatives, integrated over the straight way from the first
@@ -71,37 +78,19 @@ def macro_f1_difference(gold: LabelArray, first: LabelArray, second: LabelArray,
     def resampled() -> FloatArray:
         return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
-    return _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
-
-
-def correlation_difference(
-    gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
-) -> Estimate:
-    """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
-
-    Influence functions are those of Croux and Dehon 2010 ("Influence functions of the Spearman and Kendall correlation
-    measures"), with the sample's distribution for that of the population. Every resample is ranked anew.
-    """
-    codes = [np.unique(values, return_inverse=True)[1] for values in (gold, first, second)]
-    values = [gold, first, second]
-
-    def difference(rows: LabelArray) -> float:
-        weights = np.bincount(rows, minlength=len(gold)).astype(np.float64)
-        x, y, z = [midranks(code, weights) for code in codes] if ranked else [v.astype(np.float64) for v in values]
-        return _correlation(x, z, weights) - _correlation(x, y, weights)
-
-    value = difference(np.arange(len(gold)))
-    influence = _spearman_influence if ranked else _pearson_influence
-    effects = influence(gold, second) - influence(gold, first)
-    effects += value - effects.mean()
-    others = np.random.default_rng(seed).permutation(len(gold))
-    exchanged = influence(gold, first, others) - influence(gold, first)
-    unseen = float(np.sqrt(np.mean(np.square(exchanged)))) or 1.0  # where one of the two does not vary: all of it
-    return _bounded(value, effects, unseen, _resamples(difference, len(gold), seed), int(np.sum(first != second)))
+    found = _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+    most = math.sqrt(float(changes.max())) if len(present) > 1 else 1.0
+    return found if margins is None else within(found, margins, most)
 
 
 def ratio_difference(
-    name: str, gold: NDArray[Any], first: NDArray[Any], second: NDArray[Any], *, seed: int = 0
+    name: str,
+    gold: NDArray[Any],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    *,
+    margins: Margins | None = None,
+    seed: int = 0,
 ) -> Estimate:
     """Of two scores that are ratios of sums over the rows, A / B (`metrics.RATIOS`).
 
@@ -128,7 +117,9 @@ def ratio_difference(
         return difference(np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES))
 
     changed = int(np.sum(np.any(first != second, axis=1)))
-    return _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
+    found = _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
+    most = max(unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
+    return found if margins is None else within(found, margins, most)
 
 
 def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
@@ -150,7 +141,9 @@ def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatAr
     return _bounded(value, effects, unseen, _resamples(difference, n, seed), int(np.sum(first != second)))
 
 
-DIFFERENCES: dict[str, Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Estimate]] = {
+# Of what is right and what two models predicted; those of predictions also take `margins`.
+MARGINED = frozenset({"accuracy", "macro_f1", *metrics.RATIOS})
+DIFFERENCES: dict[str, Callable[..., Estimate]] = {
     "accuracy": accuracy_difference,
     "macro_f1": macro_f1_difference,
     "perplexity": perplexity_difference,
@@ -213,41 +206,3 @@ def _slopes(
         slope[np.arange(count), np.arange(count)] += 2 / both
         slopes += weight / 2 * slope / labels
     return slopes
-
-
-def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray) -> float:
-    total = weights.sum()
-    a, b = x - weights @ x / total, y - weights @ y / total
-    spread = math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
-    return float(weights @ (a * b) / spread) if spread else 0.0
-
-
-def _pearson_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
-    """Of each row on the correlation; with `others` as if it had their y."""
-    a, b = ((v - v.mean()) / (v.std() or 1.0) for v in (x, y))
-    r = float(np.mean(a * b))
-    b = b if others is None else b[others]
-    return np.asarray(a * b - r * (a * a + b * b) / 2, np.float64)
-
-
-def _spearman_influence(x: FloatArray, y: FloatArray, others: LabelArray | None = None) -> FloatArray:
-    """Of each row, up to a constant: that of E[F G], by those of E[F F] and E[G G], which ties make less than 1 / 12.
-
-    That of E[F G] is F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]; F and G are the shares of lower values, less a half.
-    With `others` as if each row had their y.
-    """
-    n = len(x)
-    codes = [np.unique(v, return_inverse=True)[1] for v in (x, y)]
-    f, g = ((midranks(code, np.ones(n)) - 0.5) / n - 0.5 for code in codes)
-
-    def above(code: LabelArray, other: FloatArray) -> FloatArray:
-        """E[1(each of the coded >= this one) other], ties counted half."""
-        sums = np.bincount(code, other)
-        return np.asarray((other.sum() - np.cumsum(sums) + sums / 2)[code] / n, np.float64)
-
-    own = [(v * v + 2 * above(code, v)) / (float(np.mean(v * v)) or 1.0) for code, v in zip(codes, (f, g), strict=True)]
-    spread = math.sqrt(float(np.mean(f * f)) * float(np.mean(g * g))) or 1.0
-    r, over_x, over_y = float(np.mean(f * g)) / spread, above(codes[0], g), above(codes[1], f)
-    if others is not None:
-        g, over_y, own[1] = g[others], over_y[others], own[1][others]
-    return np.asarray((f * g + over_x + over_y) / spread - r * (own[0] + own[1]) / 2, np.float64)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+FEW = 50  # rows that make the difference, below which the bootstrap sees too little: its intervals may have no width
 HALVINGS = 30  # of an interval that a bound is looked for in
 PRIOR = 2  # rows for which the size of an effect counts that was not seen; this and the next were chosen by simulation
 BEYOND = 1.7  # times the size of the effects that were seen: the largest ones are rare
@@ -15,6 +16,11 @@ BEYOND = 1.7  # times the size of the effects that were seen: the largest ones a
 def making(effects: FloatArray) -> float:
     """How many rows make the mean: (sum d^2)^2 / sum d^4, which is k for k equal effects and n / 3 for normal ones."""
     return float(np.sum(effects**2) ** 2 / max(float(np.sum(effects**4)), 1e-300))
+
+
+def size(effects: FloatArray) -> float:
+    """Of the effects that make the mean: sum |d|^3 / sum d^2, which is d for equal ones."""
+    return float(np.sum(np.abs(effects) ** 3)) / max(float(np.sum(effects**2)), 1e-300)
 
 
 def score_interval(effects: FloatArray, unseen: float, confidence: float) -> tuple[float, float]:

@@ -183,11 +183,18 @@ def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[s
         "{name}: {worse:,} rows that only the baseline has right, {better:,} that only this one has; "
         "McNemar's exact p {p:.2g}"
     )
+    modelled = say(
+        "{name}: by how far its logits moved, accuracy differs by {value:+.2f} points (95 % interval {low:+.2f} to "
+        "{high:+.2f}); the counted difference decides"
+    )
     for row in comparison.rows:
         if row.not_finite:
             notes.append(not_finite.format(name=_unique_title(row, comparison), n=row.not_finite))
         if row.mcnemar:
             notes.append(mcnemar.format(name=_unique_title(row, comparison), **vars(row.mcnemar)))
+        if row.modelled:
+            low, value, high = (100 * end for end in (row.modelled.low, row.modelled.value, row.modelled.high))
+            notes.append(modelled.format(name=_unique_title(row, comparison), low=low, value=value, high=high))
     percent = say("{:.0f} %").format
     unstable = [row for row in comparison.rows if row.spread > UNSTABLE]
     if unstable:

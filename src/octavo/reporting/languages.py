@@ -111,6 +111,11 @@ KOREAN = {
     "McNemar's exact p {p:.2g}": (
         "{name}: 기준 모델만 맞힌 데이터 {worse:,}건, 이 모델만 맞힌 데이터 {better:,}건; McNemar 정확 검정 p = {p:.2g}"
     ),
+    "{name}: by how far its logits moved, accuracy differs by {value:+.2f} points (95 % interval {low:+.2f} to "
+    "{high:+.2f}); the counted difference decides": (
+        "{name}: 로짓이 움직인 크기로 추정한 정확도 차이 {value:+.2f}%p(95% 신뢰구간 {low:+.2f} ~ {high:+.2f}); "
+        "판정은 실제로 센 차이를 따름"
+    ),
     "unstable: the rounds differ by more than {share}: {models}": (
         "측정 불안정: 회차 간 시간 편차가 {share}를 넘음: {models}"
     ),

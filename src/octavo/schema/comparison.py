@@ -90,7 +90,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Rows that one of two models alone has right, and the exact p that this is chance (`stats.mcnemar`)."""
+    """Rows that one of two models alone has right; the exact p that this is chance (`metrics.estimates.mcnemar`)."""
 
     worse: int
     better: int
@@ -133,12 +133,15 @@ class ComparedRow:
     decide by first, and `differences` theirs from the baseline's, with their intervals: empty without labels.
     `fidelity` says how near its outputs are to the baseline's: for classifiers the share of rows with the baseline's
     label (`agreement`), the mean Kullback-Leibler divergence from it in nats (`kl`) and what is left of the margins
-    (`margin`, see `metrics.median_margin`), for embeddings the cosine to the baseline's vector (mean, 1st percentile,
-    smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with its interval.
+    (`margin`, see `metrics.scores.median_margin`), for embeddings the cosine to the baseline's vector (mean, 1st
+    percentile, smallest) and how many of the ten nearest neighbours are kept; `closeness` is the first of these with
+    its interval.
     `batch_effect` is the largest change of an answer (a score; 1 - cosine) when a row runs in a batch with longer ones
     instead of alone. `turns` [parts][rounds] are all seconds that were measured, `singles_ms` those of single rows.
     `cold_start_seconds` from starting a process to its first answer. `groups` are the first score by class and by
     length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
+    `modelled` is the difference of accuracies as margins and their movements tell it (`metrics.movement`): it decides
+    nothing.
     `not_finite` counts the answers with NaN or infinity in them; where there is one, its answers have no other figure.
     """
 
@@ -166,6 +169,7 @@ class ComparedRow:
     groups: tuple[Group, ...] = ()
     changed: tuple[Changed, ...] = ()
     mcnemar: McNemar | None = None
+    modelled: Estimate | None = None
     not_finite: int = 0
     origin: Origin | None = None
     judgement: Judgement | None = None

@@ -17,6 +17,7 @@ from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import WIDE_BUDGET, Encoded, FloatArray, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, settings
 from octavo.errors import DataError, InputError
+from octavo.metrics.movement import Margins, row_margins
 from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
@@ -147,6 +148,16 @@ class FillMask(Task[Sequence[Filled]]):
         gold = [-1 if row.hidden is None else row.hidden for row in outputs]
         predicted = [int(row.logits[0].argmax()) if len(row.logits) else -2 for row in outputs]
         return np.array(gold, np.int64), np.array(predicted, np.int64)
+
+    @override
+    def margins(
+        self, reference: Sequence[Filled], outputs: Sequence[Filled], examples: Sequence[Example]
+    ) -> Margins | None:
+        """Of the hidden tokens; None where a text has none, as an empty one."""
+        if any(row.hidden is None for row in outputs):
+            return None
+        gold = np.array([row.hidden for row in outputs], np.int64)
+        return row_margins([row.logits[0] for row in reference], [row.logits[0] for row in outputs], gold)
 
     @override
     def fidelity(self, reference: Sequence[Filled], outputs: Sequence[Filled], rows: Sequence[Row]) -> dict[str, float]:

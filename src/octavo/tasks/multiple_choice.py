@@ -19,6 +19,7 @@ from octavo.encoding import tokenizing as encoding
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
+from octavo.metrics.movement import Margins, row_margins
 from octavo.metrics.scores import kl_rows, softmax
 from octavo.schema.comparison import Answer
 from octavo.tasks.task import Judged, Task
@@ -118,6 +119,16 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         pairs = zip(outputs, examples, strict=True)
         known = np.array([(example.label, row.best) for row, example in pairs if example.label is not None], np.int64)
         return (known[:, 0], known[:, 1]) if len(known) else None
+
+    @override
+    def margins(
+        self, reference: Sequence[Chosen], outputs: Sequence[Chosen], examples: Sequence[Example]
+    ) -> Margins | None:
+        """Of the rows whose right choice is known."""
+        rows = zip(reference, outputs, examples, strict=True)
+        known = [(a.logits, b.logits, example.label) for a, b, example in rows if example.label is not None]
+        gold = np.array([label for _, _, label in known], np.int64)
+        return row_margins([before for before, _, _ in known], [after for _, after, _ in known], gold)
 
     @override
     def fidelity(self, reference: Sequence[Chosen], outputs: Sequence[Chosen], rows: Sequence[Row]) -> dict[str, float]:

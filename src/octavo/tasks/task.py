@@ -13,6 +13,7 @@ from octavo.encoding import tokenizing
 from octavo.encoding.batching import TOKEN_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
+from octavo.metrics.movement import Margins
 from octavo.metrics.scores import SCORES, largest_change
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
@@ -140,6 +141,10 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def judged(self, outputs: Results, examples: Sequence[Example]) -> Judged | None:
         """What the scores of `quality` compare, [examples, ...] each: what is right, and what the answers say."""
+
+    def margins(self, reference: Results, outputs: Results, examples: Sequence[Example]) -> Margins | None:
+        """How near what `judged` compares was to another prediction, and how far it moved; None: it tells nothing."""
+        return None
 
     def judged_by_class(self, reference: Results, outputs: Results, examples: Sequence[Example]) -> JudgedByClass:
         """The same by the class of what is right: what is right, what the baseline says, what the answers say."""

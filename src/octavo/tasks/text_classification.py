@@ -11,6 +11,7 @@ from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.errors import InputError
+from octavo.metrics.movement import Margins, classifier_margins
 from octavo.metrics.scores import mean_kl, median_margin, softmax
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
@@ -78,6 +79,13 @@ class TextClassification(Task[FloatArray]):
         labelled = [index for index, example in enumerate(examples) if example.label is not None]
         gold = np.array([examples[index].label for index in labelled], np.int64)
         return (gold, predicted_labels(outputs)[labelled]) if labelled else None
+
+    @override
+    def margins(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> Margins | None:
+        """Of the rows that have a label."""
+        known = np.array([example.label is not None for example in examples])
+        gold = np.array([example.label for example in examples if example.label is not None], np.int64)
+        return classifier_margins(reference[known], outputs[known], gold)
 
     @override
     def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:

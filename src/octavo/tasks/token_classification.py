@@ -18,6 +18,7 @@ from octavo.data.tags import as_iob2, entities, spread
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, characters_of, settings
 from octavo.errors import InputError, did_you_mean
+from octavo.metrics.movement import Margins, furthest_margins
 from octavo.metrics.scores import kl_rows
 from octavo.schema.comparison import Answer
 from octavo.tasks.entities import Tagged, grouped, overlapping, tokens_of, words_of
@@ -138,6 +139,13 @@ class TokenClassification(Task[Sequence[Tagged]]):
     def judged(self, outputs: Sequence[Tagged], examples: Sequence[Example]) -> Judged | None:
         """Of each text: the entities and words that there are; those found, those named, and the right tags."""
         return _judged(outputs, examples, None)
+
+    @override
+    def margins(
+        self, reference: Sequence[Tagged], outputs: Sequence[Tagged], examples: Sequence[Example]
+    ) -> Margins | None:
+        """Of each text the smallest lead of any token, and the farthest movement."""
+        return furthest_margins([row.logits for row in reference], [row.logits for row in outputs])
 
     @override
     def judged_by_class(

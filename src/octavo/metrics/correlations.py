@@ -1,0 +1,190 @@
+"""Differences of two correlations with the same gold scores: Spearman's and Pearson's, and what a row does to them.
+
+The difference is the mean of one effect per row, the difference of the two influence functions (Croux and Dehon 2010,
+"Influence functions of the Spearman and Kendall correlation measures", Statistical Methods & Applications 19).
+
+Ranks hide movements smaller than the distance to the next row, though each of them would have been seen among more
+rows. So a rank correlation is also taken of ranks that are smoothed (`_smoothed`), which answer to a movement of any
+size in proportion to it: Nadaraya 1964, "Some new estimates for distribution functions" (Theory of Probability and its
+Applications 9), a kernel in the place of each step of the empirical distribution. The interval holds what both say.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.metrics.estimates import RESAMPLES, Estimate
+from octavo.metrics.intervals import FEW, FloatArray, bca_interval, making, score_interval, size
+from octavo.metrics.scores import midranks
+
+LabelArray = NDArray[np.int64]
+FURTHER = 2  # times the size of the movements that were seen; chosen by simulation
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of each row the share of rows with lower values, less a half, and what a row adds to those of others.
+
+    `above`: of numbers of the rows, E[1(each row's value >= this one's) number], at each row.
+    """
+
+    centred: FloatArray
+    above: Callable[[FloatArray], FloatArray]
+
+
+def correlation_difference(
+    gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
+) -> Estimate:
+    """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
+
+    Where fewer than `FEW` rows make the difference, by score intervals: a row that was not seen is taken to move about
+    as far as the farthest of those that were (`_unseen`), and ranks are also smoothed. Elsewhere by the bootstrap;
+    every resample is ranked anew.
+    """
+    values = [one.astype(np.float64) for one in (gold, first, second)]
+    value, effects = _rank_effects(*map(_steps, values)) if ranked else _pearson_effects(*values)
+    changed = int(np.sum(first != second))
+    if making(effects) >= FEW:
+        drawn = _resampled(values, seed, ranked=ranked)
+        wide, narrow = (bca_interval(value, drawn, effects, confidence) for confidence in (0.95, 0.90))
+        return Estimate(value, *wide, *narrow, "bca", changed)
+    means, measured = [effects], values
+    if ranked:
+        shares = [_steps(values[0]), *map(_smoothed, _levelled(*values[1:]))]
+        means.append(_rank_effects(*shares)[1])
+        measured = [one.centred for one in shares]
+    unseen = _unseen(*measured)
+
+    def ends(confidence: float) -> tuple[float, float]:
+        lows, highs = zip(*(score_interval(mean, unseen, confidence) for mean in means), strict=True)
+        return min(value, *lows), max(value, *highs)
+
+    return Estimate(value, *ends(0.95), *ends(0.90), "score", changed)
+
+
+def _unseen(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
+    """The effect of a row that moves further than those that were seen to move most; 1 where nothing can tell.
+
+    In units of deviations a movement m changes the influence of a row (a, b) on Pearson's r by m (a - r b) - r m^2 / 2,
+    and that on Spearman's, a and b being smoothed ranks, by about as much. m is `FURTHER` times the size of the
+    movements that were seen, and a - r b has its size (`size`: what is large weighs more). No movement does more than
+    an exchange with any other row (c, d), of which the mean square is E[(a d - r d^2 / 2 - q)^2] for q = a b -
+    r b^2 / 2, or 1 + r^2 E[b^4] / 4 + E[q^2] + r^2 / 2. Scores that are the same may differ behind their last digits.
+    """
+    if not (gold.std() and first.std() and second.std()):
+        return 1.0
+    a, b, moved = ((v - v.mean()) / v.std() for v in (gold, first, second))
+    r = float(np.mean(a * b))
+    m = FURTHER * max(EPSILON, size(moved - b))
+    own = a * b - r * b * b / 2
+    exchange = math.sqrt(1 + r * r * (float(np.mean(b**4)) / 4 + 0.5) + float(np.mean(own**2)))
+    return min(exchange, m * size(a - r * b) + m * m / 2)
+
+
+def _levelled(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both models' scores on one scale on which the first one's are spread evenly over 0 to 1.
+
+    The second's are brought to the first's quartiles, which ranks do not see. Then both go through the first's
+    distribution function, which is a polygon through every n^(2/3) / 2-th of its values, and goes on at both ends.
+    """
+    n = len(first)
+    (low, high), (other_low, other_high) = (np.quantile(values, (0.25, 0.75)) for values in (first, second))
+    if high > low and other_high > other_low:
+        second = (second - other_low) * ((high - low) / (other_high - other_low)) + low
+    step = max(2, round(n ** (2 / 3) / 2))
+    ordered = np.sort(first)
+    places = np.unique(np.r_[0:n:step, n - 1])
+    knots, which = np.unique(ordered[places], return_index=True)
+    heights = (places[which] + 0.5) / n
+    if len(knots) < 2:
+        return first, second
+    reach, slopes = 100 * (knots[-1] - knots[0]), np.diff(heights) / np.diff(knots)
+    knots = np.r_[knots[0] - reach, knots, knots[-1] + reach]
+    heights = np.r_[heights[0] - slopes[0] * reach, heights, heights[-1] + slopes[-1] * reach]
+    return np.interp(first, knots, heights), np.interp(second, knots, heights)
+
+
+def _steps(values: FloatArray) -> Shares:
+    """Those of the sample; equal values count half."""
+    n, code = len(values), _codes(values)
+
+    def above(numbers: FloatArray) -> FloatArray:
+        sums = np.bincount(code, numbers)
+        return np.asarray((numbers.sum() - np.cumsum(sums) + sums / 2)[code] / n, np.float64)
+
+    return Shares((midranks(code, np.ones(n)) - 0.5) / n - 0.5, above)
+
+
+def _smoothed(values: FloatArray) -> Shares:
+    """Those of values from 0 to 1, each step being a ramp of half-width h = n^(-1/3) / 2, over about n^(2/3) rows.
+
+    A ramp is the difference of two hinges, ((u + h)_+ - (u - h)_+) / 2h, and a sum of hinges follows from the sums of
+    what lies below.
+    """
+    n, order = len(values), np.argsort(values, kind="stable")
+    h, ordered = n ** (-1 / 3) / 2, values[order]
+    ends = [(values + side * h, np.searchsorted(ordered, values + side * h)) for side in (1, -1)]
+
+    def below(numbers: FloatArray) -> FloatArray:
+        sums = np.r_[0.0, np.cumsum(numbers[order])]
+        moments = np.r_[0.0, np.cumsum((numbers * values)[order])]
+        upper, lower = (end * sums[count] - moments[count] for end, count in ends)
+        return np.asarray((upper - lower) / (2 * h * n), np.float64)
+
+    return Shares(below(np.ones(n)) - 0.5, lambda numbers: numbers.mean() - below(numbers))
+
+
+def _rank_effects(gold: Shares, first: Shares, second: Shares) -> tuple[float, FloatArray]:
+    """The difference of the rank correlations, and the effects of the rows, of which it is the mean."""
+    value = _correlation(gold.centred, second.centred) - _correlation(gold.centred, first.centred)
+    effects = _rank_influence(gold, second) - _rank_influence(gold, first)
+    return value, effects + (value - float(effects.mean()))
+
+
+def _rank_influence(x: Shares, y: Shares) -> FloatArray:
+    """Of each row, up to a constant: that of E[F G], by those of E[F F] and E[G G], which ties make less than 1 / 12.
+
+    That of E[F G] is F G + E[1(X >= x) G(Y)] + E[F(X) 1(Y >= y)]; F and G are the shares of lower values, less a half.
+    """
+    f, g = x.centred, y.centred
+    own = [(v.centred**2 + 2 * v.above(v.centred)) / (float(np.mean(v.centred**2)) or 1.0) for v in (x, y)]
+    spread = math.sqrt(float(np.mean(f * f)) * float(np.mean(g * g))) or 1.0
+    r = float(np.mean(f * g)) / spread
+    return np.asarray((f * g + x.above(g) + y.above(f)) / spread - r * (own[0] + own[1]) / 2, np.float64)
+
+
+def _pearson_effects(gold: FloatArray, first: FloatArray, second: FloatArray) -> tuple[float, FloatArray]:
+    """The same of Pearson's; the influence of a row on r is a b - r (a^2 + b^2) / 2, in units of deviations."""
+    value = _correlation(gold, second) - _correlation(gold, first)
+    a, *found = ((v - v.mean()) / (v.std() or 1.0) for v in (gold, first, second))
+    one, other = (a * b - float(np.mean(a * b)) * (a * a + b * b) / 2 for b in found)
+    effects = other - one
+    return value, np.asarray(effects + (value - float(effects.mean())), np.float64)
+
+
+def _resampled(values: list[FloatArray], seed: int, *, ranked: bool) -> FloatArray:
+    """Differences of resamples of the rows."""
+    generator, n, found = np.random.default_rng(seed), len(values[0]), np.empty(RESAMPLES)
+    codes = [_codes(one) for one in values] if ranked else None
+    for index in range(RESAMPLES):
+        weights = np.bincount(generator.integers(0, n, n), minlength=n).astype(np.float64)
+        drawn = values if codes is None else [midranks(code, weights) for code in codes]
+        found[index] = _correlation(drawn[0], drawn[2], weights) - _correlation(drawn[0], drawn[1], weights)
+    return found
+
+
+def _codes(values: FloatArray) -> LabelArray:
+    """Each value's place among the different ones."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
+
+
+def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> float:
+    weights = np.ones(len(x)) if weights is None else weights
+    total = weights.sum()
+    a, b = x - weights @ x / total, y - weights @ y / total
+    spread = math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
+    return float(weights @ (a * b)) / spread if spread else 0.0
