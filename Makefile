@@ -16,6 +16,9 @@ demo: setup
 	$(BIN)/octavo quantize examples/korean-nli --output demo-out/int8 --force
 	$(BIN)/octavo compare examples/korean-nli demo-out/float demo-out/int8 --data examples/korean-nli/pairs.tsv
 
+# Two processes on two cores: threads of torch that spin while they wait would take the time of the other one.
+test test-fast: export OMP_WAIT_POLICY = passive
+
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 40
 

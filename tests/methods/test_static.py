@@ -93,12 +93,12 @@ def test_the_same_examples_give_the_same_bytes(static_demo, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{"observer": "mse"}, {"observer": "percentile"}, {"smoothing": "none"}])
-def test_other_settings_are_near_float_too(settings, tmp_path, sentences):
-    recipe = Recipe(method="static", **settings)
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
-    octavo.quantize(DEMO, tmp_path / "float", recipe="float")
+@pytest.mark.filterwarnings("ignore:.*few to calibrate on:octavo.OctavoWarning")
+def test_other_settings_are_near_float_too(settings, demo_float, tmp_path):
+    recipe, few = Recipe(method="static", **settings), octavo.DataFile(DEMO / "pairs.tsv", limit=64)
+    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=few, target="any")
     rows = [(one.text, one.text_pair) for one in octavo.DataFile(DEMO / "pairs.tsv", limit=80).read()]
-    expected, found = answers(tmp_path / "float", rows), answers(tmp_path / "int8", rows)
+    expected, found = answers(demo_float, rows), answers(tmp_path / "int8", rows)
     assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.9
 
 
@@ -135,13 +135,12 @@ def test_both_engines_answer_alike(static_demo, tmp_path, monkeypatch):
     assert any((tmp_path / "openvino").iterdir()), "compiled models are kept"
 
 
-def test_half_of_the_bytes_and_nearly_the_same_answers(tmp_path):
+def test_half_of_the_bytes_and_nearly_the_same_answers(demo_float, tmp_path):
     octavo.quantize(DEMO, tmp_path / "half", recipe=Recipe(method="float", storage="float16"))
-    octavo.quantize(DEMO, tmp_path / "float", recipe="float")
-    sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("half", "float")]
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "half", demo_float)]
     assert sizes[0] < 0.52 * sizes[1]
     rows = ["정말 재미있는 영화였다.", "비가 온다."]
-    np.testing.assert_allclose(answers(tmp_path / "half", rows), answers(tmp_path / "float", rows), atol=5e-3)
+    np.testing.assert_allclose(answers(tmp_path / "half", rows), answers(demo_float, rows), atol=5e-3)
 
 
 def test_kornli(tmp_path):
