@@ -103,19 +103,18 @@ def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: b
     Raises:
         CheckpointError: it does not know the vocabulary of its own files.
     """
-    model = read_sentencepiece(folder, reference)
-    texts, added = sample_texts(tokenizer, model.known if model else None), added_tokens(folder)
+    model, added = read_sentencepiece(folder, reference), added_tokens(folder)
     _check_vocabulary(tokenizer, model, folder, converted=converted)
+    texts = sample_texts(tokenizer, model.known if model else None)
     if model is not None:
-        texts = tuple(text for text in texts if not any(token in text for token in added))
-        best = tokenizer
-        differing = fewest = model.differing(tokenizer, texts)
-        for mended in model.mended(tokenizer) if converted and differing else ():
-            if len(left := model.differing(mended, texts)) < len(fewest):
-                best, fewest = mended, left
-        _tell_sentencepiece(folder, model.name, differing, fewest, converted=converted)
-        tokenizer = best
-        texts = () if converted else texts  # how transformers splits them was told
+        plain = [text for text in texts if not any(token in text for token in added)]
+        tokenizer = _as_sentencepiece(tokenizer, model, plain, folder, converted=converted)
+    index_of = {token: tokenizer.token_to_id(token) for token in added}
+    lost = [one for one, index in index_of.items() if index not in {None, *tokenizer.encode(f"오늘 {one} now").ids}]
+    if lost:
+        _warn(f"{folder}: added tokens are not found in texts: {', '.join(map(repr, lost[:5]))}{_more(lost)}")
+    if model is not None and converted:  # how transformers splits texts was told
+        return tokenizer
     unlike = [text for text in (*in_sentences(added), *texts) if _differs(tokenizer, reference, text)]
     if unlike:
         own = "the tokenizer converted from the vocabulary" if converted else "tokenizer.json"
@@ -129,26 +128,32 @@ def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: b
 _AUTO = "for AutoTokenizer's way save it to a folder by save_pretrained, and name that with --tokenizer"
 
 
-def _tell_sentencepiece(
-    folder: Path, name: str, differing: Sequence[str], left: Sequence[str], *, converted: bool
-) -> None:
-    """Warn where transformers splits otherwise than sentencepiece, and where Octavo does."""
+def _as_sentencepiece(
+    tokenizer: Tokenizer, model: SentencePiece, texts: Sequence[str], folder: Path, *, converted: bool
+) -> Tokenizer:
+    """A tokenizer.json as it is; a converted tokenizer with the way with texts that is nearest to sentencepiece's."""
+    best, differing = tokenizer, model.differing(tokenizer, texts)
+    left = differing
+    for mended in model.mended(tokenizer) if converted and differing else ():
+        if len(found := model.differing(mended, texts)) < len(left):
+            best, left = mended, found
     if left:
-        other = "give a folder without tokenizer.json" if not converted else _AUTO
-        own = "the tokenizer converted from it" if converted else "tokenizer.json"
+        own = f"the tokenizer converted from {model.name}" if converted else "tokenizer.json"
+        then = _AUTO if converted else f"for the way of {model.name} give a folder without tokenizer.json"
         _warn(
-            f"{folder}: {own}, which Octavo uses, splits {left[0]!r:.80} otherwise than {name} does"
-            f"{_more(left)}; {other if converted else f'for the way of {name} {other}'}"
+            f"{folder}: {own}, which Octavo uses, splits {left[0]!r:.80} otherwise than {model.name} does{_more(left)}; "
+            f"{then}"
         )
     elif differing:
         _warn(
-            f"{folder}: transformers splits {differing[0]!r:.80} otherwise than {name} does{_more(differing)}; Octavo "
-            f"takes the way of {name}; {_AUTO}"
+            f"{folder}: transformers splits {differing[0]!r:.80} otherwise than {model.name} does{_more(differing)}; "
+            f"Octavo takes the way of {model.name}; {_AUTO}"
         )
+    return best
 
 
 def _more(texts: Sequence[str]) -> str:
-    return f" (and {len(texts) - 1} more of the texts that were tried)" if len(texts) > 1 else ""
+    return f" (and {len(texts) - 1} more of those that were tried)" if len(texts) > 1 else ""
 
 
 def _warn(message: str) -> None:
@@ -172,7 +177,8 @@ def _check_vocabulary(tokenizer: Tokenizer, model: SentencePiece | None, folder:
     if model is not None:
         name, moved = model.name, model.moved(tokenizer)
     else:
-        moved = [token for token, index in _vocabulary(folder).items() if tokenizer.token_to_id(token) != index]
+        kind = type(tokenizer.model).__name__
+        moved = [token for token, index in _vocabulary(folder, kind).items() if tokenizer.token_to_id(token) != index]
     if not moved:
         return
     got = f"{len(moved)} tokens, such as {', '.join(map(repr, moved[:3]))}"
@@ -184,13 +190,14 @@ def _check_vocabulary(tokenizer: Tokenizer, model: SentencePiece | None, folder:
     )
 
 
-def _vocabulary(folder: Path) -> dict[str, int]:
-    """Token -> id of vocab.txt (where of equal lines the last counts) and vocab.json; empty without these."""
+def _vocabulary(folder: Path, kind: str) -> dict[str, int]:
+    """Token -> id of the file that a kind of tokenizer keeps its vocabulary in; of equal lines the last counts."""
     file = folder / "vocab.txt"
-    if file.exists():
-        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        return {line.rstrip("\r"): index for index, line in enumerate(lines)}
-    return {token: index for token, index in read_settings(folder, "vocab.json").items() if isinstance(index, int)}
+    if kind == "WordPiece" and file.exists():
+        lines = file.read_text(encoding="utf-8").split("\n")
+        return {line.rstrip("\r"): index for index, line in enumerate(lines) if line.strip()}
+    stored = read_settings(folder, "vocab.json") if kind == "BPE" else {}
+    return {token: index for token, index in stored.items() if isinstance(index, int)}
 
 
 def _convert(reference: Any, folder: Path) -> Tokenizer:

@@ -69,7 +69,6 @@ def export_writer(
     from octavo.exporting.cached import export_answering_decoder, export_decoder, export_encoder
 
     answers = find_task(signature).is_encoder_decoder
-    progress.start("asking torch")
     texts, config = ask_writer(reference, signature), reference.config.to_dict()
 
     def attempt(opset: int) -> tuple[Graphs, dict[str, float], list[PassRecord]]:

@@ -103,4 +103,6 @@ def _load_again(source: Source, model: Any) -> Any:
     other, weights = load_model(source), dict(model.named_parameters())
     for name, parameter in other.named_parameters():
         parameter.data = weights[name].data
+    for tensor in other.buffers():
+        tensor.data = tensor.data.clone()  # as above
     return other

@@ -61,7 +61,6 @@ def export_checked(
     from octavo.exporting.exporter import export_graph
 
     vocabulary, config = reference.config.vocab_size, reference.config.to_dict()
-    progress.start("asking torch")
     answers = ask_reference(reference, signature)
     sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, vocabulary).items()}
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
