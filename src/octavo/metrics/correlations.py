@@ -88,13 +88,12 @@ def _unseen(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
 def _levelled(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Both models' scores on one scale on which the first one's are spread evenly over 0 to 1.
 
-    The second's are brought to the first's quartiles, which ranks do not see. Then both go through the first's
+    The second's are brought to the first's mean and deviation, which ranks do not see. Then both go through the first's
     distribution function, which is a polygon through every n^(2/3) / 2-th of its values, and goes on at both ends.
     """
     n = len(first)
-    (low, high), (other_low, other_high) = (np.quantile(values, (0.25, 0.75)) for values in (first, second))
-    if high > low and other_high > other_low:
-        second = (second - other_low) * ((high - low) / (other_high - other_low)) + low
+    if first.std() and second.std():
+        second = (second - second.mean()) * (first.std() / second.std()) + first.mean()
     step = max(2, round(n ** (2 / 3) / 2))
     ordered = np.sort(first)
     places = np.unique(np.r_[0:n:step, n - 1])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from octavo.metrics import scores as metrics
 from octavo.metrics.correlations import correlation_difference
 from octavo.metrics.estimates import RESAMPLES, Estimate
-from octavo.metrics.intervals import FEW, FloatArray, bca_interval, making, score_interval, tango_bound
+from octavo.metrics.intervals import BEYOND, FEW, FloatArray, bca_interval, making, score_interval, tango_bound
 from octavo.metrics.movement import Margins, within
 
 LabelArray = NDArray[np.int64]
@@ -79,7 +79,7 @@ def macro_f1_difference(
         return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
     found = _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
-    most = math.sqrt(float(changes.max())) if len(present) > 1 else 1.0
+    most = max(BEYOND * unseen, math.sqrt(float(changes.max())))
     return found if margins is None else within(found, margins, most)
 
 
@@ -118,7 +118,7 @@ def ratio_difference(
 
     changed = int(np.sum(np.any(first != second, axis=1)))
     found = _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
-    most = max(unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
+    most = max(BEYOND * unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
     return found if margins is None else within(found, margins, most)
 
 

@@ -116,11 +116,12 @@ def changing(margins: Margins, confidence: float) -> float:
 def within(found: Estimate, margins: Margins, effect: float = 1.0) -> Estimate:
     """The estimate with its bounds no farther out than the rows that can change allow, each by at most `effect`.
 
-    Where the movements of more rows reached their leads than the bound allows (as where many leads are exactly 0), or
-    more predictions changed, density and movements do not tell how rows change: nothing is cut.
+    Where more predictions changed than the bound allows, or the movements of clearly more rows reached their leads (as
+    where many leads are exactly 0), density and movements do not tell how rows change: nothing is cut.
     """
     wide, narrow = (changing(margins, confidence) for confidence in (0.95, 0.90))
-    if max(found.changed or 0, int(np.sum(margins.moved >= margins.lead))) > narrow * len(margins.lead):
+    n, reached = len(margins.lead), int(np.sum(margins.moved >= margins.lead))
+    if (found.changed or 0) > narrow * n or share_estimate(reached, n).lower > narrow:
         return found
 
     def inside(low: float, high: float, reach: float) -> tuple[float, float]:
