@@ -84,7 +84,7 @@ def kill_again_and_again(place, way):
     with replace_folder(place, force=False) as new:
         write_parts(new, "the first")
     dice, seen = random.Random(11), []
-    for kill in range(60):
+    for kill in range(30):
         hears, told = os.pipe()
         child = os.fork()
         if child == 0:

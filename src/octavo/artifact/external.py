@@ -53,6 +53,8 @@ def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, i
     while place < end:
         key, place = _varint(data, place)
         stored = key & 7
+        if not key >> 3:
+            raise ValueError(f"a field without a number at byte {place}")
         if stored == 2:
             length, place = _varint(data, place)
             yield key >> 3, place, place + length
