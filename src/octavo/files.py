@@ -1,14 +1,25 @@
-"""Files: which a folder holds, their hash, and text that appears under its name only when all of it was written."""
+"""Files: which a folder holds, their hash, and text that appears under its name only when all of it was written.
 
+A run that is killed leaves what it was writing. Such a file is locked while its run lives, so the next run knows it.
+"""
+
+import errno
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from octavo.errors import InputError
+
+ASIDE = ".octavo-"  # what is not whole yet is called `.NAME.octavo-xxxxxxxx`
+_AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h; RENAME_EXCHANGE of linux/fs.h, RENAME_SWAP of macOS' stdio.h
+_CANNOT = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -26,6 +37,55 @@ def sha256_of(*files: Path) -> str:
     return digest.hexdigest()
 
 
+def lock(stream: IO[Any]) -> bool | None:
+    """Lock an open file until it is closed or its process ends: False where another holds it, None where none can.
+
+    flock(2), whose lock belongs to the open file: a killed process holds none.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+def is_at(stream: IO[Any], path: Path) -> bool:
+    """Whether an open file still is what stands at a path."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places at once; False where the system or the file system cannot.
+
+    renameat2(2) of Linux, renamex_np(2) of macOS.
+    """
+    if sys.platform == "win32":
+        return False
+    import ctypes
+
+    names = os.fsencode(one), os.fsencode(other)
+    library = ctypes.CDLL(None, use_errno=True)
+    if hasattr(library, "renameat2"):
+        failed = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE)
+    elif hasattr(library, "renamex_np"):
+        failed = library.renamex_np(*names, _EXCHANGE)
+    else:
+        return False
+    number = ctypes.get_errno()
+    if failed and number not in _CANNOT:
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
+    return not failed
+
+
 @contextmanager
 def whole_file(output: str | Path) -> Iterator[IO[str]]:
     """A stream in UTF-8; what was at `output` before stays there if the writing fails.
@@ -40,14 +100,33 @@ def whole_file(output: str | Path) -> Iterator[IO[str]]:
         with path.open("w", encoding="utf-8") as stream:
             yield stream
         return
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
+    _remove_dead(path)
+    aside, stream = _open_aside(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with stream:  # its lock is held until it has its name
             yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        aside.replace(path)
+            stream.flush()
+            umask = os.umask(0)
+            os.umask(umask)
+            aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _open_aside(path: Path) -> tuple[Path, TextIOWrapper]:
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}{ASIDE}", dir=path.parent)
+        stream = os.fdopen(handle, "w", encoding="utf-8")
+        if lock(stream) is None or is_at(stream, Path(name)):
+            return Path(name), stream
+        stream.close()  # another run took it for that of a dead one, before it was locked
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove what runs that were killed left of this output."""
+    for aside in path.parent.glob(f".{escape(path.name)}{ASIDE}????????"):
+        if aside.is_file():
+            with suppress(OSError), aside.open("rb+") as stream:
+                if lock(stream):
+                    aside.unlink()

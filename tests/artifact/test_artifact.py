@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -355,12 +356,22 @@ class TestWriting:
     def test_it_is_there_when_all_went_well(self, tmp_path):
         output = tmp_path / "new" / "모델"
         with replace_folder(output, force=False) as aside:
-            assert aside.parent == output.parent
+            assert aside.parent.parent == output.parent
             assert not output.exists()
             (aside / "a").write_text("x", encoding="utf-8")
         assert names(tmp_path / "new") == ["모델"]
         assert names(output) == ["a"]
-        assert stat.S_IMODE(output.stat().st_mode) == 0o755
+
+    @pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+    def test_its_modes_follow_the_umask(self, tmp_path, umask):
+        before = os.umask(umask)
+        try:
+            with replace_folder(tmp_path / "out", force=False) as aside:
+                (aside / "a").write_text("x", encoding="utf-8")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777 & ~umask
+        assert stat.S_IMODE((tmp_path / "out" / "a").stat().st_mode) == 0o666 & ~umask
 
     @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
     @pytest.mark.parametrize("force", [False, True])
@@ -429,9 +440,12 @@ class TestWriting:
         move = Path.rename
 
         def interrupted(self, target):
-            if self.name.startswith(".out."):
+            if self.name == "ready":
+                assert not output.exists()
                 raise KeyboardInterrupt
             return move(self, target)
+
+        monkeypatch.setattr("octavo.artifact.writing.exchange", lambda one, other: False)
 
         monkeypatch.setattr(Path, "rename", interrupted)
         with pytest.raises(KeyboardInterrupt), replace_folder(output, force=True) as aside:

@@ -669,13 +669,15 @@ class TestInspect:
     def test_layers_and_the_self_test(self, demo_int8):
         code, out, _ = run("inspect", demo_int8, "--layers", "--verify")
         assert code == 0
-        assert "files are what was written" in out
+        assert "4 files have the hashes that octavo.json lists" in out
+        assert "not checked, as octavo.json has no hash of them: README.md, octavo.json\n" in out
         assert "the lowest: " in out
         heat = [line for line in out.splitlines() if re.match(r"[│┃] +\d+ [│┃]", line)]
         assert len(heat) == 4
         _, out, _ = run("inspect", demo_int8, "--layers", "--verify", "--json")
         found = json.loads(out)
         assert found["verified"]["deviation"] <= found["verified"]["allowed"]
+        assert found["verified"]["unchecked"] == ["README.md", "octavo.json"]
         assert [layer for layer in found["layers"] if layer["output_db"]]
 
     def test_layers_against_the_checkpoint(self, demo_int8):

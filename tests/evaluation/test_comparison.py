@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import shutil
 import warnings
@@ -113,6 +114,14 @@ def changed(demo_float, tmp_path):
         return folder
 
     return make
+
+
+def put(folder, name, content):
+    """Put another file into an artifact, and its hash into the manifest."""
+    (folder / name).write_bytes(content)
+    fields = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+    fields["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
 
 
 def write_tsv(path, rows):
@@ -373,11 +382,7 @@ class TestRefused:
         vocabulary = tokenizer["model"]["vocab"]
         first, second = "그", "이"
         vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
-        content = json.dumps(tokenizer).encode()
-        (other / "tokenizer.json").write_bytes(content)
-        fields = json.loads((other / "octavo.json").read_text(encoding="utf-8"))
-        fields["files"]["tokenizer.json"]["bytes"] = len(content)
-        (other / "octavo.json").write_text(json.dumps(fields), encoding="utf-8")
+        put(other, "tokenizer.json", json.dumps(tokenizer).encode())
         with pytest.raises(InputError, match="the tokenizers of other and float differ"):
             compare(demo_float, [other], data=PAIRS)
 
@@ -393,8 +398,7 @@ class TestRefused:
 
     def test_a_candidate_that_cannot_be_loaded_is_named(self, demo_float, changed):
         damaged = changed("damaged")
-        size = (damaged / "model.onnx").stat().st_size
-        (damaged / "model.onnx").write_bytes(bytes(size))
+        put(damaged, "model.onnx", b"\x3a\x00")  # an empty graph
         with pytest.raises(InputError, match=r"cannot load the model in .*damaged"):
             compare(demo_float, [damaged], data=DataFile(PAIRS, limit=2))
 

@@ -7,11 +7,14 @@ from octavo.hardware import TARGETS, this_cpu
 from octavo.schema.manifest import Manifest
 
 
-def made_elsewhere(manifest: Manifest, engine: str) -> bool:
-    """Whether the self-test was recorded on another CPU, engine, or version of it than what runs here."""
+def made_elsewhere(manifest: Manifest, engine: str, threads: int) -> bool:
+    """Whether the self-test was recorded on another CPU, engine or version of it, or by another number of threads.
+
+    It was too where that is not known.
+    """
     host, own = manifest.host, "torch" if manifest.recipe.format == "torch" else "onnxruntime"
-    here = this_cpu().name, this_cpu().kind, own, version(own)
-    return (host.cpu, host.kind, engine, host.packages.get(own)) != here
+    here = this_cpu().name, this_cpu().kind, own, version(own), threads
+    return (host.cpu, host.kind, engine, host.packages.get(own), manifest.self_test.threads) != here
 
 
 def check_cpu(manifest: Manifest, engine: str) -> str | None:

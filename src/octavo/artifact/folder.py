@@ -1,18 +1,21 @@
 """The folder that Octavo writes: a model, its tokenizer, and `octavo.json`, which says all there is to know about it.
 
-Written aside and moved into place, so that an interrupted write leaves nothing. Opening one needs neither torch nor
+Every file that is opened is listed there with its hash, and lies in the folder. Opening one needs neither torch nor
 onnx_ir.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from octavo.artifact.external import external_locations
+from octavo.artifact.staging import repair
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.engines import ENGINES, choose_engine, runs_torch
 from octavo.errors import ArtifactError, InputError
-from octavo.schema.manifest import MANIFEST, SCHEMA, Manifest
+from octavo.files import files_of, sha256_of
+from octavo.schema.manifest import MANIFEST, SCHEMA, FileRecord, Manifest
 from octavo.tasks import find_task
 
 
@@ -61,11 +64,49 @@ class Artifact:
     def target_json(self) -> str | None:
         """The tokenizer of what is written, where that is another one."""
         file = self.folder / TARGET_TOKENIZER
-        return file.read_text(encoding="utf-8") if file.exists() else None
+        return file.read_text(encoding="utf-8") if TARGET_TOKENIZER in self.manifest.files else None
+
+    @property
+    def opened(self) -> set[str]:
+        """The files that are opened to run it, by their paths in the folder; those that a graph names apart."""
+        pooling = self.manifest.signature.pooling
+        dense = [step.folder for step in pooling.steps if step.kind == "dense"] if pooling else []
+        weights = {PurePosixPath(folder, "model.safetensors").as_posix() for folder in dense}
+        return {"config.json", "tokenizer.json", *self.manifest.components.values(), *weights}
+
+    @property
+    def unlisted(self) -> list[str]:
+        """What is in the folder and has no hash in `octavo.json`: itself, the card, and whatever was put there."""
+        names = (file.relative_to(self.folder).as_posix() for file in files_of(self.folder))
+        return [name for name in names if name not in self.manifest.files]
+
+    def check_files(self) -> None:
+        """Compare the hash of every file with that in `octavo.json`.
+
+        Raises:
+            ArtifactError: a file was changed.
+        """
+        for name, record in self.manifest.files.items():
+            if sha256_of(self.folder / name) != record.sha256:
+                raise ArtifactError("a file of the artifact was changed", where=self.folder / name)
+
+    def check_references(self) -> None:
+        """See that its graphs keep their weights in files that are listed.
+
+        Raises:
+            ArtifactError: one names another file.
+        """
+        graphs = self.manifest.components.values() if self.manifest.recipe.format == "onnx" else ()
+        for graph in graphs:
+            for location in sorted(external_locations(self.folder / graph)):
+                name = PurePosixPath(graph).parent.joinpath(location).as_posix()
+                _require_listed(self, {name}, self.folder / graph)
 
 
 def open_artifact(folder: str | Path) -> Artifact:
-    """Read `octavo.json` and see that every file is there with its size.
+    """Read `octavo.json` and see that every file is there with its size, and that those to be opened are listed.
+
+    An artifact that a killed run had moved away is put back first.
 
     Raises:
         ArtifactError: it is no artifact, of an unknown schema version, damaged, or not complete.
@@ -73,26 +114,52 @@ def open_artifact(folder: str | Path) -> Artifact:
     folder = Path(folder)
     path = folder / MANIFEST
     if not folder.is_dir():
+        repair(folder.resolve().parent)
+    if not folder.is_dir():
         raise ArtifactError("no such folder", got=folder)
     if not path.is_file():
         raise ArtifactError("this is not an artifact of Octavo", where=folder, got=f"no {MANIFEST}")
+    _require_inside(path, folder)
     try:
         text = path.read_text(encoding="utf-8")
         manifest = Manifest.model_validate_json(text)
     except (UnicodeDecodeError, ValidationError) as error:
         raise _unreadable(path, error) from None
     for name, record in manifest.files.items():
-        file = folder / name
-        size = file.stat().st_size if file.is_file() else None
-        if size != record.bytes:
-            raise ArtifactError(
-                "the artifact is not complete",
-                where=file,
-                got="no such file" if size is None else f"{size} bytes",
-                allowed=f"{record.bytes} bytes",
-                then="make it again with octavo quantize",
-            )
-    return Artifact(folder, manifest)
+        _check_file(folder / name, record)
+        _require_inside(folder / name, folder)
+    artifact = Artifact(folder, manifest)
+    _require_listed(artifact, artifact.opened, path)
+    return artifact
+
+
+def _check_file(file: Path, record: FileRecord) -> None:
+    size = file.stat().st_size if file.is_file() else None
+    if size != record.bytes:
+        raise ArtifactError(
+            "the artifact is not complete",
+            where=file,
+            got="no such file" if size is None else f"{size} bytes",
+            allowed=f"{record.bytes} bytes",
+            then="make it again with octavo quantize",
+        )
+
+
+def _require_inside(file: Path, folder: Path) -> None:
+    """See that a file lies in the folder, or where the cache of huggingface_hub has what it links to.
+
+    That is `blobs` beside `snapshots`: see huggingface_hub's "Understand caching".
+    """
+    home = folder.resolve()
+    blobs = (above.with_name("blobs") for above in home.parents if above.name == "snapshots")
+    if not any(file.resolve().is_relative_to(place) for place in (home, *blobs)):
+        then = "put the file itself there"
+        raise ArtifactError("a file of the artifact leads out of it", where=file, got=file.resolve(), then=then)
+
+
+def _require_listed(artifact: Artifact, names: set[str], where: Path) -> None:
+    if missing := sorted(names - artifact.manifest.files.keys()):
+        raise ArtifactError(f"a file that {MANIFEST} does not list is to be opened", where=where, got=missing[0])
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:

@@ -36,7 +36,7 @@ def make_self_test(folder: Path, source: Source, contents: Contents) -> SelfTest
     found, reference = (pooled(session, source.signature, folder).run(inputs) for session in sessions)
     if not (np.isfinite(found).all() and np.isfinite(reference).all()):
         raise ExportError("the quantized model answers with values that are not finite")
-    return record_self_test(inputs, found, reference)
+    return record_self_test(inputs, found, reference, threads=sessions[0].threads)
 
 
 def check_self_test(test: SelfTest, session: Session, where: object) -> float:
@@ -83,12 +83,15 @@ def self_test_inputs(tokenizer_json: str, signature: Signature) -> Inputs:
     return batch.inputs
 
 
-def record_self_test(inputs: Inputs, outputs: NDArray[np.float32], reference: NDArray[np.float32]) -> SelfTest:
-    """The record of `outputs` [rows, ...]; `reference` are the float model's."""
+def record_self_test(
+    inputs: Inputs, outputs: NDArray[np.float32], reference: NDArray[np.float32], *, threads: int
+) -> SelfTest:
+    """The record of `outputs` [rows, ...], which so many threads computed; `reference` are the float model's."""
     outputs, reference = _flat(outputs, inputs), _flat(reference, inputs)
     return SelfTest(
         inputs={name: array.tolist() for name, array in inputs.items()},
         outputs=[[float(f"{value:.7g}") for value in row] for row in outputs.tolist()],
         distance=float(np.max(np.abs(outputs - reference))),
         range=float(np.ptp(reference)),
+        threads=threads,
     )

@@ -1,83 +1,77 @@
 """Writes an artifact aside and moves it into place, so that an interrupted write leaves nothing."""
 
-import contextlib
-import json
+import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from octavo.checkpoint.generation_config import TARGET_TOKENIZER
-from octavo.checkpoint.tokenizer import SIDE_FILES
+from octavo.artifact.occupied import require_artifact, require_free
+from octavo.artifact.staging import OLD, READY, repair, staging_folder
 from octavo.errors import ArtifactError
-from octavo.files import files_of, sha256_of
+from octavo.files import exchange, files_of, sha256_of
 from octavo.schema.manifest import CARD, MANIFEST, FileRecord, Manifest
 
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
-@contextlib.contextmanager
+
+@contextmanager
 def replace_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `folder` to write into, which takes its place when all went well and vanishes when not.
 
     Raises:
-        ArtifactError: something is there already and `force` is not set, or it is no artifact.
+        ArtifactError: something is there already and `force` is not set, or it is no artifact; at the beginning, or
+            when the place is to be taken, since another process may have been there meanwhile.
     """
     folder = folder.resolve()
     check_free(folder, force=force)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        aside.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        yield aside
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            try:
-                folder.rename(old / "old")
-                aside.rename(folder)
-            except BaseException:  # an interruption too: the old one comes back
-                if (old / "old").exists():
-                    (old / "old").rename(folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with staging_folder(folder) as new:
+        yield new
+        _take_place(new, folder, force=force)
 
 
 def check_free(folder: Path, *, force: bool) -> None:
-    """See that an artifact may be written to `folder`, before the work starts.
+    """See that an artifact may be written to `folder`, before the work starts; what dead runs left is cleared first.
 
     Raises:
         ArtifactError: something is there already and `force` is not set, or it is no artifact.
     """
     folder = folder.resolve()
+    repair(folder.parent)
     if folder.is_file():
         raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
     parent = next(place for place in (folder, *folder.parents) if place.exists() or place.is_symlink())
     if not parent.is_dir() or not os.access(parent, os.W_OK) or folder == Path.cwd():
         raise ArtifactError("an artifact cannot be written there", got=folder, then="name another output")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / MANIFEST).is_file():
-        raise ArtifactError("something that is not an artifact is in the way", got=folder, then="name another output")
-    strange = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {*_names_in(folder), MANIFEST, CARD}
-    if strange:
-        raise ArtifactError(
-            "the output holds files that are not the artifact's", got=f"{folder}: {', '.join(sorted(strange)[:4])}"
-        )
-    if not force:
-        raise ArtifactError("the output exists", got=folder, then="name another output, or replace it with --force")
+    require_free(folder, force=force)
 
 
-def _names_in(folder: Path) -> set[str]:
-    """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
+def _take_place(new: Path, place: Path, *, force: bool) -> None:
+    """Move a folder to its place in one step, and give up what had it only when that is seen to be an artifact.
+
+    `staging_folder` undoes what is not done to the end.
+    """
     try:
-        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
-        return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}
+        new.rename(place)  # rename(2): only where nothing is, or an empty folder
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+    else:
+        return
+    require_free(place, force=force)
+    ready, old = new.with_name(READY), new.with_name(OLD)
+    new.rename(ready)
+    if exchange(ready, place):
+        try:
+            require_artifact(ready, place)  # nobody but this run looks at it now
+        except ArtifactError:
+            exchange(ready, place)
+            raise
+    else:
+        place.rename(old)
+        require_artifact(old, place)
+        ready.rename(place)
 
 
 def hash_files(folder: Path) -> dict[str, FileRecord]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+MOST_NAMES = 5  # of files that were not checked
+
 
 def inspect(
     path: Annotated[Path, typer.Argument(help="A checkpoint, an artifact, any ONNX file, or a folder with one.")],
@@ -62,6 +64,7 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
     if verified:
         deviation, allowed = verify(artifact), artifact.manifest.self_test.allowed()
         document["verified"] = {"files": len(artifact.manifest.files), "deviation": deviation, "allowed": allowed}
+        document["verified"]["unchecked"] = artifact.unlisted
     results = artifact.manifest.layers
     if against:
         with TerminalProgress() as progress:
@@ -72,14 +75,23 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
         _print_json(document)
         return
     if verified:
-        text = "{files} files are what was written; answers deviate by {deviation:.2g}, {allowed:.2g} would be too much"
-        typer.echo(text.format(**document["verified"]))
+        typer.echo(_verified_note(**document["verified"]))
     if layers:
         errors = {layer.path: layer.output_db for layer in results if layer.output_db is not None}
         typer.echo(layer_note(errors))
         print_heat(heat_cells(errors))
         if len(other_cells(errors)) > 1:
             print_cells(other_cells(errors))
+
+
+def _verified_note(files: int, deviation: float, allowed: float, unchecked: list[str]) -> str:
+    """What was checked, and what was not."""
+    more = f" and {len(unchecked) - MOST_NAMES} more" if len(unchecked) > MOST_NAMES else ""
+    return (
+        f"{files} files have the hashes that octavo.json lists; answers deviate by {deviation:.2g}, more than "
+        f"{allowed:.2g} would be too much\nnot checked, as octavo.json has no hash of them: "
+        f"{', '.join(unchecked[:MOST_NAMES])}{more}"
+    )
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:

@@ -15,6 +15,7 @@ MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer 
 TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Default: the cores that this process may use.")]
 TokenizerFolder = Annotated[Path | None, typer.Option("--tokenizer", help="Take the tokenizer from this folder.")]
+Verify = Annotated[bool, typer.Option("--verify/--no-verify", help="Check the hashes of an artifact's files first.")]
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from octavo.cli.options import Device, MaxLength, Threads
+from octavo.cli.options import Device, MaxLength, Threads, Verify
 from octavo.errors import InputError
 
 
@@ -21,6 +21,7 @@ def predict(
     threads: Threads = None,
     max_length: MaxLength = None,
     device: Device = "cpu",
+    verify: Verify = True,
     prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
     task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
     option: Annotated[
@@ -56,12 +57,16 @@ def predict(
         threads=threads,
         max_length=max_length,
         device=device,
+        verify=verify,
         prompt=prompt,
         task=task,
         options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
     )
-    cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
-    typer.echo(f"{counts.rows} rows{cut}", err=True)
+    typer.echo(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+
+
+def _cut_note(rows: int) -> str:
+    return f", {rows} of them cut at the limit" if rows else ""
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def save_model(model: Module, folder: Path, auto_class: str) -> None:
     metadata |= {"tensor_names": json.dumps(list(records)), "format": "pt", OWN: json.dumps(own)}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata)
     _sort_header(folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors writes files that only their owner can read
+    (folder / WEIGHTS).chmod(folder.stat().st_mode & 0o666)  # safetensors writes files that only their owner can read
 
 
 def _sort_header(file: Path) -> None:

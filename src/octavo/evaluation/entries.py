@@ -62,6 +62,7 @@ def _artifact_entries(checkpoint: Checkpoint, engines: Sequence[str]) -> list[En
     artifact = open_artifact(path)
     signature, record = artifact.manifest.signature, artifact.manifest.calibration
     require_task(signature.task, checkpoint.task, path)
+    artifact.check_files()
     if labels and len(labels) != len(signature.labels):
         names = ", ".join(labels)
         raise InputError("--labels does not fit the artifact", where=path, got=names, allowed=len(signature.labels))

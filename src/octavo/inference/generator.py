@@ -38,7 +38,12 @@ class Generator:
             sampling = sampling.model_copy(update={"max_new_tokens": limit})
             self.generation = self.generation.model_copy(update={"sampling": sampling})
         self.counts = Counts()
+        self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        where = f"{self.session.name}, {self.session.threads} threads"
+        return f"<Generator of {self.signature.task} on {where}, verified={self.verified}>"
 
     def __call__(self, inputs: Any, *, return_full_text: bool = True, **settings: Any) -> Any:
         """Write; see the class for what comes back.

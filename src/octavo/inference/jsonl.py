@@ -29,6 +29,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
     prompt: str | None = None,
     task: str | None = None,
     options: Options | None = None,
+    verify: bool = True,
 ) -> Counts:
     """Predict a JSONL file of any length, one object a line with what the task reads; other keys are ignored.
 
@@ -44,13 +45,15 @@ def predict(  # noqa: PLR0913 - settings of the verb
         task: see `load`.
         options: the task's (see `Predictor.__call__`); of a model that writes those of its generation config
             (`octavo.schema.signature.GenerationConfig`).
+        verify: see `load`.
 
     Raises:
         InputError: settings for a model that does not write, or of the wrong kind.
         DataError: a line that is not such an object; the message names it, and nothing is left at `output`.
     """
     with _reading(source) as lines, _writing(output) as stream:
-        predictor = load(artifact, task=task, engine=engine, threads=threads, max_length=max_length, device=device)
+        settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
+        predictor = load(artifact, device=device, verify=verify, **settings)
         rows = _rows(lines, source, predictor.task)
         if isinstance(predictor, Generator):
             if prompt is not None:

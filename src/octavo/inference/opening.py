@@ -1,6 +1,7 @@
 """Opens any model on an engine: a checkpoint, an artifact, an ONNX file of any tool."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +15,7 @@ from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
-from octavo.errors import ArtifactError, InputError, OctavoWarning
-from octavo.files import sha256_of
+from octavo.errors import InputError, OctavoWarning
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
 from octavo.inference.texts import make_tokenizers
@@ -23,7 +23,7 @@ from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
 
 
-def load(
+def load(  # noqa: PLR0913 - each is one thing to say
     path: str | Path | Checkpoint,
     *,
     task: str | None = None,
@@ -31,6 +31,7 @@ def load(
     threads: int | None = None,
     max_length: int | None = None,
     device: str = "cpu",
+    verify: bool = True,
 ) -> Predictor | Generator:
     """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
@@ -43,10 +44,13 @@ def load(
         threads: threads of one run; by default as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
         device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
+        verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
+            predictor's `verified` is False.
 
     Raises:
         InputError: it is for another task.
-        ArtifactError: the artifact is damaged, or does not answer here as it did where it was made.
+        ArtifactError: a file of the artifact is damaged or was changed, or it does not answer here as it did where it
+            was made.
         HardwareError: this CPU would compute it wrongly.
         CheckpointError: the checkpoint cannot be read.
     """
@@ -60,10 +64,17 @@ def load(
     if note := check_cpu(artifact.manifest, engine):
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
+    if verify:
+        with ThreadPoolExecutor(1) as pool:  # hashes are computed while the engine is imported
+            checked = pool.submit(artifact.check_files)
+            find_engine(engine)
+        checked.result()
     session = open_artifact_model(artifact, engine, threads)
-    if made_elsewhere(artifact.manifest, engine):
+    if made_elsewhere(artifact.manifest, engine, session.threads):
         check_self_test(artifact.manifest.self_test, session, folder)
-    return _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
+    predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
+    predictor.verified = verify
+    return predictor
 
 
 def _load_checkpoint(
@@ -114,6 +125,7 @@ def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: 
     Without one, on the engine that its self-test was recorded with. Of a model that writes it is a `Writer`.
     """
     engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
+    artifact.check_references()
     if find_task(artifact.manifest.signature).writes:
         if engine != "onnxruntime":
             raise InputError("models that write run in onnxruntime", got=engine)
@@ -147,8 +159,6 @@ def verify(artifact: Artifact) -> float:
     Raises:
         ArtifactError: a file was changed, or the answers differ by more than another kind of CPU explains.
     """
-    for name, record in artifact.manifest.files.items():
-        if sha256_of(artifact.folder / name) != record.sha256:
-            raise ArtifactError("a file of the artifact was changed", where=artifact.folder / name)
+    artifact.check_files()
     session = open_artifact_model(artifact, artifact.engine())
     return check_self_test(artifact.manifest.self_test, session, artifact.folder)

@@ -36,6 +36,7 @@ class Predictor:
         self.session, self.signature, self.counts = session, signature, Counts()
         self.task: Task[Any] = find_task(signature)
         self._tokenizer = self.task.make_tokenizer(tokenizer_json)
+        self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self._lock = threading.Lock()
         self._warned = False
 
@@ -55,6 +56,10 @@ class Predictor:
         if module is None:
             raise InputError("there is no torch module behind an ONNX model", then="octavo quantize --format torch")
         return module
+
+    def __repr__(self) -> str:
+        where = f"{self.session.name}, {self.session.threads} threads"
+        return f"<Predictor of {self.signature.task} on {where}, verified={self.verified}>"
 
     def __call__(self, inputs: Any, *, prompt: str | None = None, **options: Any) -> Any:
         """Predict; see the class for what comes back.

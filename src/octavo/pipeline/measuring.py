@@ -32,6 +32,7 @@ def measure_layers(
         InputError: the artifact was made from a checkpoint with other layers.
     """
     artifact = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    artifact.check_files()
     layers, recipe, say = artifact.manifest.layers, artifact.manifest.recipe, progress or Silent()
     say.start("reading the checkpoint")
     source = read_source(checkpoint)

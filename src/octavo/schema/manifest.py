@@ -1,8 +1,9 @@
 """`octavo.json`: everything about an artifact, as pydantic checks it."""
 
-from typing import Literal
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from octavo.hardware import TargetName
 from octavo.schema import Record
@@ -16,6 +17,19 @@ CARD = "README.md"
 TIMES_THE_DISTANCE = 2.0  # of the artifact's own distance from float
 OF_THE_RANGE = 1e-3
 OF_THE_RANGE_IN_BF16 = 0.05  # its numbers have 8 bits
+LONGEST_NAME = 255  # bytes of a file's name, as file systems have it
+
+
+def _stays_inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if name in {"", "."} or path.as_posix() != name or ".." in path.parts or PureWindowsPath(name).anchor:
+        raise ValueError("not the path of a file in the folder")
+    if "\\" in name or "\0" in name or max(len(part.encode()) for part in path.parts) > LONGEST_NAME:
+        raise ValueError("not the name of a file")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_stays_inside)]  # relative, with `/`, never up or out
 
 
 class FileRecord(Record):
@@ -76,13 +90,15 @@ class CalibrationRecord(Record):
 class SelfTest(Record):
     """Inputs, name -> [rows][length], and what the model answered to them where it was made, [rows][outputs].
 
-    `distance`: the largest difference of these answers from the float model's; `range` of the float model's answers.
+    `distance`: the largest difference of these answers from the float model's; `range` of the float model's answers;
+    `threads` that computed them, None where an earlier version did not note it.
     """
 
     inputs: dict[str, list[list[int]]]
     outputs: list[list[float]]
     distance: float
     range: float
+    threads: int | None = None
 
     def allowed(self, precision: Literal["float32", "bf16"] = "float32") -> float:
         """How far answers may lie from the recorded ones, on an engine that computes in this precision."""
@@ -107,5 +123,5 @@ class Manifest(Record):
     overflow: Overflow | None = None
     host: HostRecord
     self_test: SelfTest
-    components: dict[str, str] = Field(default={"model": "model.onnx"})
-    files: dict[str, FileRecord]
+    components: dict[str, FileName] = Field(default={"model": "model.onnx"}, min_length=1)
+    files: dict[FileName, FileRecord]

@@ -1,0 +1,46 @@
+"""Whether what stands at a place is an artifact and nothing else, which may be replaced."""
+
+import json
+from pathlib import Path
+
+from octavo.checkpoint.generation_config import TARGET_TOKENIZER
+from octavo.checkpoint.tokenizer import SIDE_FILES
+from octavo.errors import ArtifactError
+from octavo.files import files_of
+from octavo.schema.manifest import CARD, MANIFEST
+
+
+def require_free(place: Path, *, force: bool) -> None:
+    """See that nothing is at a place, or an empty folder, or an artifact that `force` replaces.
+
+    Raises:
+        ArtifactError: something else is.
+    """
+    if place.is_symlink() or place.exists():
+        require_artifact(place, place)
+        if not force and any(place.iterdir()):
+            raise ArtifactError("the output exists", got=place, then="name another output, or replace it with --force")
+
+
+def require_artifact(found: Path, place: Path) -> None:
+    """See that what was `found`, which stands or stood at `place`, is an artifact and no more, or an empty folder.
+
+    Raises:
+        ArtifactError: it is not.
+    """
+    if found.is_symlink() or not found.is_dir() or (any(found.iterdir()) and not (found / MANIFEST).is_file()):
+        raise ArtifactError("something that is not an artifact is in the way", got=place, then="name another output")
+    strange = {path.relative_to(found).as_posix() for path in files_of(found)} - {*_names_in(found), MANIFEST, CARD}
+    if strange:
+        raise ArtifactError(
+            "the output holds files that are not the artifact's", got=f"{place}: {', '.join(sorted(strange)[:4])}"
+        )
+
+
+def _names_in(folder: Path) -> set[str]:
+    """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
+    try:
+        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
+        return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}
