@@ -71,7 +71,7 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
             tokenizer = Tokenizer.from_file(str(stored))
         except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot read
             raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
-    read_settings(folder, CONFIG)
+    added_tokens(folder)  # a damaged file is told here, and not by transformers
     reference = _auto_tokenizer(folder)
     if not stored.exists():
         tokenizer = _convert(reference, folder)
