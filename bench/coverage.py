@@ -3,9 +3,9 @@
     .venv/bin/python bench/coverage.py [--repetitions 2000] [--metric accuracy] [--workers 2]
     .venv/bin/python bench/coverage.py --noise [--repetitions 200] [--metric accuracy]
 
-In the first few predictions change, nothing being known of margins; writes bench/results/coverage-any.json. In the second
-every row moves (coverage_noise.py), correlations too; writes bench/results/coverage-noise.json. Both write the tables of
-docs/comparison.md.
+In the first few predictions change, nothing being known of margins; writes bench/results/coverage-any.json. In the
+second every row moves (coverage_noise.py), correlations too; writes bench/results/coverage-noise.json. Both write the
+tables of docs/comparison.md.
 """
 
 from __future__ import annotations

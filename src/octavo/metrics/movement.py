@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from octavo.metrics.estimates import Estimate, share_estimate
 from octavo.metrics.intervals import FloatArray, score_interval, size
 
-FAR = 10  # times the farthest movement that was seen: of 50 rows of a real model at most 8 (bench/real_models.py)
+FAR = 10  # times the farthest movement that was seen: of 50 rows of a real model at most 8 (docs/design/statistics.md)
 BLUR = 10  # times the movement that a margin is blurred by at most, and
 WITHIN = 0.3  # of the margin of the sqrt(n)-th nearest row; both were chosen by simulation (`modelled_accuracy`)
 EPSILON = float(np.finfo(np.float64).eps)
