@@ -14,6 +14,7 @@ from octavo.cli.options import (
     Columns,
     Device,
     Encoding,
+    IgnoreWeights,
     Labels,
     Lang,
     MaxLength,
@@ -69,6 +70,7 @@ def compare(
     tokenizer: TokenizerFolder = None,
     target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
+    ignore_weights: IgnoreWeights = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
     profile: WithProfile = False,
@@ -99,7 +101,8 @@ def compare(
     for path in report or ():
         page.check_report(path)
     engines, settings = [on_device(name, device) for name in engine or ("auto",)], (task, tokenizer, names(labels))
-    models = [Checkpoint(path, *settings, target_tokenizer) for path in (baseline, *(candidates or ()))]
+    rest = target_tokenizer, tuple(ignore_weights or ())
+    models = [Checkpoint(path, *settings, *rest) for path in (baseline, *(candidates or ()))]
     examples = DataFile(data, encoding, mapping(columns), limit, max_length)
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
     for path in report or ():
