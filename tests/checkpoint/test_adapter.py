@@ -40,6 +40,10 @@ def refused(folder, match, action=read_source):
     assert "\n" not in str(caught.value)
 
 
+def load(given):
+    return load_model(read_source(given))
+
+
 def with_peft(monkeypatch, merge):
     """A module `peft` with the two names that are used of it, `merge` in the place of its arithmetic."""
 
@@ -48,7 +52,8 @@ def with_peft(monkeypatch, merge):
             self.model, self.lora = model, load_file(Path(folder) / "adapter_model.safetensors")
 
         @classmethod
-        def from_pretrained(cls, model, folder):
+        def from_pretrained(cls, model, folder, *, trust_remote_code):
+            assert not trust_remote_code
             return cls(model, folder)
 
         def merge_and_unload(self, *, safe_merge):
@@ -110,7 +115,7 @@ def test_a_tensor_without_a_place_is_an_error(folder, monkeypatch):
     with_peft(monkeypatch, add_lora)
     file = folder / "adapter_model.safetensors"
     save_file(load_file(file) | {"base_model.model.score.weight": torch.ones(3)}, file, {"format": "pt"})
-    refused(folder, "adapter does not fit BertForSeq.*: 1 weights .*score.weight", lambda it: load_model(read_source(it)))
+    refused(folder, "adapter does not fit BertForSeq.*: 1 weights .*score.weight", load)
 
 
 def test_what_peft_says_is_one_line(folder, monkeypatch):
@@ -119,4 +124,4 @@ def test_what_peft_says_is_one_line(folder, monkeypatch):
 
     with_peft(monkeypatch, fail)
     task = Checkpoint(folder, "text-classification")
-    refused(task, "peft cannot merge the adapter in .*RuntimeError: two lines", lambda it: load_model(read_source(it)))
+    refused(task, "peft cannot merge the adapter in .*RuntimeError: two lines", load)

@@ -132,13 +132,13 @@ def t5(tmp_path_factory):
     """A function of a class of T5: the folder of an embedder, and the vectors that torch gives."""
     import transformers
 
-    words = "a b c d e f".split()
+    words = list("abcdef")
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((f"▁{word}", -3.0) for word in words)]
     tokenizer = transformers.T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=32)
-    config = transformers.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=32, num_layers=1, num_heads=2)
-    config.decoder_start_token_id = 0
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
 
     def make(name):
+        config = transformers.T5Config(vocab_size=len(tokenizer), **sizes)
         folder = tmp_path_factory.mktemp("t5") / name
         torch.manual_seed(2)
         model = getattr(transformers, name)(config).eval()

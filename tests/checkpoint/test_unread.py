@@ -64,13 +64,13 @@ def refused(folder, match, **settings):
 )
 def test_a_weight_without_a_place_is_an_error(folder, name):
     add(folder, name)
-    message = refused(folder, f"no module of BertForSequenceClassification takes 1 weights.*got: {name};")
+    message = refused(folder, f"1 weights of the checkpoint have no place in BertForSequenceClassification.*got: {name};")
     assert f"--ignore-weights '{name}'" in message
 
 
 def test_many_of_them_are_one_short_line(folder):
     add(folder, *(f"한국어.{number}" for number in range(9)))
-    message = refused(folder, "takes 9 weights")
+    message = refused(folder, "9 weights of the checkpoint have no place")
     assert "got: 한국어.0, 한국어.1, 한국어.2, 한국어.3, ... (9 in all);" in message
 
 
@@ -96,7 +96,7 @@ def test_what_changes_nothing_is_no_error(folder, name, shape):
 
 def test_a_bias_of_attention_is_no_mask(folder):
     add(folder, "bert.encoder.layer.0.attn.attention.bias", shape=(48,))
-    refused(folder, "takes 1 weights")
+    refused(folder, "1 weights of the checkpoint have no place")
 
 
 def test_a_word_head_counts_where_the_task_is_to_fill_in_words(make_checkpoint, tmp_path):
@@ -104,16 +104,16 @@ def test_a_word_head_counts_where_the_task_is_to_fill_in_words(make_checkpoint, 
     add(folder, "cls.seq_relationship.bias", "bert.pooler.dense.bias")
     load(folder)
     add(folder, "cls.predictions.more.weight")
-    refused(folder, "no module of BertForMaskedLM takes 1 weights.*got: cls.predictions.more.weight;")
+    refused(folder, "1 weights of the checkpoint have no place in BertForMaskedLM.*got: cls.predictions.more.weight;")
 
 
 def test_vectors_of_a_classifier_leave_its_head_and_nothing_else(folder):
     assert "classifier.weight" in load_file(folder / "model.safetensors")
     load(folder, task="feature-extraction")
     add(folder, "crf.transitions", "bert.encoder.more")
-    refused(folder, "takes 1 weights.*got: bert.encoder.more;", task="feature-extraction")
+    refused(folder, "1 weights of the checkpoint have no place.*got: bert.encoder.more;", task="feature-extraction")
     change(folder, architectures=["BertModel"])  # now nothing says that there is a head to leave
-    refused(folder, "takes 4 weights.*got: bert.encoder.more, classifier.bias,", task="feature-extraction")
+    refused(folder, "4 weights of the checkpoint have no place.*got: bert.encoder.more, classifier.bias,", task="feature-extraction")
 
 
 def test_missing_and_unread_weights_are_told_together(folder):
@@ -127,7 +127,7 @@ def test_missing_and_unread_weights_are_told_together(folder):
 
 def test_weights_are_ignored_by_pattern_and_told(folder, tmp_path):
     add(folder, "crf.transitions", "crf.start", "dense.weight")
-    refused(folder, "takes 1 weights.*got: dense.weight;", ignore=("crf.*",))
+    refused(folder, "1 weights of the checkpoint have no place.*got: dense.weight;", ignore=("crf.*",))
     patterns = ("crf.*", "dense.weight")
     source = read_source(Checkpoint(folder, ignore_weights=patterns))
     assert source.ignored == ("crf.start", "crf.transitions", "dense.weight")
@@ -174,7 +174,7 @@ def test_a_setting_that_the_class_does_not_read_is_an_error(folder, name, value)
 @pytest.mark.parametrize(
     "settings",
     [
-        {"position_embedding_type": "absolute", "relative_attention": False, "pruned_heads": {}, "rope_scaling": None},
+        {"position_embedding_type": "absolute", "relative_attention": False, "pruned_heads": {}, "alibi": None},
         {"hidden_act": "relu", "activation_function": "gelu", "layer_norm_eps": 1e-6, "sliding_window": 4096},
         {"pooler_fc_size": 768, "pooler_type": "first_token_transform", "directionality": "bidi", "output_past": True},
         {"gradient_checkpointing": True, "finetuning_task": "nli", "_name_or_path": "x", "torch_dtype": "float32"},
@@ -188,7 +188,9 @@ def test_a_setting_that_is_read_or_means_nothing_is_no_error(folder, settings):
 
 def test_a_setting_that_nobody_knows_is_a_warning(folder):
     change(folder, hierarchical_head="attention", 비고="한국어", empty=None)
-    with pytest.warns(OctavoWarning, match="does not read these settings.*: hierarchical_head 'attention', 비고 '한국어'"):
+    with pytest.warns(
+        OctavoWarning, match="does not read these settings.*: hierarchical_head 'attention', 비고 '한국어'"
+    ):
         load(folder)
 
 
@@ -210,7 +212,7 @@ def test_settings_of_convenience_reach_neither_the_model_nor_the_artifact(folder
         made = octavo.quantize(folder, tmp_path / recipe["method"], recipe=octavo.Recipe(**recipe))
         assert not asked.keys() & json.loads((made.folder / "config.json").read_text(encoding="utf-8")).keys()
         found = octavo.load(made.folder)("공원에서 놀고 있다")
-        assert found[0]["score"] == pytest.approx(expected[0]["score"], abs=0.02)
+        assert found[0]["score"] == pytest.approx(expected[0]["score"], abs=0.1)
 
 
 def test_a_kernel_that_is_not_installed_is_not_asked_for(folder):

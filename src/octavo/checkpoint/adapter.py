@@ -59,7 +59,7 @@ def merge_adapter(model: Any, folder: Path) -> Any:
 
     own = {f"base_model.model.{name}" for name in model.state_dict()}  # peft copies a head that an adapter may replace
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder))
+        adapted = PeftModel.from_pretrained(model, str(folder), trust_remote_code=False)
         stored, taken = load_file(folder / WEIGHTS), get_peft_model_state_dict(adapted)
         names = stored.keys() | (taken.keys() - own)
         other = sorted(name for name in names if not _same(stored.get(name), taken.get(name)))
@@ -69,7 +69,8 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         raise CheckpointError("peft cannot merge the adapter", where=folder, got=got, then=_MERGE) from None
     if other:
         what = f"the adapter does not fit {type(model).__name__}: {len(other)} weights are left over or missing"
-        raise CheckpointError(what, where=folder, got=", ".join(other[:3]), then="give the task that it was trained for")
+        then = "give the task that it was trained for"
+        raise CheckpointError(what, where=folder, got=", ".join(other[:3]), then=then)
     return merged
 
 

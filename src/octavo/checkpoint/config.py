@@ -119,7 +119,7 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
     names = architectures(config)
     if (folder / MODULES).exists():  # of sentence-transformers
         classifies = any(head_task(name) == "text-classification" for name in names)
-        return "text-classification" if is_cross_encoder(folder, classifies) else "feature-extraction"
+        return "text-classification" if is_cross_encoder(folder, classifies=classifies) else "feature-extraction"
     for name in names:
         if task := head_task(name):
             return task

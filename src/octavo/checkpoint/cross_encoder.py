@@ -8,7 +8,7 @@ from octavo.checkpoint.pooling import MODULES, SETTINGS, read_json
 from octavo.errors import CheckpointError
 
 
-def is_cross_encoder(folder: Path, classifies: bool) -> bool:  # noqa: FBT001 - what the config's class is for
+def is_cross_encoder(folder: Path, *, classifies: bool) -> bool:
     """Whether `modules.json` is of one, as sentence-transformers writes it since 5.4; earlier ones have no such file.
 
     `classifies`: the class that the config names is a classifier of texts.
@@ -30,7 +30,7 @@ def score_type(folder: Path, config: Mapping[str, Any], labels: int) -> str | No
     """
     problem: str | None = config.get("problem_type")
     path = _stored_activation(folder, config)
-    if (folder / MODULES).exists():
+    if (folder / MODULES).exists() and is_cross_encoder(folder, classifies=True):
         _require_plain(folder)
         path = path or ("torch.nn.Sigmoid" if labels == 1 else None)
     if path is None:

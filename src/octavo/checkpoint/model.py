@@ -61,14 +61,17 @@ def find_class(config: Any, task: str) -> Any:
             if name.endswith(ENCODERS) and hasattr(transformers, name):
                 return getattr(transformers, name)
         encoders = transformers.AutoModelForTextEncoding
-        if config.is_encoder_decoder and type(config) in encoders._model_mapping:  # noqa: SLF001 - no public way
+        known = encoders._model_mapping  # noqa: SLF001 - there is no public way to ask
+        if type(config) in known and known[type(config)].__name__.endswith(ENCODERS):
             return encoders
     return getattr(transformers, kind.auto_class)
 
 
 def class_name(source: Source) -> str:
     """The name of the class, of transformers, that makes the model of a checkpoint; see `find_class`."""
-    return str(find_class(load_config(source.folder), source.signature.task).__name__)
+    _, transformers = require_torch()
+    with silent_transformers(transformers):
+        return str(find_class(load_config(source.folder), source.signature.task).__name__)
 
 
 def _from_pretrained(source: Source) -> tuple[Any, Mapping[str, Any]]:

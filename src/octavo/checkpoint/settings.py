@@ -44,7 +44,7 @@ SEMANTIC: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
     **dict.fromkeys(("use_crf", "crf"), ((), ())),
 }
 _BY_VALUE = {"position_embedding_type", "attention_type", "classifier_pooling"}  # each value has code that names it
-# Settings of training, of tokenizers, of files and of versions; and what a class has done in one way since its beginning.
+# Settings of training, of tokenizers, of files, of versions; and what a class has always done in one way.
 _HARMLESS = re.compile(
     r"_.*|.*(dropout|dropout_prob|pdrop|_drop|_token_id|_token_index|_index|_ids?|_version|dtype|_len|_loss|_coef)$"
     r"|init.*|.*initializer.*|pooler_.*|summary_.*|auto_map|custom_pipelines|architectures|model_type|num_labels"
@@ -55,7 +55,8 @@ _HARMLESS = re.compile(
     r"|extra_pos_embeddings|force_bos_token_to_be_generated|layernorm_variant|variant|do_blenderbot_90_layernorm"
     r"|save_step|train.*|.*(train|training|steps|epochs|warmup|seed|lr|learning_rate|weight_decay|batch_size)"
     r"|sentence_transformers|sbert_.*|repad.*|reference_compile|deterministic_flash_attn|use_flash_attn|fused_.*"
-    r"|max_(seq_)?length|max_seq_len|quantization_config|attn_implementation|name|version|license|library_name"
+    r"|max_(seq_)?length|max_seq_len|.*_chars|.*vocab.*|quantization_config|attn_implementation|name|version"
+    r"|n_positions|predict_special_tokens|license|library_name"
 )
 _SETFIT = "model_head.pkl"
 _NOTHING: tuple[Any, ...] = (None, False, {}, [], "")
@@ -67,20 +68,22 @@ def unread_settings(model: Any, stored: Mapping[str, Any], folder: Path) -> tupl
     read = _names_read(frozenset(_modules(model)))
     known = {*dir(type(config)), *config.attribute_map, *CONVENIENCE, *_generation_names()}
     known |= getattr(type(config), "__dataclass_fields__", {}).keys()
-    wrong, doubtful = {}, {}
+    wrong, doubtful = dict[str, Any](), dict[str, Any]()
     for name, value in stored.items():
         has_code = name not in _BY_VALUE or not isinstance(value, str) or value in read
-        if value in _NOTHING or (has_code and not read.isdisjoint({name, config.attribute_map.get(name, name)})):
+        if value in _NOTHING or _idle(name, value, stored, read):
+            continue
+        if has_code and not read.isdisjoint({name, config.attribute_map.get(name, name)}):
             continue
         if name in SEMANTIC:
             inert, readers = SEMANTIC[name]
-            if value not in inert and not read.intersection(readers) and not _idle(name, value, stored, read):
+            if value not in inert and not read.intersection(readers):
                 wrong[name] = value
         elif name not in known and not _HARMLESS.fullmatch(name):
             doubtful[name] = value
     problems = []
     if wrong:
-        then = "give a version of transformers whose class reads it, or a checkpoint without it; Octavo makes up nothing"
+        then = "take a version of transformers whose class reads it, or a checkpoint that was trained without it"
         what = f"settings of config.json that {kind} does not read, and that change what a model computes"
         problems.append(CheckpointError(what, where=folder, got=_listed(wrong), then=then))
     notes = [f"{kind} does not read these settings of config.json: {_listed(doubtful)}"] if doubtful else []
@@ -107,6 +110,8 @@ def _idle(name: str, value: Any, stored: Mapping[str, Any], read: frozenset[str]
         positions = stored.get("max_position_embeddings")
         wide = isinstance(positions, int) and isinstance(value, int) and value >= positions
         return wide or stored.get("use_sliding_window") is False
+    if name == "layer_norm_eps":  # ModernBERT's files say it twice
+        return bool(value == stored.get("norm_eps"))
     return name == "position_embedding_type" and value in ("rope", "rotary") and bool(read.intersection(_ROPE))
 
 
@@ -119,7 +124,7 @@ def _modules(model: Any) -> set[str]:
 @cache
 def _names_read(modules: frozenset[str]) -> frozenset[str]:
     """Every name that the code of some modules looks at: attributes, variables, texts; a mere declaration is none."""
-    names = set()
+    names = set[str]()
     for module in modules:
         for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))):
             if isinstance(node, ast.Attribute):

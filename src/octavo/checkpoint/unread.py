@@ -23,7 +23,8 @@ _POOLER = re.compile(r"^(\w+\.)?pooler\.")
 _SENTENCE_HEAD = re.compile(r"^(cls\.seq_relationship|sop_classifier|discriminator_predictions|mask_predictions)\.")
 _WORD_HEAD = re.compile(
     r"^(cls\.predictions|lm_head|lm_predictions|generator_lm_head|generator_predictions|vocab_transform"
-    r"|vocab_layer_norm|vocab_projector|predictions|pred_layer|lm_loss|head\.(dense|norm)|decoder(?=\.(weight|bias)$))\.|^final_logits_bias$"
+    r"|vocab_layer_norm|vocab_projector|predictions|pred_layer|lm_loss|head\.(dense|norm)|decoder(?=\.(weight|bias)$))\."
+    r"|^final_logits_bias$"
 )
 _LISTED = 4
 
@@ -35,17 +36,16 @@ def unread_weights(names: Iterable[str], prefix: str, source: Source, model: str
     """
     stored, where = source.weights.tensors, source.folder
     unread = {_stored_name(name, prefix, stored) for name in names}
-    ignored, problems = set(source.ignored), []
+    ignored, problems = set(source.ignored), list[CheckpointError]()
     left = sorted(name for name in unread - ignored if not _harmless(name, prefix, source))
     if left:
         problems.append(
             CheckpointError(
-                f"no module of {model} takes {len(left)} weights of the checkpoint, so it would answer otherwise than "
-                "the model that they were trained in",
+                f"{len(left)} weights of the checkpoint have no place in {model}",
                 where=where,
                 got=_short(left),
-                then="give a checkpoint of this class; or leave them out, if that changes nothing: --ignore-weights "
-                f"'{left[0]}' (a pattern such as 'crf.*', once for each)",
+                then="give a checkpoint that is all of this class; or leave them out, if that changes no answer: "
+                f"--ignore-weights '{left[0]}' (or a pattern such as 'crf.*', once for each)",
             )
         )
     if taken := sorted(ignored - unread):
@@ -76,8 +76,9 @@ def _harmless(name: str, prefix: str, source: Source) -> bool:
     if _WORD_HEAD.search(name) and not (task.fills or task.writes):
         return True
     # Vectors of a model with a head: it stands beside the body, whose names begin with the prefix.
-    headed = task.pools and any(head_task(one) not in {None, "feature-extraction"} for one in architectures(source.config))
-    return headed and not name.startswith(f"{prefix}.") and any(one.startswith(f"{prefix}.") for one in stored)
+    heads = {head_task(one) for one in architectures(source.config)} - {None, "feature-extraction"}
+    bodied = any(one.startswith(f"{prefix}.") for one in stored)
+    return task.pools and bool(heads) and bodied and not name.startswith(f"{prefix}.")
 
 
 def _short(names: list[str]) -> str:

@@ -203,7 +203,7 @@ def empty_model(folder: Path, auto_class: str) -> Module:
             config.use_cache = False
         loader = getattr(transformers, auto_class)
         with no_init_weights():
-            build = loader.from_config if auto_class.startswith("Auto") else loader._from_config
+            build = loader.from_config if auto_class.startswith("Auto") else loader._from_config  # noqa: SLF001
             model: Module = build(config)  # without trust_remote_code
     return model
 
