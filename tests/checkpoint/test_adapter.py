@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -45,14 +45,15 @@ def load(given):
 
 
 def with_peft(monkeypatch, merge):
-    """A module `peft` with the two names that are used of it, `merge` in the place of its arithmetic."""
+    """A module `peft` with the names that are used of it, `merge` in the place of its arithmetic."""
 
     class Adapted:
         def __init__(self, model, folder):
             self.model, self.lora = model, load_file(Path(folder) / "adapter_model.safetensors")
 
         @classmethod
-        def from_pretrained(cls, model, folder, *, trust_remote_code):
+        def from_pretrained(cls, model, folder, *, config, trust_remote_code):
+            assert config.task_type is None  # no head is stored
             assert not trust_remote_code
             return cls(model, folder)
 
@@ -64,6 +65,7 @@ def with_peft(monkeypatch, merge):
     peft = ModuleType("peft")
     peft.__spec__ = importlib.machinery.ModuleSpec("peft", None)
     peft.PeftModel = Adapted
+    peft.PeftConfig = SimpleNamespace(from_pretrained=lambda folder: SimpleNamespace(task_type="SEQ_CLS"))
     peft.get_peft_model_state_dict = lambda adapted: {
         name: each for name, each in adapted.lora.items() if name.startswith(STEM)
     }

@@ -64,7 +64,9 @@ def refused(folder, match, **settings):
 )
 def test_a_weight_without_a_place_is_an_error(folder, name):
     add(folder, name)
-    message = refused(folder, f"1 weights of the checkpoint have no place in BertForSequenceClassification.*got: {name};")
+    message = refused(
+        folder, f"1 weights of the checkpoint have no place in BertForSequenceClassification.*got: {name};"
+    )
     assert f"--ignore-weights '{name}'" in message
 
 
@@ -113,7 +115,11 @@ def test_vectors_of_a_classifier_leave_its_head_and_nothing_else(folder):
     add(folder, "crf.transitions", "bert.encoder.more")
     refused(folder, "1 weights of the checkpoint have no place.*got: bert.encoder.more;", task="feature-extraction")
     change(folder, architectures=["BertModel"])  # now nothing says that there is a head to leave
-    refused(folder, "4 weights of the checkpoint have no place.*got: bert.encoder.more, classifier.bias,", task="feature-extraction")
+    refused(
+        folder,
+        "4 weights of the checkpoint have no place.*got: bert.encoder.more, classifier.bias,",
+        task="feature-extraction",
+    )
 
 
 def test_missing_and_unread_weights_are_told_together(folder):

@@ -54,13 +54,16 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     """
     if not adapter_files(folder):
         return model
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
     own = {f"base_model.model.{name}" for name in model.state_dict()}  # peft copies a head that an adapter may replace
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), trust_remote_code=False)
-        stored, taken = load_file(folder / WEIGHTS), get_peft_model_state_dict(adapted)
+        stored, config = load_file(folder / WEIGHTS), PeftConfig.from_pretrained(str(folder))
+        if not stored.keys() & own:
+            config.task_type = None  # by it peft asks for a head, which an adapter need not store
+        adapted = PeftModel.from_pretrained(model, str(folder), config=config, trust_remote_code=False)
+        taken = get_peft_model_state_dict(adapted)
         names = stored.keys() | (taken.keys() - own)
         other = sorted(name for name in names if not _same(stored.get(name), taken.get(name)))
         merged = adapted.merge_and_unload(safe_merge=True)

@@ -90,12 +90,10 @@ def compare(
     every candidate passes.
     """  # noqa: D205 - one paragraph of help
     from octavo.checkpoint.source import Checkpoint
-    from octavo.data.examples import DataFile
     from octavo.engines import on_device
     from octavo.reporting import languages, page
 
-    if data is None:
-        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    examples = _examples(data, encoding, columns, limit, max_length)
     budget = _budget(max_drop, min_speedup, max_size, min_agreement, min_cosine)
     language = languages.find_language(lang)
     for path in report or ():
@@ -103,7 +101,6 @@ def compare(
     engines, settings = [on_device(name, device) for name in engine or ("auto",)], (task, tokenizer, names(labels))
     rest = target_tokenizer, tuple(ignore_weights or ())
     models = [Checkpoint(path, *settings, *rest) for path in (baseline, *(candidates or ()))]
-    examples = DataFile(data, encoding, mapping(columns), limit, max_length)
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
     for path in report or ():
         page.report(comparison, path, language=language)
@@ -112,6 +109,16 @@ def compare(
     _show(comparison, details=details, as_json=as_json)
     if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
+
+
+def _examples(
+    data: Path | None, encoding: str, columns: str | None, limit: int | None, max_length: int | None
+) -> DataFile:
+    from octavo.data.examples import DataFile
+
+    if data is None:
+        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    return DataFile(data, encoding, mapping(columns), limit, max_length)
 
 
 def _measure(
