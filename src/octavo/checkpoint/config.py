@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from octavo.checkpoint.cross_encoder import is_cross_encoder, score_type
 from octavo.checkpoint.generation_config import read_generation
 from octavo.checkpoint.libraries import require_torch, silent_transformers
-from octavo.checkpoint.pooling import read_pooling
+from octavo.checkpoint.pooling import MODULES, read_pooling
 from octavo.checkpoint.tokenizer import TokenizerParts
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Signature, task_name
@@ -24,6 +25,17 @@ ARCHITECTURES = {  # how the class names of transformers end -> the task they ar
     "ForConditionalGeneration": "text2text-generation",
     "MTModel": "text2text-generation",
     "Model": "feature-extraction",
+}
+# What a caller may ask of a model in transformers, and what saves memory: it changes no answer, only what comes with
+# it, how it is packed, or by which kernel it is computed. A graph has one way.
+CONVENIENCE = {
+    "output_hidden_states": False,
+    "output_attentions": False,
+    "output_router_logits": False,
+    "return_dict": True,
+    "torchscript": False,
+    "chunk_size_feed_forward": 0,
+    "_attn_implementation": None,
 }
 # Models whose position ids start after the padding id: a table of 514 rows is for 512 tokens.
 _OFFSET_POSITIONS = {
@@ -59,14 +71,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def load_config(folder: Path) -> Any:
+    """The config as transformers' object of its class, without the settings that only shape a model's outputs."""
+    _, transformers = require_torch()
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    for name, value in CONVENIENCE.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
+
+
 def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
     """The config with the defaults of its class, which files leave out."""
     _, transformers = require_torch()
     with silent_transformers(transformers):
         try:
-            config: dict[str, Any] = transformers.AutoConfig.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            ).to_dict()
+            config: dict[str, Any] = load_config(folder).to_dict()
         except Exception as error:  # transformers raises whatever the config's class raises
             got, then = explain_failure(error, stored)
             raise CheckpointError("transformers cannot read config.json", where=folder, got=got, then=then) from None
@@ -85,19 +105,24 @@ def architectures(config: Mapping[str, Any]) -> list[str]:
     return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
 
 
+def head_task(architecture: str) -> str | None:
+    """The task that the name of a class tells; None where it tells none."""
+    return next((task for ending, task in ARCHITECTURES.items() if architecture.endswith(ending)), None)
+
+
 def task_of(config: Mapping[str, Any], folder: Path) -> str:
     """The task that `architectures` in a config tells.
 
     Raises:
         CheckpointError: they tell none.
     """
-    if (folder / "modules.json").exists():  # of sentence-transformers
-        return "feature-extraction"
     names = architectures(config)
+    if (folder / MODULES).exists():  # of sentence-transformers
+        classifies = any(head_task(name) == "text-classification" for name in names)
+        return "text-classification" if is_cross_encoder(folder, classifies=classifies) else "feature-extraction"
     for name in names:
-        for ending, task in ARCHITECTURES.items():
-            if name.endswith(ending):
-                return task
+        if task := head_task(name):
+            return task
     got = f"architectures: {', '.join(names) or 'none'}"
     raise CheckpointError("config.json does not tell the task", where=folder, got=got, then="name it with --task")
 
@@ -160,12 +185,19 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     return int(min(limits))
 
 
+def _problem_type(folder: Path, config: dict[str, Any], task: str, labels: tuple[str, ...]) -> str | None:
+    """What the scores of labels mean, for tasks that have some; see `Signature`."""
+    if task == "text-classification":
+        return score_type(folder, config, len(labels))
+    return config.get("problem_type") if task_class(task).labelled else None
+
+
 def make_signature(
     folder: Path, config: dict[str, Any], parts: TokenizerParts, task: str, labels: tuple[str, ...]
 ) -> Signature:
     """The model's signature: token types only where it has two of them and its tokenizer gives them."""
     kind = task_class(task)
-    width = config.get("hidden_size") or config.get("dim") or config.get("n_embd") or 0
+    width = next((config[name] for name in ("hidden_size", "dim", "n_embd", "d_model") if config.get(name)), 0)
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not kind.writes
     if kind.fills and parts.mask_token_id is None:
         raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
@@ -184,7 +216,7 @@ def make_signature(
         unk_token_id=parts.unk_token_id,
         truncation_side="left" if kind.continues else parts.truncation_side,
         labels=labels,
-        problem_type=config.get("problem_type") if kind.labelled else None,
+        problem_type=_problem_type(folder, config, task, labels),
         pooling=read_pooling(folder, int(width)) if kind.pools else None,
         mask_token_id=parts.mask_token_id if kind.fills else None,
         generation=read_generation(folder, config, answers=kind.is_encoder_decoder) if kind.writes else None,

@@ -6,6 +6,7 @@ from pathlib import Path
 from octavo.errors import CheckpointError
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/model.safetensors"]
+_HUB_FILES += ["adapter_model.safetensors"]
 
 
 def find_folder(checkpoint: str | Path) -> Path:

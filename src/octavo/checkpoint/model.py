@@ -1,13 +1,20 @@
 """The torch model of a checkpoint, complete and finite, or an error that says what is missing."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from octavo.checkpoint.config import explain_failure
+from octavo.checkpoint.adapter import merge_adapter
+from octavo.checkpoint.config import explain_failure, load_config, read_config
 from octavo.checkpoint.libraries import require_torch, silent_transformers
+from octavo.checkpoint.settings import unread_settings
 from octavo.checkpoint.source import Source
-from octavo.errors import CheckpointError, raise_together
+from octavo.checkpoint.unread import unread_weights
+from octavo.errors import CheckpointError, OctavoWarning, raise_together
 from octavo.tasks import task_class
+
+ENCODERS = ("Encoder", "EncoderModel", "TextModel", "BaseModel", "TextEncoding")  # ends of classes without a head
+_NOWHERE = "no adapter"  # a folder that is not there: `merge_adapter` merges, where transformers only lays it over
 
 
 def load_model(source: Source) -> Any:
@@ -15,12 +22,13 @@ def load_model(source: Source) -> Any:
 
     Raises:
         CheckpointError: an architecture that transformers does not have, weights that are missing from the checkpoint
-            or do not fit, values that are not finite.
+            or do not fit, or that no module takes, values that are not finite, settings that the class does not read.
         MissingExtraError: torch or transformers is not installed.
     """
     model, info = _from_pretrained(source)
     task_class(source.signature.task).adapt_model(model)
-    raise_together(list(_find_faults(model, info, source)))
+    raise_together([*_find_faults(model, info, source), *find_unread(model, info["unexpected_keys"], source)])
+    model = merge_adapter(model, source.folder)
     labels = source.signature.labels
     if labels and model.config.num_labels != len(labels):
         raise CheckpointError("labels do not fit the model", got=labels, allowed=model.config.num_labels)
@@ -29,20 +37,58 @@ def load_model(source: Source) -> Any:
     return model.float().eval()
 
 
+def find_unread(model: Any, unexpected: Iterable[str], source: Source) -> list[CheckpointError]:
+    """What the folder says and the model does not do; `unexpected` are weights that it has no place for.
+
+    What is doubtful is a warning.
+    """
+    settings, doubts = unread_settings(model, read_config(source.folder), source.folder)
+    for doubt in doubts:
+        warnings.warn(f"{source.folder}: {doubt}", OctavoWarning, stacklevel=4)
+    return [*unread_weights(unexpected, model.base_model_prefix, source, type(model).__name__), *settings]
+
+
+def find_class(config: Any, task: str) -> Any:
+    """The class of transformers that makes the model of a config: the task's, or an encoder that the config names.
+
+    For vectors `AutoModel` would take the whole of a model that has a decoder, where sentence-transformers, and the
+    config's `architectures`, mean its encoder.
+    """
+    _, transformers = require_torch()
+    kind = task_class(task)
+    if kind.pools:
+        for name in config.architectures or ():
+            if name.endswith(ENCODERS) and hasattr(transformers, name):
+                return getattr(transformers, name)
+        encoders = transformers.AutoModelForTextEncoding
+        known = encoders._model_mapping  # noqa: SLF001 - there is no public way to ask
+        if type(config) in known and known[type(config)].__name__.endswith(ENCODERS):
+            return encoders
+    return getattr(transformers, kind.auto_class)
+
+
+def class_name(source: Source) -> str:
+    """The name of the class, of transformers, that makes the model of a checkpoint; see `find_class`."""
+    _, transformers = require_torch()
+    with silent_transformers(transformers):
+        return str(find_class(load_config(source.folder), source.signature.task).__name__)
+
+
 def _from_pretrained(source: Source) -> tuple[Any, Mapping[str, Any]]:
-    """The model that transformers loads, and its report of missing and mismatched weights."""
+    """The model that transformers loads, and its report of missing, mismatched and unexpected weights."""
     torch, transformers = require_torch()
-    local = {"local_files_only": True}
     with silent_transformers(transformers):
         try:
-            model, info = getattr(transformers, task_class(source.signature.task).auto_class).from_pretrained(
+            config = load_config(source.folder)
+            model, info = find_class(config, source.signature.task).from_pretrained(
                 source.folder,
-                config=transformers.AutoConfig.from_pretrained(source.folder, trust_remote_code=False, **local),
+                config=config,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported with their names by `_find_faults`
+                adapter_kwargs={"subfolder": _NOWHERE},
                 trust_remote_code=False,
-                **local,
+                local_files_only=True,
             )
         except Exception as error:  # whatever transformers raises for a config or weights that it cannot use
             what, (got, then) = "transformers cannot load this checkpoint", explain_failure(error, source.config)

@@ -7,11 +7,13 @@ unpickled that torch's `weights_only` would not.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from octavo.checkpoint.config import choose_task, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.adapter import adapter_files, require_mergeable
+from octavo.checkpoint.config import CONVENIENCE, choose_task, fill_config, label_names, make_signature, read_config
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
 from octavo.checkpoint.libraries import require_torch
@@ -31,7 +33,8 @@ class Checkpoint:
     `path` is a folder, or a hub id where there is a network; `task` overrides the task that `config.json` tells;
     `tokenizer` is a folder to take the tokenizer from, for checkpoints saved without one; `labels` are names in id
     order, for checkpoints that call theirs LABEL_0, LABEL_1, ...; `target_tokenizer` is a `tokenizer.json` for what a
-    text2text model writes, where that is of another vocabulary than what it reads.
+    text2text model writes, where that is of another vocabulary than what it reads; `ignore_weights` are patterns
+    (`crf.*`) of the names of weights that no module of the model takes and that may be left out.
     """
 
     path: str | Path
@@ -39,6 +42,7 @@ class Checkpoint:
     tokenizer: str | Path | None = None
     labels: tuple[str, ...] = ()
     target_tokenizer: str | Path | None = None
+    ignore_weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,16 @@ class Source:
         """A hub id as it is, of a folder only its name: its path is private."""
         return self.folder.resolve().name if self.folder == Path(self.asked.path) else str(self.asked.path)
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The stored weights that were asked to be left out; see `checkpoint.unread`."""
+        names = sorted(self.weights.tensors)
+        return tuple(name for name in names if any(fnmatchcase(name, one) for one in self.asked.ignore_weights))
+
     @cached_property
     def sha256(self) -> str:
-        """The hash of the weight files, as they were when it was first asked for."""
-        return sha256_of(*self.weights.files)
+        """The hash of the weight files, an adapter's too, as they were when it was first asked for."""
+        return sha256_of(*self.weights.files, *adapter_files(self.folder))
 
 
 def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:
@@ -78,6 +88,7 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     """
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     folder = find_folder(checkpoint.path)
+    require_mergeable(folder)
     require_torch()
     problems: list[OctavoError] = []
     config = filled = weights = parts = signature = None
@@ -100,12 +111,13 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
                 signature = make_signature(folder, config | filled, parts, task, labels)
     raise_together(problems)
     assert config is not None
+    config = {name: value for name, value in config.items() if name not in CONVENIENCE}
     assert weights is not None
     assert parts is not None
     assert signature is not None
     signature, beside = _files_beside(checkpoint, folder, signature)
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
-    size += sum(map(len, beside.values()))
+    size += sum(map(len, beside.values())) + sum(path.stat().st_size for path in adapter_files(folder))
     return Source(checkpoint, folder, config, signature, parts, weights, beside, size)
 
 

@@ -5,7 +5,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ _QUANTIZED_KEY = "_packed_params"
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight files, and the dtype that most of their numbers are stored in.
+    """The weight files, the dtype that most of their numbers are stored in, and what they hold by name.
 
     `packed`: they are the state of a model that PyTorch quantized, with `_packed_params` for the weight of a Linear.
     """
@@ -30,6 +30,7 @@ class Weights:
     files: tuple[Path, ...]
     dtype: str
     packed: bool = False
+    tensors: dict[str, "StoredTensor"] = field(default_factory=dict)
 
 
 class StoredTensor(NamedTuple):
@@ -57,7 +58,8 @@ def read_weights(folder: Path, *, packed: bool = False) -> Weights:
     for tensor in tensors.values():
         sizes[tensor.dtype] += tensor.parameters
     quantized = any(_QUANTIZED_KEY in name for name in tensors)
-    return Weights(_find_files(folder), "qint8" if quantized else sizes.most_common(1)[0][0], packed=quantized)
+    dtype = "qint8" if quantized else sizes.most_common(1)[0][0]
+    return Weights(_find_files(folder), dtype, packed=quantized, tensors=tensors)
 
 
 def read_tensors(folder: Path, *, packed: bool = False) -> dict[str, StoredTensor]:

@@ -14,6 +14,7 @@ from octavo.cli.options import (
     Columns,
     Device,
     Encoding,
+    IgnoreWeights,
     Labels,
     Lang,
     MaxLength,
@@ -69,6 +70,7 @@ def compare(
     tokenizer: TokenizerFolder = None,
     target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
+    ignore_weights: IgnoreWeights = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
     profile: WithProfile = False,
@@ -88,19 +90,17 @@ def compare(
     every candidate passes.
     """  # noqa: D205 - one paragraph of help
     from octavo.checkpoint.source import Checkpoint
-    from octavo.data.examples import DataFile
     from octavo.engines import on_device
     from octavo.reporting import languages, page
 
-    if data is None:
-        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    examples = _examples(data, encoding, columns, limit, max_length)
     budget = _budget(max_drop, min_speedup, max_size, min_agreement, min_cosine)
     language = languages.find_language(lang)
     for path in report or ():
         page.check_report(path)
     engines, settings = [on_device(name, device) for name in engine or ("auto",)], (task, tokenizer, names(labels))
-    models = [Checkpoint(path, *settings, target_tokenizer) for path in (baseline, *(candidates or ()))]
-    examples = DataFile(data, encoding, mapping(columns), limit, max_length)
+    rest = target_tokenizer, tuple(ignore_weights or ())
+    models = [Checkpoint(path, *settings, *rest) for path in (baseline, *(candidates or ()))]
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
     for path in report or ():
         page.report(comparison, path, language=language)
@@ -109,6 +109,16 @@ def compare(
     _show(comparison, details=details, as_json=as_json)
     if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
+
+
+def _examples(
+    data: Path | None, encoding: str, columns: str | None, limit: int | None, max_length: int | None
+) -> DataFile:
+    from octavo.data.examples import DataFile
+
+    if data is None:
+        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
+    return DataFile(data, encoding, mapping(columns), limit, max_length)
 
 
 def _measure(

@@ -10,6 +10,10 @@ from octavo.errors import InputError
 Device = Annotated[str, typer.Option(help="cuda: run torch models on a GPU.")]
 Columns = Annotated[str | None, typer.Option(help="The data's columns: text=...,text_pair=...,label=...")]
 Encoding = Annotated[str, typer.Option(help="Of the data file, such as cp949.")]
+IgnoreWeights = Annotated[
+    list[str] | None,
+    typer.Option(help="Weights that no module takes and that may be left out: a pattern such as 'crf.*', or several."),
+]
 Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer tokens than the model allows.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]

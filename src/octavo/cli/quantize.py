@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octavo.cli.options import Columns, Encoding, Labels, TargetTokenizer, TaskName, TokenizerFolder, mapping, names
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    IgnoreWeights,
+    Labels,
+    TargetTokenizer,
+    TaskName,
+    TokenizerFolder,
+    mapping,
+    names,
+)
 from octavo.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +71,7 @@ def quantize(
     tokenizer: TokenizerFolder = None,
     target_tokenizer: TargetTokenizer = None,
     labels: Labels = None,
+    ignore_weights: IgnoreWeights = None,
     opset: Opset = None,
     no_optimize: NoOptimize = False,
     encoding: Encoding = "utf-8",
@@ -76,7 +87,7 @@ def quantize(
     settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
     recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None)
-    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer)
+    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
     folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
     artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch.nn import Module, Parameter
 
+from octavo.checkpoint.config import load_config
 from octavo.checkpoint.libraries import require_torch, silent_transformers
+from octavo.checkpoint.model import ENCODERS
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear, pack_layers
 from octavo.errors import ArtifactError, InputError, MissingExtraError
 from octavo.tasks import TASKS, task_class
@@ -189,18 +191,20 @@ def empty_model(folder: Path, auto_class: str) -> Module:
         OSError: there is no config, or none that can be read.
     """
     _, transformers = require_torch()
-    if auto_class not in {task_class(name).auto_class for name in TASKS}:
+    if auto_class not in {task_class(name).auto_class for name in TASKS} and not auto_class.endswith(ENCODERS):
         raise ValueError(f"no class {auto_class!r}")
     with silent_transformers(transformers):
         from transformers.initialization import no_init_weights
 
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = load_config(folder)
         vars(config).pop("quantization_config", None)
         config.dtype = torch.float32
         if hasattr(config, "use_cache"):
             config.use_cache = False
+        loader = getattr(transformers, auto_class)
         with no_init_weights():
-            model: Module = getattr(transformers, auto_class).from_config(config, trust_remote_code=False)
+            build = loader.from_config if auto_class.startswith("Auto") else loader._from_config  # noqa: SLF001
+            model: Module = build(config)  # without trust_remote_code
     return model
 
 

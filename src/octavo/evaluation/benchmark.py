@@ -42,6 +42,7 @@ class Contender:
     home: Path
     tokenizer: str | Path | None = None
     target_tokenizer: str | Path | None = None
+    ignore_weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,12 @@ def _artifact_entries(checkpoint: Checkpoint, engines: Sequence[str]) -> list[En
 def _checkpoint_entries(checkpoint: Checkpoint, engines: Sequence[str]) -> list[Entry]:
     source = read_source(checkpoint)
     require_torch()
-    folder, signature, tokenizers = source.folder, source.signature, (checkpoint.tokenizer, checkpoint.target_tokenizer)
+    folder, signature = source.folder, source.signature
+    settings = checkpoint.tokenizer, checkpoint.target_tokenizer, checkpoint.ignore_weights
     origin, entries = Origin(sha256_of(*source.weights.files)), []
     for engine in [name for name in dict.fromkeys(engines) if runs_torch(name)] or ["torch"]:
         find_engine(engine)
-        contender = Contender(folder, engine, signature, folder, *tokenizers)
+        contender = Contender(folder, engine, signature, folder, *settings)
         tokenizer_json = source.tokenizer.json
         entries.append(Entry(source.name, "float", source.bytes, signature, tokenizer_json, contender, origin=origin))
     return entries

@@ -28,7 +28,8 @@ from octavo.tasks import find_task
 
 def open_contender(spec: dict[str, Any], signature: Signature) -> Session:
     """The session of a contender; of a model that writes one that scores windows of texts, or answers texts."""
-    checkpoint = Checkpoint(spec["path"], signature.task, spec["tokenizer"], (), spec["target_tokenizer"])
+    settings = signature.task, spec["tokenizer"], (), spec["target_tokenizer"], tuple(spec["ignore_weights"])
+    checkpoint = Checkpoint(spec["path"], *settings)
     engine, threads, task = spec["engine"], spec["threads"], find_task(signature)
     if not task.writes:
         return open_session(checkpoint, engine, threads, signature=signature, home=Path(spec["home"]))

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from octavo.checkpoint.model import class_name, find_unread
 from octavo.checkpoint.source import Source
 from octavo.checkpoint.weights import load_state
 from octavo.engines.torch_int8 import Int8Linear
 from octavo.engines.torch_saved import empty_model, fill
-from octavo.errors import CheckpointError
+from octavo.errors import CheckpointError, raise_together
 from octavo.methods.layer_results import ModuleLayer, float_result, layer_result
 from octavo.methods.torch_modules import Modules, find_modules
 from octavo.schema.layers import LayerResult
-from octavo.tasks import task_class
 
 _LINEAR = "._packed_params._packed_params"  # -> (weight, bias)
 _EMBEDDING = "._packed_params._packed_weight"
+_OF_ACTIVATIONS = (".scale", ".zero_point")  # of quantized modules: those of dynamic ones are not used
 _ACTIVATION = "tensor-7bit"  # as torch.ao.nn.quantized.dynamic.Linear calls its kernel: reduce_range=True
 
 
@@ -49,11 +50,13 @@ def rescue_modules(source: Source) -> Modules:
             floats.add(path)
         elif isinstance(value, torch.Tensor) and "_packed_params" not in name:
             tensors[name] = value
-    model = empty_model(source.folder, task_class(source.signature.task).auto_class)
+    model = empty_model(source.folder, class_name(source))
     layers = find_modules(model)
-    tensors = _known(model, tensors, activations)
+    known = _known(model, tensors, activations)
+    others = [name for name in tensors if name not in known and not name.endswith(_OF_ACTIVATIONS)]
+    raise_together(find_unread(model, others, source))
     try:
-        fill(model, tensors, {"activations": activations, "shared": {}, "without": []}).eval()
+        fill(model, known, {"activations": activations, "shared": {}, "without": []}).eval()
     except (KeyError, RuntimeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             "not all weights of the quantized model are there",

@@ -184,6 +184,7 @@ def _describe(quantized: QuantizedModel, folder: Path) -> Manifest:
             dtype=source.weights.dtype,
             bytes=source.bytes,
             sha256=source.sha256,
+            ignored_weights=source.ignored or None,
         ),
         export=contents.export,
         passes=contents.passes,

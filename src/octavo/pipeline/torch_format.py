@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octavo.artifact.contents import Contents
+from octavo.checkpoint.model import class_name
 from octavo.checkpoint.source import Source
 from octavo.engines import Session
 from octavo.errors import RecipeError
@@ -14,7 +15,6 @@ from octavo.hardware import this_cpu
 from octavo.methods import Context
 from octavo.pipeline.calibration import sentence_batches
 from octavo.schema.recipe import Recipe
-from octavo.tasks import task_class
 
 if TYPE_CHECKING:
     from octavo.methods.torch_modules import Modules
@@ -62,7 +62,7 @@ def _contents(source: Source, modules: Modules, reference: Any, *, exact: bool) 
     from octavo.engines.torch_saved import WEIGHTS, load_saved, quantization_config, save_model
 
     def write(folder: Path) -> dict[str, Any]:
-        save_model(modules.model, folder, task_class(source.signature.task).auto_class)
+        save_model(modules.model, folder, class_name(source))
         return {"quantization_config": quantization_config(modules.model), "dtype": "float32"}
 
     def answers(folder: Path) -> Session:

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         safety = "No integer product of it can saturate on any CPU."
         if manifest.overflow:
             safety += f" {overflow_note(manifest.overflow)}."
+    if manifest.source.ignored_weights:
+        safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
     usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
@@ -109,6 +112,12 @@ def overflow_note(overflow: Overflow) -> str:
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
         f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
     )
+
+
+def ignored_note(names: Sequence[str]) -> str:
+    """Which weights of the checkpoint were left out: the first ten by name, and how many more there are."""
+    listed = ", ".join(f"`{name}`" for name in names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
+    return f"Weights of the checkpoint that no module of this model takes, left out because it was asked for: {listed}."
 
 
 def _front_matter(source_folder: Path, tags: list[str]) -> str:

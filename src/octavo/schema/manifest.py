@@ -40,12 +40,16 @@ class FileRecord(Record):
 
 
 class SourceRecord(Record):
-    """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights."""
+    """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights.
+
+    `ignored_weights` are those that no module takes, and that were left out because it was asked for.
+    """
 
     name: str
     dtype: str
     bytes: int
     sha256: str
+    ignored_weights: tuple[str, ...] | None = None
 
 
 class HostRecord(Record):
