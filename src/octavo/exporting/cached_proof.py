@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.engines.cache import PAST, PRESENT
-from octavo.errors import ExportError, OctavoError
+from octavo.errors import OctavoError
+from octavo.exporting.opsets import OpsetError
 from octavo.exporting.proof import Proved, newest_opset, open_checked, optimize_checked, require_near
 from octavo.progress import Progress
 from octavo.schema.manifest import PassRecord
@@ -93,7 +94,7 @@ def _compare(model: Any, writer: OnnxWriter, signature: Signature) -> dict[str, 
         try:
             difference, largest = _difference(model, writer, rows, signature)
         except OctavoError as error:
-            raise ExportError(f"a run at {shape} failed", got=error) from None
+            raise OpsetError(f"a run at {shape} failed", got=error) from None
         require_near(difference, largest, shape)
         differences[shape] = difference
     return differences

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
+from octavo.exporting.opsets import OPSETS, OpsetError
 from octavo.progress import Progress
 from octavo.schema.manifest import ExportRecord, PassRecord
 from octavo.schema.recipe import Recipe, kept_as
@@ -66,17 +67,20 @@ def export_checked(model: Any, signature: Signature, recipe: Recipe, progress: P
 def newest_opset(attempt: Attempt, recipe: Recipe, progress: Progress) -> Proved:
     """The graphs of an attempt at the newest opset at which it works, or at the recipe's; the record says which.
 
+    An older opset is tried only where the newer one is the reason: after an `OpsetError`, which the older one does not
+    repeat word for word.
+
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
     """
-    from octavo.exporting.exporter import OPSETS
-
-    failure: ExportError | None = None
+    failure: OpsetError | None = None
     for opset in (recipe.opset,) if recipe.opset else OPSETS:
         progress.start(f"exporting (opset {opset})")
         try:
             graphs, differences, passes = attempt(opset)
-        except ExportError as error:
+        except OpsetError as error:
+            if str(error) == str(failure):
+                break
             failure = failure or error
             continue
         note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
@@ -93,7 +97,7 @@ def optimize_checked(
     The difference is the largest of all outputs, over the largest output, on these batches.
 
     Raises:
-        ExportError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
+        OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
     from octavo.graph.passes.order import optimize
@@ -113,7 +117,7 @@ def optimize_checked(
                 for old, new in zip(before, after, strict=True)
             )
             if not difference <= PASS_TOLERANCE:
-                raise ExportError(
+                raise OpsetError(
                     f"the pass {record.name} changes what the model answers",
                     got=f"{difference:.2g} of the largest output",
                     allowed=f"{PASS_TOLERANCE:.2g}",
@@ -133,28 +137,30 @@ def _run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[n
     """The answer to a batch, and how its shape is called.
 
     Raises:
-        ExportError: the run fails; the message names the shape.
+        ExportError: torch cannot run it; the message names the shape.
+        OpsetError: the graph cannot be run.
     """
     rows, length = batch["input_ids"].shape
     shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
     try:
         return session.run(dict(batch)), shape
     except OctavoError as error:
-        raise ExportError(f"a run at {shape} failed", got=error) from None
+        kind = ExportError if session.name == "torch" else OpsetError
+        raise kind(f"a run at {shape} failed", got=error) from None
 
 
 def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
     """The graph in a session.
 
     Raises:
-        ExportError: ONNX Runtime cannot load it.
+        OpsetError: ONNX Runtime cannot load it.
     """
     from octavo.engines.onnxruntime import open_graph
 
     try:
         return open_graph(graph)
     except OctavoError as error:
-        raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+        raise OpsetError("ONNX Runtime cannot load the exported graph", got=error) from None
 
 
 def _compare_with_torch(model: Any, graph: ir.Model, signature: Signature) -> dict[str, float]:
@@ -183,12 +189,12 @@ def require_near(difference: float, largest: float, shape: str) -> float:
     """Check that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
 
     Raises:
-        ExportError: they do; the message names the shape.
+        OpsetError: they do; the message names the shape.
     """
     allowed = TOLERANCE * max(1.0, largest)
     if not difference <= allowed:
         what = f"the exported graph differs from torch at {shape}"
-        raise ExportError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
+        raise OpsetError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
     return allowed
 
 
@@ -204,7 +210,7 @@ def _check_padding(
     alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
     difference = float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))  # of token vectors, the real tokens'
     if not difference <= allowed:
-        raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
+        raise OpsetError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
 
 
 def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
