@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import octavo
@@ -163,12 +167,14 @@ def kept_exports(pytestconfig):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_benchmarks():
-    """Comparisons whose seconds nobody looks at do not take a minute for them."""
+    """Comparisons whose seconds nobody looks at do not take a minute for them, and find the machine quiet."""
     from octavo.evaluation import benchmark
+    from octavo.schema.comparison import MachineLoad
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "ROUNDS_SECONDS", 1.0)
         patch.setattr(benchmark, "SINGLE_ROWS", 10)
+        patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))
         yield
 
 
@@ -242,6 +248,31 @@ def fresh():
         return done.stdout
 
     return run
+
+
+def plain_packages():
+    """The distributions that a plain install brings: the dependencies of pyproject.toml, and theirs, without extras."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found, left = set(), [Requirement(text) for text in project["dependencies"]]
+    while left:
+        need = left.pop()
+        name = canonicalize_name(need.name)
+        if name not in found and (need.marker is None or need.marker.evaluate({"extra": ""})):
+            found.add(name)
+            left += [Requirement(text) for text in metadata.requires(name) or []]
+    return found
+
+
+@pytest.fixture(scope="session")
+def plain(fresh):
+    """`fresh`, where nothing can be imported that a plain install does not bring."""
+    known, brought = metadata.packages_distributions(), plain_packages()
+    others = [name for name, dists in known.items() if brought.isdisjoint(map(canonicalize_name, dists))]
+    blocked = sorted({*others} - {"octavo"})
+    assert {"torch", "transformers", "onnxscript", "sentencepiece", "pytest"} <= set(blocked)
+    assert brought.isdisjoint(blocked)
+    block = f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
+    return lambda code, *arguments: fresh(block + code, *arguments)
 
 
 # --- The artifacts of examples/korean-nli, the checkpoint of the repository. Copy them before a change. ---

@@ -33,7 +33,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.checkpoint.model": {"torch"},  # which weights are finite
     "octavo.checkpoint.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.checkpoint.tokenizer": {"transformers"},  # AutoTokenizer
-    "octavo.exporting.exporter": {"transformers"},
+    "octavo.exporting.exporter": {"torch", "transformers"},  # OnnxExporterError
     "octavo.exporting.cached": {"torch"},
     "octavo.exporting.proof": {"torch"},  # torch.from_numpy
     "octavo.engines.torch": {"torch"},

@@ -102,6 +102,14 @@ def writer(quantized):
     return cache(lambda family, recipe: octavo.load(quantized(family, recipe).folder))
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_a_plain_install_opens_a_model_that_writes(family, writer, quantized, sentences, plain):
+    folder = quantized(family, METHODS["float"]).folder
+    code = f"import octavo\nprint(octavo.load(sys.argv[1])(sys.argv[2], max_new_tokens={NEW}))"
+    answer = writer(family, METHODS["float"])(sentences[0], max_new_tokens=NEW)
+    assert plain(code, folder, sentences[0]).strip() == str(answer)
+
+
 def by_transformers(made, family, text, **settings):
     """The ids that `generate` writes, without the prompt."""
     _, model, tokenizer = made(family)

@@ -9,15 +9,19 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 
 import octavo
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import read_source
+from octavo.engines.cache import name_in_torch
 from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.engines.torch import TorchSession
 from octavo.exporting import proof as exporting
 from octavo.exporting import reference
-from octavo.exporting.exporter import OPSETS, export_graph
+from octavo.exporting.cached import _LEAF
+from octavo.exporting.exporter import export_graph
+from octavo.exporting.opsets import OPSETS, OpsetError
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
 
@@ -195,7 +199,7 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
     def export(model, sample, outputs, opset):
         tried.append(opset)
         if opset > 21:
-            raise octavo.ExportError("this architecture cannot be exported", got=f"no {opset}")
+            raise OpsetError("this architecture cannot be exported", got=f"no {opset}")
         return graph
 
     monkeypatch.setattr("octavo.exporting.exporter.export_graph", export)
@@ -205,6 +209,60 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
     assert record.opset == 21
     assert record.note == "opset 23 did not work: this architecture cannot be exported; got: no 23"
     assert say.said == [*(f"exporting (opset {opset})" for opset in tried), "optimizing the graph"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (octavo.ExportError("the exported graph has no cache"), [23]),
+        (OpsetError("ONNX Runtime cannot load the exported graph", got="Attention"), [23, 22]),
+    ],
+    ids=["not of the opset", "the same at an older one"],
+)
+def test_no_older_opset_is_tried_where_the_opset_is_not_the_reason(monkeypatch, model, source, error, expected):
+    tried = []
+
+    def export(model, sample, outputs, opset):
+        tried.append(opset)
+        raise error
+
+    monkeypatch.setattr("octavo.exporting.exporter.export_graph", export)
+    with pytest.raises(octavo.ExportError) as caught:
+        exporting.export_checked(model, source.signature, Recipe(), Silence())
+    assert caught.value is error
+    assert tried == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(torch.onnx.OnnxExporterError("no Gelu"), OpsetError), (ValueError("x"), octavo.ExportError)]
+)
+def test_what_cannot_be_written_in_an_opset_is_told_from_what_cannot_be_traced(monkeypatch, model, error, kind):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("transformers.exporters.exporter_onnx.OnnxExporter.export", fail)
+    with pytest.raises(octavo.ExportError, match="this architecture cannot be exported") as caught:
+        export_graph(model, {}, ("logits",), 23)
+    assert type(caught.value) is kind
+
+
+def test_a_graph_that_does_not_load_or_differs_is_an_error_of_the_opset(monkeypatch, model, source, graph):
+    exported_as(monkeypatch, graph)
+    monkeypatch.setattr(exporting, "TOLERANCE", 0.0)
+    with pytest.raises(OpsetError, match="differs from torch"):
+        exporting.export_checked(model, source.signature, Recipe(opset=23), Silence())
+    graph.graph[0].domain = "com.nobody"
+    with pytest.raises(OpsetError, match="cannot load"):
+        exporting.open_checked(graph)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [("past_key_values=None", "past_key_values"), ("cache=None", "cache")])
+def test_a_cache_has_the_name_of_its_version_of_transformers(arguments, name):
+    model = SimpleNamespace(forward=eval(f"lambda input_ids, {arguments}: None"))
+    assert name_in_torch(model) == name
+    for leaf in (f"input.{name}.layers.3.keys", f"output.{name}.layers.3.keys", f"{name}.layers.3.keys"):
+        assert _LEAF.fullmatch(leaf).groups() == (None, "3", "key")
+    assert _LEAF.fullmatch(f"{name}.cross_attention_cache.layers.12.values").groups() == ("cross", "12", "value")
 
 
 def test_an_architecture_that_cannot_be_exported_is_one_line(monkeypatch, checkpoint, tmp_path):

@@ -14,9 +14,20 @@ from octavo.reporting.comparison_tables import (
     verdict_notes,
 )
 from octavo.reporting.languages import korean
+from octavo.reporting.page import report_html, report_markdown
 from octavo.reporting.quantization_tables import part_cells, quantization_notes
 from octavo.schema.budget import Budget
-from octavo.schema.comparison import Answer, Changed, ComparedRow, ComparisonRecord, Group, Latency, McNemar, Origin
+from octavo.schema.comparison import (
+    Answer,
+    Changed,
+    ComparedRow,
+    ComparisonRecord,
+    Group,
+    Latency,
+    MachineLoad,
+    McNemar,
+    Origin,
+)
 from octavo.schema.layers import LayerResult
 
 MIB = 2**20
@@ -181,6 +192,50 @@ def test_what_margins_tell_stands_beside_what_was_counted():
     assert "logits" not in "\n".join(comparison_notes(without))
     for found in (COMPARISON, without):
         assert "at most 1.90 points" in "\n".join(verdict_notes(found.under(Budget(max_drop=2))))
+
+
+BUSY = dataclasses.replace(COMPARISON, load=MachineLoad(True, waiting=0.31, idle=None, foreign=0.42, stolen=0.0))
+
+
+def test_a_busy_machine_is_told_wherever_a_speed_is():
+    assert columns(speed_cells(BUSY))["faster"] == ["1.00x", "3.00x, UNSURE"]
+    note = (
+        "machine busy: other processes took 42 % of the cores, other machines took 0 % of the cores, "
+        "models waited for a core 31 % of their time; speeds are UNSURE, quality is not affected"
+    )
+    assert note in comparison_notes(BUSY)
+    assert "3.00x as fast" in headline(COMPARISON)
+    assert "3.00" not in headline(BUSY)
+    assert "its speed is UNSURE, since the machine was busy" in headline(BUSY)
+    found = BUSY.under(Budget(min_speedup=2, max_size=0.5))
+    assert found.verdict == "UNSURE"
+    assert headline(found).startswith("UNSURE: the machine was busy, so it is not decided whether the budget is kept")
+    assert "  UNSURE  faster at least 2.00x: 3.00x was measured, but the machine was busy" in verdict_notes(found)
+    assert "  PASS  size at most 50.0%: it is 26.5%" in verdict_notes(found)
+    for text in (report_html(found), report_markdown(found)):
+        assert text.count("UNSURE") >= 4
+        assert "machine busy: other processes took 42 %" in text
+
+
+def test_a_busy_machine_is_told_in_korean():
+    found = BUSY.under(Budget(min_speedup=2))
+    assert columns(speed_cells(found, korean))["속도 향상"] == ["1.00배", "3.00배, UNSURE"]
+    assert any("다른 프로세스가 CPU의 42% 사용" in note for note in comparison_notes(found, korean))
+    assert headline(found, korean).startswith("UNSURE: 측정 중 다른 작업이 있어")
+    assert "속도 2.00배 이상: 측정값 3.00배, 측정 중 다른 작업이 있었음" in "\n".join(verdict_notes(found, korean))
+
+
+def test_data_that_does_not_decide_is_told_apart_from_a_busy_machine():
+    found = BUSY.under(Budget(min_speedup=2, max_drop=1.2))
+    assert {check.verdict for check in found.rows[1].judgement.checks} == {"UNSURE"}
+    assert headline(found).startswith("UNSURE: the data does not decide")
+
+
+def test_a_load_that_is_not_known_is_said_and_a_quiet_one_is_not():
+    for load, told in ((MachineLoad(None, idle=0.0), True), (MachineLoad(False, 0.0, 0.0, 0.0, 0.0), False)):
+        found = dataclasses.replace(COMPARISON, load=load).under(Budget(min_speedup=2))
+        assert any("is not known here" in note for note in comparison_notes(found)) is told
+        assert found.verdict == "PASS"
 
 
 def test_models_that_are_called_alike_are_told_apart_by_their_engines():

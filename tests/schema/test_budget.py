@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,19 @@ def test_a_gain_is_no_drop():
 def test_the_rows_that_would_decide_do():
     (check,) = judge(Budget(max_drop=0.5), facts(20)).checks
     assert judge(Budget(max_drop=0.5), facts(check.rows_needed)).verdict == "PASS"
+
+
+@pytest.mark.parametrize(("limit", "quiet"), [(2.0, "PASS"), (4.0, "FAIL")])
+def test_on_a_busy_machine_no_speed_is_judged_and_quality_is(limit, quiet):
+    budget = Budget(min_speedup=limit, max_drop=0.5, max_size=0.3)
+    assert judge(budget, facts(5000)).verdict == quiet
+    judged = judge(budget, dataclasses.replace(facts(5000), was_busy=True))
+    assert {check.name: check.verdict for check in judged.checks} == {
+        "max_drop": "PASS",
+        "min_speedup": "UNSURE",
+        "max_size": "PASS",
+    }
+    assert (judged.verdict, [check.was_busy for check in judged.checks]) == ("UNSURE", [False, True, False])
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,11 @@ def test_the_float_artifact_embeds_as_the_checkpoint(family, make_checkpoint, se
     octavo.verify(artifact)
 
 
+def test_a_plain_install_opens_an_embedder_with_a_dense_layer(embedder_float, sentences, plain):
+    found = json.loads(plain(FRESH, embedder_float, json.dumps(sentences)))
+    np.testing.assert_array_equal(np.array(found["vectors"], np.float32), octavo.load(embedder_float)(list(sentences)))
+
+
 def test_what_sentence_transformers_looks_for_is_in_the_artifact(embedder, embedder_float):
     for name in (
         "modules.json",

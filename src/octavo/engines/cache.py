@@ -4,6 +4,7 @@ The cache's inputs are called `past_key_values.<layer>....`, its outputs `presen
 width] each.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,12 @@ class Port(NamedTuple):
 
     type: str
     shape: tuple[Any, ...]
+
+
+def name_in_torch(model: Any) -> str:
+    """What a model of transformers calls its cache, as an input and as an output: `cache` since version 5.24."""
+    old = "past_key_values"
+    return old if old in inspect.signature(model.forward).parameters else "cache"
 
 
 def complete(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> dict[str, NDArray[Any]]:

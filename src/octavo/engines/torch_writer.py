@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octavo.engines.cache import positions
+from octavo.engines.cache import name_in_torch, positions
 from octavo.engines.onnxruntime_writer import token_scores
 from octavo.generation import FloatArray, IntArray
 from octavo.hardware import choose_threads
@@ -49,6 +49,7 @@ class _TorchSteps:
         self._model, self._mask, self._cache = model, mask, None
         self._unread = ids if prompts is None else prompts
         self._encoded: Any = None
+        self._name = name_in_torch(model)
         self._counts = "position_ids" in inspect.signature(model.forward).parameters
         if prompts is not None:
             with torch.inference_mode():
@@ -57,7 +58,7 @@ class _TorchSteps:
     def advance(self, tokens: IntArray) -> FloatArray:
         """See `Steps`."""
         tokens, self._unread = np.concatenate([self._unread, tokens], axis=1), tokens[:, :0]
-        inputs: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
+        inputs: dict[str, Any] = {self._name: self._cache, "use_cache": True}
         if self._encoded is not None:
             inputs |= {"encoder_outputs": self._encoded, "decoder_input_ids": torch.from_numpy(tokens)}
         else:
@@ -68,7 +69,7 @@ class _TorchSteps:
                 inputs["position_ids"] = torch.from_numpy(positions(self._mask, tokens.shape[1]))
         with torch.inference_mode():
             outputs = self._model(attention_mask=torch.from_numpy(self._mask), **inputs)
-            self._cache = outputs.past_key_values
+            self._cache = getattr(outputs, self._name)
             return cast("FloatArray", outputs.logits[:, -1].numpy())
 
     def select(self, rows: IntArray) -> None:

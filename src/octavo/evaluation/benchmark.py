@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.encoding.batching import Batch, IntArray, Outputs, in_order, real_answers
+from octavo.engines import modes_of
 from octavo.errors import InputError, OctavoError
+from octavo.evaluation.machine_load import Cores, Usage, machine_load, read_cores
 from octavo.progress import Progress
+from octavo.schema.comparison import MachineLoad
 from octavo.schema.signature import Signature
 
 WORKER = [sys.executable, "-P", "-m", "octavo.evaluation.worker"]  # -P: no module of the working folder
@@ -53,7 +56,7 @@ class Timing:
     round, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
     `load_seconds` from starting the process to a loaded model, `cold_start_seconds` to its first answer; `peak_bytes`
     the most memory that it held; `alone` and `among` the outputs of sampled rows that ran by themselves, and the same
-    rows' in a batch with the longest ones.
+    rows' in a batch with the longest ones; `load` how busy the machine was meanwhile.
     """
 
     outputs: Outputs
@@ -64,6 +67,7 @@ class Timing:
     load_seconds: float
     cold_start_seconds: float
     peak_bytes: int
+    load: MachineLoad | None = None
 
     @property
     def seconds(self) -> float:
@@ -90,6 +94,7 @@ class _Process:
             encoding="utf-8",
         )
         self.load_seconds = self.cold_start_seconds = 0.0
+        self._wall = self._cpu = 0.0  # of batches
 
     def load(self) -> None:
         """Load the model and run the shortest row."""
@@ -112,6 +117,17 @@ class _Process:
             then = None if "exit_code" in answer else "set OCTAVO_DEBUG=1 to see why"
             raise kind(answer["error"], where=self._spec["path"], then=then)
         return answer
+
+    def run(self, numbers: Sequence[int], keep: str | None = None) -> float:
+        """Run batches by their numbers; `keep` is the file for their outputs. Returns the seconds of all together."""
+        answer = self.ask({"run": list(numbers), "keep": keep})
+        seconds = float(sum(answer["seconds"]))
+        self._wall, self._cpu = self._wall + seconds, self._cpu + answer["cpu"]
+        return seconds
+
+    def usage(self) -> Usage:
+        """What the process took since it started."""
+        return Usage(self._wall, self._cpu, **self.ask({"usage": True}))
 
     def end(self) -> None:
         """End the process."""
@@ -148,10 +164,12 @@ def run_benchmark(
             processes[-1].load()
             progress.advance()
         for process in processes:  # warm up on the longest batch, the shortest and one between
-            process.ask({"run": sorted({0, len(batches) // 2, len(batches) - 1})})
+            process.run(sorted({0, len(batches) // 2, len(batches) - 1}))
+        started = _read_load(processes)
         seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
         singles = _single_rows(processes, rows, random.Random(seed), progress)  # noqa: S311
+        loads = _loads(started, _read_load(processes), contenders)
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         extra = [_run_part(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
     return [
@@ -164,17 +182,36 @@ def run_benchmark(
             peak_bytes=peaks[index],
             alone=_first_rows(extra[index][: len(alone)], alone, signature),
             among=_first_rows(extra[index][len(alone) :], among, signature),
+            load=loads[index],
         )
         for index, process in enumerate(processes)
+    ]
+
+
+_Reading = tuple[Cores | None, float, list[Usage]]  # of the machine, CPU time of this process, and of the others
+
+
+def _read_load(processes: Sequence[_Process]) -> _Reading:
+    return read_cores(), time.process_time(), [process.usage() for process in processes]
+
+
+def _loads(before: _Reading, after: _Reading, contenders: Sequence[Contender]) -> list[MachineLoad]:
+    """How busy the machine was between two readings, by contender; what Octavo ran itself is not counted."""
+    usages = list(zip(before[2], after[2], strict=True))
+    own = after[1] - before[1] + sum(end.all_cpu - begin.all_cpu for begin, end in usages)
+    devices = [modes_of(contender.engine).get("device", "cpu") for contender in contenders]
+    return [
+        machine_load((before[0], after[0]), own, usage, on_cpu=device == "cpu")
+        for usage, device in zip(usages, devices, strict=True)
     ]
 
 
 def _run_part(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[float, list[NDArray[np.float32]]]:
     """Run batches by their numbers; returns the seconds of all together, and the outputs of each."""
     file = folder / "outputs.npz"
-    answer = process.ask({"run": list(numbers), "keep": str(file)})
+    seconds = process.run(numbers, str(file))
     with np.load(file, allow_pickle=False) as stored:
-        return sum(answer["seconds"]), [stored[str(number)] for number in numbers]
+        return seconds, [stored[str(number)] for number in numbers]
 
 
 def _invariance_inputs(
@@ -228,7 +265,7 @@ def _more_rounds(
             order = list(range(len(processes)))
             generator.shuffle(order)
             for index in order:
-                seconds[index][number].append(sum(processes[index].ask({"run": part})["seconds"]))
+                seconds[index][number].append(processes[index].run(part))
                 progress.advance()
                 time.sleep(PAUSE)
 

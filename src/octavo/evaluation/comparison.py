@@ -22,6 +22,7 @@ from octavo.evaluation.entries import (
     require_same_tokens,
     with_distinct_names,
 )
+from octavo.evaluation.machine_load import worst_load
 from octavo.evaluation.measured_row import Compared, not_finite
 from octavo.files import sha256_of
 from octavo.hardware import choose_threads, this_cpu
@@ -134,6 +135,7 @@ def compare_entries(
         cpu_kind=cpu.kind,
         rows=_rows(entries, timings, examples, signature, Asked(rows, encoded, tokenizer)),
         versions={name: version(name) for name in packages},
+        load=worst_load([timing.load for timing in timings if timing.load]),
     )
 
 

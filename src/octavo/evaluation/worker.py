@@ -1,8 +1,8 @@
 """The process of one row of a comparison: it loads one model and runs the batches that it is asked for.
 
 It reads one JSON request a line and answers with one: `{"run": [batch numbers], "keep": file or null}` runs batches and
-answers with the seconds of each; `{"single": [[batch, row], ...]}` runs these rows alone, without their padding.
-While it waits it uses no CPU.
+answers with the seconds of each, and the CPU time of all; `{"single": [[batch, row], ...]}` runs these rows alone,
+without their padding; `{"usage": true}` asks what the process took since it started. While it waits it uses no CPU.
 """
 
 import json
@@ -19,6 +19,7 @@ import numpy as np
 from octavo.checkpoint.source import Checkpoint
 from octavo.engines import Session, run_batches, runs_torch
 from octavo.errors import OctavoError
+from octavo.evaluation.machine_load import queue_seconds
 from octavo.evaluation.writers import AnsweringSession, ScoringSession
 from octavo.inference.generator import Generator
 from octavo.inference.opening import load, open_session
@@ -58,28 +59,33 @@ def main() -> None:
 def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[str, Any]) -> dict[str, Any]:
     if "peak" in request:
         return {"peak": peak_bytes()}
+    if "usage" in request:
+        return {"all_cpu": time.process_time(), "waited": queue_seconds()}
     if "single" in request:
         numbers = [index for index, _ in request["single"]]
         inputs = [_single_row(stored, names, index, row) for index, row in request["single"]]
     else:
         numbers = request["run"]
         inputs = [{name: stored[f"{name}/{index}"] for name in names} for index in numbers]
+    cpu = 0.0
     if session.streams > 1 and "run" in request:  # several at once: only their sum can be measured
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         outputs = run_batches(session, inputs)
+        cpu = time.process_time() - before
         seconds = [(time.perf_counter() - start) / len(inputs)] * len(inputs)
     else:
         seconds, outputs = [], []
         scoring = session if isinstance(session, ScoringSession) else None  # its own arithmetic is not the model's time
         for batch in inputs:
-            start = time.perf_counter()
+            before, start = time.process_time(), time.perf_counter()
             output = scoring.logits(batch) if scoring else session.run(batch)
             seconds.append(time.perf_counter() - start)
+            cpu += time.process_time() - before
             outputs.append(scoring.score(batch, output) if scoring else output)
     if request.get("keep"):
         kept = dict(zip(map(str, numbers), outputs, strict=True))
         np.savez(request["keep"], **kept)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
-    return {"seconds": seconds}
+    return {"seconds": seconds, "cpu": cpu}
 
 
 def peak_bytes() -> int:

@@ -14,12 +14,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from octavo.engines.cache import name_in_torch
 from octavo.errors import ExportError
 from octavo.exporting.exporter import run_exporter, tidy
 from octavo.graph.layers import constant, find_layers
 
 _LEAF = re.compile(
-    r"(?:input\.|output\.)?past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
+    r"(?:input\.|output\.)?(?:cache|past_key_values)\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
 )
 _SIDES = {"self": "decoder.", "cross": "encoder.", None: ""}
 _UNREAD = {"decoder_input_ids", "encoder_outputs.last_hidden_state"}  # inputs that the finished graph may not read
@@ -36,15 +37,16 @@ def export_decoder(model: Any, opset: int) -> ir.Model:
     """
     import torch
 
+    cache = name_in_torch(model)
     ids, mask = _sample_batch(model, READ + NEW)
     mask[1, :2] = 0  # without a padded row the exporter drops the mask
     with torch.no_grad():
-        cache = model(ids[:, :READ], attention_mask=mask[:, :READ], use_cache=True).past_key_values
+        outputs = model(ids[:, :READ], attention_mask=mask[:, :READ], use_cache=True)
     sample = {
         "input_ids": ids[:, READ:],
         "attention_mask": mask,
         "position_ids": (mask.cumsum(-1) - 1)[:, READ:],
-        "past_key_values": cache,
+        cache: getattr(outputs, cache),
         "use_cache": True,
     }
     exported = run_exporter(model, sample, opset)
@@ -75,6 +77,7 @@ def export_answering_decoder(model: Any, opset: int) -> ir.Model:
     """A decoder behind an encoder: input_ids, encoder_attention_mask and both caches to logits and its own cache."""
     import torch
 
+    cache = name_in_torch(model)
     ids, mask = _sample_batch(model, READ + 1)
     mask[1, 3:] = 0
     start = _sample_batch(model, READ)[1]
@@ -84,7 +87,7 @@ def export_answering_decoder(model: Any, opset: int) -> ir.Model:
         "decoder_input_ids": start[:, :NEW],
         "attention_mask": mask,
         "encoder_outputs": type(model.get_encoder()(ids[:1, :2]))(last_hidden_state=outputs.encoder_last_hidden_state),
-        "past_key_values": outputs.past_key_values,
+        cache: getattr(outputs, cache),
         "use_cache": True,
     }
     exported = run_exporter(model, sample, opset)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from octavo.engines.cache import PAST, PRESENT
 from octavo.errors import ExportError, OctavoError, OctavoWarning
+from octavo.exporting.opsets import OpsetError
 from octavo.exporting.proof import LoadAgain, Proved, newest_opset, open_checked, optimize_checked
 from octavo.exporting.reference import (
     describe_agreement,
@@ -174,7 +175,7 @@ def _compare(writer: OnnxWriter, texts: Sequence[Text], config: dict[str, Any]) 
             steps = writer.begin(text.ids, text.mask, text.start)
             actual = [steps.advance(tokens) for tokens in (np.empty((len(text.ids), 0), np.int64), *text.ahead)]
         except OctavoError as error:
-            raise ExportError(f"a run at {text.shape} failed", got=error) from None
+            raise OpsetError(f"a run at {text.shape} failed", got=error) from None
         difference, length = float(np.abs(np.stack(actual, axis=1) - text.logits).max()), text.ids.shape[1]
         require_near(difference, text.largest, text.shape, describe_agreement(agreed, length, config))
         differences[text.shape], agreed = difference, max(agreed, length)

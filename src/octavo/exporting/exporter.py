@@ -18,9 +18,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from octavo.errors import ExportError
+from octavo.exporting.opsets import OpsetError
 from octavo.graph.layers import find_layers
 
-OPSETS = (23, 22, 21, 20)  # in the order they are tried; 23 has `Attention`, 20 is the oldest with `Gelu`
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -32,7 +32,7 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
         sample: input name -> int64 tensor [batch, length]; at least 2 x 3, and with a padded row, or the exporter
             takes the dimension or the mask for a constant.
         outputs: the names that the graph's outputs must have.
-        opset: the ONNX operator set, one of `OPSETS`.
+        opset: the ONNX operator set, one of `opsets.OPSETS`.
 
     Raises:
         ExportError: the exporter fails, or gives other outputs.
@@ -48,8 +48,10 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
     """The graph that transformers' exporter makes of a model and a sample, with every dimension dynamic.
 
     Raises:
-        ExportError: it fails.
+        ExportError: torch cannot trace the model.
+        OpsetError: what torch traced cannot be written in this opset.
     """
+    from torch.onnx import OnnxExporterError
     from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes, register_cache_pytrees_for_model
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
@@ -61,7 +63,8 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
             exported: ir.Model = OnnxExporter().export(model, sample, config).program
         except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ExportError("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
+            kind = OpsetError if isinstance(error, OnnxExporterError) else ExportError
+            raise kind("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
     return exported
 
 

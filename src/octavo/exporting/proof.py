@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.engines import Session
-from octavo.errors import ExportError, OctavoError
+from octavo.errors import OctavoError
+from octavo.exporting.opsets import OPSETS, OpsetError
 from octavo.exporting.reference import Answer, ask_reference, describe_agreement, probe, require_near, run
 from octavo.progress import Progress
 from octavo.schema.manifest import ExportRecord, PassRecord
@@ -77,17 +78,20 @@ def export_checked(
 def newest_opset(attempt: Attempt, recipe: Recipe, progress: Progress) -> Proved:
     """The graphs of an attempt at the newest opset at which it works, or at the recipe's; the record says which.
 
+    An older opset is tried only where the newer one is the reason: after an `OpsetError`, which the older one does not
+    repeat word for word.
+
     Raises:
         ExportError: none does; the message is that of the newest opset tried.
     """
-    from octavo.exporting.exporter import OPSETS
-
-    failure: ExportError | None = None
+    failure: OpsetError | None = None
     for opset in (recipe.opset,) if recipe.opset else OPSETS:
         progress.start(f"exporting (opset {opset})")
         try:
             graphs, differences, passes = attempt(opset)
-        except ExportError as error:
+        except OpsetError as error:
+            if str(error) == str(failure):
+                break
             failure = failure or error
             continue
         note = f"opset {OPSETS[0]} did not work: {failure}" if failure else None
@@ -104,7 +108,7 @@ def optimize_checked(
     The difference is the largest of all outputs, over the largest output, on these batches.
 
     Raises:
-        ExportError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
+        OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
     from octavo.graph.passes.order import optimize
@@ -124,7 +128,7 @@ def optimize_checked(
                 for old, new in zip(before, after, strict=True)
             )
             if not difference <= PASS_TOLERANCE:
-                raise ExportError(
+                raise OpsetError(
                     f"the pass {record.name} changes what the model answers",
                     got=f"{difference:.2g} of the largest output",
                     allowed=f"{PASS_TOLERANCE:.2g}",
@@ -144,14 +148,14 @@ def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
     """The graph in a session.
 
     Raises:
-        ExportError: ONNX Runtime cannot load it.
+        OpsetError: ONNX Runtime cannot load it.
     """
     from octavo.engines.onnxruntime import open_graph
 
     try:
         return open_graph(graph)
     except OctavoError as error:
-        raise ExportError("ONNX Runtime cannot load the exported graph", got=error) from None
+        raise OpsetError("ONNX Runtime cannot load the exported graph", got=error) from None
 
 
 def _compare(graph: ir.Model, answers: Sequence[Answer], config: Mapping[str, Any]) -> dict[str, float]:
@@ -185,4 +189,4 @@ def _check_padding(
     alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
     difference = float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))  # of token vectors, the real tokens'
     if not difference <= allowed:
-        raise ExportError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")
+        raise OpsetError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
+from octavo.exporting.opsets import OpsetError
 from octavo.schema.signature import Signature
 
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
@@ -146,7 +147,7 @@ def require_near(difference: float, largest: float, shape: str, then: str = "") 
     allowed = TOLERANCE * max(1.0, largest)
     if not difference <= allowed:
         what = f"the exported graph differs from torch at {shape}"
-        raise ExportError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}", then=then or None)
+        raise OpsetError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}", then=then or None)
     return allowed
 
 
@@ -161,7 +162,8 @@ def run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np
     try:
         return _spread(session.run(dict(batch))), shape
     except OctavoError as error:
-        raise ExportError(f"a run at {shape} failed", got=error) from None
+        kind = ExportError if session.name == "torch" else OpsetError
+        raise kind(f"a run at {shape} failed", got=error) from None
 
 
 def _spread(outputs: NDArray[np.float32]) -> NDArray[np.float32]:

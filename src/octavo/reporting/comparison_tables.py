@@ -65,6 +65,7 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     """One row per model: its storage, time and memory."""
     names = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
     times = say("{:.2f}x").format
+    faster = say("{:.2f}x, UNSURE").format if comparison.was_busy else times
     header = [say(name) for name in (*names, "load, s", "first answer, s", "peak MiB")]
     rows = [
         [
@@ -74,7 +75,7 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
             times(row.smaller),
             f"{row.seconds:.2f}",
             f"{row.rows_per_second:,.0f}",
-            times(row.speedup.value),
+            (times if row is comparison.rows[0] else faster)(row.speedup.value),
             f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
             f"{row.load_seconds:.2f}",
             f"{row.cold_start_seconds:.2f}",
@@ -201,7 +202,28 @@ def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[s
         models = ", ".join(f"{_unique_title(row, comparison)} ({percent(100 * row.spread)})" for row in unstable)
         text = say("unstable: the rounds differ by more than {share}: {models}")
         notes.append(text.format(share=percent(100 * UNSTABLE), models=models))
-    return notes
+    return notes + _load_notes(comparison, say)
+
+
+LOADS = {  # share of a load -> what it is
+    "foreign": "other processes took {} of the cores",
+    "stolen": "other machines took {} of the cores",
+    "waiting": "models waited for a core {} of their time",
+    "idle": "models ran on no core {} of their time",
+}
+
+
+def _load_notes(comparison: ComparisonRecord, say: Say) -> list[str]:
+    """Whether the machine was busy, or that this is not known; nothing where it was quiet."""
+    load = comparison.load
+    if load is None or load.busy is False:
+        return []
+    if load.busy is None:
+        return [say("whether the machine was busy with other work is not known here: speeds are as they were measured")]
+    percent = say("{:.0f} %").format
+    shares = ((text, getattr(load, name)) for name, text in LOADS.items())
+    told = ", ".join(say(text).format(percent(100 * share)) for text, share in shares if share is not None)
+    return [say("machine busy: {told}; speeds are UNSURE, quality is not affected").format(told=told)]
 
 
 # Limit of a budget -> its sentence, the format of its value, and what it needs where there is no figure.
@@ -226,11 +248,14 @@ def headlines(comparison: ComparisonRecord, say: Say = english) -> list[str]:
         return [_gain(row, comparison, say) for row in rows]
     worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
     names = ", ".join(_unique_title(row, comparison) for row in worst)
+    unsure = [check for row in worst if row.judgement for check in row.judgement.checks if check.verdict == "UNSURE"]
+    busy = verdict == "UNSURE" and all(check.was_busy for check in unsure)
     text = {
         "PASS": "PASS: the budget is kept by {names}.",
         "FAIL": "FAIL: the budget is broken by {names}.",
         "UNSURE": "UNSURE: the data does not decide whether the budget is kept by {names}.",
-    }[verdict]
+        "BUSY": "UNSURE: the machine was busy, so it is not decided whether the budget is kept by {names}.",
+    }["BUSY" if busy else verdict]
     return [say(text).format(names=names), *(_gain(row, comparison, say) for row in worst)]
 
 
@@ -241,6 +266,8 @@ def headline(comparison: ComparisonRecord, say: Say = english) -> str:
 
 def _gain(row: ComparedRow, comparison: ComparisonRecord, say: Say) -> str:
     text = say("{name} has {size:.1%} of the baseline's size and is {faster:.2f}x as fast")
+    if comparison.was_busy:
+        text = say("{name} has {size:.1%} of the baseline's size; its speed is UNSURE, since the machine was busy")
     gain = text.format(name=_unique_title(row, comparison), size=1 / row.smaller, faster=row.speedup.value)
     if row.not_finite:
         return say("{gain}; {n:,} of its answers are NaN or infinity.").format(gain=gain, n=row.not_finite)
@@ -283,6 +310,9 @@ def check_reason(check: Check, say: Say = english, score: str | None = None) -> 
     limit = say(sentence).format(show(check.limit))
     if check.value is None or check.lower is None or check.upper is None:
         return say("{limit}: nothing to decide it on, this needs {needs}").format(limit=limit, needs=say(needs))
+    if check.was_busy:
+        text = say("{limit}: {value} was measured, but the machine was busy")
+        return text.format(limit=limit, value=show(check.value))
     if check.lower == check.upper:
         return say("{limit}: it is {value}").format(limit=limit, value=show(check.value))
     if check.verdict == "UNSURE":

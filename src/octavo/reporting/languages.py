@@ -119,6 +119,17 @@ KOREAN = {
     "unstable: the rounds differ by more than {share}: {models}": (
         "측정 불안정: 회차 간 시간 편차가 {share}를 넘음: {models}"
     ),
+    "{:.2f}x, UNSURE": "{:.2f}배, UNSURE",
+    "machine busy: {told}; speeds are UNSURE, quality is not affected": (
+        "측정 중 다른 작업이 실행됨: {told}; 속도는 UNSURE이며, 품질 수치에는 영향 없음"
+    ),
+    "other processes took {} of the cores": "다른 프로세스가 CPU의 {} 사용",
+    "other machines took {} of the cores": "다른 가상 머신이 CPU의 {} 사용",
+    "models waited for a core {} of their time": "모델이 실행 시간의 {} 동안 CPU를 기다림",
+    "models ran on no core {} of their time": "모델이 측정 시간의 {} 동안 실행되지 못함",
+    "whether the machine was busy with other work is not known here: speeds are as they were measured": (
+        "이 시스템에서는 측정 중 다른 작업이 있었는지 알 수 없음: 속도는 측정값 그대로임"
+    ),
     # the verdict
     "One model alone: {name}, {mib:.1f} MiB, {speed:,.0f} rows/s.": (
         "비교 대상 없음: {name}, {mib:.1f} MiB, 초당 {speed:,.0f}건."
@@ -127,6 +138,13 @@ KOREAN = {
     "FAIL: the budget is broken by {names}.": "FAIL: 허용 기준을 충족하지 못합니다({names}).",
     "UNSURE: the data does not decide whether the budget is kept by {names}.": (
         "UNSURE: 이 데이터만으로는 허용 기준을 충족하는지 판단할 수 없습니다({names})."
+    ),
+    "UNSURE: the machine was busy, so it is not decided whether the budget is kept by {names}.": (
+        "UNSURE: 측정 중 다른 작업이 있어 허용 기준을 충족하는지 판단할 수 없습니다({names})."
+    ),
+    "{limit}: {value} was measured, but the machine was busy": "{limit}: 측정값 {value}, 측정 중 다른 작업이 있었음",
+    "{name} has {size:.1%} of the baseline's size; its speed is UNSURE, since the machine was busy": (
+        "{name}: 크기는 기준 모델의 {size:.1%}, 측정 중 다른 작업이 있어 속도는 UNSURE"
     ),
     "{name} has {size:.1%} of the baseline's size and is {faster:.2f}x as fast": (
         "{name}: 크기는 기준 모델의 {size:.1%}, 속도는 {faster:.2f}배"

@@ -1,11 +1,11 @@
 """What a candidate may lose and must gain, and whether the figures show that it does.
 
 PASS: the figure's one-sided 95 % bound on the bad side keeps the limit. FAIL: the bound on the good side breaks it.
-UNSURE: neither, and how many rows would tell.
+UNSURE: neither, and how many rows would tell. A speed that was measured on a busy machine is UNSURE.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from octavo.errors import InputError
@@ -55,7 +55,8 @@ class Budget:
 class Facts:
     """What a budget is held against: figures of one candidate on `rows` examples.
 
-    `size` is a share of the baseline's, `not_finite` how many answers have NaN or infinity in them.
+    `size` is a share of the baseline's, `not_finite` how many answers have NaN or infinity in them, `was_busy` whether
+    other work took so much of the machine that the speed-up decides nothing.
     """
 
     rows: int
@@ -64,13 +65,15 @@ class Facts:
     speedup: Estimate
     size: float
     not_finite: int = 0
+    was_busy: bool = False
 
 
 @dataclass(frozen=True)
 class Check:
     """One limit: the figure, its one-sided 95 % bounds (None where there is no figure), and what follows.
 
-    `rows_needed`: of an UNSURE one, how many rows would decide if the figure stays what it is.
+    `rows_needed`: of an UNSURE one, how many rows would decide if the figure stays what it is; `was_busy`: it is UNSURE
+    whatever the figure, because the machine was busy with other work.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Check:
     upper: float | None
     verdict: Verdict
     rows_needed: int | None = None
+    was_busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def judge(budget: Budget, facts: Facts) -> Judgement:
         points = None if headline is None else _drop(headline)
         checks.append(_check("max_drop", budget.max_drop, points, facts.rows, at_most=True))
     if budget.min_speedup is not None:
-        checks.append(_check("min_speedup", budget.min_speedup, facts.speedup))
+        check = _check("min_speedup", budget.min_speedup, facts.speedup)
+        checks.append(replace(check, verdict="UNSURE", was_busy=True) if facts.was_busy else check)
     if budget.max_size is not None:
         verdict: Verdict = "PASS" if facts.size <= budget.max_size else "FAIL"
         checks.append(Check("max_size", budget.max_size, facts.size, facts.size, facts.size, verdict))

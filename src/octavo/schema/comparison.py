@@ -176,12 +176,30 @@ class ComparedRow:
 
 
 @dataclass(frozen=True)
+class MachineLoad:
+    """How busy the machine was with other work while speeds were measured (`evaluation.machine_load`).
+
+    `busy`: too busy for speeds to be believed; None where the system does not tell. The rest are shares, None where
+    they are not counted: of the time in which the models' threads could have run, what they waited for a core
+    (`waiting`); of the time of batches, what no thread of the model ran (`idle`); of the cores' time, what other
+    processes took (`foreign`), and what other machines took (`stolen`).
+    """
+
+    busy: bool | None
+    waiting: float | None = None
+    idle: float | None = None
+    foreign: float | None = None
+    stolen: float | None = None
+
+
+@dataclass(frozen=True)
 class ComparisonRecord:
     """A finished comparison; the baseline is the first row.
 
     `n` are the examples, `texts` what the models read of them: two for a pair where each text has its own answer.
     `versions` are those of Octavo and the libraries that ran, `command` what was typed, where it was.
     `note` is what whoever made it wants a report to say; `profile` where the time of each ONNX model goes, if asked.
+    `load` says whether the machine was busy with other work: then every verdict on a speed is UNSURE.
     """
 
     task: str
@@ -199,7 +217,13 @@ class ComparisonRecord:
     command: str | None = None
     budget: Budget | None = None
     note: str | None = None
+    load: MachineLoad | None = None
     profile: tuple[Profile, ...] = ()
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether other work took so much of the machine that no speed is to be believed."""
+        return self.load is not None and self.load.busy is True
 
     def under(self, budget: Budget) -> Self:
         """The same comparison with a verdict on each candidate.
@@ -210,7 +234,8 @@ class ComparisonRecord:
         require_candidates(self.rows)
         rows = []
         for row in self.rows[1:]:
-            facts = Facts(self.n, row.differences, row.closeness, row.speedup, 1 / row.smaller, row.not_finite)
+            figures = row.differences, row.closeness, row.speedup, 1 / row.smaller, row.not_finite
+            facts = Facts(self.n, *figures, was_busy=self.was_busy)
             rows.append(replace(row, judgement=judge(budget, facts)))
         return replace(self, rows=(self.rows[0], *rows), budget=budget)
 
