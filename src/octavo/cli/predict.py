@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from octavo.cli.echo import say
 from octavo.cli.options import Device, MaxLength, Threads
 from octavo.errors import InputError
 
@@ -61,7 +62,7 @@ def predict(
         options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
     )
     cut = f", {counts.truncated} of them cut at the limit" if counts.truncated else ""
-    typer.echo(f"{counts.rows} rows{cut}", err=True)
+    say(f"{counts.rows} rows{cut}", err=True)
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:
