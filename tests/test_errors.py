@@ -1,6 +1,8 @@
 import inspect
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octavo import errors
 from octavo.errors import (
@@ -11,6 +13,7 @@ from octavo.errors import (
     OctavoError,
     RecipeError,
     did_you_mean,
+    printable,
     raise_together,
 )
 
@@ -18,6 +21,43 @@ from octavo.errors import (
 def test_message_joins_what_where_got_allowed_next_in_this_order():
     error = OctavoError("bad row", then="fix it", allowed="0 or 1", got=2, where="a.csv")
     assert str(error) == "bad row in a.csv; got: 2; allowed: 0 or 1; next: fix it"
+
+
+HOSTILE = "\x1b]0;제목\x07\x1b[31m빨강\x9b0m\u202e거꾸로\u2066\x00\r\u200b\ud83d"
+
+
+def test_nothing_in_a_message_is_obeyed_by_a_terminal():
+    error = OctavoError("bad row", where=HOSTILE, got=HOSTILE)
+    assert not unobeyed(str(error))
+    assert r"\x1b]0;제목\x07\x1b[31m빨강\x9b0m\u202e거꾸로\u2066\x00" in str(error)
+
+
+@pytest.mark.parametrize("text", ["", "평범한 글", "👩\u200d🔬", "می\u200cخواهم", "soft\u00adhyphen", "[red]", "a  b"])
+def test_texts_that_are_shown_as_they_are(text):
+    assert printable(text) == text
+
+
+@given(text=st.text(st.characters()))
+def test_no_character_is_lost_and_none_obeyed(text):
+    shown = printable(text)
+    assert not unobeyed(shown)
+    assert len(shown) >= len(text)
+    assert printable(shown) == shown
+
+
+def unobeyed(text):
+    """The characters that move a cursor, colour, ring, or turn text around."""
+    return {
+        character
+        for character in text
+        if ord(character) < 32
+        or 0x7F <= ord(character) < 0xA0
+        or character in "\u200b\u200e\u200f\u061c\u2028\u2029\ufeff"
+        or 0x202A <= ord(character) <= 0x202E
+        or 0x2060 <= ord(character) <= 0x206F
+        or 0xD800 <= ord(character) <= 0xDFFF
+        or 0xE0000 <= ord(character) <= 0xE007F
+    }
 
 
 def test_message_leaves_out_parts_that_are_not_given():

@@ -10,11 +10,16 @@
         ├── HardwareError           2  an artifact that this CPU would run wrongly, threads that it does not have
         └── MissingExtraError       2  an optional dependency that is not installed
 
-A message is one line: what is wrong, where, what was found, what is allowed, what to do next.
+A message is one line: what is wrong, where, what was found, what is allowed, what to do next. Nothing in it moves a
+terminal's cursor or turns its text around.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's controls, formats (direction), half surrogates, ends of lines
+_NEEDED = "\u00ad\u200c\u200d"  # formats that words and emoji are written with: soft hyphen, (non-)joiner
 
 
 class OctavoError(Exception):
@@ -32,7 +37,7 @@ class OctavoError(Exception):
             for name, value in (("got", got), ("allowed", allowed), ("next", then))
             if value is not None
         ]
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__(printable("; ".join(" ".join(part.split()) for part in parts)))
 
 
 class ExportError(OctavoError):
@@ -81,6 +86,19 @@ def raise_together(problems: Sequence[OctavoError]) -> None:
         error = type(problems[0])("")
         error.args = ("\n".join(str(problem) for problem in problems),)
         raise error
+
+
+def printable(text: str) -> str:
+    r"""A text with what a terminal would obey, and no reader see, as an escape: `\x1b`, `\n`, `\u202e`."""
+    return replace_hidden(text, lambda character: character.encode("unicode_escape").decode())
+
+
+def replace_hidden(text: str, escape: Callable[[str], str]) -> str:
+    """A text whose control and format characters are escaped; those that words and emoji need stay."""
+    if text.isprintable():
+        return text
+    hidden = (unicodedata.category(character) in _HIDDEN and character not in _NEEDED for character in text)
+    return "".join(escape(character) if is_so else character for character, is_so in zip(text, hidden, strict=True))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -257,7 +257,9 @@ class TestExternalData:
     def test_a_model_without_has_none(self, made_before):
         assert external_locations(made_before / "model.onnx") == set()
 
-    @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x3a\xff\xff\xff\x7fabc", b"not ONNX at all", b"\x3b", bytes(9)])
+    @pytest.mark.parametrize(
+        "content", [b"", b"\xff" * 40, b"\x3a\xff\xff\xff\x7fabc", b"not ONNX at all", b"\x3b", bytes(9)]
+    )
     def test_other_bytes_are_one_line(self, tmp_path, content):
         (tmp_path / "model.onnx").write_bytes(content)
         with pytest.raises(ArtifactError, match=r"this is not an ONNX model in .*/model\.onnx"):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.utils import filter_repo_objects
@@ -15,7 +16,7 @@ import octavo
 from octavo.checkpoint.config import _max_length
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, read_source
-from octavo.errors import CheckpointError, InputError
+from octavo.errors import CheckpointError, InputError, OctavoWarning
 from octavo.pipeline.quantization import quantize
 from octavo.schema.signature import SYNONYMS, TASK_NAMES
 from octavo.tasks import TASKS
@@ -380,8 +381,69 @@ def test_positions_start_behind_the_padding_id_of_the_model(copy):
     """The table of positions is counted from the config's padding id, whatever the tokenizer pads with."""
     folder = copy("roberta")
     change(folder / "tokenizer_config.json", pad_token="<s>", model_max_length=None)
-    source = read_source(folder)
-    assert (source.signature.pad_token_id, source.signature.max_length) == (0, 64)
+    with pytest.warns(OctavoWarning, match=r"config\.json pads with the id 1, the tokenizer with 0"):
+        source = read_source(folder)
+    assert (source.signature.pad_token_id, source.signature.max_length) == (1, 64)
+
+
+def test_rows_filled_up_with_the_models_padding_answer_as_alone(copy):
+    """RoBERTa counts positions of what is not its padding: another padding id would move those of a padded row."""
+    folder = copy("roberta")
+    change(folder / "tokenizer_config.json", pad_token="<s>")
+    texts = ["아무도 공원에 없다.", "12 people won 345 prizes in 2024"]
+    with pytest.warns(OctavoWarning, match="pads with the id 1"):
+        predictor = octavo.load(folder)
+    alone = np.concatenate([predictor.logits([text]) for text in texts])
+    assert predictor.logits(texts) == pytest.approx(alone, abs=1e-5)
+
+
+# Facts that two files must agree on
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        ({"0": "a", "1": "b", "3": "c"}, "0: 'a', 1: 'b', 3: 'c'; allowed: ids 0 to 2"),
+        ({"1": "a", "2": "b", "3": "c"}, "1: 'a', 2: 'b', 3: 'c'"),
+        ({"0": "긍정", "1": "부정", "2": "긍정"}, "2: '긍정'"),
+        ({"0": "a", "1": " ", "2": "c"}, "1: ' '"),
+        ({"0": "a", "1": None, "2": "c"}, "1: None"),
+    ],
+    ids=["a gap", "not from 0", "twice", "empty", "null"],
+)
+def test_labels_that_do_not_name_each_output(folder, names, got):
+    change(folder / "config.json", id2label=names)
+    refused(folder, f"id2label has to name each output, and no two alike in .*got: .*{got}.*next: .* --labels")
+    assert read_source(Checkpoint(folder, labels=NAMES)).signature.labels == NAMES
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e999])
+@pytest.mark.parametrize("place", ["layer_norm_eps", "task_specific_params"])
+def test_a_number_of_the_config_that_is_not_finite(folder, number, place):
+    change(folder / "config.json", **{place: number if place == "layer_norm_eps" else {"x": [1.0, number]}})
+    told = place if place == "layer_norm_eps" else "task_specific_params.x.1"
+    refused(folder, f"a setting is NaN or infinite in .*; got: {told}: (nan|inf)")
+
+
+def test_a_token_behind_the_table_is_named(folder):
+    """The table has a row for each token of the tokenizer; a larger one is usual, a smaller one a fault."""
+    rows = read_source(folder).signature.vocab_size
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == rows
+    tokenizer.add_tokens(["서울특별시"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    refused(
+        folder,
+        rf"tokens that the model has no vectors for; got: '서울특별시' {rows}; allowed: ids below {rows}",
+        InputError,
+    )
+
+
+def test_a_padding_token_behind_the_table(folder):
+    rows = read_source(folder).signature.vocab_size
+    change(folder / "config.json", pad_token_id=rows)
+    with pytest.raises(CheckpointError, match="padding"):
+        load_model(read_source(folder))
 
 
 # The tokenizer from elsewhere
@@ -406,7 +468,9 @@ def test_the_tokenizer_can_come_from_another_folder(copy, folder, tmp_path):
 
 def test_the_tokenizer_given_comes_before_the_one_that_is_there(folder, copy):
     other = copy("klue-roberta")
-    assert read_source(Checkpoint(folder, tokenizer=other)).signature.pad_token_id == 1
+    with pytest.warns(OctavoWarning, match=r"config\.json pads with the id 0, the tokenizer with 1"):
+        source = read_source(Checkpoint(folder, tokenizer=other))
+    assert source.tokenizer.pad_token_id == 1
 
 
 # Weights

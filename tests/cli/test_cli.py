@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.cli import main
-from octavo.cli.display import print_cells
+from octavo.cli.display import TerminalProgress, print_cells, print_heat
+from octavo.cli.echo import say
 
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 PAIRS = DEMO / "pairs.tsv"
@@ -655,6 +656,50 @@ class TestDisplay:
         for row in cells:
             for cell in row:
                 assert cell in out
+
+
+class TestHostileTexts:
+    """What names, labels and texts hold is shown on the terminal, and not obeyed by it."""
+
+    TEXT = "\x1b[31m빨강\x1b]0;제목\x07\x9b2J\u202e"
+    SHOWN = r"\x1b[31m빨강\x1b]0;제목\x07\x9b2J\u202e"
+
+    def test_lines_tables_and_steps(self, capsys):
+        say(self.TEXT, f"{self.TEXT}\nerror: 거짓")
+        print_cells([["model", self.TEXT], ["a", "b"], [self.TEXT, "c"]])
+        print_heat([["block", "\x1b[1m"], ["\x1b[1m", "31.0"]])
+        with TerminalProgress() as progress:
+            progress.start(f"{self.TEXT} [/red]")
+        out, err = capsys.readouterr()
+        assert not set(self.TEXT) & set("\x1b\x07\x9b\u202e") & set(out + err)
+        assert (out.count(self.SHOWN), out.count(r"\x1b[1m")) == (4, 2)
+        assert err == f"{self.SHOWN} [/red] ...\n"
+        assert "\nerror: 거짓" not in out
+
+    def test_an_argument_too_many(self, monkeypatch, capsys):
+        for arguments in (["inspect", "model", self.TEXT], [f"--{self.TEXT}"], ["inspect", f"--{self.TEXT}"]):
+            monkeypatch.setattr(sys, "argv", ["octavo", *arguments])
+            with warnings.catch_warnings(), pytest.raises(SystemExit) as caught:
+                main.run()
+            err = capsys.readouterr().err
+            assert caught.value.code == 2
+            assert not set(err) & set("\x1b\x07\x9b\u202e")
+            assert "빨강" in err
+
+    def test_only_one_function_prints(self):
+        """All other files of the command line print by it, or JSON, whose texts are escaped."""
+        folder = Path(main.__file__).parent
+        calls = {
+            (file.name, line.strip())
+            for file in folder.glob("*.py")
+            for line in file.read_text(encoding="utf-8").splitlines()
+            if "typer.echo(" in line or "typer.secho(" in line
+        }
+        assert calls == {
+            ("echo.py", "typer.echo(printable(line), err=err)"),
+            ("compare.py", "typer.echo(comparison_json(comparison), nl=False)"),
+            ("inspect.py", "typer.echo(json_text(document, indent=1))"),
+        }
 
 
 class TestInspect:

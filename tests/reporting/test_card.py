@@ -2,6 +2,7 @@ import re
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 from tokenizers import Tokenizer
 
 import octavo
@@ -133,6 +134,21 @@ def test_braces_in_a_name_are_text(manifest, tmp_path):
     source = manifest.source.model_copy(update={"name": "{name}-{0}"})
     manifest = manifest.model_copy(update={"source": source})
     assert "# {name}-{0}, dynamic, for avx2\n" in write_card(manifest, tmp_path)
+
+
+def test_a_name_or_a_reason_is_text_on_the_card(manifest, tmp_path):
+    hostile = "<img src=x>\n# 제목 `x` | [누르기](http://x) \x1b[31m"
+    source = manifest.source.model_copy(update={"name": hostile})
+    layers = (layer("int8", f"kept by the rule {hostile!r}"),)
+    card = write_card(manifest.model_copy(update={"source": source, "layers": layers}), tmp_path)
+    assert "\x1b" not in card
+    tokens = MarkdownIt().parse(card.partition("\n---\n")[2])
+    heading, *others = [token.type for token in tokens if token.type in {"heading_open", "html_block"}]
+    assert (heading, others) == ("heading_open", [])
+    inner = {child.type for token in tokens for child in token.children or ()}
+    assert not inner & {"html_inline", "image", "link_open"}
+    codes = [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
+    assert "<img src=x> # 제목 `x` | [누르기](http://x) \\x1b[31m" in codes
 
 
 def test_the_card_of_the_demo_tells_what_its_manifest_tells(demo_int8):

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from markdown_it import MarkdownIt
 from test_tables import COMPARISON, UNSCORED
 
 from octavo.errors import DataError, InputError
@@ -16,7 +17,7 @@ from octavo.reporting.languages import KOREAN, find_language, korean
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
 from octavo.schema.budget import Budget
-from octavo.schema.comparison import DataRecord, Profile, read_comparison
+from octavo.schema.comparison import Answer, DataRecord, Profile, read_comparison
 
 ROOT = Path(__file__).parents[2]
 BUDGET = Budget(max_drop=1.5, min_speedup=2.5, max_size=0.3, min_agreement=0.9)
@@ -173,7 +174,7 @@ def test_models_without_numbers_are_left_out_of_the_drawing():
 def test_a_note_stands_under_the_first_sentence():
     found = dataclasses.replace(FULL, note="그림은 <다른> 데이터")
     assert "그림은 &lt;다른&gt; 데이터" in report_html(found, "ko")
-    assert found.note in report_markdown(found)
+    assert "그림은 &lt;다른&gt; 데이터" in report_markdown(found)
 
 
 def test_the_page_says_what_the_terminal_says():
@@ -190,10 +191,47 @@ def test_the_page_says_what_the_terminal_says():
         assert told in report_markdown(FULL)
 
 
+HOSTILE = "\x1b[31m빨강\u202e<img src=x>`![](http://x)|*"
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    """A comparison in which everything that users name is hostile."""
+    rows = []
+    for row in FULL.rows:
+        groups = tuple(dataclasses.replace(group, kind="class", name=HOSTILE) for group in row.groups)
+        answer = Answer(HOSTILE, 0.5)
+        texts = {"text": HOSTILE, "text_pair": HOSTILE, "gold": HOSTILE, "before": answer, "after": answer}
+        changed = tuple(dataclasses.replace(example, **texts) for example in row.changed)
+        rows.append(dataclasses.replace(row, name=HOSTILE, groups=groups, changed=changed))
+    assert any(row.groups and row.changed for row in rows)
+    return dataclasses.replace(FULL, rows=tuple(rows), command=f"octavo {HOSTILE}\n```", note=HOSTILE)
+
+
+def test_no_control_reaches_the_page_or_the_markdown(hostile):
+    for text in (report_html(hostile), report_markdown(hostile), summary_markdown(hostile, hostile.rows[1:])):
+        assert "빨강" in text
+        assert not set(text) & set("\x1b\u202e")
+    page = Page(report_html(hostile))
+    assert "img" not in page.tags
+    assert any("<img src=x>" in word for word in page.words)
+
+
+def test_nothing_of_a_name_is_markup(hostile):
+    for text in (report_markdown(hostile), summary_markdown(hostile, hostile.rows[1:])):
+        tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+        inner = [child.type for token in tokens for child in token.children or ()]
+        assert not {"html_block"} & {token.type for token in tokens}
+        assert not {"html_inline", "image", "link_open", "em_open", "s_open", "code_inline"} & set(inner)
+        assert inner.count("strong_open") == 1  # of the headline
+    (fence,) = [token for token in MarkdownIt().parse(report_markdown(hostile)) if token.type == "fence"]
+    assert fence.content.count("빨강") == 1
+
+
 def test_markdown_is_whole():
     text = report_markdown(FULL, "ko")
     assert text.startswith("# 모델 비교 보고서\n")
-    assert "| 17 | 영화가 <b>재미</b> \\| 없다 | 부정 | 긍정 0.510 | 부정 0.520 | 0.030 |" in text
+    assert "| 17 | 영화가 &lt;b&gt;재미&lt;/b&gt; \\| 없다 | 부정 | 긍정 0.510 | 부정 0.520 | 0.030 |" in text
     assert FULL.command in text
 
 

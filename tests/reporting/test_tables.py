@@ -8,12 +8,12 @@ from octavo.metrics.estimates import Estimate, identical
 from octavo.reporting.comparison_tables import (
     comparison_notes,
     headline,
-    markdown,
     quality_cells,
     speed_cells,
     verdict_notes,
 )
 from octavo.reporting.languages import korean
+from octavo.reporting.markdown import table
 from octavo.reporting.page import report_html, report_markdown
 from octavo.reporting.quantization_tables import part_cells, quantization_notes
 from octavo.schema.budget import Budget
@@ -289,7 +289,7 @@ def test_the_first_sentence_is_the_verdict_or_what_is_gained_for_what():
 @pytest.mark.parametrize("comparison", [COMPARISON, UNSCORED])
 def test_markdown_has_the_cells(comparison):
     cells = quality_cells(comparison)
-    lines = markdown(cells).splitlines()
+    lines = table(cells).splitlines()
     assert len(lines) == len(cells) + 1
     assert lines[1] == "|" + "---|" * len(cells[0])
     read = [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
@@ -298,7 +298,7 @@ def test_markdown_has_the_cells(comparison):
 
 def test_a_name_with_a_bar_does_not_make_a_cell_more():
     renamed = dataclasses.replace(COMPARISON, rows=(dataclasses.replace(BASELINE, name="a|b"),))
-    header, _, row = markdown(quality_cells(renamed)).splitlines()
+    header, _, row = table(quality_cells(renamed)).splitlines()
     assert row.replace("\\|", "").count("|") == header.count("|")
 
 

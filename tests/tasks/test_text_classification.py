@@ -1,3 +1,4 @@
+import json
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import expit, softmax
 from transformers import AutoTokenizer, BertConfig, TextClassificationPipeline
+from transformers.pipelines.text_classification import ClassificationFunction
 
+from octavo.data.examples import Example
 from octavo.errors import DataError, InputError
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task, task_class
@@ -116,13 +119,22 @@ def test_half_of_a_surrogate_pair_is_a_data_error():
 def test_tokens_are_those_of_transformers(rows, limit):
     task = find_task(SIGNATURE.model_copy(update={"max_length": limit}))
     for row, found in zip(rows, task.encode(task.make_tokenizer(TOKENIZER_JSON), rows), strict=True):
-        # Lists, as data sets are mapped: called with two strings, transformers takes an empty second one for none.
-        columns = [None if text is None else [text] for text in row]
-        expected = auto_tokenizer()(*columns, truncation=True, max_length=limit)
-        assert list(found.ids) == expected["input_ids"][0]
-        assert list(found.type_ids) == expected["token_type_ids"][0]
-        assert found.truncated == (len(auto_tokenizer()(*columns)["input_ids"][0]) > limit)
-        assert found.unknown == expected["input_ids"][0].count(auto_tokenizer().unk_token_id)
+        # Two strings, as its pipeline gives them: an empty second one is none (in lists it is the second of a pair).
+        expected = auto_tokenizer()(*row, truncation=True, max_length=limit)
+        assert list(found.ids) == expected["input_ids"]
+        assert list(found.type_ids) == expected["token_type_ids"]
+        assert found.truncated == (len(auto_tokenizer()(*row)["input_ids"]) > limit)
+        assert found.unknown == expected["input_ids"].count(auto_tokenizer().unk_token_id)
+
+
+def test_a_pair_with_an_empty_second_text_is_the_first_alone():
+    tokenizer = TASK.make_tokenizer(TOKENIZER_JSON)
+    rows = [("설악산 정상", ""), ("설악산 정상", None), ("설악산 정상", " ")]
+    empty, alone, blank = TASK.encode(tokenizer, rows)
+    assert empty == alone
+    assert list(blank.ids) == [*alone.ids, auto_tokenizer().sep_token_id]  # a pair with nothing in it
+    data = find_task(SIGNATURE).rows([Example("설악산 정상", ""), Example("설악산 정상", "눈이")])
+    assert TASK.encode(tokenizer, data)[0] == alone
 
 
 def test_unknown_tokens_are_counted():
@@ -186,8 +198,8 @@ def test_scores_by_scipy(logits):
 def test_large_logits_give_sure_scores_and_no_warning(problem, columns):
     logits = np.array([[200.0, -200.0], [-200.0, 200.0]], np.float32)[:, :columns]
     found = scores(logits, signature_of(columns, problem))
-    assert found.dtype == np.float32
-    expected = logits if problem == "regression" else (logits > 0).astype(np.float32)
+    assert found.dtype == np.float64
+    expected = logits if problem == "regression" else (logits > 0).astype(np.float64)
     assert found == pytest.approx(expected, abs=1e-30)
 
 
@@ -199,6 +211,38 @@ def test_decode_by_hand():
     ]
     several = SIGNATURE.model_copy(update={"problem_type": "multi_label_classification"})
     assert find_task(several).decode(logits)[0] == {"label": "contradiction", "score": pytest.approx(2 / 3)}
+
+
+def test_scores_of_one_logit_keep_the_order_of_the_logits():
+    """float32 has no number between the sigmoids of 17 and of 30, and its 1 + tanh(-9) is 0."""
+    logits = np.array([-90, -40, -30, -18, -17.5, 0, 17.5, 18, 20, 25, 30, 36], np.float32)[:, None]
+    found = [row["score"] for row in find_task(signature_of(1)).decode(logits)]
+    assert found == sorted(set(found))
+    assert found == pytest.approx(expit(logits[:, 0].astype(np.float64)), rel=1e-14)
+    assert json.loads(json.dumps(found)) == found
+    without = find_task(signature_of(1)).decode(logits * 10, {"function_to_apply": "none"})
+    assert [row["score"] for row in without] == (logits[:, 0] * 10).tolist()
+
+
+@pytest.mark.parametrize("problem", [None, "multi_label_classification"])
+def test_the_largest_logit_wins_where_scores_are_the_same(problem):
+    logits = np.array([[60.0, 90.0, 70.0], [-900.0, -950.0, -800.0]], np.float32)
+    found = find_task(signature_of(3, problem)).decode(logits)
+    assert [row["label"] for row in found] == ["이름1", "이름2"]
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "softmax", "none"])
+def test_a_function_is_that_of_the_pipeline(function):
+    logits = np.array([[0.5, -1.25, 2.0]], np.float32)
+    signature = signature_of(3, "regression" if function != "none" else None)
+    (found,) = find_task(signature).decode(logits, {"function_to_apply": function})
+    pipeline = SimpleNamespace(model=SimpleNamespace(config=BertConfig(id2label=dict(enumerate(signature.labels)))))
+    expected = TextClassificationPipeline.postprocess(
+        pipeline, {"logits": torch.from_numpy(logits)}, function_to_apply=ClassificationFunction(function)
+    )
+    assert found == {"label": expected["label"], "score": pytest.approx(expected["score"], abs=1e-6)}
+    with pytest.raises(InputError, match="unknown function_to_apply; got: tanh; allowed: sigmoid, softmax, none"):
+        TASK.decode(logits, {"function_to_apply": "tanh"})
 
 
 def test_predictions_are_json():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.artifact.agreement import require_labels
 from octavo.artifact.contents import Contents
 from octavo.checkpoint.source import Source
 from octavo.data.sentences import SENTENCES
@@ -36,6 +37,7 @@ def make_self_test(folder: Path, source: Source, contents: Contents) -> SelfTest
     found, reference = (pooled(session, source.signature, folder).run(inputs) for session in sessions)
     if not (np.isfinite(found).all() and np.isfinite(reference).all()):
         raise ExportError("the quantized model answers with values that are not finite")
+    require_labels(found, source.signature)
     return record_self_test(inputs, found, reference, threads=sessions[0].threads)
 
 

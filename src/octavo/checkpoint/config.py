@@ -1,6 +1,7 @@
 """`config.json` with the defaults of its class in transformers: task, labels, limit, signature."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from octavo.checkpoint.generation_config import read_generation
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.pooling import MODULES, read_pooling
 from octavo.checkpoint.tokenizer import TokenizerParts
-from octavo.errors import CheckpointError
+from octavo.errors import CheckpointError, OctavoWarning
+from octavo.schema.documents import not_finite
 from octavo.schema.signature import Signature, task_name
 from octavo.tasks import task_class
 
@@ -65,6 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError("config.json is not JSON", where=path, got=error) from None
     if not isinstance(config, dict):
         raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
+    _require_finite(config, path)
     names = config.get("id2label")
     if names is not None and not (isinstance(names, dict) and all(str(key).isdigit() for key in names)):
         raise CheckpointError("id2label is not a table of ids and names", where=path, got=f"{names!r:.80}")
@@ -90,7 +93,13 @@ def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:  # transformers raises whatever the config's class raises
             got, then = explain_failure(error, stored)
             raise CheckpointError("transformers cannot read config.json", where=folder, got=got, then=then) from None
+    _require_finite(config, folder)  # transformers has a spelling of its own for numbers that are not
     return config
+
+
+def _require_finite(config: Mapping[str, Any], where: Path) -> None:
+    if number := not_finite(config):
+        raise CheckpointError("a setting is NaN or infinite", where=where, got=number)
 
 
 def explain_failure(error: Exception, config: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -153,9 +162,13 @@ def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> s
 
 
 def label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """The labels in id order: those given, else the config's (transformers fills in LABEL_0, LABEL_1, ...)."""
-    stored = config["id2label"]
-    names = tuple(str(stored[key]) for key in sorted(stored, key=int))
+    """The labels in id order: those given, else the config's (transformers fills in LABEL_0, LABEL_1, ...).
+
+    Raises:
+        CheckpointError: there is no name, or no one name, for an output.
+    """
+    stored = {int(key): name for key, name in config["id2label"].items()}
+    names = tuple("" if stored[key] is None else str(stored[key]) for key in sorted(stored))
     if not all(given):
         raise CheckpointError("--labels has an empty name", got=",".join(given))
     if given and len(given) != len(names):
@@ -163,14 +176,46 @@ def label_names(config: dict[str, Any], given: tuple[str, ...], folder: Path) ->
         raise CheckpointError("--labels does not fit the model", where=folder, got=got, allowed=allowed)
     if len(set(given)) != len(given):
         raise CheckpointError("--labels has a name twice", got=", ".join(given))
+    gaps = sorted(stored) != list(range(len(stored)))
+    if not given and (gaps or len(set(names)) < len(names) or not all(name.strip() for name in names)):
+        what = "id2label has to name each output, and no two alike"
+        got = ", ".join(f"{key}: {stored[key]!r:.40}" for key in sorted(stored)[:12])
+        allowed, then = f"ids 0 to {len(stored) - 1}, each with a name", "name the outputs in id order with --labels"
+        raise CheckpointError(what, where=folder, got=got, allowed=allowed, then=then)
     return given or names
+
+
+def positions_of(config: Mapping[str, Any], pad_token_id: int) -> int | None:
+    """How many tokens the model has positions for, None where its config does not tell."""
+    named = (config.get("max_position_embeddings"), config.get("n_positions"))
+    positions = next((number for number in named if isinstance(number, int) and number > 0), None)
+    if positions and str(config.get("model_type")) in _OFFSET_POSITIONS:
+        positions -= pad_token_id + 1
+    return positions or None
+
+
+def _pad_token_id(folder: Path, config: Mapping[str, Any], parts: TokenizerParts) -> int:
+    """The id to fill rows up with: what the model takes for padding, else the tokenizer's, else any: the mask hides it.
+
+    Warns where config and tokenizer name two ids.
+
+    Raises:
+        CheckpointError: the model has no vector for it.
+    """
+    own, rows = config.get("pad_token_id"), config.get("vocab_size")
+    named = [pad for pad in (own, parts.pad_token_id) if pad is not None and pad >= 0]
+    pad = named[0] if named else 0
+    if rows and pad >= rows:
+        raise CheckpointError("the padding token has no vector", where=folder, got=pad, allowed=f"0 to {rows - 1}")
+    if len(set(named)) > 1:
+        told = "config.json pads with the id {}, the tokenizer with {}; Octavo takes the first, as the model does"
+        warnings.warn(f"{folder}: {told.format(*named)}", OctavoWarning, stacklevel=2)
+    return pad
 
 
 def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | None, pad_token_id: int) -> int:
     """sentence-transformers' `max_seq_length`, else the smaller of the tokenizer's limit and the model's."""
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
-    if positions and config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= config.get("pad_token_id", pad_token_id) + 1
+    positions = positions_of(config, pad_token_id)
     file = folder / "sentence_bert_config.json"
     if file.exists():
         try:
@@ -201,7 +246,7 @@ def make_signature(
     types = "token_type_ids" in parts.input_names and (config.get("type_vocab_size") or 0) > 1 and not kind.writes
     if kind.fills and parts.mask_token_id is None:
         raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
-    pad = parts.pad_token_id if parts.pad_token_id is not None else config.get("pad_token_id")
+    pad = _pad_token_id(folder, config, parts)
     return Signature(
         task=task,
         input_names=(
@@ -211,8 +256,8 @@ def make_signature(
             *(("decoder_input_ids", "decoder_attention_mask") if kind.is_encoder_decoder else ()),
         ),
         output_names=kind.output_names,
-        max_length=_max_length(folder, config, parts.max_length, pad or 0),
-        pad_token_id=pad or 0,  # without one any id will do: the mask hides it
+        max_length=_max_length(folder, config, parts.max_length, pad),
+        pad_token_id=pad,
         unk_token_id=parts.unk_token_id,
         truncation_side="left" if kind.continues else parts.truncation_side,
         labels=labels,
@@ -220,4 +265,5 @@ def make_signature(
         pooling=read_pooling(folder, int(width)) if kind.pools else None,
         mask_token_id=parts.mask_token_id if kind.fills else None,
         generation=read_generation(folder, config, answers=kind.is_encoder_decoder) if kind.writes else None,
+        vocab_size=config.get("vocab_size") or None,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octavo.errors import CheckpointError, InputError, OctavoWarning
+from octavo.schema.documents import not_finite
 from octavo.schema.signature import Generation, GenerationConfig, change_generation_config
 
 FILE = "generation_config.json"
@@ -78,4 +79,6 @@ def _stored(folder: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"{FILE} is not JSON", where=path, got=error) from None
     if not isinstance(settings, dict):
         raise CheckpointError(f"{FILE} is not a table", where=path, got=type(settings).__name__)
+    if number := not_finite(settings):
+        raise CheckpointError("a setting is NaN or infinite", where=path, got=number)
     return settings

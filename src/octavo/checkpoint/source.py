@@ -23,7 +23,7 @@ from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.files import sha256_of
 from octavo.schema.signature import Signature
-from octavo.tasks import task_class
+from octavo.tasks import find_task, task_class
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     assert parts is not None
     assert signature is not None
     signature, beside = _files_beside(checkpoint, folder, signature)
+    find_task(signature).make_tokenizer(parts.json)  # raises where the two do not fit
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
     size += sum(map(len, beside.values())) + sum(path.stat().st_size for path in adapter_files(folder))
     return Source(checkpoint, folder, config, signature, parts, weights, beside, size)

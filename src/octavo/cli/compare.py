@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from octavo.cli.echo import say
 from octavo.cli.options import (
     Columns,
     Device,
@@ -161,7 +162,7 @@ def _write_cards(comparison: Comparison, paths: list[Path], language: Language) 
         rows = [row for row in comparison.rows[1:] if row.name in {str(folder), folder.resolve().name}]
         if rows:
             add_comparison(folder, summary_markdown(comparison, rows, language))
-            typer.echo(f"the result is on {folder / 'README.md'}", err=True)
+            say(f"the result is on {folder / 'README.md'}", err=True)
 
 
 def _budget(
@@ -189,14 +190,14 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
         return
     print_cells(tables.quality_cells(comparison))
     print_cells(tables.speed_cells(comparison))
-    typer.echo("\n".join([*tables.comparison_notes(comparison), *tables.verdict_notes(comparison)]))
+    say(*tables.comparison_notes(comparison), *tables.verdict_notes(comparison))
     for row in comparison.rows[1:] if details else ():
         for cells in (tables.group_cells(row), tables.changed_cells(row)):
             if len(cells) > 1:
                 print_cells(cells)
     if comparison.profile:
         print_cells(profile_cells(comparison.profile))
-        typer.echo("\n".join(profile_notes(comparison.profile)))
+        say(*profile_notes(comparison.profile))
 
 
 def report(
@@ -208,4 +209,4 @@ def report(
     from octavo.reporting.page import report as run_report
 
     run_report(result, output, language=lang)
-    typer.echo(f"written to {output}", err=True)
+    say(f"written to {output}", err=True)

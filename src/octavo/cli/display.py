@@ -1,4 +1,4 @@
-"""Progress on stderr and tables on stdout, by rich."""
+"""Progress on stderr and tables on stdout, by rich; every text is printable, and none is markup."""
 
 import sys
 from typing import Self
@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from octavo.errors import printable
 from octavo.reporting.comparison_tables import Cells
 from octavo.reporting.layer_heatmap import heat_level
 
@@ -19,7 +20,7 @@ class TerminalProgress:
         self._console = Console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -40,6 +41,7 @@ class TerminalProgress:
     def start(self, task: str, total: int | None = None) -> None:
         """Show a new step."""
         self._finish()
+        task = printable(task)
         if not self._console.is_terminal:
             print(f"{task} ...", file=sys.stderr, flush=True)  # noqa: T201 - this is the display
         self._current = int(self._bars.add_task(task, total=total))
@@ -63,10 +65,10 @@ def print_heat(cells: Cells) -> None:
     colours = ("white on red", "black on dark_orange", "black on yellow", "black on green_yellow", "black on green3")
     table = Table()
     for name in cells[0]:
-        table.add_column(name, justify="right")
+        table.add_column(_text(name), justify="right")
     for block, *values in cells[1:]:
         table.add_row(
-            block, *(Text(value, style=colours[heat_level(float(value))] if value else "") for value in values)
+            _text(block), *(Text(value, style=colours[heat_level(float(value))] if value else "") for value in values)
         )
     Console().print(table)
 
@@ -76,7 +78,11 @@ def print_cells(cells: Cells) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=500)
     table = Table()
     for index, name in enumerate(cells[0]):
-        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+        table.add_column(_text(name), justify="left" if index < 2 else "right", overflow="fold")
     for row in cells[1:]:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(_text, row))
     console.print(table)
+
+
+def _text(cell: str) -> Text:
+    return Text(printable(cell))

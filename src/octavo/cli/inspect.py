@@ -1,10 +1,12 @@
 """`octavo inspect` and `octavo doctor`: look inside a model, and at this machine."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from octavo.cli.echo import say
+from octavo.schema.documents import json_text
 
 MOST_NAMES = 5  # of files that were not checked
 
@@ -33,7 +35,7 @@ def inspect(
         from octavo.inspection.listing import list_graph
 
         for line in list_graph(read_model(path)):
-            typer.echo(line)
+            say(line)
         return
     if layers or against or verify:
         _inspect_artifact(path, against=against, verified=verify, as_json=as_json, layers=layers or bool(against))
@@ -42,7 +44,7 @@ def inspect(
     if as_json:
         _print_json(model.to_dict())
         return
-    typer.echo("\n".join(inspection_notes(model)))
+    say(*inspection_notes(model))
     for cells in (weight_cells(model), pass_cells(model)):
         if cells:
             print_cells(cells)
@@ -75,10 +77,10 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
         _print_json(document)
         return
     if verified:
-        typer.echo(_verified_note(**document["verified"]))
+        say(_verified_note(**document["verified"]))
     if layers:
         errors = {layer.path: layer.output_db for layer in results if layer.output_db is not None}
-        typer.echo(layer_note(errors))
+        say(layer_note(errors))
         print_heat(heat_cells(errors))
         if len(other_cells(errors)) > 1:
             print_cells(other_cells(errors))
@@ -108,4 +110,4 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
+    typer.echo(json_text(document, indent=1))

@@ -4,17 +4,45 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
+import typer.core
 
 from octavo.cli.compare import compare, report
+from octavo.cli.echo import say
 from octavo.cli.inspect import doctor, inspect
 from octavo.cli.predict import predict
 from octavo.cli.quantize import export, quantize
-from octavo.errors import OctavoError, OctavoWarning
+from octavo.errors import OctavoError, OctavoWarning, printable
+
+
+class _Group(typer.core.TyperGroup):
+    """The verbs; a usage error shows what an argument holds, as all other errors do."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with _printable_errors():
+            return super().invoke(ctx)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _printable_errors():
+            return super().make_context(*arguments, **settings)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):  # the base of typer's errors has moved
+            vars(error)["message"] = printable(message)
+        raise
+
 
 app = typer.Typer(
+    cls=_Group,
     name="octavo",
     help="Make a Hugging Face transformer small and fast on CPU, and see that it still works.",
     no_args_is_help=True,
@@ -27,7 +55,7 @@ for verb in (quantize, compare, report, predict, inspect, doctor, export):
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, OctavoWarning):
-        typer.echo(f"warning: {message}", err=True)
+        say(f"warning: {message}", err=True)
 
 
 def _end(number: int, _: Any) -> None:
@@ -43,19 +71,18 @@ def run() -> None:
     try:
         app()
     except OctavoError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
+        say(*(f"error: {line}" for line in str(error).splitlines()), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:  # typer's answer to an interruption, without a message
         if end.code == 130:
-            typer.echo("interrupted", err=True)
+            say("interrupted", err=True)
         raise
     except OSError as error:  # a full disk, a folder that may not be written
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(3)
     except Exception as error:  # users get one line, and a way to see the traceback
         if os.environ.get("OCTAVO_DEBUG"):
             raise
         reason = str(error).strip().partition("\n")[0]
-        typer.echo(f"error: a defect of Octavo: {type(error).__name__}: {reason}; next: set OCTAVO_DEBUG=1", err=True)
+        say(f"error: a defect of Octavo: {type(error).__name__}: {reason}; next: set OCTAVO_DEBUG=1", err=True)
         sys.exit(3)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from octavo.cli.echo import say
 from octavo.cli.options import Device, MaxLength, Threads, Verify
 from octavo.errors import InputError
 
@@ -62,7 +63,7 @@ def predict(
         task=task,
         options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
     )
-    typer.echo(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+    say(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
 
 
 def _cut_note(rows: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octavo.cli.echo import say
 from octavo.cli.options import (
     Columns,
     Encoding,
@@ -95,8 +96,8 @@ def quantize(
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)
         if method is None and recipe is None and not half:
-            typer.echo(f"method {artifact.manifest.recipe.method} was chosen: {reason}")
-        typer.echo(f"written to {folder}")
+            say(f"method {artifact.manifest.recipe.method} was chosen: {reason}")
+        say(f"written to {folder}")
 
 
 def choose_recipes(
@@ -159,7 +160,7 @@ def _show(artifact: Artifact) -> None:
 
     print_cells(part_cells(artifact.manifest.layers))
     engine = choose_engine(artifact.manifest.recipe)
-    typer.echo("\n".join(quantization_notes(artifact.manifest, artifact.bytes, engine)))
+    say(*quantization_notes(artifact.manifest, artifact.bytes, engine))
 
 
 def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:

@@ -63,18 +63,36 @@ def make_tokenizer(tokenizer_json: str, signature: Signature) -> Tokenizer:
     """The tokenizer with truncation at `signature.max_length`, from the longer text first as Hugging Face does it.
 
     Raises:
-        InputError: the limit leaves no room for text beside the special tokens.
+        InputError: the limit leaves no room for text beside the special tokens, or the tokenizer has tokens that the
+            model has no vectors for.
     """
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # tokenizers raises a plain Exception
         raise InputError("tokenizer.json cannot be read", got=error) from None
+    _require_vectors(tokenizer, signature.vocab_size)
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
     if signature.max_length <= special:
         raise InputError("max_length leaves no room for text", got=signature.max_length, allowed=f"above {special}")
     tokenizer.no_padding()
     tokenizer.enable_truncation(signature.max_length, strategy="longest_first", direction=signature.truncation_side)
     return tokenizer
+
+
+def _require_vectors(tokenizer: Tokenizer, rows: int | None) -> None:
+    """See that every id is a row of the model's table; the table may have more.
+
+    Raises:
+        InputError: one is not.
+    """
+    if rows is None:
+        return
+    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if beyond:
+        what = "the tokenizer has tokens that the model has no vectors for"
+        got = ", ".join(f"{token!r} {number}" for number, token in beyond[:3]) + (", ..." if len(beyond) > 3 else "")
+        allowed, then = f"ids below {rows}, the rows of its table", "give the tokenizer that the model was trained with"
+        raise InputError(what, got=got, allowed=allowed, then=then)
 
 
 def settings(options: Options, defaults: Options) -> dict[str, Any]:
@@ -100,8 +118,15 @@ def settings(options: Options, defaults: Options) -> dict[str, Any]:
 
 def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> list[Encoded]:
     """Token ids of each row, cut at the tokenizer's limit."""
-    encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
-    return [as_encoded(encoding, signature) for encoding in encodings]
+    return [as_encoded(encoding, signature) for encoding in encode_texts(tokenizer, rows)]
+
+
+def encode_texts(tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Any]:
+    """What tokenizers makes of texts and pairs; a pair with an empty second text is the first alone.
+
+    So the pipelines of transformers read it (`tokenizer("a", "")`), though not its batches (`tokenizer(["a"], [""])`).
+    """
+    return list(tokenizer.encode_batch([(text, pair) if pair else text for text, pair in rows]))
 
 
 def as_encoded(encoding: Any, signature: Signature, **more: Any) -> Encoded:

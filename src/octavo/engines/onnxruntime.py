@@ -51,6 +51,7 @@ class OnnxRuntimeSession:
         except Exception as error:  # ONNX Runtime has an exception class for each of its status codes
             where = None if isinstance(model, bytes) else model
             raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=first_line(error)) from None
+        self.shapes = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
         self.threads = threads
         self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
         self.outputs = tuple(output.name for output in self._session.get_outputs())

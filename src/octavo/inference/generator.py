@@ -51,6 +51,7 @@ class Generator:
         Raises:
             DataError: an input is no text; the message names its position.
             InputError: a setting is unknown or out of its range, or texts cannot be as long.
+            OctavoError: the model's logits are not finite; the message names the row.
         """
         generation = self._with(settings)
         if isinstance(inputs, (str, tuple, Mapping)):
@@ -111,7 +112,7 @@ class Generator:
             text, second = self.task.parse_row(row)
         except DataError as error:
             raise DataError(f"row {position}: {error}") from None
-        if second is not None:
+        if second:  # an empty one is none
             raise DataError(f"row {position}: a text is continued or answered, and this is a pair", got=f"{row!r:.80}")
         return text
 

@@ -14,6 +14,7 @@ from octavo.errors import DataError, InputError
 from octavo.files import whole_file
 from octavo.inference.generator import Generator
 from octavo.inference.opening import load
+from octavo.schema.documents import json_text
 from octavo.tasks.task import Task
 
 
@@ -62,7 +63,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
         else:
             predictions = predictor.stream(rows, prompt=prompt, **(options or {}))
         for prediction in predictions:
-            stream.write(json.dumps(predictor.task.to_json(prediction), ensure_ascii=False) + "\n")
+            stream.write(json_text(predictor.task.to_json(prediction)) + "\n")
     return predictor.counts
 
 

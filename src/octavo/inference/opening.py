@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
+from octavo.artifact.agreement import require_agreement, require_graph
 from octavo.artifact.compatibility import check_cpu, made_elsewhere
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import check_self_test
@@ -123,17 +124,23 @@ def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: 
     """An artifact's model, loaded on an engine; see `engines.find_engine`.
 
     Without one, on the engine that its self-test was recorded with. Of a model that writes it is a `Writer`.
+
+    Raises:
+        ArtifactError: the manifest, `config.json` and the graph say different things.
     """
     engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
+    signature = artifact.manifest.signature
     artifact.check_references()
-    if find_task(artifact.manifest.signature).writes:
+    require_agreement(signature, artifact.folder)
+    if find_task(signature).writes:
         if engine != "onnxruntime":
             raise InputError("models that write run in onnxruntime", got=engine)
         from octavo.engines.onnxruntime_writer import open_writer
 
         return open_writer(artifact.model_files, threads)
     session = find_engine(engine)(artifact.model_file, threads)
-    return pooled(session, artifact.manifest.signature, artifact.folder)
+    require_graph(signature, session, artifact.folder)
+    return pooled(session, signature, artifact.folder)
 
 
 def open_source_model(source: Source, engine: str = "torch", threads: int | None = None) -> Session:

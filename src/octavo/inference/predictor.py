@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from octavo.artifact.agreement import require_labels
 from octavo.encoding.batching import Counts, Encoded, Outputs, in_order, make_batches
 from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.inference.answers import require_finite
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
@@ -70,6 +72,7 @@ class Predictor:
         Raises:
             DataError: an input is not what the task reads; the message names its position.
             InputError: there is no such prompt or option.
+            OctavoError: an answer is not finite; the message names its row.
         """
         if isinstance(inputs, str):
             return self.task.gather(list(self.stream([inputs], prompt=prompt, **options)), single=True)
@@ -93,8 +96,13 @@ class Predictor:
 
         Raises:
             DataError: an input is not what the task reads; the message names its position.
+            OctavoError: an answer is not finite; likewise.
         """
-        return self.run(self.task.encode(self.tokenizer, self._parse(list(rows))))
+        parsed = self._parse(list(rows))
+        encoded = self.task.encode(self.tokenizer, parsed)
+        outputs = self.run(encoded)
+        require_finite(outputs, encoded, parsed)
+        return outputs
 
     def _stream(self, rows: Iterable[Any], prefix: str, options: Options) -> Iterator[Any]:
         source, position = iter(rows), 0
@@ -102,7 +110,9 @@ class Predictor:
             parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
             encoded = self.task.encode(self.tokenizer, parsed, options)
             self._count(len(parsed), encoded)
-            answers = self.task.read(self.run(encoded), Asked(parsed, encoded, self.tokenizer))
+            outputs = self.run(encoded)
+            require_finite(outputs, encoded, parsed, position)
+            answers = self.task.read(outputs, Asked(parsed, encoded, self.tokenizer))
             yield from self.task.decode(answers, options)
             position += len(window)
 
@@ -116,9 +126,15 @@ class Predictor:
         return parsed
 
     def run(self, encoded: list[Encoded]) -> Outputs:
-        """The model's outputs for encoded rows, run in length-sorted batches, in the order given."""
+        """The model's outputs for encoded rows, run in length-sorted batches, in the order given.
+
+        Raises:
+            ArtifactError: the model has another number of outputs than its signature has labels.
+        """
         batches = make_batches(encoded, self.signature, self.task.token_budget)
         parts = run_batches(self.session, [batch.inputs for batch in batches])
+        for part in parts:
+            require_labels(part, self.signature)
         return in_order(parts, batches, self.signature)
 
     def _count(self, rows: int, encoded: list[Encoded]) -> None:

@@ -10,6 +10,7 @@ from octavo.encoding.batching import Encoded, plan_batches
 from octavo.engines import Writer
 from octavo.generation.beam import search
 from octavo.generation.loop import write
+from octavo.inference.answers import FiniteSteps
 from octavo.schema.signature import Generation, Signature
 from octavo.tasks import find_task
 
@@ -53,14 +54,15 @@ def write_texts(
     written: list[list[int]] = [[] for _ in rows]
     plan = plan_batches([len(row.ids) for row in rows])
     for batch in (part[start : start + ROWS] for part in plan for start in range(0, len(part), ROWS)):
-        prepared = PreparedBatch(writer, signature, [rows[row].ids for row in batch], generation)
+        numbers = [first + row for row in batch]
+        prepared = PreparedBatch(writer, signature, [rows[row].ids for row in batch], generation, numbers)
         texts = [Text(tokenizers, prompt, generation) for prompt in prepared.prompts]
         ended = (lambda row, ids, texts=texts: texts[row].stops(ids)) if generation.sampling.stop else None
         if generation.sampling.num_beams > 1:
             for row, ids in zip(batch, search(prepared.steps, prepared.prompts, generation, ended), strict=True):
                 written[row] = ids
             continue
-        for step in write(prepared.steps, prepared.prompts, generation, ended, [first + row for row in batch]):
+        for step in write(prepared.steps, prepared.prompts, generation, ended, numbers):
             for row, token in zip(batch, step, strict=True):
                 if token is not None:
                     written[row].append(token)
@@ -71,9 +73,14 @@ class PreparedBatch:
     """A batch whose texts the model has read: its `steps`, and the ids that each row's output begins with."""
 
     def __init__(
-        self, writer: Writer, signature: Signature, texts: Sequence[Sequence[int]], generation: Generation
+        self,
+        writer: Writer,
+        signature: Signature,
+        texts: Sequence[Sequence[int]],
+        generation: Generation,
+        numbers: Sequence[int] = (0,),
     ) -> None:
-        """Pad on the left, or on the right where an encoder reads."""
+        """Pad on the left, or on the right where an encoder reads; `numbers` are those of the rows in messages."""
         answers, longest = find_task(signature).is_encoder_decoder, max(len(ids) for ids in texts)
         ids = np.full((len(texts), longest), signature.pad_token_id, np.int64)
         mask = np.zeros(ids.shape, np.int64)
@@ -82,7 +89,8 @@ class PreparedBatch:
             ids[row, place], mask[row, place] = text, 1
         start = [generation.decoder_start_token_id or 0]
         self.prompts: list[list[int]] = [start if answers else list(text) for text in texts]
-        self.steps = writer.begin(ids, mask, np.array([start] * len(texts), np.int64) if answers else None)
+        steps = writer.begin(ids, mask, np.array([start] * len(texts), np.int64) if answers else None)
+        self.steps = FiniteSteps(steps, numbers)
 
 
 class Text:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+Float = TypeVar("Float", np.float32, np.float64)
 
 
 def accuracy(gold: Labels, predicted: Labels) -> float:
@@ -38,10 +39,10 @@ def kl_rows(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> N
     return np.asarray(np.sum(np.exp(log_p) * (log_p - log_q), axis=1), np.float64)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """exp(z_i) / sum exp(z) over the last axis, in float32."""
+def softmax(logits: NDArray[Float]) -> NDArray[Float]:
+    """exp(z_i) / sum exp(z) over the last axis, in the precision of the logits."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), logits.dtype)
 
 
 def largest_change(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

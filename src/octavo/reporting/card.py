@@ -9,6 +9,7 @@ from typing import Any
 
 from octavo.errors import OctavoWarning
 from octavo.files import whole_file
+from octavo.reporting.markdown import code, plain
 from octavo.schema.layers import Overflow
 from octavo.schema.manifest import Manifest
 
@@ -16,9 +17,9 @@ _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
 {front}
 ---
-# {name}, {method}, for {target}
+# {title}, {method}, for {target}
 
-Made by Octavo {version} from `{name}` ({dtype}, {source_mib:.1f} MiB as it was stored).
+Made by Octavo {version} from {name} ({dtype}, {source_mib:.1f} MiB as it was stored).
 
 {summary}
 
@@ -60,7 +61,8 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     signature, recipe = manifest.signature, manifest.recipe
     counts = Counter((layer.dtype, layer.reason) for layer in manifest.layers)
     summary = "\n".join(
-        f"- {count} layer{'s' if count > 1 else ''} {dtype}: {reason}" for (dtype, reason), count in counts.items()
+        f"- {count} layer{'s' if count > 1 else ''} {plain(f'{dtype}: {reason}')}"
+        for (dtype, reason), count in counts.items()
     )
     if recipe.method == "weight-only":
         products = "integers whose sums fit" if recipe.format == "onnx" else "floats"
@@ -77,18 +79,19 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
         front=_front_matter(source_folder, [recipe.format, recipe.method, "cpu"]),
-        name=manifest.source.name,
+        title=plain(manifest.source.name),
+        name=code(manifest.source.name),
         method=recipe.method,
         target=manifest.target,
         version=manifest.version,
-        dtype=manifest.source.dtype,
+        dtype=plain(manifest.source.dtype),
         source_mib=manifest.source.bytes / 2**20,
         summary=summary,
         safety=safety,
         example=_WRITES if signature.generation else _READS,
         without=usage.format(
-            inputs=", ".join(f"`{name}`" for name in signature.input_names),
-            outputs=", ".join(f"`{name}`" for name in signature.output_names),
+            inputs=", ".join(map(code, signature.input_names)),
+            outputs=", ".join(map(code, signature.output_names)),
             pad=signature.pad_token_id,
             max_length=signature.max_length,
             start=signature.generation.decoder_start_token_id if signature.generation else None,

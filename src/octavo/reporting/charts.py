@@ -10,6 +10,8 @@ from html import escape
 
 import numpy as np
 
+from octavo.errors import printable
+
 WIDTH = 400
 MARKS = 4  # shapes of points, so that colour alone tells nothing
 Range = tuple[float, float, float]  # low, value, high
@@ -99,7 +101,7 @@ def whiskers(rows: Sequence[tuple[str, Range]], titles: tuple[str, str], index: 
         middle = 12 + step * (number + 0.5)
         shown = name if len(name) <= 18 else f"{name[:17]}…"
         parts.append(
-            f'<text x="122" y="{middle + 4:.1f}" text-anchor="end">{escape(shown)}</text>'
+            f'<text x="122" y="{middle + 4:.1f}" text-anchor="end">{_shown(shown)}</text>'
             f'<g class="c{index % 6}"><path class="bar" d="M{across.at(low):.1f} {middle:.1f}H{across.at(high):.1f}"/>'
             f"{mark(index, across.at(value), middle)}</g>"
         )
@@ -125,7 +127,7 @@ def _grid(across: Scale, up: Scale, x_title: str, y_title: str) -> str:
         lines.append(f"M{x:.1f} {up.end:.1f}V{bottom:.1f}")
         texts.append(f'<text x="{x:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{shown}</text>')
     middle = (across.start + across.end) / 2
-    texts.append(f'<text x="{middle:.1f}" y="{bottom + 34:.1f}" text-anchor="middle">{escape(x_title)}</text>')
+    texts.append(f'<text x="{middle:.1f}" y="{bottom + 34:.1f}" text-anchor="middle">{_shown(x_title)}</text>')
     if y_title:
         for tick, shown in zip(up.ticks(), _numbers(up.ticks()), strict=True):
             y = up.at(tick)
@@ -133,7 +135,7 @@ def _grid(across: Scale, up: Scale, x_title: str, y_title: str) -> str:
             texts.append(f'<text x="{across.start - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
         middle = (up.start + up.end) / 2
         turned = f'transform="rotate(-90 12 {middle:.1f})"'
-        texts.append(f'<text x="12" y="{middle:.1f}" {turned} text-anchor="middle">{escape(y_title)}</text>')
+        texts.append(f'<text x="12" y="{middle:.1f}" {turned} text-anchor="middle">{_shown(y_title)}</text>')
     return f'<path class="grid" d="{"".join(lines)}"/>{"".join(texts)}'
 
 
@@ -144,6 +146,10 @@ def _numbers(ticks: Sequence[float]) -> list[str]:
     return [f"{tick + 0.0:.{decimals}f}" if abs(tick) > step / 1e6 else "0" for tick in ticks]
 
 
+def _shown(text: str) -> str:
+    return escape(printable(text), quote=True)
+
+
 def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    start = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title, quote=True)}">'
+    start = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{_shown(title)}">'
     return "".join([start, *parts, "</svg>"])

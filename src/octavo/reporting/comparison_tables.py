@@ -3,7 +3,7 @@
 Every word goes through `say`, which puts it into a language; see `octavo.reporting.languages`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from octavo.metrics.estimates import Estimate
 from octavo.reporting.languages import Say, english
@@ -323,9 +323,3 @@ def check_reason(check: Check, say: Say = english, score: str | None = None) -> 
     if (check.verdict == "PASS") == is_drop:
         bound, text = check.upper, "{limit}: {value}, with 95 % confidence at most {bound}"
     return say(text).format(limit=limit, value=show(check.value), bound=show(bound))
-
-
-def markdown(cells: Sequence[Sequence[str]]) -> str:
-    """Cells as a Markdown table."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])

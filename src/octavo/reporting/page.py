@@ -8,10 +8,11 @@ from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
-from octavo.errors import InputError
+from octavo.errors import InputError, printable
 from octavo.files import whole_file
 from octavo.metrics.estimates import Estimate
 from octavo.reporting.charts import Range, boxes, mark, scatter, whiskers
@@ -26,14 +27,15 @@ from octavo.reporting.comparison_tables import (
     group_title,
     headline,
     headlines,
-    markdown,
     quality_cells,
     score_unit,
     speed_cells,
 )
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
+from octavo.reporting.markdown import bullets, code_block, plain, table
 from octavo.schema.comparison import FEWEST, ComparedRow, ComparisonRecord, read_comparison
+from octavo.schema.documents import json_text
 
 FORMATS = (".html", ".md", ".json")
 
@@ -76,16 +78,14 @@ def check_report(path: str | Path) -> Path:
 
 def comparison_json(comparison: ComparisonRecord) -> str:
     """The comparison as JSON."""
-    return json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return json_text(comparison.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
 def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
     """The page."""
     say, rows = LANGUAGES[language], comparison.rows
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
     sentences, score = headlines(comparison, say), next(iter(rows[0].quality), None)
-    page = template.render(
+    page = _template().render(
         lang=language,
         t=say,
         level=heat_level,
@@ -125,6 +125,18 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
     return re.sub(r"https?:/*", "", page)  # a page that needs nothing else has no address, whatever users wrote
 
 
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    return environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
+
+
+def _shown(value: Any) -> Any:
+    """What stands on the page for a value; what is markup already has been escaped."""
+    return printable(value) if type(value) is str else value
+
+
 def _measured_layers(rows: Sequence[ComparedRow]) -> list[tuple[ComparedRow, dict[str, float]]]:
     """The rows whose layers' errors were measured, with these by module path."""
     return [(row, row.origin.layers) for row in rows if row.origin and row.origin.layers]
@@ -133,17 +145,15 @@ def _measured_layers(rows: Sequence[ComparedRow]) -> list[tuple[ComparedRow, dic
 def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> str:
     """The same in Markdown, without the drawings."""
     say, rows = LANGUAGES[language], comparison.rows
-    parts = [f"# {say('Comparison of models')}", f"**{headline(comparison, say)}**"]
-    parts += [comparison.note] if comparison.note else []
+    parts = [f"# {say('Comparison of models')}", f"**{plain(headline(comparison, say))}**"]
+    parts += [plain(comparison.note)] if comparison.note else []
     parts += _verdicts(comparison, rows, say)
     for name, cells in _tables(comparison, say):
-        parts += [f"## {say(name)}", markdown(cells)]
-    parts.append(_bullets(comparison_notes(comparison, say)))
+        parts += [f"## {say(name)}", table(cells)]
+    parts.append(bullets(comparison_notes(comparison, say)))
     for name, cells_of in (("By class and by length", group_cells), ("The most changed examples", changed_cells)):
         tables = [(row, cells_of(row, say)) for row in rows]
-        section = [
-            part for row, cells in tables if len(cells) > 1 for part in (f"### {full_title(row)}", markdown(cells))
-        ]
+        section = [part for row, cells in tables if len(cells) > 1 for part in (_heading(row), table(cells))]
         parts += [f"## {say(name)}", *section] if section else []
     measured = _measured_layers(rows)
     if measured:
@@ -151,13 +161,13 @@ def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> 
         parts += [f"## {say('Error of each layer')}", explanation]
     for row, layers in measured:
         maps = heat_cells(layers, say), other_cells(layers, say)
-        parts += [f"### {full_title(row)}", *(markdown(cells) for cells in maps if len(cells) > 1)]
+        parts += [_heading(row), *(table(cells) for cells in maps if len(cells) > 1)]
     parts.append(f"## {say('How to reproduce')}")
     if comparison.command:
-        parts.append(f"```\n{comparison.command}\n```")
+        parts.append(code_block(comparison.command))
     for name, facts in _facts(comparison, say):
-        parts += [f"### {name}"] if name else []
-        parts.append(_bullets([f"{fact}: {value}" for fact, value in facts]))
+        parts += [f"### {plain(name)}"] if name else []
+        parts.append(bullets([f"{fact}: {value}" for fact, value in facts]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -165,9 +175,9 @@ def summary_markdown(comparison: ComparisonRecord, rows: Sequence[ComparedRow], 
     """The comparison on an artifact's card: its own rows, one for each engine, beside the baseline's."""
     say = LANGUAGES[language]
     alone = replace(comparison, rows=(comparison.rows[0], *rows))
-    parts = [f"## {say('Comparison')}", f"**{headline(alone, say)}**", *_verdicts(comparison, rows, say)]
-    parts += [markdown(cells) for _, cells in _tables(alone, say)]
-    return "\n\n".join([*parts, _bullets(comparison_notes(alone, say))]) + "\n"
+    parts = [f"## {say('Comparison')}", f"**{plain(headline(alone, say))}**", *_verdicts(comparison, rows, say)]
+    parts += [table(cells) for _, cells in _tables(alone, say)]
+    return "\n\n".join([*parts, bullets(comparison_notes(alone, say))]) + "\n"
 
 
 def notebook_html(comparison: ComparisonRecord) -> str:
@@ -193,12 +203,12 @@ def _verdicts(comparison: ComparisonRecord, rows: Sequence[ComparedRow], say: Sa
     for row in rows:
         if row.judgement:
             lines = [f"{verdict}: {reason}" for verdict, reason in _checks(row, say, score)]
-            parts += [f"### {full_title(row)}", _bullets(lines)]
+            parts += [_heading(row), bullets(lines)]
     return parts
 
 
-def _bullets(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+def _heading(row: ComparedRow) -> str:
+    return f"### {plain(full_title(row))}"
 
 
 def _band(comparison: ComparisonRecord) -> tuple[float, float]:

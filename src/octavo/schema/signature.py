@@ -96,7 +96,7 @@ class Signature(Record):
     `labels` are in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it has none; `truncation_side` is the end of a text that is cut; `pooling`
     is there where the answer is one vector for a text, `mask_token_id` where it is the words behind masks, `generation`
-    where it is text.
+    where it is text; `vocab_size` are the rows of the table of token vectors, None where the config does not tell.
     """
 
     task: str
@@ -111,6 +111,7 @@ class Signature(Record):
     pooling: Pooling | None = None
     mask_token_id: int | None = None
     generation: Generation | None = None
+    vocab_size: int | None = None
 
     def prompt(self, name: str | None = None) -> str:
         """What goes before every text: the prompt of that name, or the default one, which may be empty.

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import WIDE_BUDGET, Encoded, FloatArray, Outputs
-from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, settings
+from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, encode_texts, settings
 from octavo.errors import DataError, InputError
 from octavo.metrics.movement import Margins, row_margins
 from octavo.metrics.scores import kl_rows, softmax
@@ -88,9 +88,8 @@ class FillMask(Task[Sequence[Filled]]):
         """Token ids of each row, cut at the limit; of a text without a mask one token is hidden behind one."""
         mask = self.signature.mask_token_id
         assert mask is not None
-        encodings = tokenizer.encode_batch([text if pair is None else (text, pair) for text, pair in rows])
         encoded = []
-        for (text, pair), encoding in zip(rows, encodings, strict=True):
+        for (text, pair), encoding in zip(rows, encode_texts(tokenizer, rows), strict=True):
             ids, hidden = list(encoding.ids), None
             own = [index for index, side in enumerate(encoding.sequence_ids) if side is not None]
             if mask not in ids and own:

@@ -4,7 +4,7 @@ Each choice is a row of the model's, so that rows with different numbers of choi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -93,10 +93,11 @@ class MultipleChoice(Task[Sequence[Chosen]]):
 
     @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
-        """Each row's text paired with each of its choices."""
+        """Each row's text paired with each of its choices; with an empty one too, as these models are trained."""
         owners = [(index, (text, choice)) for index, (text, choices) in enumerate(rows) for choice in choices or ()]
-        pairs = super().encode(tokenizer, [pair for _, pair in owners], options)
-        return [replace(encoded, row=index) for encoded, (index, _) in zip(pairs, owners, strict=True)]
+        encodings = tokenizer.encode_batch([pair for _, pair in owners])
+        pairs = zip(encodings, owners, strict=True)
+        return [encoding.as_encoded(found, self.signature, row=index) for found, (index, _) in pairs]
 
     @override
     def read(self, outputs: Outputs, asked: Asked) -> list[Chosen]:

@@ -89,7 +89,7 @@ class Task(ABC, Generic[Results]):
             DataError: it is neither a text nor a pair, or a pair where one text is read.
         """
         text, pair = tokenizing.parse_row(row)
-        if self.one_text and pair is not None:
+        if self.one_text and pair:
             raise DataError(f"{self.one_text}, and this is a pair", got=f"{row!r:.80}")
         return text, pair
 

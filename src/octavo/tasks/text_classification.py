@@ -1,7 +1,7 @@
 """text-classification: one text or a pair in, a label and its score out, as Hugging Face's pipeline returns them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import FloatArray
-from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
+from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row, settings
 from octavo.errors import InputError
 from octavo.metrics.movement import Margins, classifier_margins
 from octavo.metrics.scores import mean_kl, median_margin, softmax
@@ -18,18 +18,23 @@ from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
 from octavo.tasks.task import Judged, Task
 
+FUNCTIONS = ("sigmoid", "softmax", "none")
 
-def scores(logits: FloatArray, signature: Signature) -> FloatArray:
+
+def scores(logits: FloatArray, signature: Signature, function: str | None = None) -> NDArray[np.float64]:
     """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
-    several labels at once, softmax otherwise.
+    several labels at once, softmax otherwise; or by one of `FUNCTIONS`.
+
+    In float64, where sigmoids of logits up to 36 differ: in float32 all above 17 are 1.
     """  # noqa: D205 - one sentence
-    if signature.problem_type == "regression":
-        return logits
-    logits = logits.astype(np.float32)
-    if signature.problem_type == "multi_label_classification" or logits.shape[1] == 1:
-        # The logistic function 1 / (1 + exp(-x)), written so that it cannot overflow.
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
-    return softmax(logits)
+    problem, wide = signature.problem_type, np.asarray(logits, np.float64)
+    if function is None:
+        single = problem == "multi_label_classification" or wide.shape[1] == 1
+        function = "none" if problem == "regression" else "sigmoid" if single else "softmax"
+    if function != "sigmoid":
+        return softmax(wide) if function == "softmax" else wide
+    small = np.exp(-np.abs(wide))  # 1 / (1 + exp(-x)), written so that it neither overflows nor cancels
+    return np.asarray(np.where(wide < 0, small, 1.0) / (1 + small), np.float64)
 
 
 def predicted_labels(outputs: FloatArray) -> NDArray[np.int64]:
@@ -45,6 +50,7 @@ class TextClassification(Task[FloatArray]):
     scores = ("accuracy", "macro_f1")
     labelled = True
     onnx_output = ("the output has no row of classes", "logits [batch, classes]", (2,))
+    options: ClassVar[Options] = {"function_to_apply": None}
 
     @override
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
@@ -53,9 +59,18 @@ class TextClassification(Task[FloatArray]):
 
     @override
     def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
-        """One `{"label", "score"}` per row of logits [rows, labels]."""
-        rows = [(row, int(row.argmax())) for row in scores(outputs, self.signature)]
-        return [{"label": self.signature.labels[best], "score": float(row[best])} for row, best in rows]
+        """One `{"label", "score"}` per row of logits [rows, labels]: the largest logit's, as scores may saturate.
+
+        `function_to_apply` makes the score of the logits, in the place of what the config says; `none` leaves them.
+
+        Raises:
+            InputError: there is no such function.
+        """
+        function = settings(options, self.options)["function_to_apply"]
+        if function not in (None, *FUNCTIONS):
+            raise InputError("unknown function_to_apply", got=function, allowed=", ".join(FUNCTIONS))
+        best, found = predicted_labels(outputs).tolist(), scores(outputs, self.signature, function)
+        return [{"label": self.signature.labels[i], "score": float(row[i])} for i, row in zip(best, found, strict=True)]
 
     @override
     def require_comparable(self) -> None:
