@@ -1,7 +1,6 @@
 """Writes an artifact aside and moves it into place, so that an interrupted write leaves nothing."""
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.checkpoint.tokenizer import SIDE_FILES
+from octavo.data.json_text import read_json
 from octavo.errors import ArtifactError
 from octavo.files import files_of, sha256_of
 from octavo.schema.manifest import CARD, MANIFEST, FileRecord, Manifest
@@ -74,7 +74,7 @@ def check_free(folder: Path, *, force: bool) -> None:
 def _names_in(folder: Path) -> set[str]:
     """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
     try:
-        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
+        return set(read_json(folder / MANIFEST)["files"])
     except (OSError, ValueError, KeyError, TypeError):
         models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
         return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}

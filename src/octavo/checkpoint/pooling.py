@@ -1,10 +1,10 @@
 """How a sentence-transformers folder says that token vectors are pooled."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, get_args
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Pooling, PoolingMode, Step
 
@@ -112,8 +112,8 @@ def _json(path: Path, kind: type) -> Any:
     if not path.exists() and kind is dict:
         return {}
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError("cannot be read", where=path, got=error) from None
     items: list[Any] = value if isinstance(value, list) else []
     if not isinstance(value, kind) or not all(isinstance(item, dict) for item in items):

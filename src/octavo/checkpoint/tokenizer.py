@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, MissingExtraError
 
 SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -76,8 +77,8 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
             raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
     settings = folder / "tokenizer_config.json"
     try:
-        json.loads(settings.read_text(encoding="utf-8") if settings.exists() else "{}")
-    except ValueError as error:
+        _ = read_json(settings) if settings.exists() else {}
+    except (OSError, ValueError) as error:
         raise CheckpointError("tokenizer_config.json is not JSON", where=settings, got=error) from None
     reference = _auto_tokenizer(folder)
     if not stored.exists():
