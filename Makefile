@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-fast check bench clean
+.PHONY: setup demo test test-fast corpus check bench clean
 
 setup: .venv/ready
 
@@ -21,6 +21,10 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+
+corpus: setup
+	$(BIN)/python tests/corpus/run.py --kills 40
+	$(BIN)/python tests/corpus/threads.py 90
 
 check: setup
 	$(BIN)/ruff check .
