@@ -5,7 +5,7 @@ LATEST := .venv-latest
 EXTRAS := convert,openvino,torchao,dev
 HOLD ?= torch
 
-.PHONY: setup demo test test-fast test-latest check bench clean
+.PHONY: setup demo test test-fast test-latest corpus check bench clean
 
 setup: .venv/ready
 
@@ -37,6 +37,9 @@ test-latest:
 	@echo 'Newer than the pinned versions:'
 	@$(LATEST)/bin/python -m pip list --format=freeze | sed 's/+.*//' | grep -iF "$$(sed -n 's/==.*/==/p' constraints.txt)" | grep -vixFf constraints.txt || echo none
 	$(LATEST)/bin/python -m pytest -n 2 --dist loadscope
+corpus: setup
+	$(BIN)/python tests/corpus/run.py --kills 40
+	$(BIN)/python tests/corpus/threads.py 90
 
 check: setup
 	$(BIN)/ruff check .

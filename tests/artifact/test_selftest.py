@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from pydantic import ValidationError
 
 import octavo
 import octavo.artifact.folder as artifacts
@@ -17,7 +18,7 @@ from octavo.errors import ArtifactError
 from octavo.hardware import choose_threads
 from octavo.inference import opening
 from octavo.inference.opening import open_artifact_model
-from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16
+from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16, SelfTest
 
 
 @pytest.fixture
@@ -150,3 +151,30 @@ def test_a_cpu_that_saturates_is_found_out(coarse, tmp_path, target, refused):
         assert check_self_test(test, exact, "here") < test.allowed()
         assert check_self_test(test, saturating, "here") < test.allowed()
         assert check_self_test(test, open_artifact_model(artifact), "here") < 1e-6
+
+
+RECORD = {"inputs": {"input_ids": [[1, 2], [3, 4]], "decoder_input_ids": [[1], [2]]}, "outputs": [[0.5], [1.5]],
+          "distance": 0.1, "range": 1.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": {}},
+        {"inputs": {"input_ids": [[1, 2], [3]]}},
+        {"inputs": {"input_ids": [[1, 2], [3, 4], [5, 6]]}},
+        {"inputs": {"input_ids": [[1, 2], [3, 2**70]]}},
+        {"inputs": {"input_ids": [[1, 2], [3, -1]]}},
+        {"outputs": []},
+        {"outputs": [[0.5], [1.5, 2.0]]},
+        {"outputs": [[0.5], [float("nan")]]},
+        {"distance": float("inf")},
+        {"distance": float("nan")},
+        {"distance": -1.0},
+        {"range": float("inf")},
+    ],
+)
+def test_a_record_that_is_no_array_of_finite_numbers_is_refused(change):
+    assert SelfTest.model_validate(RECORD).allowed() == 0.2
+    with pytest.raises(ValidationError):
+        SelfTest.model_validate(RECORD | change)

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,22 @@ def test_a_whole_pickled_model_that_torch_quantized_is_recognised(folder, state)
 def test_packed_parameters_in_safetensors_are_recognised(folder, state):
     save_file(state | {"classifier._packed_params.weight": torch.zeros(2)}, folder / "model.safetensors")
     refused(folder, r"got: classifier._packed_params.weight; next: load it where it was made")
+
+
+def test_a_zip_that_grows_when_it_is_read_is_refused(folder, state):
+    torch.save(state, folder / "whole.bin")
+    with (
+        zipfile.ZipFile(folder / "whole.bin") as whole,
+        zipfile.ZipFile(folder / "pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    assert "compressed zip" in refused(folder, "data.pkl")
+    (folder / "whole.bin").replace(folder / "pytorch_model.bin")
+    assert read_weights(folder).dtype == "float32"
+
+
+def test_a_view_of_few_numbers_is_no_weight_of_many(folder, state):
+    state["bert.embeddings.word_embeddings.weight"] = torch.zeros(1).expand(2**20, 2**20)
+    torch.save(state, folder / "pytorch_model.bin")
+    refused(folder, r"larger than the file.*word_embeddings\.weight: \(1048576, 1048576\)")

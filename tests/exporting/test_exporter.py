@@ -300,3 +300,14 @@ def test_probe_pads_every_row_but_the_first_and_never_attends_to_padding():
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
     alone = signature.model_copy(update={"input_names": ("input_ids",)})
     assert list(exporting.probe(alone, 1, 1, 20)) == ["input_ids"]
+
+
+def test_outputs_that_the_task_does_not_need_are_left_out_and_named(monkeypatch, model, graph):
+    states = next(node.outputs[0] for node in graph.graph if node.op_type == "LayerNormalization")
+    states.name = "encoder_last_hidden_state"
+    graph.graph.outputs.insert(0, states)
+    exported = SimpleNamespace(program=graph)
+    monkeypatch.setattr("transformers.exporters.exporter_onnx.OnnxExporter.export", lambda *_: exported)
+    with pytest.warns(octavo.OctavoWarning, match=r"left out of the graph: encoder_last_hidden_state$"):
+        made = export_graph(model, {}, ("logits",), 23)
+    assert [value.name for value in made.graph.outputs] == ["logits"]

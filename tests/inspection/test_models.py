@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
@@ -10,7 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, qu
 import octavo
 from octavo.exporting.exporter import export_graph
 from octavo.inspection.listing import list_graph
-from octavo.inspection.models import guess_task, read_model
+from octavo.inspection.models import guess_task, main_output, read_model
 from octavo.schema.inspection import Port
 from octavo.tasks import TASKS as LOADED
 
@@ -200,3 +201,57 @@ def test_a_model_whose_data_stands_beside_it_counts_both(tmp_path, artifact):
     files = [tmp_path / "model.onnx", tmp_path / "weights.bin"]
     assert found.bytes == sum(file.stat().st_size for file in files)
     assert found.task == "text-classification"
+
+
+def written_by_hand(codes, scale, zero=None):
+    """A product with 8-bit weights that standard operators scale: `(Cast(codes) - zero) * scale`."""
+    node = onnx.helper.make_node
+    stored = {"codes": codes, "scale": scale, **({"zero": zero} if zero is not None else {})}
+    nodes = [node("Cast", ["codes"], ["cast"], to=onnx.TensorProto.FLOAT)]
+    if zero is not None:
+        nodes += [node("Cast", ["zero"], ["middle"], to=onnx.TensorProto.FLOAT)]
+        nodes += [node("Sub", ["cast", "middle"], ["moved"])]
+    nodes += [node("Mul", ["scale", "cast" if zero is None else "moved"], ["weight"])]
+    nodes += [node("MatMul", ["x", "weight"], ["y"])]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", size]) for name, size in
+            (("x", 6), ("y", 4)))  # fmt: skip
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in stored.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], constants)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero", "symmetric"),
+    [("int8", None, True), ("uint8", 128, True), ("uint8", 100, False), ("int8", 3, False)],
+)
+def test_integers_that_standard_operators_scale_are_integers(tmp_path, dtype, zero, symmetric):
+    codes = np.arange(24).reshape(6, 4).astype(dtype)
+    zero = None if zero is None else np.array(zero, dtype)
+    onnx.save(written_by_hand(codes, np.full((1, 4), 0.1, np.float32), zero), tmp_path / "model.onnx")
+    found = octavo.inspect(tmp_path)
+    assert (found.method, found.symmetric_weights, found.saved_by_int8) == ("weight-only", symmetric, 0)
+    assert [(weight.dtype, weight.shape, weight.bytes) for weight in found.weights] == [(dtype, (6, 4), 24)]
+
+
+def test_a_float_weight_that_is_scaled_is_no_integer(tmp_path):
+    onnx.save(written_by_hand(np.ones((6, 4), np.float32), np.float32(0.1)), tmp_path / "model.onnx")
+    assert octavo.inspect(tmp_path).method == "float"
+
+
+def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
+    ids = Port("input_ids", "int64", ("batch", "sequence"))
+    mask = Port("output", "int64", ("batch", "sequence"))
+    lengths = Port("mask", "float32", ("batch", "sequence"))
+    vectors = Port("463", "float32", ("b", "s", 384))
+    assert main_output((ids,), (mask, lengths, vectors)) == vectors
+    task, reason = guess_task((ids,), (mask, lengths), {}, 99)
+    assert task == "unknown"
+    assert (
+        reason
+        == "no output can be scores or vectors: output is int64 [batch, sequence], mask is float32 [batch, sequence]"
+    )
+    assert guess_task((ids,), (mask, vectors), {"hidden_size": 384}, 999)[0] == "feature-extraction"
+    scores = Port("probabilities", "float32", ("batch", 3))
+    assert guess_task((ids,), (mask, scores), {}, 99)[0] == "text-classification"
+    spans = tuple(Port(name, "float32", ("batch", "sequence")) for name in ("start_logits", "end_logits"))
+    assert (guess_task((ids,), spans, {}, 99)[0], main_output((ids,), spans)) == ("question-answering", spans[0])

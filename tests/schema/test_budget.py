@@ -5,7 +5,8 @@ import pytest
 
 from octavo.errors import InputError
 from octavo.metrics.differences import accuracy_difference
-from octavo.metrics.estimates import identical, share_estimate
+from octavo.metrics.estimates import cosine_estimate, identical, share_estimate
+from octavo.metrics.quantiles import low_percentile_estimate
 from octavo.schema.budget import Budget, Facts, judge
 
 
@@ -94,3 +95,23 @@ def test_answers_that_are_no_numbers_fail_whatever_else_is_kept():
 def test_limits_that_mean_nothing_are_refused(limits):
     with pytest.raises(InputError):
         Budget(**limits)
+
+
+def near(worst, n=1000):
+    """Facts of an embedder whose cosines are near 1, but for one text in fifty."""
+    values = np.full(n, 0.999)
+    values[: n // 50] = worst
+    close = {"cosine": cosine_estimate(1 - values), "cosine_p1": low_percentile_estimate(values)}
+    return Facts(n, {}, close, identical(3.0), 0.25)
+
+
+@pytest.mark.parametrize(("worst", "verdict"), [(0.5, "FAIL"), (0.97, "PASS")])
+def test_the_worst_texts_are_judged_where_their_mean_is_good(worst, verdict):
+    assert judge(Budget(min_cosine=0.95), near(worst)).verdict == "PASS"
+    (check,) = judge(Budget(min_cosine_worst=0.95), near(worst)).checks
+    assert (check.name, check.verdict, check.value) == ("min_cosine_worst", verdict, worst)
+
+
+def test_fewer_rows_than_bound_a_percentile_are_unsure():
+    (check,) = judge(Budget(min_cosine_worst=0.9), near(0.97, n=100)).checks
+    assert (check.verdict, check.lower, check.rows_needed) == ("UNSURE", -1.0, 299)

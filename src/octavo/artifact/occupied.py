@@ -1,10 +1,10 @@
 """Whether what stands at a place is an artifact and nothing else, which may be replaced."""
 
-import json
 from pathlib import Path
 
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.checkpoint.tokenizer import SIDE_FILES
+from octavo.data.json_text import read_json
 from octavo.errors import ArtifactError
 from octavo.files import files_of
 from octavo.schema.manifest import CARD, MANIFEST
@@ -40,7 +40,7 @@ def require_artifact(found: Path, place: Path) -> None:
 def _names_in(folder: Path) -> set[str]:
     """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
     try:
-        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
+        return set(read_json(folder / MANIFEST)["files"])
     except (OSError, ValueError, KeyError, TypeError):
         models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
         return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError
 
 CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -25,8 +26,8 @@ def read_settings(folder: Path, name: str) -> dict[str, Any]:
     """
     file = folder / name
     try:
-        settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    except (ValueError, RecursionError) as error:
+        settings = read_json(file) if file.exists() else {}
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{name} is not JSON", where=file, got=error) from None
     if not isinstance(settings, dict):
         raise CheckpointError(f"{name} is not a table", where=file, got=type(settings).__name__)

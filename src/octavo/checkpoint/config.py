@@ -1,6 +1,5 @@
 """`config.json` with the defaults of its class in transformers: task, labels, limit, signature."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from octavo.checkpoint.generation_config import read_generation
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.pooling import MODULES, read_pooling
 from octavo.checkpoint.tokenizer import TokenizerParts
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, OctavoWarning
 from octavo.schema.documents import not_finite
 from octavo.schema.signature import Signature, task_name
@@ -62,8 +62,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             then="give the folder that save_pretrained wrote",
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError("config.json is not JSON", where=path, got=error) from None
     if not isinstance(config, dict):
         raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
@@ -219,14 +219,15 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
     file = folder / "sentence_bert_config.json"
     if file.exists():
         try:
-            limit = json.loads(file.read_text(encoding="utf-8")).get("max_seq_length")
-        except (ValueError, AttributeError) as error:
+            limit = read_json(file).get("max_seq_length")
+        except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError("not a table of settings", where=file, got=error) from None
-        if limit:
-            return min(limit, positions) if positions else int(limit)
+        tokenizer_limit = limit or tokenizer_limit
     limits = [limit for limit in (tokenizer_limit, positions) if limit]
     if not limits:
         raise CheckpointError("neither tokenizer nor model tells how long an input may be", where=folder)
+    if min(limits) < 1:
+        raise CheckpointError("no input is as short as this limit", where=folder, got=min(limits))
     return int(min(limits))
 
 

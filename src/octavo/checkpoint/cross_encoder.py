@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from octavo.checkpoint.pooling import MODULES, SETTINGS, read_json
+from octavo.checkpoint.pooling import MODULES, SETTINGS, read_table
 from octavo.errors import CheckpointError
 
 
@@ -13,8 +13,8 @@ def is_cross_encoder(folder: Path, *, classifies: bool) -> bool:
 
     `classifies`: the class that the config names is a classifier of texts.
     """
-    stored = read_json(folder / SETTINGS, dict).get("model_type")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in read_json(folder / MODULES, list)]
+    stored = read_table(folder / SETTINGS, dict).get("model_type")
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in read_table(folder / MODULES, list)]
     return bool(stored == "CrossEncoder" or (stored is None and classifies and kinds == ["Transformer"]))
 
 
@@ -50,7 +50,7 @@ def _stored_activation(folder: Path, config: Mapping[str, Any]) -> str | None:
     """Of `config_sentence_transformers.json`, else of config.json: since 4.0, before it."""
     own = config.get("sentence_transformers")
     for stored in (
-        read_json(folder / SETTINGS, dict).get("activation_fn"),
+        read_table(folder / SETTINGS, dict).get("activation_fn"),
         own.get("activation_fn") if isinstance(own, dict) else None,
         config.get("sbert_ce_default_activation_function"),
     ):
@@ -65,14 +65,14 @@ def _require_plain(folder: Path) -> None:
     Raises:
         CheckpointError: another module, a prompt before each text, or lower-casing that the tokenizer does not know of.
     """
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in read_json(folder / MODULES, list)]
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in read_table(folder / MODULES, list)]
     if kinds != ["Transformer"]:
         _refuse(folder / MODULES, f"the modules {', '.join(kinds)}", "Transformer alone")
-    settings = read_json(folder / SETTINGS, dict)
+    settings = read_table(folder / SETTINGS, dict)
     name = settings.get("default_prompt_name")
     if name is not None and (settings.get("prompts") or {}).get(name):
         _refuse(folder / SETTINGS, f"default_prompt_name {name}", "no default prompt")
-    if read_json(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
+    if read_table(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
 
 

@@ -1,11 +1,11 @@
 """A checkpoint's generation settings: `generation_config.json`, and `config.json` where there is none."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, InputError, OctavoWarning
 from octavo.schema.documents import not_finite
 from octavo.schema.signature import Generation, GenerationConfig, change_generation_config
@@ -74,8 +74,8 @@ def _stored(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        settings = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{FILE} is not JSON", where=path, got=error) from None
     if not isinstance(settings, dict):
         raise CheckpointError(f"{FILE} is not a table", where=path, got=type(settings).__name__)

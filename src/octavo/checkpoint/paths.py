@@ -14,8 +14,12 @@ def kind_of(path: str | Path) -> ModelKind:
     """What a path is: a folder with `octavo.json`, an ONNX file or a folder with one and no weights, or a checkpoint.
 
     Anything else is taken for a checkpoint, since it may be the id of one on the Hub.
+
+    Raises:
+        InputError: see `require_files`.
     """
     path = Path(path)
+    require_files(path)
     if (path / MANIFEST).exists():
         return "artifact"
     onnx = path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and bool(_onnx_files(path)))
@@ -43,3 +47,14 @@ def find_onnx(path: Path) -> Path:
 
 def _onnx_files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")])
+
+
+def require_files(path: Path) -> None:
+    """See that a model's path, and what stands in its folder and the folders there, are files: the others never end.
+
+    Raises:
+        InputError: one is a pipe, a device or a socket.
+    """
+    for place in (path, *path.glob("*"), *path.glob("*/*")) if path.is_dir() else (path,):
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            raise InputError("a pipe or a device, and no file", where=place)

@@ -1,10 +1,10 @@
 """How a sentence-transformers folder says that token vectors are pooled."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, get_args
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Pooling, PoolingMode, Step
 
@@ -32,16 +32,16 @@ def read_pooling(folder: Path, width: int) -> Pooling:
     if not (folder / MODULES).exists():
         return Pooling(modes=("mean",), dimension=width)
     modes, steps, dimension = tuple[PoolingMode, ...](), list[Step](), width
-    for module in read_json(folder / MODULES, list):
+    for module in read_table(folder / MODULES, list):
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
         if not re.fullmatch(r"(\w[\w.-]*)?", path):  # a name in this folder: the artifact gets a folder of that name
             _refuse(folder / MODULES, f"the path {path!r}", "a folder beside modules.json")
         if kind == "Pooling" and not modes:
-            settings = read_json(folder / path / "config.json", dict)
+            settings = read_table(folder / path / "config.json", dict)
             modes = _modes(settings, folder / path)
             dimension = width * len(modes)
         elif kind == "Dense" and modes:
-            settings = read_json(folder / path / "config.json", dict)
+            settings = read_table(folder / path / "config.json", dict)
             steps.append(_dense(settings, path, folder))
             dimension = int(settings["out_features"])
         elif kind == "Normalize" and modes:
@@ -50,9 +50,9 @@ def read_pooling(folder: Path, width: int) -> Pooling:
             _refuse(folder / MODULES, f"the module {kind or module!r}", "Transformer, Pooling, Dense, Normalize")
     if not modes:
         _refuse(folder / MODULES, "no Pooling", "Transformer, Pooling, Dense, Normalize")
-    if read_json(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
+    if read_table(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
-    settings = read_json(folder / SETTINGS, dict)
+    settings = read_table(folder / SETTINGS, dict)
     prompts = {str(name): str(text) for name, text in (settings.get("prompts") or {}).items()}
     default = settings.get("default_prompt_name")
     return Pooling(
@@ -66,7 +66,7 @@ def read_pooling(folder: Path, width: int) -> Pooling:
 
 def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
     """The files that describe the pooling, path in the folder -> content, as sentence-transformers reads them."""
-    modules = read_json(folder / MODULES, list) if (folder / MODULES).exists() else []
+    modules = read_table(folder / MODULES, list) if (folder / MODULES).exists() else []
     names = [MODULES, SETTINGS, "sentence_bert_config.json"]
     names += [f"{module['path']}/config.json" for module in modules if module.get("path")]
     names += [f"{step.folder}/model.safetensors" for step in pooling.steps if step.kind == "dense"]
@@ -107,13 +107,13 @@ def _refuse(where: Path, got: str, allowed: str) -> None:
     raise CheckpointError("this sentence-transformers model is not carried over", where=where, got=got, allowed=allowed)
 
 
-def read_json(path: Path, kind: type) -> Any:
+def read_table(path: Path, kind: type) -> Any:
     """The file's value; an empty one of its kind where a table is not there."""
     if not path.exists() and kind is dict:
         return {}
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError("cannot be read", where=path, got=error) from None
     items: list[Any] = value if isinstance(value, list) else []
     if not isinstance(value, kind) or not all(isinstance(item, dict) for item in items):

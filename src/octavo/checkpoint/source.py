@@ -17,6 +17,7 @@ from octavo.checkpoint.config import CONVENIENCE, choose_task, fill_config, labe
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
 from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.paths import require_files
 from octavo.checkpoint.pooling import pooling_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
@@ -88,6 +89,8 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     """
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     folder = find_folder(checkpoint.path)
+    for place in (folder, *([Path(checkpoint.tokenizer)] if checkpoint.tokenizer else [])):
+        require_files(place)
     require_mergeable(folder)
     require_torch()
     problems: list[OctavoError] = []
@@ -172,6 +175,6 @@ def _collect(problems: list[OctavoError], folder: Path) -> Iterator[None]:
         yield
     except InputError as problem:
         problems.append(problem)
-    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError) as error:
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         problems.append(CheckpointError("a file of the checkpoint has an unexpected value", where=folder, got=got))

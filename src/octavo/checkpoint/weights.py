@@ -1,6 +1,5 @@
 """The weight files of a checkpoint: which there are, what they hold, in which dtype. Nothing is loaded."""
 
-import json
 import re
 import warnings
 import zipfile
@@ -10,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, MissingExtraError
 
 _DTYPES = {
@@ -93,9 +93,9 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
         index = folder / f"{name}.index.json"
         if index.exists():
             try:
-                table = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+                table = read_json(index)["weight_map"]
                 parts = sorted({str(part) for part in table.values()})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CheckpointError("the index of the weights is damaged", where=index, got=error) from None
             absent = [part for part in parts if not (folder / part).exists()]
             if absent:
@@ -126,7 +126,7 @@ def _bin_header(file: Path) -> dict[str, StoredTensor]:
     """The tensors by name, read by torch with `weights_only`: nothing else is unpickled."""
     try:
         tensors = load_state(file)
-    except MissingExtraError:
+    except (MissingExtraError, CheckpointError):
         raise
     except Exception as error:  # torch raises pickle, zip and runtime errors for files that it does not take
         if _mentions_packed(file):
@@ -135,6 +135,10 @@ def _bin_header(file: Path) -> dict[str, StoredTensor]:
         raise CheckpointError("the weights cannot be read safely", where=file, got=reason) from None
     if not isinstance(tensors, dict):
         raise CheckpointError("the weights are not a table of tensors", where=file, got=type(tensors).__name__)
+    for name, value in tensors.items():  # a view may be of any shape, whatever is behind it
+        if getattr(value, "nbytes", 0) > file.stat().st_size:
+            got = f"{name}: {tuple(value.shape)}"
+            raise CheckpointError("a tensor is larger than the file that it is in", where=file, got=f"{got:.200}")
     return {
         str(name): StoredTensor(str(value.dtype).removeprefix("torch."), tuple(value.shape))
         if hasattr(value, "numel")
@@ -148,15 +152,36 @@ def load_state(file: Path) -> Any:
 
     Raises:
         MissingExtraError: torch is not installed.
+        CheckpointError: its zip is compressed.
     """
     try:
         import torch
     except ImportError:
         what = "pytorch_model.bin is read by torch, which is not installed"
         raise MissingExtraError(what, then="pip install 'octavo[convert]'") from None
+    _require_stored(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tensors of quantized types, which old files hold and torch means to drop
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+
+
+def _require_stored(file: Path) -> None:
+    """See that nothing in a zip grows when it is read: torch stores records as they are, and maps them from the file.
+
+    Raises:
+        CheckpointError: a record is compressed, or they are more bytes than the file.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        records = archive.infolist()
+    grown = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
+    if grown or sum(record.file_size for record in records) > file.stat().st_size:
+        got = f"{', '.join(grown[:3]) or 'records'}: {sum(record.file_size for record in records):,} bytes"
+        then = "save it again with torch.save"
+        raise CheckpointError(
+            "the weights are a compressed zip, which torch does not write", where=file, got=got, then=then
+        )
 
 
 def _mentions_packed(file: Path) -> bool:

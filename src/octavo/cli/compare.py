@@ -47,6 +47,9 @@ MinSpeedup = Annotated[float | None, typer.Option(metavar="TIMES", help="Budget:
 MaxSize = Annotated[str | None, typer.Option(metavar="PERCENT", help="Budget: of the first one's bytes.")]
 MinAgreement = Annotated[float | None, typer.Option(help="Budget without labels: share of equal labels.")]
 MinCosine = Annotated[float | None, typer.Option(help="Budget without scores: mean cosine.")]
+MinCosineWorst = Annotated[
+    float | None, typer.Option(help="Budget without scores: cosine of the worst texts, the 1st percentile.")
+]
 AllowUnsure = Annotated[bool, typer.Option("--allow-unsure", help="UNSURE ends with exit code 0 too.")]
 Reports = Annotated[
     list[Path] | None,
@@ -81,6 +84,7 @@ def compare(
     max_size: MaxSize = None,
     min_agreement: MinAgreement = None,
     min_cosine: MinCosine = None,
+    min_cosine_worst: MinCosineWorst = None,
     allow_unsure: AllowUnsure = False,
     report: Reports = None,
     lang: Lang = None,
@@ -95,7 +99,7 @@ def compare(
     from octavo.reporting import languages, page
 
     examples = _examples(data, encoding, columns, limit, max_length)
-    budget = _budget(max_drop, min_speedup, max_size, min_agreement, min_cosine)
+    budget = _budget(max_size, max_drop, min_speedup, min_agreement, min_cosine, min_cosine_worst)
     language = languages.find_language(lang)
     for path in report or ():
         page.check_report(path)
@@ -105,8 +109,7 @@ def compare(
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
     for path in report or ():
         page.report(comparison, path, language=language)
-    if write_card:
-        _write_cards(comparison, [Path(model.path) for model in models], language)
+    _write_cards(comparison, [Path(model.path) for model in models if write_card], language)
     _show(comparison, details=details, as_json=as_json)
     if budget and comparison.verdict not in {"PASS", *(["UNSURE"] if allow_unsure else [])}:
         raise typer.Exit(1)
@@ -165,17 +168,15 @@ def _write_cards(comparison: Comparison, paths: list[Path], language: Language) 
             say(f"the result is on {folder / 'README.md'}", err=True)
 
 
-def _budget(
-    drop: float | None, speedup: float | None, size: str | None, agreement: float | None, cosine: float | None
-) -> Budget | None:
-    """The budget, None without a limit; `size` is `30%` or `30`."""
+def _budget(size: str | None, drop: float | None, speedup: float | None, *near: float | None) -> Budget | None:
+    """The budget, None without a limit; `size` is `30%` or `30`, `near` the limits on likeness in `Budget`'s order."""
     from octavo.schema.budget import Budget
 
     try:
         share = None if size is None else float(size.strip().removesuffix("%")) / 100
     except ValueError:
         raise InputError("--max-size is not understood", got=size, allowed="a percentage, such as 30%") from None
-    limits = (drop, speedup, share, agreement, cosine)
+    limits = (drop, speedup, share, *near)
     return None if all(limit is None for limit in limits) else Budget(*limits)
 
 

@@ -1,6 +1,5 @@
 """`octavo predict`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,13 +71,15 @@ def _cut_note(rows: int) -> str:
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE`, the values as JSON where they are, else as text."""
+    from octavo.data.json_text import parse_json
+
     options: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise InputError("--option is not understood", got=text, allowed="NAME=VALUE, such as top_k=3")
         try:
-            options[name] = json.loads(value)
+            options[name] = parse_json(value)
         except ValueError:
             options[name] = value
     return options

@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from octavo.data.rows import NO_HEADER, Rows, check_roles, column_names, listed, read_rows, shortened
+from octavo.data.rows import (
+    NO_HEADER,
+    Rows,
+    check_length,
+    check_roles,
+    column_names,
+    listed,
+    longest_line,
+    read_rows,
+    shortened,
+)
 from octavo.errors import DataError, OctavoWarning, did_you_mean
 
 ROLES = ("text", "text_pair", "label", "score")
@@ -204,7 +214,9 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> Any:
 def text_of(row: Mapping[str, Any], column: str, place: str) -> str:
     """The row's text, which may be empty."""
     text = _value(row, column, place)
-    if not isinstance(text, str):
+    if isinstance(text, str):
+        check_length(text, longest_line(), place)
+    else:
         raise DataError(f"{column!r} is not text", where=place, got="null" if text is None else type(text).__name__)
     try:
         text.encode()
@@ -220,7 +232,7 @@ def _score(row: Mapping[str, Any], column: str, place: str) -> float:
         value = next((value[key] for key in SCORE_KEYS if key in value), None)
     try:
         score = float("nan" if value is None or isinstance(value, bool) else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = float("nan")
     if not np.isfinite(score):
         raise DataError(f"{column!r} is not a number", where=place, got=f"{value!r:.40}")

@@ -7,17 +7,21 @@ one row a line.
 import codecs
 import csv
 import io
-import json
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from octavo.data import json_text
 from octavo.errors import DataError, did_you_mean
 
 EXTENSIONS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
 # A byte-order mark is surer than what a user knows of a file, so it goes before the encoding that was asked for.
 BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 NO_HEADER = "where the file has no header, give positions, such as --columns text=1,label=2"
+LINES_OF_A_FILE = 100  # as long as a line may be: more is not read into memory
+LONGER = "allow more with OCTAVO_MAX_LINE=BYTES"
 _Fields = list[tuple[int, list[str]]]  # (line number, the fields of that line)
 Rows = list[tuple[str, dict[str, Any]]]  # (the row's place in words, column -> value)
 
@@ -65,11 +69,17 @@ def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS)
     Raises:
         DataError: there is no such file, it has another ending, or is in another encoding.
     """
+    most = longest_line()
     try:
         if path.is_dir():
             raise DataError("a data file is expected, and this is a folder", got=path)
         if path.suffix.lower() not in extensions:
             raise DataError("unknown kind of data file", got=path, allowed=", ".join(extensions))
+        if path.exists() and not path.is_file():  # one that never ends
+            raise DataError("a data file is expected, and this is a pipe or a device", got=path)
+        if path.stat().st_size > LINES_OF_A_FILE * most:
+            got, allowed = f"{path.stat().st_size:,} bytes", f"{LINES_OF_A_FILE * most:,}"
+            raise DataError("the data file is too large", where=path, got=got, allowed=allowed, then=LONGER)
         raw = path.read_bytes()
     except FileNotFoundError:
         raise DataError("no such data file", got=path) from None
@@ -77,15 +87,61 @@ def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS)
         raise DataError("the data file cannot be read", got=error) from None
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if raw.startswith(mark)), encoding)
     try:
-        return raw.decode(encoding)
+        text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        # Line ends are counted in the text before the bad byte: in UTF-16, 0x0A may be half of a letter.
-        line = 1 + error.object[: error.start].decode(error.encoding, errors="replace").count("\n")
-        place, got = f"{path}, line {line}", f"byte 0x{error.object[error.start]:02x}"
+        place, got = f"{path}, line {_line_of(error)}", f"byte 0x{error.object[error.start]:02x}"
         suggested = "utf-8" if codecs.lookup(encoding).name == "cp949" else "cp949"
         raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {suggested}") from None
     except (LookupError, ValueError):  # ValueError: codecs that are there but are not for files, such as "undefined"
         raise DataError("unknown text encoding", got=encoding, allowed="utf-8, cp949, utf-16, ...") from None
+    if path.suffix.lower() != ".json":  # which may be one line as a whole
+        _check_lines(text, path, most)
+    return text
+
+
+def _line_of(error: UnicodeDecodeError) -> int:
+    """The line of a bad byte."""
+    before = error.object[: error.start]
+    try:  # line ends are counted in the text: in UTF-16, 0x0A may be half of a letter
+        return 1 + before.decode(error.encoding, errors="replace").count("\n")
+    except (LookupError, ValueError):  # a codec that calls itself by a name that Python does not know
+        return 1 + before.count(b"\n")
+
+
+def longest_line() -> int:
+    """The bytes that a line, or a text in it, may have in UTF-8: 10 million, or `OCTAVO_MAX_LINE`.
+
+    Raises:
+        DataError: that is no such number.
+    """
+    asked = os.environ.get("OCTAVO_MAX_LINE", "10000000")
+    if not (asked.isascii() and asked.isdigit() and 0 < len(asked) < 15):
+        raise DataError("OCTAVO_MAX_LINE is no number of bytes", got=asked[:40], allowed="such as 10000000")
+    return int(asked)
+
+
+def check_length(text: str | bytes, most: int, where: object) -> None:
+    """Refuse a line or a text that is too long to be meant: a tokenizer needs a hundred times its bytes.
+
+    Raises:
+        DataError: it is.
+    """
+    if 4 * len(text) > most:  # a character has four bytes at most
+        size = len(text.encode(errors="replace") if isinstance(text, str) else text)
+        if size > most:
+            raise DataError("too long for a row", where=where, got=f"{size:,} bytes", allowed=f"{most:,}", then=LONGER)
+
+
+def _check_lines(text: str, path: Path, most: int) -> None:
+    start, number = 0, 1
+    while 4 * (len(text) - start) > most:
+        end = text.find("\n", start)
+        if end < 0:
+            check_length(text[start:], most, f"{path}, line {number}")
+            return
+        if 4 * (end - start) > most:
+            check_length(text[start:end], most, f"{path}, line {number}")
+        start, number = end + 1, number + 1
 
 
 def _tsv_fields(text: str) -> _Fields:
@@ -101,9 +157,11 @@ def _csv_fields(text: str, path: Path) -> _Fields:
     # Strict, since the lenient reader swallows rows behind a stray quote without a word.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     # The usual limit of 131,072 characters refuses long documents; a field cannot be longer than the text.
-    usual_limit = csv.field_size_limit(len(text))
+    usual_limit, most = csv.field_size_limit(len(text)), longest_line()
     try:
         for row in reader:
+            for field in row:
+                check_length(field, most, f"{path}, line {start}")
             fields.append((start, row))
             start = reader.line_num + 1
     except csv.Error as error:
@@ -124,7 +182,7 @@ def _table(fields: _Fields, path: Path, named: Mapping[str, str]) -> Rows:
         header = [str(position) for position in range(1, len(header) + 1)]
     else:
         fields = fields[1:]
-    twice = [name for name in dict.fromkeys(header) if name and header.count(name) > 1]
+    twice = [name for name, number in Counter(header).items() if name and number > 1]
     if twice:
         raise DataError("two columns have one name", where=path, got=listed(twice), then=NO_HEADER)
     expected = f"{len(header)}, as in the first line"
@@ -154,8 +212,8 @@ def _json_values(text: str, path: Path) -> list[tuple[str, Any]]:
 def parse_json(text: str, where: object, then: str) -> Any:
     """The text as JSON; `then` is what an error advises."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # too many digits or brackets are not a JSONDecodeError
+        return json_text.parse_json(text)
+    except ValueError as error:
         raise DataError("not JSON", where=where, got=error, then=then) from None
 
 

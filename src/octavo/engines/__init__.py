@@ -55,9 +55,12 @@ class Writer(Session, Protocol):
 
 
 class OpenSession(Protocol):
-    """How a session is opened: `threads` by default as many as this process may use cores."""
+    """How a session is opened: `threads` by default as many as this process may use cores.
 
-    def __call__(self, model: Path, threads: int | None = None) -> Session:
+    `outputs`, of graphs: those that are the answer, by default `answer_names`.
+    """
+
+    def __call__(self, model: Path, threads: int | None = None, **outputs: Sequence[str]) -> Session:
         """Load a model file."""
 
 

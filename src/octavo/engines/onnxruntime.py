@@ -28,11 +28,16 @@ class OnnxRuntimeSession:
     streams = 1
 
     def __init__(
-        self, model: Path | bytes, threads: int, weights: Mapping[str, NDArray[np.generic]] | None = None
+        self,
+        model: Path | bytes,
+        threads: int,
+        weights: Mapping[str, NDArray[np.generic]] | None = None,
+        outputs: Sequence[str] = (),
     ) -> None:
         """Load the model, as a file or as serialized bytes, with that many threads for one run.
 
         `weights` are the arrays that a serialized model declares as external data; it reads them where they are.
+        `outputs` are those that are the answer, by default `engines.answer_names`.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -55,7 +60,7 @@ class OnnxRuntimeSession:
         self.threads = threads
         self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
         self.outputs = tuple(output.name for output in self._session.get_outputs())
-        self._outputs = answer_names(self.outputs)
+        self._outputs = list(outputs) or answer_names(self.outputs)
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
@@ -95,6 +100,6 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
     return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(threads), weights)
 
 
-def open_session(model: Path, threads: int | None = None) -> OnnxRuntimeSession:
-    """A session with `threads` threads, by default as many as this process may use cores."""
-    return OnnxRuntimeSession(model, choose_threads(threads))
+def open_session(model: Path, threads: int | None = None, *, outputs: Sequence[str] = ()) -> OnnxRuntimeSession:
+    """A session with `threads` threads, by default as many as this process may use cores; see it for `outputs`."""
+    return OnnxRuntimeSession(model, choose_threads(threads), outputs=outputs)

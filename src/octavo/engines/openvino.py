@@ -6,6 +6,7 @@ left to itself OpenVINO computes float models in bf16 where the CPU has it, and 
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,11 +24,14 @@ Precision = Literal["f32", "bf16"]
 class OpenVinoSession:
     """A compiled model; `run` may be called from several threads, up to `streams` of which are served at once."""
 
-    def __init__(self, model: Path, threads: int, streams: int = 1, precision: Precision = "f32") -> None:
+    def __init__(
+        self, model: Path, threads: int, streams: int = 1, precision: Precision = "f32", outputs: Sequence[str] = ()
+    ) -> None:
         """Compile the model, or take it from the cache.
 
         `threads` are those of all streams together; one stream is the latency mode, several are the throughput mode.
-        `precision` is what float parts compute in.
+        `precision` is what float parts compute in, `outputs` are those that are the answer, by default
+        `engines.answer_names`.
         """
         core = openvino.Core()
         settings: dict[str, str | int] = {
@@ -47,9 +51,9 @@ class OpenVinoSession:
             raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason) from None
         self.name = "openvino" if precision == "f32" else f"openvino:{precision}"
         self.threads, self.streams = threads, streams
-        known = {"logits", *SPAN}
+        known = set(outputs) or {"logits", *SPAN}
         names = [next(iter(known & output.get_names()), output.get_any_name()) for output in self._model.outputs]
-        self._outputs = [self._model.output(names.index(name)) for name in answer_names(names)]
+        self._outputs = [self._model.output(names.index(name)) for name in outputs or answer_names(names)]
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
@@ -68,11 +72,16 @@ def cache_folder() -> Path:
 
 
 def open_session(
-    model: Path, threads: int | None = None, *, throughput: bool = False, precision: Precision = "f32"
+    model: Path,
+    threads: int | None = None,
+    *,
+    throughput: bool = False,
+    precision: Precision = "f32",
+    outputs: Sequence[str] = (),
 ) -> OpenVinoSession:
     """A session with `threads` threads, by default as many as this process may use cores.
 
     `throughput`: one stream for each thread, so that as many batches run at once; else each batch gets all threads.
     """
     threads = choose_threads(threads)
-    return OpenVinoSession(Path(model), threads, threads if throughput else 1, precision)
+    return OpenVinoSession(Path(model), threads, threads if throughput else 1, precision, outputs)

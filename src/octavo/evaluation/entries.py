@@ -13,7 +13,7 @@ from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.pooling import MODULES as POOLING
 from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.encoding.tokenizing import Row
-from octavo.engines import answer_names, find_engine, runs_torch
+from octavo.engines import SPAN, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.benchmark import Contender
 from octavo.files import sha256_of
@@ -146,7 +146,7 @@ def _onnx_entry(checkpoint: Checkpoint, engine: str) -> Entry:
     if saturates and this_cpu().saturates:
         warning = "its 8-bit weights can saturate on this CPU, which has no VNNI: what it answers here is not what"
         warnings.warn(f"{file}: {warning} it answers elsewhere", OctavoWarning, stacklevel=4)
-    output = main_output(inspection.outputs)
+    output = main_output(inspection.inputs, inspection.outputs)
     kind = task_class(task)
     assert kind.onnx_output is not None
     what, allowed, dimensions = kind.onnx_output
@@ -157,7 +157,7 @@ def _onnx_entry(checkpoint: Checkpoint, engine: str) -> Entry:
     size = output.shape[-1] if kind.labelled else None
     classes = size if isinstance(size, int) else None
     signature, parts, bytes_beside = read_beside(checkpoint, file, task, classes)
-    answers = tuple(answer_names([port.name for port in inspection.outputs]))
+    answers = SPAN if output.name in SPAN else (output.name,)
     signature = signature.model_copy(update={"input_names": tuple(names), "output_names": answers})
     folder = file.resolve().parent
     name = file.stem if file.stem != "model" else (folder.parent if folder.name == "onnx" else folder).name

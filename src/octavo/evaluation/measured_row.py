@@ -16,6 +16,7 @@ from octavo.evaluation.entries import Entry
 from octavo.metrics.differences import DIFFERENCES, MARGINED
 from octavo.metrics.estimates import Estimate, cosine_estimate, identical, mcnemar, ratio_estimate, share_estimate
 from octavo.metrics.movement import modelled_accuracy
+from octavo.metrics.quantiles import low_percentile_estimate
 from octavo.schema.comparison import ComparedRow, Latency, McNemar
 from octavo.tasks.task import Task
 
@@ -133,8 +134,10 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
 
 
 def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
-    """The figure that a budget without labels is about."""
+    """The figures that a budget without labels is about, the one to decide by first."""
     if "agreement" in fidelity:
         share = fidelity["agreement"]
         return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
-    return {"cosine": identical(1.0) if same else cosine_estimate(distances)}
+    if same:
+        return {"cosine": identical(1.0), "cosine_p1": identical(1.0)}
+    return {"cosine": cosine_estimate(distances), "cosine_p1": low_percentile_estimate(1 - distances)}

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from octavo.errors import InputError
+from octavo.graph.limits import check_limits
 
 _DATA_FIELDS = {  # where TensorProto keeps numbers that are not raw: onnx.proto, message TensorProto
     "FLOAT": "float_data", "COMPLEX64": "float_data", "INT64": "int64_data", "STRING": "string_data",
@@ -28,7 +29,8 @@ def read_graph(path: Path) -> ir.Model:
     import onnx
 
     if not path.is_file():
-        raise InputError("no such file", got=path)
+        there = "this is a folder, a pipe or a device, and no ONNX file" if path.exists() else "no such file"
+        raise InputError(there, got=path)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no types of their own to import
@@ -39,6 +41,7 @@ def read_graph(path: Path) -> ir.Model:
         for graph in (proto.graph, *proto.functions):
             for tensor in _tensors(graph):
                 _check_tensor(tensor, path)
+        check_limits(proto, path)
         onnx.checker.check_model(str(path))
         model = ir.from_proto(proto)
         InlinePass()(model)  # local functions are part of the graph

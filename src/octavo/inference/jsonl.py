@@ -3,11 +3,13 @@
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from octavo.data.json_text import parse_json
+from octavo.data.rows import check_length, longest_line
 from octavo.encoding.batching import Counts
 from octavo.encoding.tokenizing import Options
 from octavo.errors import DataError, InputError
@@ -67,17 +69,18 @@ def predict(  # noqa: PLR0913 - settings of the verb
     return predictor.counts
 
 
-def _rows(lines: Iterable[bytes], source: str | Path, task: Task[Any]) -> Iterator[Any]:
-    file = "standard input" if str(source) == "-" else source
-    for number, line in enumerate(lines, 1):
+def _rows(lines: IO[bytes], source: str | Path, task: Task[Any]) -> Iterator[Any]:
+    file, most = "standard input" if str(source) == "-" else source, longest_line()
+    for number, line in enumerate(iter(lambda: lines.readline(most + 1), b""), 1):
         where = f"{file}, line {number}"
+        check_length(line, most, where)
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             if not text.strip():
                 continue
-            row = json.loads(text)
+            row = parse_json(text)
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise DataError("not a line of JSON", where=where, got=error) from None
         if not isinstance(row, dict) or not isinstance(row.get(task.keys[0]), str):
             allowed = f"an object with {', '.join(task.keys)}"
@@ -91,7 +94,7 @@ def _rows(lines: Iterable[bytes], source: str | Path, task: Task[Any]) -> Iterat
 
 
 @contextmanager
-def _reading(source: str | Path) -> Iterator[Iterable[bytes]]:
+def _reading(source: str | Path) -> Iterator[IO[bytes]]:
     if str(source) == "-":
         yield sys.stdin.buffer
         return

@@ -116,7 +116,8 @@ def open_session(
     if kind == "artifact":
         return open_artifact_model(open_artifact(path), engine, threads)
     if kind == "onnx":
-        return pooled(find_engine(engine)(find_onnx(path), threads), signature, home)
+        named = {} if runs_torch(engine) else {"outputs": signature.output_names}
+        return pooled(find_engine(engine)(find_onnx(path), threads, **named), signature, home)
     return open_source_model(read_source(checkpoint), engine, threads)
 
 

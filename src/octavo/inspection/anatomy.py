@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from octavo.schema.inspection import Port, Weight
 from octavo.schema.layers import Kind, part_of
@@ -29,6 +30,7 @@ _ZERO_POINTS = {
     "GatherBlockQuantized": 3, "DynamicQuantizeLSTM": 9,
 }  # fmt: skip
 _HAND_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity", "Reshape"}
+_SCALING = {"Mul", "Div", "Sub", "Add"}
 _DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _STATIC = {"QLinearMatMul": 2, "QLinearConv": 2, "QLinearAdd": 2, "QGemm": 2, "QAttention": 6}  # -> zero point of x
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}
@@ -66,15 +68,57 @@ def find_weights(model: ir.Model) -> tuple[Weight, ...]:
 
 
 def _stored(node: ir.Node, value: ir.Value | None) -> tuple[ir.Value | None, bool]:
-    """The constant behind an input, through casts and transpositions, and whether its zero point is the middle."""
+    """The constant behind an input, through casts and transpositions, and whether its zero point is the middle.
+
+    Some tools write integers as `(Cast(codes) - zero point) * scale`, of standard operators.
+    """
     symmetric = _is_middle(node, _ZERO_POINTS.get(node.op_type))
     while value is not None and ir.convenience.get_const_tensor(value) is None:
         producer = value.producer()
+        if producer is not None and producer.op_type in _SCALING:
+            codes, middle = _codes(value)
+            return codes, symmetric and middle
         if producer is None or producer.op_type not in _HAND_ON:
             return None, symmetric
         symmetric = symmetric and _is_middle(producer, _ZERO_POINTS.get(producer.op_type))
         value = producer.inputs[0] if producer.inputs else None
     return value, symmetric
+
+
+def _codes(value: ir.Value | None, steps: int = 8) -> tuple[ir.Value | None, bool]:
+    """The 8-bit matrix that a value is made of by casts, zero points and scales alone, and whether its 0 is the middle.
+
+    None where there is no such matrix, or something else than constants comes in.
+    """
+    if value is None or steps == 0:
+        return None, True
+    tensor, producer = ir.convenience.get_const_tensor(value), value.producer()
+    if tensor is not None:
+        codes = tensor.dtype in {ir.DataType.INT8, ir.DataType.UINT8} and len(tensor.shape) > 1
+        return (value, True) if codes and min(tensor.shape.numpy()) > 1 else (None, True)
+    if producer is not None and producer.op_type in _HAND_ON:
+        return _codes(producer.inputs[0], steps - 1)
+    if producer is None or producer.op_type not in _SCALING or len(producer.inputs) != 2:
+        return None, True
+    found = [_codes(one, steps - 1) for one in producer.inputs]
+    at = next((index for index, (one, _) in enumerate(found) if one is not None), None)
+    other = None if at is None else _numbers(producer.inputs[1 - at])
+    if at is None or other is None:
+        return None, True
+    stored, symmetric = found[at]
+    assert stored is not None
+    zero = 128 if stored.dtype == ir.DataType.UINT8 else 0
+    return stored, symmetric and (producer.op_type in {"Mul", "Div"} or bool(np.all(other == zero)))
+
+
+def _numbers(value: ir.Value | None) -> NDArray[np.generic] | None:
+    """The numbers of a constant, which may be cast; None where it is none."""
+    while value is not None and (tensor := ir.convenience.get_const_tensor(value)) is None:
+        producer = value.producer()
+        if producer is None or producer.op_type not in _HAND_ON:
+            return None
+        value = producer.inputs[0]
+    return None if value is None or isinstance(tensor, ir.ExternalTensor) else np.asarray(tensor.numpy())
 
 
 def _is_middle(node: ir.Node, index: int | None) -> bool:

@@ -3,7 +3,6 @@
 It reports what the model is for, what it stores, how it is quantized, and what int8 would still save.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from octavo.artifact.folder import Artifact, open_artifact
 from octavo.checkpoint.config import architectures, read_config, task_of
 from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.weights import StoredTensor, read_tensors
+from octavo.data.json_text import read_json
+from octavo.engines import SPAN
 from octavo.errors import CheckpointError, InputError
 from octavo.graph.reading import read_graph
 from octavo.inspection.anatomy import activation_scheme, dtype_name, find_weights, port_of
@@ -121,7 +122,7 @@ def _config_beside(file: Path) -> Mapping[str, Any]:
     """`config.json` of the file's folder, or of the one above where the file lies in `onnx/`."""
     for folder in (file.parent, file.parent.parent) if file.parent.name == "onnx" else (file.parent,):
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = read_json(folder / "config.json")
         except (OSError, ValueError):
             continue
         if isinstance(config, dict):
@@ -177,9 +178,19 @@ def _report_tensors(folder: Path, task: str, reason: str, tensors: Mapping[str, 
     )
 
 
-def main_output(outputs: tuple[Port, ...]) -> Port:
-    """The output that a session returns: `logits`, or the first."""
-    return next((port for port in outputs if port.name == "logits"), outputs[0] if outputs else Port("", "", ()))
+def main_output(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Port:
+    """The output that is the answer: `logits`, or the first that can be one; without a name where none can.
+
+    Whole numbers are no scores and no vectors, and where the last dimension is the length, there is a number for each
+    token and none for each class: a mask, ids. Where a span starts is told so, and is an answer.
+    """
+    length = next((port.shape[-1] for port in inputs if port.name == "input_ids" and port.shape), None)
+    fit = [
+        port
+        for port in outputs
+        if "float" in port.dtype and (port.name in SPAN or port.shape[-1:] != (length,) or length == "?" or length == 1)
+    ]
+    return next((port for port in fit if port.name == "logits"), fit[0] if fit else Port("", "", ()))
 
 
 def guess_task(
@@ -188,7 +199,7 @@ def guess_task(
     """The task by inputs and outputs, and why; `vocabulary` is the number of rows of the largest embedding."""
     names = {port.name for port in outputs}
     ids = next((port for port in inputs if port.name == "input_ids"), None)
-    first = main_output(outputs)
+    first = main_output(inputs, outputs)
     decoder_inputs = ("encoder_hidden_states", "decoder_input_ids", "encoder_attention_mask")
     decoder = any(name in port.name for port in inputs for name in decoder_inputs)
     caches = [
@@ -196,6 +207,9 @@ def guess_task(
     ]
     pooled = sorted(names & {"last_hidden_state", "sentence_embedding", "token_embeddings", "pooler_output"})
     task, reason = "unknown", "inputs and outputs are of no task that is known"
+    if not first.name and outputs:
+        shapes = (f"{port.name} is {port.dtype} [{', '.join(map(str, port.shape))}]" for port in outputs[:4])
+        reason = f"no output can be scores or vectors: {', '.join(shapes)}"
     if caches:
         task, reason = ("text2text-generation" if decoder else "text-generation"), f"it has a cache: {caches[0]}"
     elif {"start_logits", "end_logits"} <= names:

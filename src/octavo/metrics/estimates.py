@@ -25,7 +25,7 @@ class Estimate:
     high: float
     lower: float
     upper: float
-    method: Literal["identical", "score", "bca", "bootstrap", "t", "modelled"]
+    method: Literal["identical", "score", "bca", "bootstrap", "t", "modelled", "order"]
     changed: int | None = None
 
 

@@ -234,6 +234,7 @@ CHECKS: dict[str, tuple[str, str, str]] = {
     "max_size": ("size at most {}", "{:.1%}", ""),
     "min_agreement": ("agreement at least {}", "{:.2%}", "a model that chooses"),
     "min_cosine": ("cosine at least {}", "{:.4f}", "a sentence embedder"),
+    "min_cosine_worst": ("1st percentile of the cosines at least {}", "{:.4f}", "a sentence embedder"),
 }
 
 

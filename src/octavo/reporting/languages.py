@@ -167,6 +167,7 @@ KOREAN = {
     "size at most {}": "기준 모델 대비 크기 {} 이하",
     "agreement at least {}": "예측 일치율 {} 이상",
     "cosine at least {}": "코사인 유사도 {} 이상",
+    "1st percentile of the cosines at least {}": "코사인 유사도의 1백분위수 {} 이상",
     "{:.2f} points": "{:.2f}%p",
     "{:.2f} points (x 100)": "{:.2f}점(×100)",
     "{:.0f}": "{:.0f}",

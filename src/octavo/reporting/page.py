@@ -34,6 +34,7 @@ from octavo.reporting.comparison_tables import (
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
 from octavo.reporting.markdown import bullets, code_block, plain, table
+from octavo.reporting.wholeness import require_whole
 from octavo.schema.comparison import FEWEST, ComparedRow, ComparisonRecord, read_comparison
 from octavo.schema.documents import json_text
 
@@ -53,7 +54,11 @@ def report(result: ComparisonRecord | str | Path, output: str | Path, *, languag
         DataError: the JSON is not that of a comparison.
     """
     path = check_report(output)
-    comparison = result if isinstance(result, ComparisonRecord) else read_comparison(result)
+    if isinstance(result, ComparisonRecord):
+        comparison = result
+    else:
+        comparison = read_comparison(result)
+        require_whole(comparison, result)
     if path.suffix == ".json":
         text = comparison_json(comparison)
     else:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from octavo.errors import InputError
 from octavo.metrics.estimates import Estimate, rows_to_decide
+from octavo.metrics.quantiles import FEWEST, LOWEST
 
 Verdict = Literal["PASS", "FAIL", "UNSURE"]
 
@@ -20,7 +21,7 @@ class Budget:
 
     `max_drop`: points (100 x) that the first score may fall; `min_speedup`: the baseline's seconds by the candidate's;
     `max_size`: share of the baseline's bytes; `min_agreement`: share of rows with the baseline's label; `min_cosine`:
-    mean cosine to the baseline's vectors.
+    mean cosine to the baseline's vectors, `min_cosine_worst`: that of the worst texts, as the 1st percentile of all.
     """
 
     max_drop: float | None = None
@@ -28,6 +29,7 @@ class Budget:
     max_size: float | None = None
     min_agreement: float | None = None
     min_cosine: float | None = None
+    min_cosine_worst: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that mean nothing.
@@ -41,6 +43,7 @@ class Budget:
             "max_size": (0.0, 100.0),
             "min_agreement": (0.0, 1.0),
             "min_cosine": (-1.0, 1.0),
+            "min_cosine_worst": (-1.0, 1.0),
         }
         given = {name: getattr(self, name) for name in allowed if getattr(self, name) is not None}
         if not given:
@@ -109,9 +112,10 @@ def judge(budget: Budget, facts: Facts) -> Judgement:
     if budget.max_size is not None:
         verdict: Verdict = "PASS" if facts.size <= budget.max_size else "FAIL"
         checks.append(Check("max_size", budget.max_size, facts.size, facts.size, facts.size, verdict))
-    for name, limit in (("agreement", budget.min_agreement), ("cosine", budget.min_cosine)):
+    for name, figure in (("agreement", "agreement"), ("cosine", "cosine"), ("cosine_worst", "cosine_p1")):
+        limit = getattr(budget, f"min_{name}")
         if limit is not None and not broken:
-            checks.append(_check(f"min_{name}", limit, facts.closeness.get(name), facts.rows))
+            checks.append(_check(f"min_{name}", limit, facts.closeness.get(figure), facts.rows))
     verdicts = {check.verdict for check in checks}
     worst: Verdict = "FAIL" if "FAIL" in verdicts else "UNSURE" if "UNSURE" in verdicts else "PASS"
     return Judgement(worst, tuple(checks))
@@ -133,5 +137,9 @@ def _check(
     kept = figure.upper <= limit if at_most else figure.lower >= limit
     exceeded = figure.lower > limit if at_most else figure.upper < limit
     verdict: Verdict = "PASS" if kept else "FAIL" if exceeded else "UNSURE"
-    needed = rows_to_decide(figure, rows, limit) if verdict == "UNSURE" and rows else None
+    needed = None
+    if verdict == "UNSURE" and figure.method == "order":
+        needed = FEWEST if figure.lower <= LOWEST else None
+    elif verdict == "UNSURE" and rows:
+        needed = rows_to_decide(figure, rows, limit)
     return Check(name, limit, figure.value, figure.lower, figure.upper, verdict, needed)

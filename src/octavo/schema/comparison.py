@@ -1,11 +1,11 @@
 """A finished comparison: what `compare` returns, what the JSON holds, and what a report is made of."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from octavo.data.json_text import read_json
 from octavo.errors import DataError, InputError
 from octavo.metrics.estimates import Estimate
 from octavo.schema.budget import Budget, Facts, Judgement, Verdict, judge
@@ -271,7 +271,7 @@ def read_comparison(path: str | Path) -> ComparisonRecord:
 
     path = Path(path)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError("this is not a readable JSON file", where=path, got=error) from None
     form = stored.get("format") if isinstance(stored, dict) else None

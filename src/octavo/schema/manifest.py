@@ -1,9 +1,10 @@
 """`octavo.json`: everything about an artifact, as pydantic checks it."""
 
+from math import isfinite
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from octavo.hardware import TargetName
 from octavo.schema import Record
@@ -100,9 +101,22 @@ class SelfTest(Record):
 
     inputs: dict[str, list[list[int]]]
     outputs: list[list[float]]
-    distance: float
-    range: float
+    distance: float = Field(ge=0, allow_inf_nan=False)
+    range: float = Field(ge=0, allow_inf_nan=False)
     threads: int | None = None
+
+    @model_validator(mode="after")
+    def _are_arrays(self) -> Self:
+        arrays = (*self.inputs.values(), self.outputs)
+        if not self.inputs or len({len(rows) for rows in arrays}) != 1 or not self.outputs:
+            raise ValueError("its inputs and outputs have not as many rows each")
+        if any(len({len(row) for row in rows}) != 1 for rows in arrays):
+            raise ValueError("its inputs and outputs are not arrays: some rows are longer")
+        if not all(0 <= number < 2**31 for rows in self.inputs.values() for row in rows for number in row):
+            raise ValueError("its inputs are no ids")
+        if not all(map(isfinite, (number for row in self.outputs for number in row))):
+            raise ValueError("its outputs are not finite")
+        return self
 
     def allowed(self, precision: Literal["float32", "bf16"] = "float32") -> float:
         """How far answers may lie from the recorded ones, on an engine that computes in this precision."""

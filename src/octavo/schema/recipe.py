@@ -127,10 +127,12 @@ class Recipe(Record):
             RecipeError: the file is not there, is not TOML, or does not describe a recipe; every problem has a line.
         """
         try:
+            if path.exists() and not path.is_file():
+                raise OSError("a folder, a pipe or a device, and not a file")
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RecipeError("no such recipe file", where=path) from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RecipeError("the recipe is not readable as TOML", where=path, got=error) from None
         return recipe_from(table, where=path)
 
