@@ -141,8 +141,8 @@ def _as_sentencepiece(
         own = f"the tokenizer converted from {model.name}" if converted else "tokenizer.json"
         then = _AUTO if converted else f"for the way of {model.name} give a folder without tokenizer.json"
         _warn(
-            f"{folder}: {own}, which Octavo uses, splits {left[0]!r:.80} otherwise than {model.name} does{_more(left)}; "
-            f"{then}"
+            f"{folder}: {own}, which Octavo uses, splits {left[0]!r:.80} otherwise than {model.name} does"
+            f"{_more(left)}; {then}"
         )
     elif differing:
         _warn(
