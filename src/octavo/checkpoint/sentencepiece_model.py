@@ -22,8 +22,8 @@ NAMES = ("spm.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.
 class SentencePiece:
     """A sentencepiece model, and how its tokenizer's class in transformers prepares a text for it.
 
-    `name` is the file's, `known` its pieces. `accents` are dropped, `lower` lower-cases, `quotes` of LaTeX become ":
-    what the classes of ALBERT, XLNet and FNet did before they called sentencepiece.
+    `name` is the file's, `known` its pieces. `accents` are dropped, `lower` is lower-casing, `quotes` of LaTeX become
+    plain ones: what the classes of ALBERT, XLNet and FNet did before they called sentencepiece.
     """
 
     def __init__(self, file: Path, processor: Any, reference: Any) -> None:
