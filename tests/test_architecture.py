@@ -20,14 +20,14 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"encoding", "generation", "graph", "reporting"},
     {"tasks"},
     {"checkpoint"},
-    {"engines"},
+    {"engines", "source"},
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline"},
     {"evaluation"},
     {"cli"},
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-TOP_FLOOR = {"errors", "files", "hardware", "progress"}  # the only files beside `__init__`
+TOP_FLOOR = {"errors", "files", "hardware", "progress", "source"}  # the only files beside `__init__`
 TORCH = {  # who may import torch or transformers, and for what
     "octavo.checkpoint.libraries": {"torch", "transformers"},  # require_torch
     "octavo.checkpoint.model": {"torch"},  # which weights are finite

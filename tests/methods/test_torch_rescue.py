@@ -131,6 +131,17 @@ def test_weights_that_are_not_there_are_no_rescue(checkpoint, tmp_path, spec):
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_no_module_takes_are_no_rescue(checkpoint, tmp_path, spec):
+    broken(checkpoint("bert"), tmp_path / "saved", spec)
+    state = torch.load(tmp_path / "saved/pytorch_model.bin", weights_only=True)
+    torch.save(state | {"crf.transitions": torch.ones(3, 3)}, tmp_path / "saved/pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"1 weights of the checkpoint have no place.*got: crf\.transitions;"):
+        octavo.quantize(tmp_path / "saved", tmp_path / "out", recipe=TORCH)
+    given = octavo.Checkpoint(tmp_path / "saved", ignore_weights=("crf.*",))
+    made = octavo.quantize(given, tmp_path / "out", recipe=TORCH)
+    assert made.manifest.source.ignored_weights == ("crf.transitions",)
+
+
 def test_the_self_test_and_the_card_of_a_rescued_one(checkpoint, tmp_path, spec):
     broken(checkpoint("bert"), tmp_path / "saved", spec)
     made = octavo.quantize(tmp_path / "saved", tmp_path / "rescued", recipe=TORCH)
