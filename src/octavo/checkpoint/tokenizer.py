@@ -161,9 +161,9 @@ def _warn(message: str) -> None:
 
 
 def _differs(tokenizer: Tokenizer, reference: Any, text: str) -> bool:
-    """Whether transformers makes other ids of a text, alone or behind another one."""
+    """Whether transformers makes other ids of a text, alone or before another one."""
     return any(
-        list(reference(*given)["input_ids"]) != tokenizer.encode(*given).ids for given in ((text,), (FIXED[0], text))
+        list(reference(*given)["input_ids"]) != tokenizer.encode(*given).ids for given in ((text,), (text, FIXED[0]))
     )
 
 
