@@ -40,7 +40,16 @@ HEADED = {
     "camembert": "CamembertForSequenceClassification",
     "klue-roberta": "RobertaForSequenceClassification",  # with BERT's tokenizer, as the KLUE project trained it
 }
-SLOW = {"make_checkpoint", "demo_float", "demo_int8", "fresh", "cli", "contract", "corpus", "methods"}  # fixtures and rooms
+SLOW = {
+    "make_checkpoint",
+    "demo_float",
+    "demo_int8",
+    "fresh",
+    "cli",
+    "contract",
+    "corpus",
+    "methods",
+}  # fixtures and rooms
 OFFSET = {"roberta", "xlm-roberta", "camembert", "klue-roberta"}  # position ids start behind the padding id
 
 

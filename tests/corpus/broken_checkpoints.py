@@ -164,7 +164,7 @@ def _tokenizers() -> Iterator[Case]:
         "an id below 0": ("tokenizer.json", lambda t: t["model"]["vocab"].__setitem__("공원", -1), "", "tokenizer"),
         "ids beyond the table": ("tokenizer.json", lambda t: t["model"]["vocab"].__setitem__("공원에서", 5_000_000), "",
                                  "tokenizer|table|vocab"),
-        "two tokens of one id": ("tokenizer.json", lambda t: t["model"]["vocab"].__setitem__("새", 7), 
+        "two tokens of one id": ("tokenizer.json", lambda t: t["model"]["vocab"].__setitem__("새", 7),
                                  "a token that no text becomes changes nothing", "tokenizer"),
         "an unknown model": ("tokenizer.json", lambda t: t["model"].__setitem__("type", "Magic"), "", "tokenizer"),
         "a broken pattern": ("tokenizer.json", lambda t: t.__setitem__("pre_tokenizer", {
@@ -333,5 +333,10 @@ def _pooling() -> Iterator[Case]:
     }  # fmt: skip
     for name, (harm, says) in harms.items():
         yield _case(
-            "checkpoint", f"sentence-transformers, {name}", harm, says, model="embedder", fixed="10^400" in name
+            "checkpoint",
+            f"sentence-transformers, {name}",
+            harm,
+            says,
+            model="embedder",
+            fixed="mode" in name or name == "no pooling",
         )

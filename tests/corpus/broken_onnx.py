@@ -251,8 +251,10 @@ def _models() -> Iterator[Case]:
         for verb in ("inspect", "compare"):
             make = partial(_reading, harm, verb)
             runs_only = name in {"no outputs", "a domain imported twice"}
-            expect, why = ("either", "the file says what it is, and ONNX Runtime decides") if runs_only else ("refused", "")
-            yield Case("ONNX", f"{name} ({verb})", make, says, expect, why, fixed=verb == "compare" and name in slow
+            expect, why = (
+                ("either", "the file says what it is, and ONNX Runtime decides") if runs_only else ("refused", "")
+            )
+            yield Case("ONNX", f"{name} ({verb})", make, says, expect, why, fixed=(verb == "compare" and name in slow)
                        or (verb == "inspect" and "2^" in name))  # type: ignore[arg-type]  # fmt: skip
     yield Case("ONNX", "an escape in a node's name", partial(_reading, named("\x1b[31m/x.y/MatMul"), "graph"),
                expect="either", why="names are any text, and escapes are not written out")  # fmt: skip

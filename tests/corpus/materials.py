@@ -29,6 +29,7 @@ def make_all(folder: Path) -> None:
 
 def _checkpoint(folder: Path) -> None:
     import transformers
+
     from conftest import make_config, make_tokenizer, randomize
 
     transformers.logging.disable_progress_bar()
@@ -76,9 +77,8 @@ def _torch_artifact(folder: Path) -> None:
 
 def _onnx(folder: Path) -> None:
     """A classifier as other tools write it: a table, a pooled sum, a head; with a tokenizer beside it."""
-    from broken_onnx import classifier
-
     import onnx
+    from broken_onnx import classifier
 
     folder.mkdir()
     onnx.save(classifier(), folder / "model.onnx")

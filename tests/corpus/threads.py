@@ -8,7 +8,21 @@ from pathlib import Path
 import numpy as np
 
 THREADS = 8
-WORDS = ("공원에서", "놀고", "있다", "아무도", "없다", "오늘", "날씨는", "춥지만", "하늘은", "맑다", "the", "quick", "fox")
+WORDS = (
+    "공원에서",
+    "놀고",
+    "있다",
+    "아무도",
+    "없다",
+    "오늘",
+    "날씨는",
+    "춥지만",
+    "하늘은",
+    "맑다",
+    "the",
+    "quick",
+    "fox",
+)
 
 
 def batches(number: int = 24) -> list[list[str]]:

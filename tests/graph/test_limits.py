@@ -1,5 +1,6 @@
 """What a small file may not make a machine do; and what large models and ordinary loops may."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,7 @@ def chain(depth, calls):
     made = [helper.make_function("d", "f0", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], [])]
     for level in range(1, depth):
         names = ["x", *(f"v{number}" for number in range(1, calls)), "y"]
-        pairs = zip(names, names[1:], strict=False)
-        nodes = [helper.make_node(f"f{level - 1}", [a], [b], domain="d") for a, b in pairs]
+        nodes = [helper.make_node(f"f{level - 1}", [a], [b], domain="d") for a, b in pairwise(names)]
         made.append(helper.make_function("d", f"f{level}", ["x"], ["y"], nodes, []))
     return model([helper.make_node(f"f{depth - 1}", ["x"], ["y"], domain="d")], functions=made)
 
@@ -67,7 +67,9 @@ def test_a_function_that_calls_itself():
     refused(model([body], functions=[function]), "calls itself")
 
 
-@pytest.mark.parametrize(("trips", "ends_itself", "right"), [(2**62, False, False), (2**62, True, True), (9, False, True)])
+@pytest.mark.parametrize(
+    ("trips", "ends_itself", "right"), [(2**62, False, False), (2**62, True, True), (9, False, True)]
+)
 def test_a_loop_that_only_its_count_ends(trips, ends_itself, right):
     if right:
         check_limits(loop(trips, ends_itself), PATH)

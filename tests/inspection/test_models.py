@@ -221,7 +221,8 @@ def written_by_hand(codes, scale, zero=None):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "zero", "symmetric"), [("int8", None, True), ("uint8", 128, True), ("uint8", 100, False), ("int8", 3, False)]
+    ("dtype", "zero", "symmetric"),
+    [("int8", None, True), ("uint8", 128, True), ("uint8", 100, False), ("int8", 3, False)],
 )
 def test_integers_that_standard_operators_scale_are_integers(tmp_path, dtype, zero, symmetric):
     codes = np.arange(24).reshape(6, 4).astype(dtype)
@@ -245,8 +246,12 @@ def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
     assert main_output((ids,), (mask, lengths, vectors)) == vectors
     task, reason = guess_task((ids,), (mask, lengths), {}, 99)
     assert task == "unknown"
-    assert reason == "no output can be scores or vectors: output is int64 [batch, sequence], mask is float32 [batch, sequence]"
+    assert (
+        reason
+        == "no output can be scores or vectors: output is int64 [batch, sequence], mask is float32 [batch, sequence]"
+    )
     assert guess_task((ids,), (mask, vectors), {"hidden_size": 384}, 999)[0] == "feature-extraction"
+    assert guess_task((ids,), (mask, vectors), {}, 999, 384)[0] == "feature-extraction"  # as wide as the table
     scores = Port("probabilities", "float32", ("batch", 3))
     assert guess_task((ids,), (mask, scores), {}, 99)[0] == "text-classification"
     spans = tuple(Port(name, "float32", ("batch", "sequence")) for name in ("start_logits", "end_logits"))

@@ -53,6 +53,14 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     figures = {"quality": row.quality, "differences": row.differences, "fidelity": row.fidelity}
     for field, named in (figures | {"closeness": row.closeness}).items():
         yield from (f"{field}: {name!r:.40} is unknown" for name in named if name not in COLUMNS)
+    yield from _estimate_faults(row, first)
+    yield from (f"groups: the kind {group.kind!r:.40}" for group in row.groups if group.kind not in {"class", "length"})
+    for check in row.judgement.checks if row.judgement else ():
+        if check.name not in CHECKS:
+            yield f"judgement: {check.name!r:.40} is unknown"
+
+
+def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     estimates = {"speedup": row.speedup, **row.differences, **row.closeness}
     for name, one in estimates.items():
         if one.low > one.high or one.lower > one.upper:
@@ -63,7 +71,3 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
             yield "differences" if first.quality else "closeness"
     if not set(first.closeness) <= {"agreement", "cosine", "cosine_p1"}:
         yield f"closeness: {', '.join(first.closeness):.40}"
-    yield from (f"groups: the kind {group.kind!r:.40}" for group in row.groups if group.kind not in {"class", "length"})
-    for check in row.judgement.checks if row.judgement else ():
-        if check.name not in CHECKS:
-            yield f"judgement: {check.name!r:.40} is unknown"
