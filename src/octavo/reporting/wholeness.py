@@ -1,6 +1,6 @@
 """Whether a comparison that was read from a file holds what a report is made of: a file may have been changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -50,8 +50,8 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
         yield "singles_ms: none, or not above 0"
     if min(row.speedup.low, row.speedup.lower) <= 0:
         yield f"speedup: {row.speedup.low}"
-    figures = {"quality": row.quality, "differences": row.differences, "fidelity": row.fidelity}
-    for field, named in (figures | {"closeness": row.closeness}).items():
+    figures: dict[str, Iterable[str]] = {"quality": row.quality, "differences": row.differences}
+    for field, named in (figures | {"fidelity": row.fidelity, "closeness": row.closeness}).items():
         yield from (f"{field}: {name!r:.40} is unknown" for name in named if name not in COLUMNS)
     yield from _estimate_faults(row, first)
     yield from (f"groups: the kind {group.kind!r:.40}" for group in row.groups if group.kind not in {"class", "length"})
