@@ -53,8 +53,8 @@ class Outcome:
     @property
     def lines(self) -> list[str]:
         """What was said besides steps and warnings."""
-        told = (line for line in self.err.split("\n") if line and not line.endswith(" ..."))
-        return [line for line in told if not line.startswith("warning: ")]
+        told = [line for line in self.err.split("\n") if line and not line.startswith("warning: ")]
+        return [line for line in told if line.startswith("error: ") or not line.endswith(" ...")]
 
 
 def faults(case: Case, found: Outcome) -> list[str]:

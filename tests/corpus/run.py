@@ -87,7 +87,7 @@ def run_case(case: Case, base: Path) -> Outcome:
         wanted = {"out.jsonl", "out.html", "out.md", "out.json"} if code == 0 else set()
         left = [name for name in sorted(changed | lost) if name.split("/")[0] not in wanted | {"out"} or code]
         texts = [(told / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err")]
-        base_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        base_memory = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
         return Outcome(code, *texts, seconds, max(0, memory - base_memory), tuple(left))
 
 
@@ -202,9 +202,9 @@ def table(results: list[tuple[Case, Outcome]]) -> str:
     )]  # fmt: skip
     longest = max(results, key=lambda pair: pair[1].seconds)
     largest = max(results, key=lambda pair: pair[1].memory)
-    return "\n".join([*lines, "", f"{', '.join(named)}. The longest took {longest[1].seconds:.1f} CPU seconds "
-                      f"({longest[0].title}), the largest {largest[1].memory / 2**20:.0f} MiB more than the imports "
-                      f"({largest[0].title})."])  # fmt: skip
+    most = f"The longest took {longest[1].seconds:.1f} CPU seconds ({longest[0].title}), the largest "
+    most += f"{largest[1].memory / 2**20:.0f} MiB more than the imports ({largest[0].title})."
+    return "\n".join([*lines, "", f"{', '.join(named)}. {most}"])
 
 
 def main() -> None:

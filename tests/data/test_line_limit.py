@@ -51,7 +51,7 @@ def test_a_document_of_json_may_be_one_line(tmp_path):
 def test_a_file_of_too_many_lines_is_not_read(tmp_path):
     (tmp_path / "d.tsv").touch()
     os.truncate(tmp_path / "d.tsv", 1 << 40)
-    with pytest.raises(DataError, match="too large.*1,099,511,627,776 bytes"):
+    with pytest.raises(DataError, match=r"too large.*1,099,511,627,776 bytes"):
         octavo.read_examples(tmp_path / "d.tsv")
 
 

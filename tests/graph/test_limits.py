@@ -1,5 +1,6 @@
 """What a small file may not make a machine do; and what large models and ordinary loops may."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,7 @@ def chain(depth, calls):
     made = [helper.make_function("d", "f0", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], [])]
     for level in range(1, depth):
         names = ["x", *(f"v{number}" for number in range(1, calls)), "y"]
-        pairs = zip(names, names[1:], strict=False)
-        nodes = [helper.make_node(f"f{level - 1}", [a], [b], domain="d") for a, b in pairs]
+        nodes = [helper.make_node(f"f{level - 1}", [a], [b], domain="d") for a, b in pairwise(names)]
         made.append(helper.make_function("d", f"f{level}", ["x"], ["y"], nodes, []))
     return model([helper.make_node(f"f{depth - 1}", ["x"], ["y"], domain="d")], functions=made)
 

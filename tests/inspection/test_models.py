@@ -251,6 +251,7 @@ def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
         == "no output can be scores or vectors: output is int64 [batch, sequence], mask is float32 [batch, sequence]"
     )
     assert guess_task((ids,), (mask, vectors), {"hidden_size": 384}, 999)[0] == "feature-extraction"
+    assert guess_task((ids,), (mask, vectors), {}, 999, 384)[0] == "feature-extraction"  # as wide as the table
     scores = Port("probabilities", "float32", ("batch", 3))
     assert guess_task((ids,), (mask, scores), {}, 99)[0] == "text-classification"
     spans = tuple(Port(name, "float32", ("batch", "sequence")) for name in ("start_logits", "end_logits"))

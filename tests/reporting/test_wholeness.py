@@ -50,6 +50,6 @@ def test_a_report_of_a_changed_file_is_not_begun(tmp_path):
     fields = FULL.to_dict()
     fields["rows"][1]["smaller"] = 0.0
     (tmp_path / "결과.json").write_text(json.dumps(fields), encoding="utf-8")
-    with pytest.raises(DataError, match="smaller: 0.0"):
+    with pytest.raises(DataError, match=r"smaller: 0\.0"):
         report(tmp_path / "결과.json", tmp_path / "out.html")
     assert [path.name for path in tmp_path.iterdir()] == ["결과.json"]

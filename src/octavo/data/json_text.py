@@ -19,7 +19,7 @@ def parse_json(text: str) -> Any:
     except RecursionError:
         raise deep from None
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(DEEPEST + 1):
         lists = [
             outer.values() if isinstance(outer, dict) else outer for outer in level if isinstance(outer, dict | list)
         ]

@@ -72,7 +72,8 @@ def _check_graph(graph: Any, outer: Mapping[str, Any], path: Path) -> None:
             _refuse("a sparse tensor", path, f"{list(sparse.dims)[:8]}", MOST_NUMBERS)
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
-            constants |= {node.output[0]: one.t for one in node.attribute if one.name == "value" and one.HasField("t")}
+            value = next((one.t for one in node.attribute if one.name == "value" and one.HasField("t")), None)
+            constants[node.output[0]] = value
         _check_node(node, [_numbers(constants.get(name)) for name in node.input[:3]], path)
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):

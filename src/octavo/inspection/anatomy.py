@@ -113,12 +113,15 @@ def _codes(value: ir.Value | None, steps: int = 8) -> tuple[ir.Value | None, boo
 
 def _numbers(value: ir.Value | None) -> NDArray[np.generic] | None:
     """The numbers of a constant, which may be cast; None where it is none."""
-    while value is not None and (tensor := ir.convenience.get_const_tensor(value)) is None:
-        producer = value.producer()
+    for _ in range(8):
+        tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+        if tensor is not None:
+            return None if isinstance(tensor, ir.ExternalTensor) else np.asarray(tensor.numpy())
+        producer = value.producer() if value is not None else None
         if producer is None or producer.op_type not in _HAND_ON:
             return None
         value = producer.inputs[0]
-    return None if value is None or isinstance(tensor, ir.ExternalTensor) else np.asarray(tensor.numpy())
+    return None
 
 
 def _is_middle(node: ir.Node, index: int | None) -> bool:

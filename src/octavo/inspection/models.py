@@ -76,8 +76,8 @@ def _report(model: ir.Model, file: Path) -> Inspection:
         by_dtype[dtype_name(tensor.dtype)] += tensor.nbytes
     inputs, outputs = (tuple(map(port_of, values)) for values in (model.graph.inputs, model.graph.outputs))
     config = _config_beside(file)
-    vocabulary = max((weight.shape[0] for weight in weights if weight.kind == "embedding"), default=0)
-    task, reason = guess_task(inputs, outputs, config, vocabulary)
+    table = max((weight.shape for weight in weights if weight.kind == "embedding"), default=(0, 0))
+    task, reason = guess_task(inputs, outputs, config, *table[:2])
     integers = [weight for weight in weights if not weight.is_float]
     files = {file, *(Path(str(tensor.path)) for tensor in stored if isinstance(tensor, ir.ExternalTensor))}
     return Inspection(
@@ -188,15 +188,15 @@ def main_output(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Port:
     fit = [
         port
         for port in outputs
-        if "float" in port.dtype and (port.name in SPAN or port.shape[-1:] != (length,) or length == "?" or length == 1)
+        if "float" in port.dtype and (port.name in SPAN or port.shape[-1:] != (length,) or length in {"?", 1})
     ]
     return next((port for port in fit if port.name == "logits"), fit[0] if fit else Port("", "", ()))
 
 
 def guess_task(
-    inputs: tuple[Port, ...], outputs: tuple[Port, ...], config: Mapping[str, Any], vocabulary: int
+    inputs: tuple[Port, ...], outputs: tuple[Port, ...], config: Mapping[str, Any], vocabulary: int, width: int = 0
 ) -> tuple[str, str]:
-    """The task by inputs and outputs, and why; `vocabulary` is the number of rows of the largest embedding."""
+    """The task by inputs and outputs, and why; `vocabulary` rows of `width` numbers has the largest embedding."""
     names = {port.name for port in outputs}
     ids = next((port for port in inputs if port.name == "input_ids"), None)
     first = main_output(inputs, outputs)
@@ -228,7 +228,7 @@ def guess_task(
         if isinstance(last, int) and last >= size:
             task, why = _language_model(config, decoder=decoder)
             reason = f"{described}, the vocabulary; {why}"
-        elif first.name != "logits" and last == config.get("hidden_size", config.get("dim")):
+        elif first.name != "logits" and last == config.get("hidden_size", config.get("dim", width)):
             task, reason = "feature-extraction", f"{described}, the hidden size"
         else:
             task, reason = "token-classification", described

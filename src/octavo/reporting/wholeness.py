@@ -1,6 +1,6 @@
 """Whether a comparison that was read from a file holds what a report is made of: a file may have been changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -50,9 +50,17 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
         yield "singles_ms: none, or not above 0"
     if min(row.speedup.low, row.speedup.lower) <= 0:
         yield f"speedup: {row.speedup.low}"
-    figures = {"quality": row.quality, "differences": row.differences, "fidelity": row.fidelity}
-    for field, named in (figures | {"closeness": row.closeness}).items():
+    figures: dict[str, Iterable[str]] = {"quality": row.quality, "differences": row.differences}
+    for field, named in (figures | {"fidelity": row.fidelity, "closeness": row.closeness}).items():
         yield from (f"{field}: {name!r:.40} is unknown" for name in named if name not in COLUMNS)
+    yield from _estimate_faults(row, first)
+    yield from (f"groups: the kind {group.kind!r:.40}" for group in row.groups if group.kind not in {"class", "length"})
+    for check in row.judgement.checks if row.judgement else ():
+        if check.name not in CHECKS:
+            yield f"judgement: {check.name!r:.40} is unknown"
+
+
+def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     estimates = {"speedup": row.speedup, **row.differences, **row.closeness}
     for name, one in estimates.items():
         if one.low > one.high or one.lower > one.upper:
@@ -63,7 +71,3 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
             yield "differences" if first.quality else "closeness"
     if not set(first.closeness) <= {"agreement", "cosine", "cosine_p1"}:
         yield f"closeness: {', '.join(first.closeness):.40}"
-    yield from (f"groups: the kind {group.kind!r:.40}" for group in row.groups if group.kind not in {"class", "length"})
-    for check in row.judgement.checks if row.judgement else ():
-        if check.name not in CHECKS:
-            yield f"judgement: {check.name!r:.40} is unknown"

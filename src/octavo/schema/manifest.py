@@ -1,5 +1,6 @@
 """`octavo.json`: everything about an artifact, as pydantic checks it."""
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
@@ -107,7 +108,7 @@ class SelfTest(Record):
 
     @model_validator(mode="after")
     def _are_arrays(self) -> Self:
-        arrays = (*self.inputs.values(), self.outputs)
+        arrays: tuple[Sequence[Sequence[float]], ...] = (*self.inputs.values(), self.outputs)
         if not self.inputs or len({len(rows) for rows in arrays}) != 1 or not self.outputs:
             raise ValueError("its inputs and outputs have not as many rows each")
         if any(len({len(row) for row in rows}) != 1 for rows in arrays):

@@ -126,9 +126,9 @@ class Recipe(Record):
         Raises:
             RecipeError: the file is not there, is not TOML, or does not describe a recipe; every problem has a line.
         """
+        if path.exists() and not path.is_file():
+            raise RecipeError("a recipe is a file, and this is a folder, a pipe or a device", got=path)
         try:
-            if path.exists() and not path.is_file():
-                raise OSError("a folder, a pipe or a device, and not a file")
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RecipeError("no such recipe file", where=path) from None
