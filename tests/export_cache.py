@@ -45,12 +45,14 @@ def cached_in(folder):
     def export(self, model, sample, config):
         key = key_of(model, sample, config)
         if (folder / f"{key}.txt").exists():
-            raise RuntimeError((folder / f"{key}.txt").read_text(encoding="utf-8"))
+            kind, _, reason = (folder / f"{key}.txt").read_text(encoding="utf-8").partition("\n")
+            raise (torch.onnx.OnnxExporterError if kind == "OnnxExporterError" else RuntimeError)(reason)
         if not (folder / f"{key}.onnx").exists():
             try:
                 program = REAL(self, model, sample, config).program
             except Exception as error:
-                reason = str(error)
+                kind = "OnnxExporterError" if isinstance(error, torch.onnx.OnnxExporterError) else "RuntimeError"
+                reason = f"{kind}\n{error}"
                 keep(f"{key}.txt", lambda file: file.write_text(reason, encoding="utf-8"))
                 raise
             keep(f"{key}.onnx", lambda file: ir.save(program, file, format="protobuf"))

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -484,10 +485,15 @@ class TestPredict:
 
     def test_a_locale_without_hangul_does_not_matter(self, demo_int8, tmp_path):
         folder = shutil.copytree(demo_int8, tmp_path / "copy")
-        manifest = (folder / "octavo.json").read_text(encoding="utf-8")
-        for name in ("entailment", "contradiction", "neutral"):
-            manifest = manifest.replace(f'"{name}"', f'"{name[0]}-함의"')
-        (folder / "octavo.json").write_text(manifest, encoding="utf-8")
+        for file in (folder / "octavo.json", folder / "config.json"):
+            text = file.read_text(encoding="utf-8")
+            for name in ("entailment", "contradiction", "neutral"):
+                text = text.replace(f'"{name}"', f'"{name[0]}-함의"')
+            file.write_text(text, encoding="utf-8")
+        manifest = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+        content = (folder / "config.json").read_bytes()
+        manifest["files"]["config.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (folder / "octavo.json").write_text(json.dumps(manifest), encoding="utf-8")
         code, out, err = run("predict", folder, given='{"text": "눈"}\n', PYTHONIOENCODING="ascii")
         assert (code, err) == (0, "1 rows\n")
         assert json.loads(out)["label"].endswith("-함의")

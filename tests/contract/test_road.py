@@ -67,12 +67,16 @@ class Reference:
     max_length: int
 
     def logits(self, rows):
-        """One padded batch, encoded as transformers does it."""
+        """One padded batch, encoded as transformers does it; an empty second text is none, as in its pipeline."""
         import torch
 
         firsts, seconds = rows, None
         if isinstance(rows[0], tuple):
-            firsts, seconds = ([row[side] for row in rows] for side in (0, 1))
+            single = {index: self.logits([row[0]])[0] for index, row in enumerate(rows) if not row[1]}
+            firsts, seconds = ([row[side] for row in rows if row[1]] for side in (0, 1))
+            if single:
+                found = iter(self.logits(list(zip(firsts, seconds, strict=True))))
+                return np.stack([single[index] if index in single else next(found) for index in range(len(rows))])
         limits = {"truncation": True, "max_length": self.max_length}
         inputs = self.tokenizer(firsts, seconds, padding=True, return_tensors="pt", **limits)
         if self.model.config.model_type == "roberta":  # KLUE's has BERT's tokenizer, whose type 1 is out of range

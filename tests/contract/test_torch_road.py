@@ -250,7 +250,12 @@ def test_code_in_the_folder_does_not_run(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"vocab_size": 999}, "should be"), ({"id2label": {"0": "a"}}, "should be")]
+    ("settings", "told"),
+    [
+        ({"vocab_size": 999}, "vocab_size is another one"),
+        ({"id2label": {"0": "a"}}, "labels"),
+        ({"hidden_size": 64}, "be"),
+    ],
 )
 def test_other_sizes_than_the_configs_are_one_line(made, tmp_path, settings, told):
     folder = tmp_path / "artifact"
@@ -277,7 +282,7 @@ def test_the_loaded_model_saves_itself_again(made, tmp_path, sentences):
         if (folder / name).exists():
             shutil.copy(folder / name, again / name)
     with_config(again, json.loads((again / "config.json").read_text(encoding="utf-8")))
-    assert octavo.load(again)(list(sentences)) == octavo.load(folder)(list(sentences))
+    assert octavo.load(again, verify=False)(list(sentences)) == octavo.load(folder)(list(sentences))
     (again / "octavo.json").unlink()
     with pytest.raises(CheckpointError, match=r"quantized already .*got: torchao"):
         octavo.load(again)

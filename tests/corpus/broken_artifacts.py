@@ -17,7 +17,7 @@ FREE = {
     ("source", "dtype"), ("source", "sha256"), ("source", "bytes"), ("calibration",), ("overflow",), ("components",),
     ("recipe",), ("layers",), ("signature", "labels"), ("signature", "unk_token_id"), ("signature", "problem_type"),
     ("signature", "pooling"), ("signature", "generation"), ("signature", "mask_token_id"),
-    ("signature", "truncation_side"),
+    ("signature", "truncation_side"), ("self_test", "range"), ("self_test", "distance"),
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def _named() -> Iterator[Case]:
         "a listed file outside of the folder": (("files", "../../x"), {"bytes": 0, "sha256": ""}, r"\.\."),
         "no component": (("components",), {}, "component"),
         "a component of another name": (("components",), {"vision": "model.onnx"}, "component|vision"),
-        "a component that is not listed": (("files",), {}, "files|listed|hash"),
+        "a component that is not listed": (("files",), {}, "files|list|hash"),
         "a size below 0": (("files", "model.onnx", "bytes"), -1, r"model\.onnx"),
         "another hash": (("files", "model.onnx", "sha256"), "0" * 64, r"model\.onnx"),
         "a schema version to come": (("octavo",), 99, "schema version"),

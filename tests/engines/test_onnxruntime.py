@@ -100,8 +100,8 @@ def test_a_damaged_model_of_an_artifact(copy):
     content = bytearray(model.read_bytes())
     content[:4096] = bytes(4096)
     model.write_bytes(content)
-    with pytest.raises(ArtifactError, match="cannot load the model") as caught:
-        octavo.load(copy)
+    with pytest.raises(ArtifactError, match="this is not an ONNX model") as caught:
+        octavo.load(copy, verify=False)
     assert str(model) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 

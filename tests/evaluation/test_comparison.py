@@ -433,7 +433,7 @@ class TestHandedOn:
             for entry, threads in ((entries[0], 1), (entries[0], 2), (entries[1], 1), (entries[1], 2)):
                 contender = entry.contender
                 spec = {"path": str(contender.path), "engine": contender.engine, "home": str(contender.home)}
-                spec |= {"tokenizer": None, "target_tokenizer": None, "threads": threads}
+                spec |= {"tokenizer": None, "target_tokenizer": None, "threads": threads, "ignore_weights": ()}
                 session = worker.open_contender(spec, contender.signature)
                 assert (session.name, session.threads) == (contender.engine, threads)
                 if contender.engine == "torch":

@@ -160,7 +160,7 @@ def test_file_that_is_not_toml(tmp_path, content):
 
 
 def test_folder_in_the_place_of_a_file(tmp_path):
-    with pytest.raises(RecipeError, match="not readable"):
+    with pytest.raises(RecipeError, match="a recipe is a file, and this is a folder"):
         Recipe.from_toml(tmp_path)
 
 

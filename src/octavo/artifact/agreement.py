@@ -1,6 +1,5 @@
 """Whether the files of an artifact agree: what `octavo.json` says, `config.json` and the graph say again."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.checkpoint.config import positions_of, task_of
+from octavo.data.json_text import read_json
 from octavo.engines import Session
 from octavo.errors import ArtifactError, CheckpointError, raise_together
 from octavo.schema.documents import not_finite
@@ -16,6 +16,7 @@ from octavo.schema.signature import Signature
 from octavo.tasks import task_class
 
 Doubt = tuple[str, object, object]  # what is wrong, what was found, what it should be
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask"}
 
 
 def require_agreement(signature: Signature, folder: Path) -> None:
@@ -26,8 +27,8 @@ def require_agreement(signature: Signature, folder: Path) -> None:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        config = read_json(path) if path.exists() else {}
+    except (OSError, ValueError) as error:
         raise ArtifactError("config.json is not JSON", where=path, got=error) from None
     if not isinstance(config, dict):
         raise ArtifactError("config.json is not a table", where=path, got=type(config).__name__)
@@ -82,6 +83,8 @@ def _of_task(signature: Signature) -> Iterator[Doubt]:
     if signature.output_names != kind.output_names:
         got, allowed = (", ".join(names) for names in (signature.output_names, kind.output_names))
         yield f"the outputs are not those of {signature.task}", got, allowed
+    if strange := set(signature.input_names) - _INPUTS:
+        yield "inputs that no batch has", ", ".join(sorted(strange)), ", ".join(sorted(_INPUTS))
     named = len(set(labels)) == len(labels) and all(label.strip() for label in labels)
     if bool(labels) != kind.labelled or not named:
         yield "labels have to name each output, and no two alike", ", ".join(labels) or "none", None

@@ -44,6 +44,7 @@ _OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
     "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
 }  # fmt: skip
+MOST_LAYERS = 10_000  # transformers would make more for hours
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError("config.json is not a table", where=path, got=type(config).__name__)
     _require_finite(config, path)
     names = config.get("id2label")
-    if names is not None and not (isinstance(names, dict) and all(str(key).isdigit() for key in names)):
+    ids = isinstance(names, dict) and all(str(key).isdigit() for key in names)
+    if names is not None and not (ids and all(isinstance(name, str | int | float | None) for name in names.values())):
         raise CheckpointError("id2label is not a table of ids and names", where=path, got=f"{names!r:.80}")
     return config
 
@@ -100,6 +102,9 @@ def fill_config(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
 def _require_finite(config: Mapping[str, Any], where: Path) -> None:
     if number := not_finite(config):
         raise CheckpointError("a setting is NaN or infinite", where=where, got=number)
+    for name, value in config.items():
+        if "layers" in name and isinstance(value, int) and value > MOST_LAYERS:
+            raise CheckpointError(f"{name} is out of range", where=where, got=f"{value!s:.20}", allowed=MOST_LAYERS)
 
 
 def explain_failure(error: Exception, config: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ from octavo.errors import InputError
 from octavo.schema.manifest import MANIFEST
 
 ModelKind = Literal["checkpoint", "artifact", "onnx"]
+_READ = {".json", ".txt", ".model", ".safetensors", ".bin", ".onnx"}  # endings of what a model is made of
 
 
 def kind_of(path: str | Path) -> ModelKind:
@@ -53,8 +54,10 @@ def require_files(path: Path) -> None:
     """See that a model's path, and what stands in its folder and the folders there, are files: the others never end.
 
     Raises:
-        InputError: one is a pipe, a device or a socket.
+        InputError: one is a pipe, a device or a socket, or a file of the model is a link to nothing.
     """
     for place in (path, *path.glob("*"), *path.glob("*/*")) if path.is_dir() else (path,):
         if place.exists() and not (place.is_file() or place.is_dir()):
             raise InputError("a pipe or a device, and no file", where=place)
+        if place.is_symlink() and not place.exists() and place.suffix in _READ:
+            raise InputError("a link that leads nowhere", where=place)

@@ -11,9 +11,10 @@ from tokenizers import Tokenizer
 
 from octavo.checkpoint import sentencepiece_model
 from octavo.checkpoint.added_tokens import ADDED, CONFIG, SPECIAL, added_tokens, read_settings, with_added_tokens
+from octavo.checkpoint.libraries import silent_transformers
 from octavo.checkpoint.sentencepiece_model import SentencePiece, read_sentencepiece
 from octavo.encoding.sample_texts import FIXED, in_sentences, sample_texts
-from octavo.errors import CheckpointError, MissingExtraError, OctavoWarning
+from octavo.errors import CheckpointError, MissingExtraError, OctavoError, OctavoWarning
 
 SIDE_FILES = (CONFIG, SPECIAL, ADDED)
 _VOCABULARIES = (
@@ -73,12 +74,20 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
             raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
     added_tokens(folder)  # a damaged file is told here, and not by transformers
     reference = _auto_tokenizer(folder)
+    import transformers
+
     if not stored.exists():
         tokenizer = _convert(reference, folder)
     tokenizer = with_added_tokens(tokenizer, folder, reference)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    tokenizer = _checked(tokenizer, reference, folder, converted=not stored.exists())
+    try:
+        with silent_transformers(transformers):
+            tokenizer = _checked(tokenizer, reference, folder, converted=not stored.exists())
+    except (OctavoError, OctavoWarning):
+        raise
+    except Exception as error:  # tokenizers raises a plain Exception for a text that it cannot split
+        raise CheckpointError("the tokenizer cannot split a text", where=folder, got=error) from None
     text = tokenizer.to_str()
     side_files = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
     limit = reference.model_max_length

@@ -91,7 +91,10 @@ def _require_vectors(tokenizer: Tokenizer, rows: int | None) -> None:
     if beyond:
         what = "the tokenizer has tokens that the model has no vectors for"
         got = ", ".join(f"{token!r} {number}" for number, token in beyond[:3]) + (", ..." if len(beyond) > 3 else "")
-        allowed, then = f"ids below {rows}, the rows of its table", "give the tokenizer that the model was trained with"
+        allowed, then = (
+            f"ids below {rows}, the rows of its table (vocab_size)",
+            "give the tokenizer that the model was trained with",
+        )
         raise InputError(what, got=got, allowed=allowed, then=then)
 
 

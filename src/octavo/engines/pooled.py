@@ -83,6 +83,9 @@ def read_dense(folder: Path, pooling: Pooling) -> dict[str, Dense]:
         if not all(np.isfinite(array).all() for array in stored.values()):
             raise CheckpointError("weights that are NaN or infinite", where=file)
         weights[name] = weight, None if bias is None else bias.astype(np.float32)
+    if weights and len(weight) != pooling.dimension:
+        got, allowed = f"out_features {pooling.dimension!s:.20}", len(weight)
+        raise CheckpointError("the weights of a Dense have another size", where=file, got=got, allowed=allowed)
     return weights
 
 

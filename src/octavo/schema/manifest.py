@@ -5,7 +5,7 @@ from math import isfinite
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from octavo.hardware import TargetName
 from octavo.schema import Record
@@ -102,8 +102,8 @@ class SelfTest(Record):
 
     inputs: dict[str, list[list[int]]]
     outputs: list[list[float]]
-    distance: float = Field(ge=0, allow_inf_nan=False)
-    range: float = Field(ge=0, allow_inf_nan=False)
+    distance: float = Field(ge=0, allow_inf_nan=False, strict=True)
+    range: float = Field(ge=0, allow_inf_nan=False, strict=True)
     threads: int | None = None
 
     @model_validator(mode="after")
@@ -142,5 +142,12 @@ class Manifest(Record):
     overflow: Overflow | None = None
     host: HostRecord
     self_test: SelfTest
-    components: dict[str, FileName] = Field(default={"model": "model.onnx"}, min_length=1)
+    components: dict[str, FileName] = Field(default={"model": "model.onnx"})
     files: dict[FileName, FileRecord]
+
+    @field_validator("components")
+    @classmethod
+    def _are_known(cls, components: dict[str, str]) -> dict[str, str]:
+        if set(components) not in ({"model"}, {"encoder", "decoder"}):
+            raise ValueError(f"components are model, or encoder and decoder; got: {', '.join(components) or 'none'}")
+        return components
