@@ -234,3 +234,22 @@ def test_real_checkpoints_load_without_a_word(place):
     with warnings.catch_warnings():
         warnings.simplefilter("error", OctavoWarning)
         load(place)
+
+
+def test_no_table_of_positions_is_what_modernbert_does(folder, tmp_path):
+    """mmBERT's config says "sans_pos": without a table of positions, which rotary ones replace."""
+    import transformers
+
+    size = {"vocab_size": 252, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "pad_token_id": 0}
+    config = transformers.ModernBertConfig(num_attention_heads=2, max_position_embeddings=64, **size)
+    place = tmp_path / "modern"
+    transformers.ModernBertForSequenceClassification(config).save_pretrained(place)
+    for file in folder.glob("tokenizer*"):
+        shutil.copy(file, place)
+    change(place, position_embedding_type="sans_pos")
+    load(place)
+
+
+def test_a_pooler_is_harmless_wherever_it_stands(folder):
+    add(folder, "bert.question_encoder.bert_model.pooler.dense.bias")
+    load(folder)

@@ -721,7 +721,7 @@ class TestInspect:
         code, out, _ = run("inspect", demo_int8, "--layers", "--verify")
         assert code == 0
         assert "4 files have the hashes that octavo.json lists" in out
-        assert "not checked, as octavo.json has no hash of them: README.md, octavo.json\n" in out
+        assert "\nnot checked, as octavo.json has no hash of them: README.md, octavo.json\n" in out
         assert "the lowest: " in out
         heat = [line for line in out.splitlines() if re.match(r"[│┃] +\d+ [│┃]", line)]
         assert len(heat) == 4

@@ -97,3 +97,34 @@ def test_a_range():
     node = helper.make_node("Range", list(ends), ["y"])
     refused(model([node], ends), "Range")
     check_limits(model([node], ends | {"b": np.float32(512)}), PATH)
+
+
+def test_constants_that_are_numbers_of_a_node():
+    size = helper.make_node("Constant", [], ["size"], value_ints=[2**20, 2**20])
+    refused(model([size, helper.make_node("ConstantOfShape", ["size"], ["y"])]), "ConstantOfShape")
+    proto = loop(9)
+    trips = helper.make_node("Constant", [], ["many"], value_int=2**62)
+    proto.graph.node[0].input[0] = "many"
+    proto.graph.node.insert(0, trips)
+    refused(proto, "Loop.*turns")
+
+
+def test_a_loop_without_a_count_that_nothing_ends():
+    proto = loop(9)
+    proto.graph.node[0].input[0] = ""
+    refused(proto, "Loop.*inf turns")
+
+
+@pytest.mark.parametrize("givers", [["on"], ["b", "on"]])
+def test_a_condition_that_is_given_by_itself(givers):
+    proto = loop(2**62)
+    body = proto.graph.node[0].attribute[0].g
+    del body.node[0]
+    for value, name in zip(givers, [*givers[1:], givers[0]], strict=True):
+        body.node.append(helper.make_node("Identity", [name], [value]))
+    refused(proto, "Loop.*turns")
+
+
+def test_constants_that_are_texts_are_no_sizes():
+    node = helper.make_node("StringConcat", ["x", "text"], ["y"])
+    check_limits(model([node], {"text": np.array(["한국어"], object)}), PATH)

@@ -252,6 +252,8 @@ def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
     )
     assert guess_task((ids,), (mask, vectors), {"hidden_size": 384}, 999)[0] == "feature-extraction"
     assert guess_task((ids,), (mask, vectors), {}, 999, 384)[0] == "feature-extraction"  # as wide as the table
+    fixed = Port("input_ids", "int64", (1, 128)), Port("last_hidden_state", "float32", (1, 128, 128))
+    assert main_output(fixed[:1], fixed[1:]) == fixed[1]  # a model as wide as its fixed length
     scores = Port("probabilities", "float32", ("batch", 3))
     assert guess_task((ids,), (mask, scores), {}, 99)[0] == "text-classification"
     spans = tuple(Port(name, "float32", ("batch", "sequence")) for name in ("start_logits", "end_logits"))

@@ -30,7 +30,6 @@ def staging_folder(place: Path) -> Iterator[Path]:
     box, stream = _open_box(place)
     with stream:
         try:
-            (box / NEW).mkdir()
             yield box / NEW
         finally:
             _settle(box)
@@ -58,9 +57,10 @@ def _open_box(place: Path) -> tuple[Path, IO[bytes]]:
         with suppress(FileNotFoundError):  # another run took it for that of a dead one, before it was locked
             stream = (box / LOCK).open("xb")
             locked = lock(stream)
-            if locked is None:
-                (box / LOCK).unlink()  # nobody shall believe this run dead
             if locked is None or (locked and is_at(stream, box / LOCK)):
+                (box / NEW).mkdir()
+                if locked is None:
+                    (box / LOCK).unlink()  # nobody shall believe this run dead
                 return box, stream
             stream.close()
 

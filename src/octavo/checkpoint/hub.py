@@ -36,7 +36,7 @@ def _fetch(hub_id: str) -> Path:
         raise CheckpointError("no such folder", got=hub_id, then=then) from None
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "model*.safetensors"]))
-        if not any(folder.glob("*.safetensors")):  # many repositories hold the same weights twice: fetch them once
+        if not any(folder.glob("model*.safetensors")):  # many repositories hold the same weights twice: fetch them once
             snapshot_download(hub_id, allow_patterns=["pytorch_model*.bin"])
     except Exception as error:  # no network, no such repository, no permission: the hub's message says which
         reason = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -112,7 +112,9 @@ def _idle(name: str, value: Any, stored: Mapping[str, Any], read: frozenset[str]
         return wide or stored.get("use_sliding_window") is False
     if name == "layer_norm_eps":  # ModernBERT's files say it twice
         return bool(value == stored.get("norm_eps"))
-    return name == "position_embedding_type" and value in ("rope", "rotary") and bool(read.intersection(_ROPE))
+    return (
+        name == "position_embedding_type" and value in ("rope", "rotary", "sans_pos") and bool(read.intersection(_ROPE))
+    )
 
 
 def _modules(model: Any) -> set[str]:

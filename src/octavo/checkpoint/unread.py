@@ -18,7 +18,7 @@ _BUFFER = re.compile(
     r"|num_batches_tracked|embed_positions\.weights|(encoder|decoder)\.version)$"
 )
 _MASK = re.compile(r"attn(\.attention)?\.bias$|attention\.bias$")  # [1, 1, length, length]: no bias has such a shape
-_POOLER = re.compile(r"^(\w+\.)?pooler\.")
+_POOLER = re.compile(r"(^|\.)pooler\.")
 # Heads of pre-training: which sentence follows, which token was replaced; and which word stands there.
 _SENTENCE_HEAD = re.compile(r"^(cls\.seq_relationship|sop_classifier|discriminator_predictions|mask_predictions)\.")
 _WORD_HEAD = re.compile(
@@ -37,7 +37,7 @@ def unread_weights(names: Iterable[str], prefix: str, source: Source, model: str
     stored, where = source.weights.tensors, source.folder
     unread = {_stored_name(name, prefix, stored) for name in names}
     ignored, problems = set(source.ignored), list[CheckpointError]()
-    left = sorted(name for name in unread - ignored if not _harmless(name, prefix, source))
+    left = sorted(name for name in unread - ignored if not _harmless(name, prefix, source, model))
     if left:
         problems.append(
             CheckpointError(
@@ -65,7 +65,7 @@ def _stored_name(name: str, prefix: str, stored: dict[str, StoredTensor]) -> str
     return next((one for one in candidates if one in stored), name)
 
 
-def _harmless(name: str, prefix: str, source: Source) -> bool:
+def _harmless(name: str, prefix: str, source: Source, model: str) -> bool:
     """Whether a weight that the model has no place for is known to change nothing of what its task answers."""
     stored, task = source.weights.tensors, task_class(source.signature.task)
     shape = stored[name].shape if name in stored else ()
@@ -74,6 +74,8 @@ def _harmless(name: str, prefix: str, source: Source) -> bool:
     if _POOLER.search(name) or _SENTENCE_HEAD.search(name):
         return True
     if _WORD_HEAD.search(name) and not (task.fills or task.writes):
+        return True
+    if task.pools and model.endswith("EncoderModel") and name.startswith("decoder."):  # of mT5 transformers lists them
         return True
     # Vectors of a model with a head: it stands beside the body, whose names begin with the prefix.
     heads = {head_task(one) for one in architectures(source.config)} - {None, "feature-extraction"}

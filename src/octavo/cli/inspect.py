@@ -77,7 +77,7 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
         _print_json(document)
         return
     if verified:
-        say(_verified_note(**document["verified"]))
+        say(*_verified_notes(**document["verified"]))
     if layers:
         errors = {layer.path: layer.output_db for layer in results if layer.output_db is not None}
         say(layer_note(errors))
@@ -86,13 +86,13 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
             print_cells(other_cells(errors))
 
 
-def _verified_note(files: int, deviation: float, allowed: float, unchecked: list[str]) -> str:
+def _verified_notes(files: int, deviation: float, allowed: float, unchecked: list[str]) -> tuple[str, str]:
     """What was checked, and what was not."""
     more = f" and {len(unchecked) - MOST_NAMES} more" if len(unchecked) > MOST_NAMES else ""
+    told = f"answers deviate by {deviation:.2g}, more than {allowed:.2g} would be too much"
     return (
-        f"{files} files have the hashes that octavo.json lists; answers deviate by {deviation:.2g}, more than "
-        f"{allowed:.2g} would be too much\nnot checked, as octavo.json has no hash of them: "
-        f"{', '.join(unchecked[:MOST_NAMES])}{more}"
+        f"{files} files have the hashes that octavo.json lists; {told}",
+        f"not checked, as octavo.json has no hash of them: {', '.join(unchecked[:MOST_NAMES])}{more}",
     )
 
 

@@ -168,8 +168,8 @@ def run_benchmark(
         started = _read_load(processes)
         seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
+        loads = _loads(started, _read_load(processes), contenders)  # one row may be shorter than the waking of threads
         singles = _single_rows(processes, rows, random.Random(seed), progress)  # noqa: S311
-        loads = _loads(started, _read_load(processes), contenders)
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         extra = [_run_part(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.engines import Session
-from octavo.errors import RecipeError
+from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.cached_proof import export_writer
 from octavo.exporting.proof import Proved, export_checked
 from octavo.progress import Progress, Silent
@@ -100,7 +101,10 @@ def prove(source: Source, model: Any, recipe: Recipe, progress: Progress) -> Pro
 
 def _load_again(source: Source, model: Any) -> Any:
     """The checkpoint's model as a new object, which an export may change, over the weights of `model` in memory."""
-    other, weights = load_model(source), dict(model.named_parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OctavoWarning)  # told when it was loaded first
+        other = load_model(source)
+    weights = dict(model.named_parameters())
     for name, parameter in other.named_parameters():
         parameter.data = weights[name].data
     for tensor in other.buffers():

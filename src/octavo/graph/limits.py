@@ -16,6 +16,8 @@ MOST_NODES = 1_000_000  # with functions in place of their calls; a large transf
 MOST_TURNS = 1_000_000  # of a loop that nothing ends but its count
 MOST_NUMBERS = 2**28  # of an array that constants alone decide: 1 GiB of float32
 _SHAPED = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}  # -> the input that says how large
+_LARGE = {*_SHAPED, "Range", "Loop"}
+_REAL = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}  # data types of numbers and truth: no texts, no complex ones
 
 
 def check_limits(proto: Any, path: Path) -> None:
@@ -72,19 +74,28 @@ def _check_graph(graph: Any, outer: Mapping[str, Any], path: Path) -> None:
             _refuse("a sparse tensor", path, f"{list(sparse.dims)[:8]}", MOST_NUMBERS)
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
-            value = next((one.t for one in node.attribute if one.name == "value" and one.HasField("t")), None)
-            constants[node.output[0]] = value
-        _check_node(node, [_numbers(constants.get(name)) for name in node.input[:3]], path)
+            constants[node.output[0]] = next(iter(node.attribute), None)
+        if node.op_type in _LARGE:
+            _check_node(node, [_numbers(constants.get(name)) for name in node.input[:3]], path)
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 _check_graph(inner, constants, path)
 
 
-def _numbers(tensor: Any) -> list[float]:
-    """The numbers of a short constant; none of any other."""
-    from onnx import numpy_helper
+def _numbers(constant: Any) -> list[float]:
+    """The numbers of a short constant, a tensor or the attribute of a node; none of any other."""
+    from onnx import AttributeProto, numpy_helper
 
-    if tensor is None or len(tensor.dims) > 1 or prod(tensor.dims) > 64 or tensor.external_data:
+    if isinstance(constant, AttributeProto):
+        if not constant.HasField("t"):
+            single: list[float] = [constant.i] if constant.type == AttributeProto.INT else []
+            single += [constant.f] if constant.type == AttributeProto.FLOAT else []
+            return [float(number) for number in [*single, *constant.ints, *constant.floats][:64]]
+        constant = constant.t
+    if constant is None or len(constant.dims) > 1 or prod(constant.dims) > 64 or constant.external_data:
+        return []
+    tensor = constant
+    if tensor.data_type not in _REAL:
         return []
     return [float(number) for number in numpy_helper.to_array(tensor).reshape(-1)]
 
@@ -99,15 +110,20 @@ def _check_node(node: Any, inputs: Sequence[Sequence[float]], path: Path) -> Non
         start, end, step = (numbers[0] for numbers in inputs)
         if step == 0 or (end - start) / step > MOST_NUMBERS:
             _refuse("Range", path, f"{start:g} to {end:g}", MOST_NUMBERS)
-    elif node.op_type == "Loop" and inputs and inputs[0] and inputs[0][0] > MOST_TURNS and _is_counted(node):
-        _refuse("Loop", path, f"{inputs[0][0]:,.0f} turns", MOST_TURNS)
+    elif node.op_type == "Loop" and inputs and _is_counted(node):
+        turns = inputs[0][0] if inputs[0] else 0.0 if node.input[0] else float("inf")
+        if turns > MOST_TURNS:
+            _refuse("Loop", path, f"{turns:,.0f} turns", MOST_TURNS)
 
 
 def _is_counted(node: Any) -> bool:
     """Whether a loop's own condition never ends it: its body hands on the one that it was given, or a constant."""
     body = next(attribute.g for attribute in node.attribute if attribute.name == "body")
     value, givers = body.output[0].name, {output: one for one in body.node for output in one.output}
-    while value in givers and givers[value].op_type == "Identity":
+    seen = set[str]()
+    while value in givers and givers[value].op_type == "Identity" and value not in seen:
+        seen.add(value)
         value = givers[value].input[0]
-    constant = value in givers and givers[value].op_type == "Constant"
-    return constant or value in {*(tensor.name for tensor in body.initializer), body.input[1].name}
+    if value in givers:
+        return bool(givers[value].op_type in {"Constant", "Identity"})
+    return value not in {name.name for name in body.input[2:]}  # the condition that it was given, or one from outside

@@ -185,10 +185,11 @@ def main_output(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Port:
     token and none for each class: a mask, ids. Where a span starts is told so, and is an answer.
     """
     length = next((port.shape[-1] for port in inputs if port.name == "input_ids" and port.shape), None)
+    named = isinstance(length, str) and length != "?"  # a fixed length may be the width too
     fit = [
         port
         for port in outputs
-        if "float" in port.dtype and (port.name in SPAN or port.shape[-1:] != (length,) or length in {"?", 1})
+        if "float" in port.dtype and (port.name in SPAN or not named or port.shape[-1:] != (length,))
     ]
     return next((port for port in fit if port.name == "logits"), fit[0] if fit else Port("", "", ()))
 

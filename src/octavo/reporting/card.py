@@ -119,7 +119,7 @@ def overflow_note(overflow: Overflow) -> str:
 
 def ignored_note(names: Sequence[str]) -> str:
     """Which weights of the checkpoint were left out: the first ten by name, and how many more there are."""
-    listed = ", ".join(f"`{name}`" for name in names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
+    listed = ", ".join(map(code, names[:10])) + (f" and {len(names) - 10} more" if names[10:] else "")
     return f"Weights of the checkpoint that no module of this model takes, left out because it was asked for: {listed}."
 
 

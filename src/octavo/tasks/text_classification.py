@@ -25,7 +25,7 @@ def scores(logits: FloatArray, signature: Signature, function: str | None = None
     """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
     several labels at once, softmax otherwise; or by one of `FUNCTIONS`.
 
-    In float64, where sigmoids of logits up to 36 differ: in float32 all above 17 are 1.
+    In float64, where sigmoids become 1 above 36, and not above 17 as in float32.
     """  # noqa: D205 - one sentence
     problem, wide = signature.problem_type, np.asarray(logits, np.float64)
     if function is None:
