@@ -65,12 +65,13 @@ def load(  # noqa: PLR0913 - each is one thing to say
     if note := check_cpu(artifact.manifest, engine):
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
-    if verify:
-        with ThreadPoolExecutor(1) as pool:  # hashes are computed while the engine is imported
-            checked = pool.submit(artifact.check_files)
-            find_engine(engine)
-        checked.result()
-    session = open_artifact_model(artifact, engine, threads)
+    with ThreadPoolExecutor(1) as pool:  # hashes are computed while the engine opens the model, which runs nothing yet
+        checked = pool.submit(artifact.check_files) if verify else None
+        try:
+            session = open_artifact_model(artifact, engine, threads)
+        finally:
+            if checked is not None:
+                checked.result()  # an altered file is the error, whatever the engine said of it
     if made_elsewhere(artifact.manifest, engine, session.threads):
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
