@@ -70,7 +70,7 @@ def test_what_agrees(agree, tmp_path, demo_int8, made_before):
         ({"labels": ()}, {}, "labels have to name each output, and no two alike in .*; got: none"),
         ({}, {"vocab_size": 90}, "vocab_size is another one .*; got: 100; allowed: 90"),
         ({"pad_token_id": 0}, {"max_position_embeddings": None}, "pad_token_id is another one .*got: 0; allowed: 1"),
-        ({"pad_token_id": 100}, {"pad_token_id": None}, "the padding token has no vector .*; allowed: 0 to 99"),
+        ({"pad_token_id": 100}, {"pad_token_id": None}, "pad_token_id has no vector .*; allowed: 0 to 99"),
         ({"max_length": 65}, {}, "max_length is above the model's positions .*got: 65; allowed: up to 64"),
         ({"task": "token-classification"}, {}, "the task is another one than that of config.json"),
         ({"task": "fill-mask"}, {"architectures": None}, "mask_token_id does not belong to the task"),

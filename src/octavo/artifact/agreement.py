@@ -107,7 +107,7 @@ def _of_config(signature: Signature, config: Mapping[str, Any], folder: Path) ->
     if isinstance(pad, int) and pad >= 0 and pad != signature.pad_token_id and signature.vocab_size is not None:
         yield "pad_token_id is another one than that of config.json", signature.pad_token_id, pad
     if isinstance(rows, int) and not 0 <= signature.pad_token_id < rows:
-        yield "the padding token has no vector", signature.pad_token_id, f"0 to {rows - 1}"
+        yield "pad_token_id has no vector", signature.pad_token_id, f"0 to {rows - 1}"
     positions = positions_of(config, pad if isinstance(pad, int) and pad >= 0 else signature.pad_token_id)
     if positions is not None and signature.max_length > positions:
         yield "max_length is above the model's positions", signature.max_length, f"up to {positions}"

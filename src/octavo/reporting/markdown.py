@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from octavo.errors import printable
 
 # What GitHub's Markdown reads as markup (github.github.com/gfm); `_` and `~` between letters or blanks are none.
-_MARKUP = re.compile(r"[\\`*\[\]|#$]|(?<!\w)_|_(?!\w)|(?<=\S)~|~(?=\S)")
+_MARKUP = re.compile(r"[\\`*\[\]|#$]|(?<![^\W_])_|_(?![^\W_])|(?<=\S)~|~(?=\S)")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 

@@ -103,7 +103,7 @@ class Signature(Record):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     max_length: int
-    pad_token_id: int
+    pad_token_id: int = Field(strict=True)
     unk_token_id: int | None = None
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
