@@ -12,7 +12,7 @@ from pathlib import Path
 from octavo.schema.comparison import MachineLoad
 
 PROC = Path("/proc")
-# From these shares on a speed is not to be believed; a quiet machine has a tenth of them, or less.
+# From these shares on a speed is not believed. They were chosen: what a quiet machine has was not measured.
 MOST_WAITING = 0.05  # of the time in which threads could have run, what they stood in the run queue
 MOST_IDLE = 0.15  # of the time of a batch, what no thread of its model ran: taken by a quota, or waiting for memory
 MOST_FOREIGN = 0.1  # of the cores' time, what other processes ran; one beside a model slows it by caches and clocks
