@@ -19,8 +19,8 @@ demo: setup
 	$(BIN)/octavo quantize examples/korean-nli --output demo-out/int8 --force
 	$(BIN)/octavo compare examples/korean-nli demo-out/float demo-out/int8 --data examples/korean-nli/pairs.tsv
 
-# Two processes on two cores: threads of torch that spin while they wait would take the time of the other one.
-test test-fast: export OMP_WAIT_POLICY = passive
+# Two processes on two cores, with one thread each: more would wait for each other.
+test test-fast test-latest: export OMP_NUM_THREADS = 1
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 40

@@ -151,6 +151,14 @@ def randomize(model, tokenizer):
     return model
 
 
+def pytest_configure():
+    """A worker of several, and what it starts, keeps to one core: threads that spin take the time of others."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 def pytest_collection_modifyitems(items):
     """Slow is what makes models, or starts processes: `make test-fast` leaves it out."""
     for item in items:
@@ -176,13 +184,21 @@ def kept_exports(pytestconfig):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_benchmarks():
-    """Comparisons whose seconds nobody looks at do not take a minute for them, and find the machine quiet."""
+    """Comparisons whose seconds nobody looks at do not take a minute for them, and find the machine quiet.
+
+    Their processes are forked from one that has imported torch.
+    """
+    import forked_worker
     from octavo.evaluation import benchmark
     from octavo.schema.comparison import MachineLoad
 
+    popen = {"Popen": forked_worker.popen, "PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "ROUNDS_SECONDS", 1.0)
         patch.setattr(benchmark, "SINGLE_ROWS", 10)
+        patch.setattr(benchmark, "INVARIANCE_ROWS", 16)
+        patch.setattr(benchmark, "PAUSE", 0.0)
+        patch.setattr(benchmark, "subprocess", SimpleNamespace(**popen))
         patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))
         yield
 

@@ -1,4 +1,6 @@
+import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -56,14 +58,6 @@ sys.argv[0] = "octavo"
 from octavo.cli.main import run
 run()
 """  # after the code of `kept_exports`
-QUICKLY = """
-import sys
-sys.argv[0] = "octavo"
-from octavo.cli.main import run
-from octavo.evaluation import benchmark
-benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1.0, 10
-run()
-"""  # a comparison whose seconds nobody looks at
 
 
 def heeding_interruptions():
@@ -73,7 +67,6 @@ def heeding_interruptions():
 
 def start(*arguments, code=None, cwd=None, stdin=None, **environment):
     """The command line, or code that calls it, in a process of its own."""
-    code = QUICKLY if code is None and arguments[:1] == ("compare",) else code
     command = [str(OCTAVO)] if code is None else [sys.executable, "-c", code]
     return subprocess.Popen(
         [*command, *map(str, arguments)],
@@ -88,11 +81,31 @@ def start(*arguments, code=None, cwd=None, stdin=None, **environment):
     )
 
 
-def run(*arguments, given=None, **options):
-    """The exit code, standard output and standard error of a command."""
+def run_apart(*arguments, given=None, **options):
+    """The exit code, standard output and standard error of a command in a process of its own."""
     process = start(*arguments, stdin=None if given is None else subprocess.PIPE, **options)
     out, err = process.communicate(given, timeout=300)
     return process.returncode, out, err
+
+
+def run(*arguments, given="", cwd="."):
+    """The same of a command in this process, which has imported what takes seconds already."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sys, "argv", ["octavo", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8"))
+        patch.delenv("OCTAVO_DEBUG", raising=False)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for enter in (contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+            stack.enter_context(enter)
+        caught = stack.enter_context(pytest.raises(SystemExit))
+        main.run()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return caught.value.code or 0, out.getvalue(), err.getvalue()
 
 
 def refused(*arguments, code=2, **options):
@@ -111,9 +124,9 @@ def names(folder):
 
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory, demo_float, kept_exports):
-    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder); the first as a user's.
+    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder).
 
-    The others take the exporter's work from where `demo_float` left it.
+    They take the exporter's work from where `demo_float` left it.
     """
     folders = {name: tmp_path_factory.mktemp(name) for name in ("kept", "no_match", "interrupted")}
     (folders["kept"] / "레시피.toml").write_text(RECIPE, encoding="utf-8")
@@ -130,6 +143,7 @@ def quantized(tmp_path_factory, demo_float, kept_exports):
             "레시피.toml",
             "--target",
             "any",
+            code=kept_exports + COMMAND_LINE,
             cwd=folders["kept"],
         ),
         "no_match": start(
@@ -194,7 +208,7 @@ class TestQuantize:
         folder = quantized["kept"][3]
         assert names(folder / "모델") == ["작은 것"]
         assert open_artifact(folder / "모델" / "작은 것").manifest.source.name == "한국어 모델"
-        code, out, err = run("predict", "모델/작은 것", cwd=folder, given='{"text": "눈이 왔다"}\n')
+        code, out, err = run_apart("predict", "모델/작은 것", cwd=folder, given='{"text": "눈이 왔다"}\n')
         assert (code, err) == (0, "1 rows\n")
         assert octavo.load(folder / "모델" / "작은 것")("눈이 왔다") == [json.loads(out)]
 
@@ -494,7 +508,7 @@ class TestPredict:
         content = (folder / "config.json").read_bytes()
         manifest["files"]["config.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         (folder / "octavo.json").write_text(json.dumps(manifest), encoding="utf-8")
-        code, out, err = run("predict", folder, given='{"text": "눈"}\n', PYTHONIOENCODING="ascii")
+        code, out, err = run_apart("predict", folder, given='{"text": "눈"}\n', PYTHONIOENCODING="ascii")
         assert (code, err) == (0, "1 rows\n")
         assert json.loads(out)["label"].endswith("-함의")
 
@@ -575,7 +589,7 @@ class TestPredict:
 class TestAll:
     @pytest.mark.parametrize("arguments", [["--help"], []])
     def test_help_lists_the_verbs(self, arguments):
-        code, out, err = run(*arguments, COLUMNS="100")
+        code, out, err = run_apart(*arguments, COLUMNS="100")
         assert code == (0 if arguments else 2)
         for verb in ("quantize", "compare", "report", "inspect", "doctor", "predict"):
             assert re.search(rf"^\W+{verb} +\w", out + err, re.MULTILINE)
@@ -584,11 +598,11 @@ class TestAll:
         code = (
             "import sys, octavo.cli.main as m; print({'torch', 'onnxruntime', 'onnx_ir', 'numpy'} & set(sys.modules))"
         )
-        assert run(code=code) == (0, "set()\n", "")
+        assert run_apart(code=code) == (0, "set()\n", "")
 
     @pytest.mark.parametrize("verb", ["quantize", "compare", "report", "inspect", "doctor", "predict"])
     def test_each_verb_has_help(self, verb):
-        code, out, err = run(verb, "--help", COLUMNS="100")
+        code, out, err = run_apart(verb, "--help", COLUMNS="100")
         assert (code, err) == (0, "")
         assert f"octavo {verb}" in out
 
@@ -778,9 +792,9 @@ def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
         assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
-def test_passes_can_be_left_out(tmp_path, kept_exports):
+def test_passes_can_be_left_out(tmp_path):
     command = ("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
-    code, _, err = run(*command, code=kept_exports + COMMAND_LINE)
+    code, _, err = run(*command)
     assert code == 0, err
     manifest = open_artifact(tmp_path / "plain").manifest
     assert (manifest.passes, manifest.recipe.optimize) == ((), False)

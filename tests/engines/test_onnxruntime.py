@@ -22,10 +22,10 @@ def copy(demo_float, tmp_path):
 
 
 def test_threads_are_the_usable_cores_by_default(demo_float, monkeypatch):
-    assert open_session(demo_float / "model.onnx").threads == usable_cores()
-    monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 3)
-    session = open_session(demo_float / "model.onnx")
-    assert (session.threads, session._session.get_session_options().intra_op_num_threads) == (3, 3)
+    for cores in (usable_cores(), 3):
+        monkeypatch.setattr("octavo.hardware.usable_cores", lambda cores=cores: cores)
+        session = open_session(demo_float / "model.onnx")
+        assert (session.threads, session._session.get_session_options().intra_op_num_threads) == (cores, cores)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

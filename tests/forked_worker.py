@@ -1,0 +1,54 @@
+"""Processes of comparisons for the tests, forked from one that has imported torch: that takes seven seconds each time.
+
+The worker's own code runs in them, with pipes as ever. `tests/evaluation` starts real ones too.
+"""
+
+import multiprocessing
+import os
+import sys
+from types import SimpleNamespace
+
+from octavo.evaluation import worker
+
+PRELOAD = ["onnxruntime", "octavo.engines.torch", "octavo.checkpoint.model", "transformers.models.auto.modeling_auto"]
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([*PRELOAD, "forked_worker"])
+
+
+def serve(requests, answers, environment):
+    """Be the worker: requests come by standard input, answers go by standard output, the rest is dropped."""
+    os.environ.clear()
+    os.environ.update(environment)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for number, end in enumerate((requests.fileno(), answers.fileno(), nothing)):
+        os.dup2(end, number)
+    requests.close()
+    answers.close()
+    sys.stdin = os.fdopen(0, encoding="utf-8")
+    worker.main()
+
+
+def popen(_, **__):
+    """Takes the place of `subprocess.Popen` in `octavo.evaluation.benchmark`."""
+    requests, questions = CONTEXT.Pipe(duplex=False)
+    replies, answers = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=serve, args=(requests, answers, dict(os.environ)), daemon=True)
+    process.start()
+    requests.close()
+    answers.close()
+    files = [
+        os.fdopen(os.dup(end.fileno()), mode, encoding="utf-8") for end, mode in ((questions, "w"), (replies, "r"))
+    ]
+    questions.close()
+    replies.close()
+
+    def wait():
+        process.join()
+        return process.exitcode
+
+    def end():
+        process.join()
+        for file in files:
+            file.close()
+
+    return SimpleNamespace(stdin=files[0], stdout=files[1], wait=wait, kill=process.kill, communicate=end)
