@@ -48,12 +48,13 @@ SLOW = {
     "make_checkpoint",
     "demo_float",
     "demo_int8",
+    "exported",
+    "headed",
+    "write_tiny",
+    "stories",
     "fresh",
-    "cli",
-    "contract",
-    "corpus",
-    "methods",
-}  # fixtures and rooms
+}  # fixtures
+SLOW |= {"cli", "contract", "corpus", "methods", "test_examples.py"}  # folders and files
 OFFSET = {"roberta", "xlm-roberta", "camembert", "klue-roberta"}  # position ids start behind the padding id
 
 
@@ -162,7 +163,7 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """Slow is what makes models, or starts processes: `make test-fast` leaves it out."""
     for item in items:
-        if SLOW & set(getattr(item, "fixturenames", ())) or item.path.parent.name in SLOW:
+        if SLOW & {*getattr(item, "fixturenames", ()), item.path.parent.name, item.path.name}:
             item.add_marker(pytest.mark.slow)
 
 

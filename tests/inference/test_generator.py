@@ -156,6 +156,7 @@ def test_more_context_makes_the_perplexity_smaller(stories):
     assert perplexity(stories, texts, window=128, stride=32) < perplexity(stories, texts, window=128)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "count"), [("us", 200), ("gb", 40)])
 def test_pronunciations_are_those_of_generate(tmp_path, side, count):
     import torch

@@ -75,6 +75,7 @@ def export_by_torch(model, inputs, outputs, path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["octavo", "torch"])
 @pytest.mark.parametrize("architecture", TASKS)
 def test_the_task_of_every_export_is_named(architecture, exporter, tmp_path):

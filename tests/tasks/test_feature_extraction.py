@@ -220,6 +220,7 @@ def test_neighbours_are_those_of_scikit_learn():
     assert metrics.neighbour_recall(first, first, 10) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "models" / "ko-sts").exists(), reason="the shared models are not here")
 def test_korean_sentence_similarity_survives_int8(tmp_path):
     data = octavo.DataFile(SHARED / "data" / "korsts" / "sts-test.tsv")
