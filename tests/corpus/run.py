@@ -78,6 +78,10 @@ def run_case(case: Case, base: Path) -> Outcome:
         told.mkdir()
         arguments = [str(argument) for argument in case.make(folder, base)]
         before = _state(folder)
+        idle = os.fork()
+        if idle == 0:
+            os._exit(0)
+        imports = _wait(idle)[1]  # less than this process has: pages of files come to a child when it reads them
         child = os.fork()
         if child == 0:
             _become(arguments, folder, told, case.file_limit)
@@ -87,8 +91,7 @@ def run_case(case: Case, base: Path) -> Outcome:
         wanted = {"out.jsonl", "out.html", "out.md", "out.json"} if code == 0 else set()
         left = [name for name in sorted(changed | lost) if name.split("/")[0] not in wanted | {"out"} or code]
         texts = [(told / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err")]
-        base_memory = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-        return Outcome(code, *texts, seconds, max(0, memory - base_memory), tuple(left))
+        return Outcome(code, *texts, seconds, max(0, memory - imports), tuple(left))
 
 
 def _become(arguments: list[str], folder: Path, told: Path, file_limit: int | None) -> None:

@@ -83,8 +83,9 @@ def main() -> None:
     lines = ["| method | batches asked | largest difference from one thread | memory |", "|---|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as place:
         graphs = octavo.export(checkpoint)
-        for method in ("float", "dynamic", "weight-only"):
-            artifact = octavo.quantize(graphs, Path(place) / method, recipe=method)
+        for method in ("float", "dynamic", "static", "weight-only"):
+            examples = checkpoint / "pairs.tsv" if method == "static" else None
+            artifact = octavo.quantize(graphs, Path(place) / method, recipe=method, calibration=examples)
             difference, asked, grown = ask_together(octavo.load(artifact.folder, threads=1), float(sys.argv[1]))
             lines.append(f"| {method} | {asked:,} | {difference:.2g} | {grown / 2**20:+.1f} MiB |")
             wrong |= difference > 0 or grown > 32 << 20
