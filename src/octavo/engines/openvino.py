@@ -19,6 +19,7 @@ from octavo.errors import ArtifactError, OctavoError
 from octavo.hardware import choose_threads
 
 Precision = Literal["f32", "bf16"]
+INSTEAD = "take the engine onnxruntime, which runs what Octavo writes by any method"
 
 
 class OpenVinoSession:
@@ -48,7 +49,7 @@ class OpenVinoSession:
             self._model = core.compile_model(str(model), "CPU", settings)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[-200:]
-            raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason) from None
+            raise ArtifactError("OpenVINO cannot load the model", where=model, got=reason, then=INSTEAD) from None
         self.name = "openvino" if precision == "f32" else f"openvino:{precision}"
         self.threads, self.streams = threads, streams
         known = set(outputs) or {"logits", *SPAN}
@@ -62,7 +63,7 @@ class OpenVinoSession:
             return stack_answers([np.array(results[output]) for output in self._outputs])
         except RuntimeError as error:
             reason = " ".join(str(error).split())[-200:]
-            raise OctavoError("OpenVINO could not run the model", got=reason) from None
+            raise OctavoError("OpenVINO could not run the model", got=reason, then=INSTEAD) from None
 
 
 def cache_folder() -> Path:
