@@ -17,6 +17,8 @@ def as_rows(inputs: Any) -> Any:
     Raises:
         DataError: it has other than one dimension, as a table has, whose rows would be the names of its columns.
     """
+    if isinstance(inputs, (str, bytes, list, tuple, Mapping)):
+        return inputs
     to_list = getattr(inputs, "tolist", None) or getattr(inputs, "to_list", None)
     dimensions = getattr(inputs, "ndim", 1 if to_list else None)
     if dimensions is None and hasattr(inputs, "columns"):

@@ -174,6 +174,11 @@ class ComparedRow:
     origin: Origin | None = None
     judgement: Judgement | None = None
 
+    def __repr__(self) -> str:
+        score = "".join(f", {name} {value:.4f}" for name, value in list(self.quality.items())[:1])
+        figures = f"{self.bytes / 2**20:.1f} MiB, {self.speedup.value:.2f}x as fast{score}"
+        return f"<ComparedRow {self.name} ({self.method}), {self.engine}: {figures}>"
+
 
 @dataclass(frozen=True)
 class NotRun:
