@@ -71,7 +71,7 @@ class TestNamesOfTheCommandLine:
             octavo.quantize(DEMO, tmp_path / "out", recipe="float", method="static")
         with pytest.raises(RecipeError, match="calibration and calibrate exclude each other"):
             octavo.quantize(DEMO, tmp_path / "out", calibration=PAIRS, calibrate=PAIRS)
-        with pytest.raises(RecipeError, match=r"unknown method; got: statik; .*did you mean 'static'"):
+        with pytest.raises(RecipeError, match=r"unknown method in the recipe; got: statik; .*did you mean 'static'"):
             octavo.quantize(DEMO, tmp_path / "out", method="statik")
 
 
@@ -105,7 +105,7 @@ class TestWhatAValueShows:
         found = octavo.inspect(demo_int8)
         html = found._repr_html_()
         assert html.count("<table>") == 2
-        assert "<td>embeddings</td>" in html
+        assert "<td>embedding</td>" in html
         assert type(replace(found, path=EVIL)) is octavo.Inspection
         html = replace(found, path=EVIL)._repr_html_()
         assert "<script" not in html
