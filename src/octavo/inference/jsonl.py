@@ -58,10 +58,12 @@ def predict(  # noqa: PLR0913 - settings of the verb
         settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
         predictor = load(artifact, device=device, verify=verify, **settings)
         rows = _rows(lines, source, predictor.task)
-        if isinstance(predictor, Generator) and prompt is not None:
-            raise InputError("a model that writes has no named prompts", got=prompt)
-        named: dict[str, Any] = {} if isinstance(predictor, Generator) else {"prompt": prompt}
-        predictions = predictor.stream(rows, **named, **(options or {}))
+        if isinstance(predictor, Generator):
+            if prompt is not None:
+                raise InputError("a model that writes has no named prompts", got=prompt)
+            predictions = predictor(rows, **(options or {}))
+        else:
+            predictions = predictor.stream(rows, prompt=prompt, **(options or {}))
         for prediction in predictions:
             stream.write(json_text(predictor.task.to_json(prediction)) + "\n")
     return predictor.counts
