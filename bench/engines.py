@@ -28,7 +28,7 @@ from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation import benchmark
-from octavo.evaluation.benchmark import Contender, run_benchmark
+from octavo.evaluation.benchmark import Contender, Timing, run_benchmark
 from octavo.evaluation.entries import find_entries
 from octavo.hardware import find_target, this_cpu
 from octavo.metrics.scores import cosine
@@ -201,12 +201,20 @@ def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES
             "token_type_ids": np.zeros((count, length), np.int64),
         }
         batches = [Batch(tuple(range(count * index, count * (index + 1))), inputs) for index in range(repeats)]
-        timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+        timings = run_all(contenders, batches)
         for name, timing in zip(contenders, timings, strict=True):
             ms = 1000 * timing.rounds / repeats
             rows.append({"shape": f"{count} x {length}", "name": name, "ms": float(np.median(ms)), "rounds": list(ms)})
             print(f"    {count} x {length} {name}: {np.median(ms):.1f} ms", file=sys.stderr)
     return rows
+
+
+def run_all(contenders: dict[str, Contender], batches: list[Batch]) -> list[Timing]:
+    """The timing of every contender; one that cannot be run ends the benchmark."""
+    timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+    if failed := [f"{name}: {why}" for name, why in zip(contenders, timings, strict=True) if isinstance(why, str)]:
+        raise SystemExit("\n".join(failed))
+    return timings
 
 
 def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str) -> list[dict]:
@@ -216,7 +224,7 @@ def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str)
     tokenizer = task.make_tokenizer(tokenizer_json)
     examples, texts, encoded = task.prepare(tokenizer, examples)
     asked, batches = Asked(texts, encoded, tokenizer), make_batches(encoded, signature, task.token_budget)
-    timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+    timings = run_all(contenders, batches)
     answers = [task.read(timing.outputs, asked) for timing in timings]
     rows = []
     for name, timing, found in zip(contenders, timings, answers, strict=True):

@@ -30,12 +30,11 @@ if TYPE_CHECKING:
     from octavo.inference.jsonl import predict
     from octavo.inference.opening import load, verify
     from octavo.inference.predictor import Predictor
-    from octavo.inspection.machine import doctor
-    from octavo.inspection.models import inspect
+    from octavo.inspection.machine import Diagnosis, doctor
+    from octavo.inspection.models import Inspection, inspect
     from octavo.pipeline.quantization import quantize
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
-    from octavo.schema.inspection import Diagnosis, Inspection
     from octavo.schema.recipe import LayerRule, Recipe
 
 _HOMES = {
@@ -60,12 +59,11 @@ _HOMES = {
     "octavo.inference.jsonl": ("predict",),
     "octavo.inference.opening": ("load", "verify"),
     "octavo.inference.predictor": ("Predictor",),
-    "octavo.inspection.machine": ("doctor",),
-    "octavo.inspection.models": ("inspect",),
+    "octavo.inspection.machine": ("Diagnosis", "doctor"),
+    "octavo.inspection.models": ("Inspection", "inspect"),
     "octavo.pipeline.quantization": ("quantize",),
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
-    "octavo.schema.inspection": ("Diagnosis", "Inspection"),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -107,11 +105,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _find(name: str) -> Any:
     """Import a public name on first use."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("octavo")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'octavo' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)
+
+
+__version__: str
+if not TYPE_CHECKING:  # for which every name that is not there would be Any
+    __getattr__ = _find
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from octavo.errors import HardwareError
+from octavo.errors import HardwareError, InputError
 from octavo.hardware import TARGETS, this_cpu
 from octavo.schema.manifest import Manifest
 
@@ -15,6 +15,25 @@ def made_elsewhere(manifest: Manifest, engine: str, threads: int) -> bool:
     host, own = manifest.host, "torch" if manifest.recipe.format == "torch" else "onnxruntime"
     here = this_cpu().name, this_cpu().kind, own, version(own), threads
     return (host.cpu, host.kind, engine, host.packages.get(own), manifest.self_test.threads) != here
+
+
+def check_engine(manifest: Manifest, engine: str) -> None:
+    """Refuse an engine that is known not to run such a graph.
+
+    OpenVINO 2026 makes FakeQuantize of activations that are rounded as they come, and gets the shapes of their scales
+    wrong: for every architecture of docs/architectures.md, with a scale per token and per tensor.
+
+    Raises:
+        InputError: OpenVINO, for dynamic int8.
+    """
+    is_dynamic = manifest.recipe.method == "dynamic" and any(layer.activation for layer in manifest.layers)
+    if is_dynamic and engine.partition(":")[0] == "openvino":
+        raise InputError(
+            "OpenVINO does not run dynamic int8",
+            got=engine,
+            allowed="onnxruntime",
+            then="take onnxruntime, or make the artifact by the method static, which both run",
+        )
 
 
 def check_cpu(manifest: Manifest, engine: str) -> str | None:

@@ -26,6 +26,11 @@ class Artifact:
     folder: Path
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        recipe, size = self.manifest.recipe, sum(record.bytes for record in self.manifest.files.values())
+        kind = f"{self.manifest.signature.task}, {recipe.method}, {recipe.format}, for {self.manifest.target}"
+        return f"<Artifact {self.folder}: {kind}, {size / 2**20:.1f} MiB>"
+
     @property
     def model_file(self) -> Path:
         """The model: a graph, or torch weights; of several components the last, which gives the answers."""

@@ -42,6 +42,7 @@ TEXT_PAIR = ("text_pair", "sentence2", "hypothesis")
 LABEL = ("gold_label", "label", "labels", "class", "target")
 SCORE = ("score", "similarity_score", "similarity", "labels", "label")
 SCORE_KEYS = ("real-label", "score", "label")  # of KLUE-STS, which has an object of several scores for a label
+ENOUGH_ROWS = 50  # in which each class of a file is likely to come
 NO_GOLD = ("", "-")  # SNLI and its translations write "-" where the annotators did not agree
 
 
@@ -69,7 +70,8 @@ class DataFile:
     """Examples, and how they are read.
 
     `encoding` and `columns` as in `read_examples`; `limit` takes a sample of that many rows, seeded by `seed`;
-    `max_length` cuts inputs at fewer tokens than the model allows.
+    `max_length` cuts inputs at fewer tokens than the model allows; `labels_told`: the model's labels were named for
+    this file, which may have ids of some of them only.
     """
 
     path: str | Path
@@ -78,12 +80,12 @@ class DataFile:
     limit: int | None = None
     max_length: int | None = None
     seed: int = 0
+    labels_told: bool = False
 
     def read(self, labels: Sequence[str] = (), *, scored: bool = False) -> tuple[Example, ...]:
         """The examples, sampled; see `read_examples`."""
-        examples = read_examples(
-            Path(self.path), labels=labels, encoding=self.encoding, columns=self.columns, scored=scored
-        )
+        settings: dict[str, Any] = {"encoding": self.encoding, "columns": self.columns, "scored": scored}
+        examples = read_examples(Path(self.path), labels=labels, labels_told=self.labels_told, **settings)
         return sample(examples, self.limit, self.seed)
 
 
@@ -101,7 +103,7 @@ def target_columns(path: Path, encoding: str) -> dict[str, str] | None:
     return {"text": source, "text_pair": target} if source and target else None
 
 
-def read_examples(
+def read_examples(  # noqa: PLR0913 - each is one thing to say
     path: Path,
     *,
     labels: Sequence[str] = (),
@@ -109,6 +111,7 @@ def read_examples(
     columns: Mapping[str, str] | None = None,
     require_labels: bool = False,
     scored: bool = False,
+    labels_told: bool = True,
 ) -> tuple[Example, ...]:
     """Read a file of one or two texts a row.
 
@@ -120,6 +123,8 @@ def read_examples(
             Where `text` is named, only a `text_pair` that is named too is read.
         require_labels: Whether a file without a label column is an error.
         scored: Whether to read how similar pairs are, a number, where the file has a column of it.
+        labels_told: Whether the labels were named for this file; a `DataFile` without refuses a file of 50 rows or
+            more whose labels are the ids of the first few only.
 
     Raises:
         DataError: the file cannot be read, has no rows, or a row, column or label does not fit.
@@ -137,6 +142,8 @@ def read_examples(
     labelled: list[tuple[str, dict[str, Any], int | None]] = [(place, row, None) for place, row in rows]
     if labels and "label" in chosen:
         ids = _label_ids(rows, chosen["label"], labels)
+        if not labels_told:
+            _require_same_classes([row.get(chosen["label"]) for _, row in rows], labels, path)
         labelled = [(place, row, label) for (place, row), label in zip(rows, ids, strict=True) if label is not None]
     if not labelled:
         raise DataError("no row has a label", where=path, got=f"{len(rows)} rows without one")
@@ -262,9 +269,29 @@ def _label_ids(rows: Rows, column: str, labels: Sequence[str]) -> list[int | Non
     return ids
 
 
+def _require_same_classes(stored: Sequence[Any], labels: Sequence[str], path: Path) -> None:
+    """See that a file which names its classes by ids alone has as many of them as the model.
+
+    Ids from 0 to less than the model's last one are more likely those of other classes than a sample without some.
+
+    Raises:
+        DataError: it has fewer, in `ENOUGH_ROWS` rows or more.
+    """
+    found = {str(value).strip() for value in stored} - {*NO_GOLD, "None", *labels}
+    ids = [str(index) for index in range(len(found))]
+    if len(stored) >= ENOUGH_ROWS and 2 <= len(found) < len(labels) and found == set(ids):
+        then = "if they are ids of the model's labels, say so with --labels (labels=): its names, in id order"
+        got, allowed = f"{', '.join(ids)} in the file", f"{', '.join(labels)} of the model"
+        raise DataError("the labels are hardly those of this model", where=path, got=got, allowed=allowed, then=then)
+
+
 def _unknown_label(name: str, place: str, stored: Iterable[str], labels: Sequence[str]) -> DataError:
     """The error about a label that the model does not have; it lists the file's labels and the model's."""
+    stored = list(stored)
+    classes = sum(label.strip() not in NO_GOLD for label in stored)
     then = "give the model's labels in id order, by the names of the file, with --labels"
+    if classes > len(labels):  # no names fit
+        then = f"take data of the model's {len(labels)} classes: the file has {classes}"
     if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         then = "give the names in id order, such as --labels entailment,contradiction,neutral"
     return DataError(

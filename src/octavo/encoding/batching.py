@@ -63,24 +63,28 @@ class Batch:
     inputs: Inputs
 
 
-def plan_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[tuple[int, ...]]:
+def plan_batches(
+    lengths: Sequence[int], token_budget: int = TOKEN_BUDGET, most_rows: int = MAX_ROWS
+) -> list[tuple[int, ...]]:
     """Group rows of similar length, shortest first, so that rows x longest row stays within the budget.
 
-    A row longer than the budget is a batch of its own. Each row is in exactly one batch.
+    A row longer than the budget is a batch of its own. Each row is in exactly one batch, with `most_rows` at most.
     """
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
-        if current and ((len(current) + 1) * lengths[row] > token_budget or len(current) == MAX_ROWS):
+        if current and ((len(current) + 1) * lengths[row] > token_budget or len(current) == most_rows):
             batches.append(tuple(current))
             current = []
         current.append(row)
     return [*batches, tuple(current)] if current else batches
 
 
-def make_batches(encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET) -> list[Batch]:
+def make_batches(
+    encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET, most_rows: int = MAX_ROWS
+) -> list[Batch]:
     """Plan and pad."""
-    plan = plan_batches([len(row.ids) for row in encoded], token_budget)
+    plan = plan_batches([len(row.ids) for row in encoded], token_budget, most_rows)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
 
 

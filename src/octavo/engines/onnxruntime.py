@@ -54,8 +54,7 @@ class OnnxRuntimeSession:
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each of its status codes
-            where = None if isinstance(model, bytes) else model
-            raise ArtifactError("ONNX Runtime cannot load the model", where=where, got=first_line(error)) from None
+            raise _unloadable(None if isinstance(model, bytes) else model, first_line(error)) from None
         self.shapes = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
         self.threads = threads
         self.inputs = {port.name: Port(port.type, tuple(port.shape)) for port in self._session.get_inputs()}
@@ -83,6 +82,21 @@ class OnnxRuntimeSession:
             return dict(zip(self.outputs, self._session.run_with_ort_values(self.outputs, values), strict=True))
         except Exception as error:
             raise OctavoError("ONNX Runtime could not run the model", got=first_line(error)) from None
+
+
+def _unloadable(where: Path | None, reason: str) -> ArtifactError:
+    """The error about a model that ONNX Runtime does not load; in plain words where its quantizer made it so.
+
+    `onnxruntime.quantization` takes ONNX's Attention, of opset 23, for its own operator of that name.
+    """
+    if "for operator QAttention" not in reason:
+        return ArtifactError("ONNX Runtime cannot load the model", where=where, got=reason)
+    return ArtifactError(
+        "onnxruntime.quantization made a QAttention of an Attention that is not its own, and no runtime loads that",
+        where=where,
+        then="quantize the float model again with op_types_to_quantize=['MatMul', 'Gather'], or one that was made "
+        "by octavo quantize --method float --opset 22, which has no Attention",
+    )
 
 
 def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSession:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from octavo.encoding.batching import Batch, IntArray, Outputs, in_order, real_answers
 from octavo.engines import modes_of
-from octavo.errors import InputError, OctavoError
+from octavo.errors import InputError, OctavoError, raise_together
 from octavo.evaluation.machine_load import Cores, Usage, machine_load, read_cores
 from octavo.progress import Progress
 from octavo.schema.comparison import MachineLoad
@@ -94,6 +94,7 @@ class _Process:
             encoding="utf-8",
         )
         self.load_seconds = self.cold_start_seconds = 0.0
+        self.reason = ""  # why it could not be run
         self._wall = self._cpu = 0.0  # of batches
 
     def load(self) -> None:
@@ -115,6 +116,7 @@ class _Process:
         if "error" in answer:
             kind = InputError if answer.get("exit_code") == InputError.exit_code else OctavoError
             then = None if "exit_code" in answer else "set OCTAVO_DEBUG=1 to see why"
+            self.reason = answer["error"]
             raise kind(answer["error"], where=self._spec["path"], then=then)
         return answer
 
@@ -137,14 +139,14 @@ class _Process:
 
 def run_benchmark(
     contenders: Sequence[Contender], batches: Sequence[Batch], *, threads: int, seed: int, progress: Progress
-) -> list[Timing]:
-    """Run every batch through every contender, in turns.
+) -> list[Timing | str]:
+    """Run every batch through every contender, in turns: what was measured of each, or why it could not be run.
 
     The first round runs all batches, and its outputs are kept; further rounds repeat it while time allows. Then the
     latency of single rows, on a seeded sample of all rows.
 
     Raises:
-        OctavoError: a contender cannot be loaded or run.
+        OctavoError: the first contender cannot be loaded or run, or none of the others can.
     """
     parts = [list(range(turn, len(batches), TURNS)) for turn in range(min(TURNS, len(batches)))]
     rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
@@ -155,24 +157,20 @@ def run_benchmark(
         inputs = [*(batch.inputs for batch in batches), *alone, *among]
         arrays = {f"{name}/{number}": array for number, batch in enumerate(inputs) for name, array in batch.items()}
         np.savez(stored, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
-        processes: list[_Process] = []
-        progress.start("loading", len(contenders))
-        for contender in contenders:
-            settings = {"signature": contender.signature.model_dump(mode="json"), "threads": threads, "batches": stored}
-            processes.append(_Process(vars(contender) | settings))
-            stack.callback(processes[-1].end)
-            processes[-1].load()
-            progress.advance()
-        for process in processes:  # warm up on the longest batch, the shortest and one between
-            process.run(sorted({0, len(batches) // 2, len(batches) - 1}))
+        settings = {"threads": threads, "batches": stored}
+        started_ones = _start(contenders, settings, len(batches), stack, progress)
+        running = [one for one in zip(contenders, started_ones, strict=True) if not one[1].reason]
+        processes = [process for _, process in running]
         started = _read_load(processes)
         seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
-        loads = _loads(started, _read_load(processes), contenders)  # one row may be shorter than the waking of threads
+        loads = _loads(
+            started, _read_load(processes), [one for one, _ in running]
+        )  # one row may be shorter than the waking of threads
         singles = _single_rows(processes, rows, random.Random(seed), progress)  # noqa: S311
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         extra = [_run_part(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
-    return [
+    timings = (
         Timing(
             outputs=in_order([outputs[index][number] for number in range(len(batches))], batches, signature),
             turns=np.array(seconds[index]),
@@ -185,7 +183,40 @@ def run_benchmark(
             load=loads[index],
         )
         for index, process in enumerate(processes)
-    ]
+    )
+    return [process.reason or next(timings) for process in started_ones]
+
+
+def _start(
+    contenders: Sequence[Contender],
+    settings: dict[str, Any],
+    batches: int,
+    stack: contextlib.ExitStack,
+    progress: Progress,
+) -> list[_Process]:
+    """The process of each contender, which has run its first batches; one that could not has a `reason`, and ended.
+
+    Raises:
+        OctavoError: the first one could not, or none of the others.
+    """
+    processes: list[_Process] = []
+    errors: list[OctavoError] = []
+    progress.start("loading", len(contenders))
+    for contender in contenders:
+        signature = contender.signature.model_dump(mode="json")
+        processes.append(_Process(vars(contender) | settings | {"signature": signature}))
+        stack.callback(processes[-1].end)
+        try:
+            processes[-1].load()  # and warm up on the longest batch, the shortest and one between
+            processes[-1].run(sorted({0, batches // 2, batches - 1}))
+        except OctavoError as error:
+            if len(processes) == 1:
+                raise
+            errors.append(error)
+        progress.advance()
+    if len(errors) == len(contenders) - 1:
+        raise_together(errors)
+    return processes
 
 
 _Reading = tuple[Cores | None, float, list[Usage]]  # of the machine, CPU time of this process, and of the others

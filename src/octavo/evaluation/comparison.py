@@ -2,17 +2,18 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.encoding.batching import make_batches
 from octavo.encoding.tokenizing import Asked
-from octavo.errors import OctavoError, OctavoWarning
+from octavo.errors import InputError, OctavoError, OctavoWarning
 from octavo.evaluation.benchmark import Timing, run_benchmark
 from octavo.evaluation.entries import (
     Entry,
@@ -29,7 +30,7 @@ from octavo.hardware import choose_threads, this_cpu
 from octavo.inference.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.reporting.page import notebook_html
-from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord
+from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord, NotRun
 from octavo.schema.signature import Signature, lower_limit
 from octavo.tasks import find_task
 
@@ -42,12 +43,18 @@ class Comparison(ComparisonRecord):
         return notebook_html(self)
 
 
-def compare(
-    baseline: str | Path | Checkpoint,
-    candidates: Sequence[str | Path | Checkpoint] = (),
+Model = str | Path | Checkpoint
+
+
+def compare(  # noqa: PLR0913 - each is one thing to say
+    baseline: Model,
+    candidates: Model | Sequence[Model] = (),
     *,
     data: str | Path | DataFile,
-    engines: Sequence[str] = ("auto",),
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+    engines: str | Sequence[str] = ("auto",),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -55,20 +62,30 @@ def compare(
 
     Args:
         baseline: a checkpoint (which runs in torch, in float32) or an artifact; the first row.
-        candidates: further ones.
-        data: a file of examples; its `max_length` is how many tokens are read at once, of language models by default
-            1,024.
-        engines: a row for each, for artifacts.
+        candidates: a further one, or several.
+        data: a file of examples, or a `DataFile`, which says how it is read; its `max_length` is how many tokens are
+            read at once, of language models by default 1,024.
+        limit: compare on a sample of so many rows, as `DataFile(limit=...)` does.
+        columns: the columns of the file, as `DataFile(columns=...)` names them: `{"text": ..., "label": ...}`.
+        labels: names in id order for all models, as `Checkpoint(labels=...)` gives them to one.
+        engines: one or several, a row for each, for artifacts.
         threads: of every model; by default as many as this process may use cores.
         progress: hears of every step.
 
+    A candidate that cannot be opened or run has its reason in `not_run`; the others have their rows.
+
     Raises:
-        OctavoError: see `octavo.errors` for the kinds.
+        OctavoError: see `octavo.errors` for the kinds; a candidate that cannot be run where there is no other.
     """
     progress = progress or Silent()
     progress.start("reading models and data")
-    file = data if isinstance(data, DataFile) else DataFile(data)
-    entries = with_distinct_names([entry for path in (baseline, *candidates) for entry in find_entries(path, engines)])
+    candidates = [candidates] if isinstance(candidates, str | Path | Checkpoint) else candidates
+    engines = [engines] if isinstance(engines, str) else engines
+    models = [_with_labels(model, labels) for model in (baseline, *candidates)]
+    file = _as_data_file(data, limit, columns)
+    if any(model.labels for model in models):
+        file = replace(file, labels_told=True)
+    entries = with_distinct_names([entry for model in models for entry in find_entries(model, engines)])
     require_one_task(entries)
     signature = _common_signature(entries, file)
     for entry in entries:
@@ -80,6 +97,34 @@ def compare(
     )
     path = Path(file.path)
     return replace(comparison, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
+
+
+def _with_labels(model: Model, labels: Sequence[str]) -> Checkpoint:
+    """A model with the labels that are given for all.
+
+    Raises:
+        InputError: it has others of its own, or a text is given in the place of names.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else Checkpoint(model)
+    if isinstance(labels, str):
+        raise InputError("labels are several names, in id order", got=labels, allowed="a list of names")
+    if labels and checkpoint.labels:
+        raise InputError("labels are given twice, for all models and for one", where=checkpoint.path)
+    return replace(checkpoint, labels=tuple(labels)) if labels else checkpoint
+
+
+def _as_data_file(data: str | Path | DataFile, limit: int | None, columns: Mapping[str, str] | None) -> DataFile:
+    """The file with the limit and columns that are given beside it.
+
+    Raises:
+        InputError: it has one of them already.
+    """
+    file = data if isinstance(data, DataFile) else DataFile(data)
+    given = {name: value for name, value in (("limit", limit), ("columns", columns)) if value is not None}
+    if twice := [name for name in given if getattr(file, name) is not None]:
+        raise InputError("said twice: to compare and in the DataFile", got=", ".join(twice))
+    settings: dict[str, Any] = given
+    return replace(file, **settings)
 
 
 def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
@@ -120,7 +165,9 @@ def compare_entries(
     contenders = [
         replace(entry.contender, signature=entry.contender.signature.model_copy(update=limit)) for entry in entries
     ]
-    timings = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
+    found = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
+    pairs = list(zip(entries, found, strict=True))
+    measured = [(entry, timing) for entry, timing in pairs if isinstance(timing, Timing)]
     cpu, engines = this_cpu(), sorted({entry.contender.engine.partition(":")[0] for entry in entries})
     packages = [name for name in ("octavo", "numpy", "tokenizers", *engines) if find_spec(name)]
     return Comparison(
@@ -133,28 +180,33 @@ def compare_entries(
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(entries, timings, examples, signature, Asked(rows, encoded, tokenizer)),
+        rows=_rows(measured, examples, signature, Asked(rows, encoded, tokenizer)),
         versions={name: version(name) for name in packages},
-        load=worst_load([timing.load for timing in timings if timing.load]),
+        load=worst_load([timing.load for _, timing in measured if timing.load]),
+        not_run=tuple(
+            NotRun(entry.name, entry.method, entry.contender.engine, reason)
+            for entry, reason in pairs
+            if isinstance(reason, str)
+        ),
     )
 
 
 def _rows(
-    entries: Sequence[Entry], timings: Sequence[Timing], examples: Sequence[Example], signature: Signature, asked: Asked
+    measured: Sequence[tuple[Entry, Timing]], examples: Sequence[Example], signature: Signature, asked: Asked
 ) -> tuple[ComparedRow, ...]:
     """The rows of the table, the baseline's first.
 
     Raises:
         OctavoError: the baseline's answers are not numbers.
     """
-    task, first = find_task(signature), timings[0]
+    task, (baseline, first) = find_task(signature), measured[0]
     if not_finite(first):
         got = f"NaN or infinity in {not_finite(first):,} rows"
-        raise OctavoError("the baseline's answers are not numbers", where=entries[0].name, got=got)
-    compared = Compared(task, examples, asked, entries[0], first, task.read(first.outputs, asked))
+        raise OctavoError("the baseline's answers are not numbers", where=baseline.name, got=got)
+    compared = Compared(task, examples, asked, baseline, first, task.read(first.outputs, asked))
     if warning := task.doubt_labels(compared.reference, examples):
         warnings.warn(warning, OctavoWarning, stacklevel=4)
-    return tuple(compared.row(entry, timing) for entry, timing in zip(entries, timings, strict=True))
+    return tuple(compared.row(entry, timing) for entry, timing in measured)
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:

@@ -38,6 +38,9 @@ class FloatGraphs:
     passes: tuple[PassRecord, ...]
     settings: Recipe
 
+    def __repr__(self) -> str:
+        return f"<FloatGraphs of {self.source.name}: {', '.join(self.graphs)}, opset {self.record.opset}>"
+
     def reference(self) -> Session:
         """The float model, in torch."""
         if find_task(self.source.signature).writes:

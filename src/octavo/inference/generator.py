@@ -1,7 +1,7 @@
 """Text written by an artifact (ONNX Runtime) or a checkpoint (torch), in the shapes of Hugging Face's pipelines."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,6 +9,7 @@ from octavo.encoding.batching import Counts, Encoded
 from octavo.engines import Writer
 from octavo.errors import DataError, InputError
 from octavo.generation.loop import write
+from octavo.inference.inputs import as_rows, reduced, require_batch_size, require_several
 from octavo.inference.texts import PreparedBatch, Text, Tokenizers, write_texts
 from octavo.schema.signature import Generation, Signature, change_generation_config
 from octavo.tasks import find_task
@@ -39,28 +40,32 @@ class Generator:
             self.generation = self.generation.model_copy(update={"sampling": sampling})
         self.counts = Counts()
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
+        self.reopen: Callable[[], Generator] | None = None  # opens the same in another process; see `octavo.load`
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         where = f"{self.session.name}, {self.session.threads} threads"
         return f"<Generator of {self.signature.task} on {where}, verified={self.verified}>"
 
-    def __call__(self, inputs: Any, *, return_full_text: bool = True, **settings: Any) -> Any:
-        """Write; see the class for what comes back.
+    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
+        return reduced("generator", self.reopen)
+
+    def __call__(self, inputs: Any, **settings: Any) -> Any:
+        """Write; see the class for what comes back, and `stream` for the settings.
 
         Raises:
             DataError: an input is no text; the message names its position.
             InputError: a setting is unknown or out of its range, or texts cannot be as long.
             OctavoError: the model's logits are not finite; the message names the row.
         """
-        generation = self._with(settings)
+        inputs = as_rows(inputs)
         if isinstance(inputs, (str, tuple, Mapping)):
-            return [next(self.stream([inputs], generation, full=return_full_text))]
+            return [next(self.stream([inputs], **settings))]
         if isinstance(inputs, list):
-            predictions = list(self.stream(inputs, generation, full=return_full_text))
+            predictions = list(self.stream(inputs, **settings))
             return [[prediction] for prediction in predictions] if self.task.continues else predictions
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
-            return self.stream(inputs, generation, full=return_full_text)
+            return self.stream(inputs, **settings)
         return self.task.parse_row(inputs)  # raises, with what is allowed
 
     def pieces(self, text: str, **settings: Any) -> Iterator[str]:
@@ -74,14 +79,29 @@ class Generator:
             raise InputError("beam search gives its text at the end", got=f"num_beams {generation.sampling.num_beams}")
         return self._pieces(text, generation)
 
-    def stream(self, rows: Iterable[Any], generation: Generation | None = None, *, full: bool = True) -> Iterator[Any]:
-        """Predictions in the order of the rows; `full`: a continued text with its prompt."""
-        generation, source, position = generation or self.generation, iter(rows), 0
-        full = full and self.task.continues
+    def stream(
+        self, rows: Iterable[Any], *, return_full_text: bool = True, batch_size: int | None = None, **settings: Any
+    ) -> Iterator[Any]:
+        """Predictions in the order of the rows; it raises what a call does.
+
+        `return_full_text`: a continued text with its prompt; `batch_size`: how many rows are written at once, by
+        default 8; `settings`: those of the generation config.
+        """
+        if settings.pop("text_pair", None) is not None:
+            raise DataError("a text is continued or answered, and has no text_pair")
+        rows, generation = as_rows(rows), self._with(settings)
+        require_several(rows)
+        full = return_full_text and self.task.continues
+        return self._stream(rows, generation, require_batch_size(batch_size), full=full)
+
+    def _stream(
+        self, rows: Iterable[Any], generation: Generation, batch_size: int | None, *, full: bool
+    ) -> Iterator[Any]:
+        source, position, read = iter(rows), 0, (self.session, self.tokenizers, self.signature)
         while window := list(islice(source, ROWS_AT_ONCE)):
             texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
             encoded = self._encode(texts, generation)
-            written = write_texts(self.session, self.tokenizers, self.signature, encoded, generation, first=position)
+            written = write_texts(*read, encoded, generation, first=position, batch_size=batch_size)
             for text, row, ids in zip(texts, encoded, written, strict=True):
                 prompt = list(row.ids) if self.task.continues else [generation.decoder_start_token_id or 0]
                 new = Text(self.tokenizers, prompt, generation).text(ids)

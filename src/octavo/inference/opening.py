@@ -2,11 +2,13 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from octavo.artifact.agreement import require_agreement, require_graph
-from octavo.artifact.compatibility import check_cpu, made_elsewhere
+from octavo.artifact.compatibility import check_cpu, check_engine, made_elsewhere
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import check_self_test
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
@@ -16,10 +18,12 @@ from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
-from octavo.errors import InputError, OctavoWarning
+from octavo.errors import ArtifactError, InputError, OctavoWarning
+from octavo.files import sha256_of
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
 from octavo.inference.texts import make_tokenizers
+from octavo.schema.manifest import MANIFEST
 from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
 
@@ -56,9 +60,13 @@ def load(  # noqa: PLR0913 - each is one thing to say
         CheckpointError: the checkpoint cannot be read.
     """
     checkpoint = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
+    here, settings = _found_anywhere(checkpoint), {"task": task, "engine": engine, "threads": threads}
+    settings |= {"max_length": max_length, "device": device, "verify": verify}
     folder, engine = Path(checkpoint.path), on_device(engine, device)
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
-        return _load_checkpoint(checkpoint, engine, threads, max_length)
+        predictor = _load_checkpoint(checkpoint, engine, threads, max_length)
+        predictor.reopen = partial(_open_again, here, settings)
+        return predictor
     artifact = open_artifact(folder)
     require_task(artifact.manifest.signature.task, task or checkpoint.task, folder)
     engine = artifact.engine(engine)
@@ -76,7 +84,28 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
+    predictor.reopen = partial(_open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
+
+
+def _open_again(checkpoint: Checkpoint, settings: dict[str, Any], sha256: str | None = None) -> Any:
+    """What was pickled, opened in this process; an artifact by the hash of its `octavo.json`, which has all others.
+
+    Raises:
+        ArtifactError: there is another one now.
+    """
+    manifest = Path(checkpoint.path) / MANIFEST
+    if sha256 is not None and manifest.is_file() and sha256_of(manifest) != sha256:
+        raise ArtifactError("this is not the artifact that was pickled", where=checkpoint.path, then="load it anew")
+    return load(checkpoint, **settings)
+
+
+def _found_anywhere(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with whole paths, for a process that works in another folder."""
+    names = ("path", "tokenizer", "target_tokenizer")
+    paths = {name: Path(path) for name in names if (path := getattr(checkpoint, name)) is not None}
+    whole: dict[str, Any] = {name: path.resolve() for name, path in paths.items() if path.exists()}
+    return replace(checkpoint, **whole)
 
 
 def _load_checkpoint(
@@ -132,6 +161,7 @@ def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: 
     """
     engine = engine or ("torch" if artifact.manifest.recipe.format == "torch" else "onnxruntime")
     signature = artifact.manifest.signature
+    check_engine(artifact.manifest, engine)
     artifact.check_references()
     require_agreement(signature, artifact.folder)
     if find_task(signature).writes:

@@ -2,16 +2,19 @@
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from octavo.artifact.agreement import require_labels
-from octavo.encoding.batching import Counts, Encoded, Outputs, in_order, make_batches
+from octavo.encoding.batching import MAX_ROWS, Counts, Encoded, Outputs, in_order, make_batches
 from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.inference.answers import require_finite
+from octavo.inference.inputs import as_rows, reduced, require_batch_size, require_several, with_pairs
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
@@ -25,9 +28,10 @@ class Predictor:
     """Answers texts; may be called from several threads at once.
 
     `predictor("text")` gives a list with one prediction, a pair (a tuple, or a mapping with `text` and `text_pair`) one
-    prediction, a list of these a list, any other iterable an iterator that holds `ROWS_AT_ONCE` rows at a time: the
-    shapes of Hugging Face's pipelines. Sentence embeddings come as sentence-transformers gives them: a text is an array
-    [dimension], a list of texts an array [texts, dimension].
+    prediction, a list of these a list (an array of numpy and a column of pandas or polars are lists), any other
+    iterable an iterator that holds `ROWS_AT_ONCE` rows at a time: the shapes of Hugging Face's pipelines. Sentence
+    embeddings come as sentence-transformers gives them: a text is an array [dimension], a list of texts an array
+    [texts, dimension]. Pickled it is the path and the settings that it was loaded with, and loaded again.
 
     `session` runs the model, `task` says what its rows and answers are, `tokenizer` cuts at the limit of `signature`;
     `counts` are the rows and tokens that were read.
@@ -39,11 +43,12 @@ class Predictor:
         self.task: Task[Any] = find_task(signature)
         self._tokenizer = self.task.make_tokenizer(tokenizer_json)
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
+        self.reopen: Callable[[], Predictor] | None = None  # opens the same in another process; see `octavo.load`
         self._lock = threading.Lock()
         self._warned = False
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The `tokenizers.Tokenizer` that cuts at the limit of `signature`."""
         return self._tokenizer
 
@@ -63,30 +68,53 @@ class Predictor:
         where = f"{self.session.name}, {self.session.threads} threads"
         return f"<Predictor of {self.signature.task} on {where}, verified={self.verified}>"
 
-    def __call__(self, inputs: Any, *, prompt: str | None = None, **options: Any) -> Any:
+    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
+        return reduced("predictor", self.reopen)
+
+    def __call__(self, inputs: Any, *, text_pair: Any = None, **options: Any) -> Any:
         """Predict; see the class for what comes back.
 
-        `prompt` names one of a sentence embedder's prompts; `options` are the task's (its `options`), such as the
-        `aggregation_strategy` of tags.
+        Args:
+            inputs: a row or several.
+            text_pair: the second text of a text, or as many second texts as there are texts.
+            options: `batch_size`, how many rows run at once at most (by default as many as suit the CPU; answers are
+                the same); `prompt`, the name of one of a sentence embedder's prompts; and those of the task (its
+                `options`), such as the `top_k` of labels, None for all, or the `aggregation_strategy` of tags.
 
         Raises:
             DataError: an input is not what the task reads; the message names its position.
             InputError: there is no such prompt or option.
             OctavoError: an answer is not finite; the message names its row.
         """
+        inputs = as_rows(inputs)
         if isinstance(inputs, str):
-            return self.task.gather(list(self.stream([inputs], prompt=prompt, **options)), single=True)
-        if isinstance(inputs, (tuple, Mapping)):
-            return next(self.stream([inputs], prompt=prompt, **options))
+            rows = [inputs] if text_pair is None else [(inputs, text_pair)]
+            return self.task.gather(list(self.stream(rows, **options)), single=True)
         if isinstance(inputs, list):
-            return self.task.gather(list(self.stream(inputs, prompt=prompt, **options)))
+            return self.task.gather(list(self.stream(inputs, text_pair=text_pair, **options)))
+        if isinstance(inputs, (tuple, Mapping)):
+            if text_pair is not None:
+                raise DataError("text_pair goes with a text, and this row has its own", got=f"{inputs!r:.80}")
+            return next(self.stream([inputs], **options))
         if isinstance(inputs, Iterable) and not isinstance(inputs, bytes):
-            return self.stream(inputs, prompt=prompt, **options)
+            return self.stream(inputs, text_pair=text_pair, **options)
         return self.task.parse_row(inputs)  # raises, with what is allowed
 
-    def stream(self, rows: Iterable[Any], *, prompt: str | None = None, **options: Any) -> Iterator[Any]:
-        """Predictions in the order of the rows."""
-        return self._stream(rows, self.signature.prompt(prompt), settings(options, self.task.options))
+    def stream(
+        self,
+        rows: Iterable[Any],
+        *,
+        text_pair: Any = None,
+        batch_size: int | None = None,
+        prompt: str | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Predictions in the order of the rows; the settings are those of a call, and it raises what a call does."""
+        rows = as_rows(rows)
+        require_several(rows)
+        rows = rows if text_pair is None else with_pairs(rows, text_pair)
+        prefix, chosen = self.signature.prompt(prompt), settings(options, self.task.options)
+        return self._stream(rows, prefix, chosen, require_batch_size(batch_size))
 
     def logits(self, rows: Iterable[Any]) -> Outputs:
         """The model's raw outputs for rows as a call takes them: in their order, float32.
@@ -98,19 +126,21 @@ class Predictor:
             DataError: an input is not what the task reads; the message names its position.
             OctavoError: an answer is not finite; likewise.
         """
+        rows = as_rows(rows)
+        require_several(rows)
         parsed = self._parse(list(rows))
         encoded = self.task.encode(self.tokenizer, parsed)
         outputs = self.run(encoded)
         require_finite(outputs, encoded, parsed)
         return outputs
 
-    def _stream(self, rows: Iterable[Any], prefix: str, options: Options) -> Iterator[Any]:
+    def _stream(self, rows: Iterable[Any], prefix: str, options: Options, batch_size: int | None) -> Iterator[Any]:
         source, position = iter(rows), 0
         while window := list(islice(source, ROWS_AT_ONCE)):
             parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
             encoded = self.task.encode(self.tokenizer, parsed, options)
             self._count(len(parsed), encoded)
-            outputs = self.run(encoded)
+            outputs = self.run(encoded, batch_size)
             require_finite(outputs, encoded, parsed, position)
             answers = self.task.read(outputs, Asked(parsed, encoded, self.tokenizer))
             yield from self.task.decode(answers, options)
@@ -125,13 +155,15 @@ class Predictor:
                 raise DataError(f"row {position + offset}: {error}") from None
         return parsed
 
-    def run(self, encoded: list[Encoded]) -> Outputs:
+    def run(self, encoded: list[Encoded], batch_size: int | None = None) -> Outputs:
         """The model's outputs for encoded rows, run in length-sorted batches, in the order given.
+
+        `batch_size` is how many run at once at most, by default `MAX_ROWS`; a task's token budget holds with either.
 
         Raises:
             ArtifactError: the model has another number of outputs than its signature has labels.
         """
-        batches = make_batches(encoded, self.signature, self.task.token_budget)
+        batches = make_batches(encoded, self.signature, self.task.token_budget, batch_size or MAX_ROWS)
         parts = run_batches(self.session, [batch.inputs for batch in batches])
         for part in parts:
             require_labels(part, self.signature)

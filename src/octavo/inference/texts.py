@@ -38,7 +38,7 @@ def make_tokenizers(tokenizer_json: str, target_json: str | None, signature: Sig
     return Tokenizers(read, Tokenizer.from_str(target_json) if target_json else read)
 
 
-def write_texts(
+def write_texts(  # noqa: PLR0913 - each is one thing to say
     writer: Writer,
     tokenizers: Tokenizers,
     signature: Signature,
@@ -46,14 +46,14 @@ def write_texts(
     generation: Generation,
     *,
     first: int = 0,
+    batch_size: int | None = None,
 ) -> list[list[int]]:
-    """The new ids of each row, written in batches of rows of similar length; end tokens included.
+    """The new ids of each row, written in batches of rows of similar length, of `ROWS` by default; end tokens included.
 
     `first` is the number of the first row among all that a user gave: samples depend on it.
     """
     written: list[list[int]] = [[] for _ in rows]
-    plan = plan_batches([len(row.ids) for row in rows])
-    for batch in (part[start : start + ROWS] for part in plan for start in range(0, len(part), ROWS)):
+    for batch in plan_batches([len(row.ids) for row in rows], most_rows=batch_size or ROWS):
         numbers = [first + row for row in batch]
         prepared = PreparedBatch(writer, signature, [rows[row].ids for row in batch], generation, numbers)
         texts = [Text(tokenizers, prompt, generation) for prompt in prepared.prompts]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from octavo.engines import choose_engine
 from octavo.hardware import installed_packages, this_cpu
-from octavo.schema.inspection import Diagnosis
+from octavo.reporting.inspection_tables import diagnosis_cells
+from octavo.reporting.notebook import notebook_tables
+from octavo.schema.inspection import DiagnosisRecord
 from octavo.schema.recipe import Recipe
 
 # what matters for int8 and bf16 -> the flags of the Linux kernel, any of which stands for it
@@ -41,6 +43,13 @@ _KNOWN_BAD: tuple[tuple[str, str, str | None, str], ...] = (
     ("torch", "0", "2.12", "its exporter is too old for transformers.exporters"),
     ("optimum-onnx", "0", None, "it pins transformers < 4.58 and breaks the export; Octavo does not need it"),
 )
+
+
+class Diagnosis(DiagnosisRecord):
+    """What was found on a machine; see `DiagnosisRecord`. A notebook shows its table."""
+
+    def _repr_html_(self) -> str:
+        return notebook_tables([], diagnosis_cells(self))
 
 
 def doctor() -> Diagnosis:

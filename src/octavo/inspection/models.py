@@ -21,10 +21,19 @@ from octavo.engines import SPAN
 from octavo.errors import CheckpointError, InputError
 from octavo.graph.reading import read_graph
 from octavo.inspection.anatomy import activation_scheme, dtype_name, find_weights, port_of
-from octavo.schema.inspection import Inspection, Port, Weight
+from octavo.reporting.inspection_tables import inspection_notes, pass_cells, weight_cells
+from octavo.reporting.notebook import notebook_tables
+from octavo.schema.inspection import InspectionRecord, Port, Weight
 from octavo.schema.layers import Kind, part_of
 from octavo.schema.manifest import MANIFEST
 from octavo.tasks import TASKS
+
+
+class Inspection(InspectionRecord):
+    """What was found inside a model; see `InspectionRecord`. A notebook shows its tables."""
+
+    def _repr_html_(self) -> str:
+        return notebook_tables(inspection_notes(self), weight_cells(self), pass_cells(self))
 
 
 def inspect(path: str | Path) -> Inspection:

@@ -50,6 +50,17 @@ def make_plan(  # noqa: PLR0913 - those of `quantize`
     return Plan(checkpoint, output, chosen, cpu, file, force, progress or Silent())
 
 
+def require_one(**settings: object) -> None:
+    """See that of two settings that say the same by two names one was given at most.
+
+    Raises:
+        RecipeError: both were.
+    """
+    given = [f"{name}={value}" for name, value in settings.items() if value is not None]
+    if len(given) > 1:
+        raise RecipeError(f"{' and '.join(settings)} exclude each other", got=", ".join(given))
+
+
 def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
     """The recipe that was asked for, where it and the examples fit each other.
 

@@ -24,7 +24,7 @@ from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
 from octavo.pipeline.calibration import Calibration, read_calibration
 from octavo.pipeline.onnx_format import quantize_graphs
-from octavo.pipeline.plan import Plan, make_plan
+from octavo.pipeline.plan import Plan, make_plan, require_one
 from octavo.pipeline.torch_format import quantize_model, rescue_model
 from octavo.progress import Progress
 from octavo.reporting.card import write_card
@@ -66,6 +66,8 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     *,
     recipe: Recipe | str | Path | None = None,
     calibration: str | Path | DataFile | None = None,
+    method: str | None = None,
+    calibrate: str | Path | DataFile | None = None,
     target: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
@@ -79,6 +81,8 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
         recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default `static`
             where there are examples to calibrate on and `dynamic` where there are none.
         calibration: a file of examples that the method `static` learns ranges from; labels are not read.
+        method: the name of a method, in the place of a recipe: what `--method` says on the command line.
+        calibrate: `calibration`, by the name that it has on the command line.
         target: the CPU to make it for; `auto` is this one, `any` is safe on all.
         force: replace an artifact that is there.
         progress: hears of every step.
@@ -86,11 +90,13 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
+    require_one(recipe=recipe, method=method)
+    require_one(calibration=calibration, calibrate=calibrate)
     plan = make_plan(
         checkpoint,
         output,
-        recipe=recipe,
-        calibration=calibration,
+        recipe=recipe if method is None else method,
+        calibration=calibration if calibrate is None else calibrate,
         target=target,
         force=force,
         progress=progress,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from octavo.metrics.estimates import Estimate
 from octavo.reporting.languages import Say, english
 from octavo.schema.budget import Check
-from octavo.schema.comparison import Answer, ComparedRow, ComparisonRecord
+from octavo.schema.comparison import Answer, ComparedRow, ComparisonRecord, NotRun
 
 MIB = 2**20
 UNSTABLE = 0.25  # range of the rounds' times over their median; above it speeds are not reliable
@@ -58,7 +58,7 @@ def quality_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
         fidelity = [_score(name, row.fidelity.get(name)) for name in first.fidelity]
         effect = NOTHING if row.batch_effect is None else f"{row.batch_effect:.1g}"
         cells.append([title(row), row.engine, *scores, *fidelity, effect])
-    return cells
+    return cells + _not_run_cells(comparison, len(cells[0]))
 
 
 def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
@@ -83,7 +83,11 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
         ]
         for row in comparison.rows
     ]
-    return [header, *rows]
+    return [header, *rows, *_not_run_cells(comparison, len(header))]
+
+
+def _not_run_cells(comparison: ComparisonRecord, width: int) -> Cells:
+    return [[title(row), row.engine, *[NOTHING] * (width - 2)] for row in comparison.not_run]
 
 
 def _score(name: str, value: float | None) -> str:
@@ -101,12 +105,12 @@ def _interval_title(score: str, say: Say) -> str:
     return say("{points} (95 % interval)").format(points=score_unit(score, say))
 
 
-def title(row: ComparedRow) -> str:
+def title(row: ComparedRow | NotRun) -> str:
     """The name and the method of a model."""
     return f"{row.name} ({row.method})"
 
 
-def full_title(row: ComparedRow) -> str:
+def full_title(row: ComparedRow | NotRun) -> str:
     """The name, the method and the engine of a model."""
     return f"{title(row)}, {row.engine}"
 
@@ -196,6 +200,7 @@ def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[s
         if row.modelled:
             low, value, high = (100 * end for end in (row.modelled.low, row.modelled.value, row.modelled.high))
             notes.append(modelled.format(name=_unique_title(row, comparison), low=low, value=value, high=high))
+    notes += not_run_notes(comparison, say)
     percent = say("{:.0f} %").format
     unstable = [row for row in comparison.rows if row.spread > UNSTABLE]
     if unstable:
@@ -203,6 +208,12 @@ def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[s
         text = say("unstable: the rounds differ by more than {share}: {models}")
         notes.append(text.format(share=percent(100 * UNSTABLE), models=models))
     return notes + _load_notes(comparison, say)
+
+
+def not_run_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
+    """A sentence for each candidate that could not be run."""
+    text = say("{name} could not be run: {reason}")
+    return [text.format(name=full_title(row), reason=row.reason) for row in comparison.not_run]
 
 
 LOADS = {  # share of a load -> what it is
@@ -248,7 +259,7 @@ def headlines(comparison: ComparisonRecord, say: Say = english) -> list[str]:
     if verdict is None:
         return [_gain(row, comparison, say) for row in rows]
     worst = [row for row in rows if row.judgement and row.judgement.verdict == verdict]
-    names = ", ".join(_unique_title(row, comparison) for row in worst)
+    names = ", ".join([_unique_title(row, comparison) for row in worst] + [*map(full_title, comparison.not_run)])
     unsure = [check for row in worst if row.judgement for check in row.judgement.checks if check.verdict == "UNSURE"]
     busy = verdict == "UNSURE" and all(check.was_busy for check in unsure)
     text = {
@@ -296,6 +307,7 @@ def verdict_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]
             notes.append(f"{row.judgement.verdict}  {full_title(row)}")
             score = next(iter(comparison.rows[0].quality), None)
             notes += [f"  {check.verdict}  {check_reason(check, say, score)}" for check in row.judgement.checks]
+    notes += [f"FAIL  {note}" for note in not_run_notes(comparison, say) if comparison.budget]
     return notes
 
 

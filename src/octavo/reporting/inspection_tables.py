@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from octavo.reporting.comparison_tables import MIB, Cells
-from octavo.schema.inspection import Diagnosis, Inspection
+from octavo.schema.inspection import DiagnosisRecord, InspectionRecord
 
 
-def inspection_notes(model: Inspection) -> list[str]:
+def inspection_notes(model: InspectionRecord) -> list[str]:
     """The sentences before the tables."""
     sizes = [f"{dtype} {size / MIB:.1f}" for dtype, size in model.bytes_by_dtype.items() if size >= MIB / 20]
     notes = [f"{model.path}: {model.kind}, {model.bytes / MIB:.1f} MiB" + (f" ({', '.join(sizes)})" if sizes else "")]
@@ -29,7 +29,7 @@ def inspection_notes(model: Inspection) -> list[str]:
     return notes
 
 
-def _method(model: Inspection) -> str:
+def _method(model: InspectionRecord) -> str:
     if model.method == "float":
         return "all weights are float"
     weights = "symmetric" if model.symmetric_weights else "asymmetric"
@@ -39,7 +39,7 @@ def _method(model: Inspection) -> str:
     return f"{model.method} quantization: {weights} integer weights, {activations} activations"
 
 
-def weight_cells(model: Inspection) -> Cells:
+def weight_cells(model: InspectionRecord) -> Cells:
     """Bytes by part of the model and by type."""
     cells = [["part", "stored as", "weights", "MiB", "share"]]
     total = max(1, sum(size for kinds in model.bytes_by_part.values() for size in kinds.values()))
@@ -50,7 +50,7 @@ def weight_cells(model: Inspection) -> Cells:
     return cells
 
 
-def pass_cells(model: Inspection) -> Cells:
+def pass_cells(model: InspectionRecord) -> Cells:
     """What each graph pass did; empty where none was recorded."""
     if model.passes is None:
         return []
@@ -71,7 +71,7 @@ def layer_note(errors: Mapping[str, float]) -> str:
     return f"{what}; the lowest: {errors[path]:.1f} dB, {path}"
 
 
-def diagnosis_cells(diagnosis: Diagnosis) -> Cells:
+def diagnosis_cells(diagnosis: DiagnosisRecord) -> Cells:
     """The machine, one row for each fact."""
     present = ", ".join(name for name, supported in diagnosis.instructions.items() if supported) or "none of them"
     absent = ", ".join(name for name, supported in diagnosis.instructions.items() if not supported)

@@ -116,6 +116,7 @@ KOREAN = {
         "{name}: 로짓이 움직인 크기로 추정한 정확도 차이 {value:+.2f}%p(95% 신뢰구간 {low:+.2f} ~ {high:+.2f}); "
         "판정은 실제로 센 차이를 따름"
     ),
+    "{name} could not be run: {reason}": "{name} 실행할 수 없음: {reason}",
     "unstable: the rounds differ by more than {share}: {models}": (
         "측정 불안정: 회차 간 시간 편차가 {share}를 넘음: {models}"
     ),

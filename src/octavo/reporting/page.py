@@ -179,7 +179,7 @@ def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> 
 def summary_markdown(comparison: ComparisonRecord, rows: Sequence[ComparedRow], language: Language = "en") -> str:
     """The comparison on an artifact's card: its own rows, one for each engine, beside the baseline's."""
     say = LANGUAGES[language]
-    alone = replace(comparison, rows=(comparison.rows[0], *rows))
+    alone = replace(comparison, rows=(comparison.rows[0], *rows), not_run=())
     parts = [f"## {say('Comparison')}", f"**{plain(headline(alone, say))}**", *_verdicts(comparison, rows, say)]
     parts += [table(cells) for _, cells in _tables(alone, say)]
     return "\n\n".join([*parts, bullets(comparison_notes(alone, say))]) + "\n"

@@ -174,6 +174,21 @@ class ComparedRow:
     origin: Origin | None = None
     judgement: Judgement | None = None
 
+    def __repr__(self) -> str:
+        score = "".join(f", {name} {value:.4f}" for name, value in list(self.quality.items())[:1])
+        figures = f"{self.bytes / 2**20:.1f} MiB, {self.speedup.value:.2f}x as fast{score}"
+        return f"<ComparedRow {self.name} ({self.method}), {self.engine}: {figures}>"
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A candidate that could not be opened or run: it has a reason in the place of figures, and keeps no budget."""
+
+    name: str
+    method: str
+    engine: str
+    reason: str
+
 
 @dataclass(frozen=True)
 class MachineLoad:
@@ -200,6 +215,7 @@ class ComparisonRecord:
     `versions` are those of Octavo and the libraries that ran, `command` what was typed, where it was.
     `note` is what whoever made it wants a report to say; `profile` where the time of each ONNX model goes, if asked.
     `load` says whether the machine was busy with other work: then every verdict on a speed is UNSURE.
+    `not_run` are the candidates that could not be run, with the reason.
     """
 
     task: str
@@ -219,6 +235,13 @@ class ComparisonRecord:
     note: str | None = None
     load: MachineLoad | None = None
     profile: tuple[Profile, ...] = ()
+    not_run: tuple[NotRun, ...] = ()
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{row.name} ({row.method}, {row.engine})" for row in self.rows)
+        verdict = f", {self.verdict}" if self.verdict else ""
+        failed = f", {len(self.not_run)} not run" if self.not_run else ""
+        return f"<{type(self).__name__} of {models} on {self.n:,} rows{failed}{verdict}>"
 
     @property
     def was_busy(self) -> bool:
@@ -241,8 +264,9 @@ class ComparisonRecord:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst of the candidates' verdicts; None without a budget."""
+        """The worst of the candidates' verdicts, FAIL where one could not be run; None without a budget."""
         verdicts = [row.judgement.verdict for row in self.rows[1:] if row.judgement]
+        verdicts += ["FAIL" for _ in self.not_run if self.budget]
         return next((verdict for verdict in ("FAIL", "UNSURE", "PASS") if verdict in verdicts), None)
 
     def to_dict(self) -> dict[str, Any]:

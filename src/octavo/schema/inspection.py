@@ -8,7 +8,7 @@ from octavo.schema.manifest import PassRecord
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class DiagnosisRecord:
     """What was found: memory in bytes; `packages` name -> version, None where it is not installed.
 
     `choices` what Octavo will do here -> why; `expected` what int8 gives here; `problems` known-bad combinations.
@@ -26,6 +26,10 @@ class Diagnosis:
     choices: dict[str, str]
     expected: str
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        found = f"{self.usable_cores} of {self.machine_cores} cores, {len(self.problems)} problems"
+        return f"<{type(self).__name__.removesuffix('Record')} of {self.cpu} ({self.kind}): {found}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as JSON takes it."""
@@ -68,7 +72,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class InspectionRecord:
     """What was found.
 
     `kind` is checkpoint, artifact or onnx; `task` the Hub's name, or the best guess from the graph, for the reason
@@ -98,6 +102,10 @@ class Inspection:
     checker: str = ""
     operators: dict[str, int] = field(default_factory=dict)
     passes: tuple[PassRecord, ...] | None = None
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__.removesuffix("Record")
+        return f"<{kind} of {self.path}: {self.kind}, {self.task}, {self.method}, {self.bytes / 2**20:.1f} MiB>"
 
     def to_dict(self) -> dict[str, Any]:
         """The inspection as JSON takes it."""

@@ -145,6 +145,10 @@ class Manifest(Record):
     components: dict[str, FileName] = Field(default={"model": "model.onnx"})
     files: dict[FileName, FileRecord]
 
+    def __repr__(self) -> str:
+        made = f"{self.recipe.method} of {self.source.name}, {len(self.layers)} layers, for {self.target}"
+        return f"<Manifest of octavo {self.version}: {made}>"
+
     @field_validator("components")
     @classmethod
     def _are_known(cls, components: dict[str, str]) -> dict[str, str]:

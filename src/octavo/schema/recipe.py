@@ -109,6 +109,10 @@ class Recipe(Record):
             raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
         return self
 
+    def __repr_args__(self) -> list[tuple[str, Any]]:
+        """The method, and what is not as it is by default."""
+        return list(({"method": self.method} | self.model_dump(exclude_defaults=True)).items())
+
     @property
     def calibrates(self) -> bool:
         """Whether examples change what is made: ranges of static int8, the rounding of 4-bit weights."""
