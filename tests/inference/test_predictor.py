@@ -426,7 +426,7 @@ class TestFiles:
             (b"{}", "a line needs a text"),
             (b'{"text": null}', "a line needs a text"),
             (b'{"text": ["a", "b"]}', "a line needs a text"),
-            (b'{"sentence": "a"}', "a line needs a text"),
+            (b'{"satz": "a"}', "a line needs a text"),
             (b'{"text": "a", "text_pair": 3}', "a row is a text or a pair"),
             (b'{"text": "\\ud83d"}', ""),
             (b"[" * 100_000, ""),

@@ -143,9 +143,12 @@ def _measure(
         if budget:
             comparison = comparison.under(budget)
         if profiled:
-            progress.start("profiling")
-        profiles = tuple(profile(model, data=file, threads=threads) for model in graphs)
-    return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=profiles)
+            progress.start("profiling", len(graphs))
+        profiles = []
+        for model in graphs:
+            profiles.append(profile(model, data=file, threads=threads))
+            progress.advance()
+    return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=tuple(profiles))
 
 
 def _write_cards(comparison: Comparison, paths: list[Path], language: Language) -> None:

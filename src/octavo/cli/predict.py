@@ -69,7 +69,10 @@ def predict(
     stop: Stop = None,
     seed: Seed = None,
 ) -> None:
-    """Predict rows: a line of JSON for each, in order, with its other fields."""
+    """Predict rows of a file, or a text: a line of JSON each.
+
+    Lines come in the order of the rows, and keep the fields that the model does not read.
+    """
     from octavo.inference.jsonl import predict as run_predict
 
     check_predict(artifact, source)

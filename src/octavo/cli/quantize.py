@@ -203,7 +203,7 @@ def export(
     no_optimize: NoOptimize = False,
     force: Force = False,
 ) -> None:
-    """Make the float artifact of a checkpoint: the same as `quantize --method float`."""
+    """The same as `quantize --method float`."""
     quantize(
         checkpoint,
         output,

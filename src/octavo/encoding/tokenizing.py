@@ -14,6 +14,7 @@ from octavo.schema.signature import Signature
 Row = tuple[str, str | tuple[str, ...] | None]  # a text, alone, with another, or with several to choose from
 Options = Mapping[str, Any]
 NO_OPTIONS: Options = MappingProxyType({})
+UNSAID: Any = object()  # the default of an option for which None says something; of any kind
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def settings(options: Options, defaults: Options) -> dict[str, Any]:
         several = isinstance(default, tuple)
         value = [option] if several and isinstance(option, str) else option
         fits = isinstance(value, list | tuple) if several else type(value) is type(default)
-        if default is not None and not fits:
+        if default is not None and default is not UNSAID and not fits:
             kind = "list" if several else type(default).__name__
             raise InputError(f"{name} is of another kind", got=f"{value!r:.40}", allowed=f"{kind}, such as {default!r}")
         chosen[name] = value

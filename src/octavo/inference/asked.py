@@ -69,11 +69,10 @@ class AskedRows:
             self.others.append(other)
             yield fields
 
-    @staticmethod
-    def _check(fields: Any, row: Any, task: Task[Any], place: str) -> None:
-        key = task.keys[0]
-        if isinstance(row, dict) and not isinstance(fields.get(key), str):
-            then = f"name the columns, such as --columns {key}=NAME" if key not in row else None
+    def _check(self, fields: Any, row: Any, task: Task[Any], place: str) -> None:
+        key, found = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
+        if (isinstance(fields, dict) or isinstance(self.source, str | Path)) and not isinstance(found, str):
+            then = f"name the columns, such as --columns {key}=NAME" if isinstance(row, dict) and row else None
             allowed = f"an object with {', '.join(task.keys)}"
             raise DataError(f"a line needs a {key}", where=place, got=f"{row!r:.80}", allowed=allowed, then=then)
         try:
@@ -129,6 +128,4 @@ def _json_lines(lines: IO[bytes], file: str) -> Iterator[tuple[str, Any]]:
             json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
         except ValueError as error:
             raise DataError("not a line of JSON", where=where, got=error) from None
-        if not isinstance(row, dict):
-            raise DataError("a line of JSON is no object", where=where, got=f"{row!r:.80}")
         yield where, row

@@ -66,12 +66,10 @@ def predict(  # noqa: PLR0913 - settings of the verb
         settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
         predictor = load(artifact, device=device, verify=verify, **settings)
         rows = asked.read(predictor.task)
-        if isinstance(predictor, Generator):
-            if prompt is not None:
-                raise InputError("a model that writes has no named prompts", got=prompt)
-            predictions = predictor(rows, **(options or {}))
-        else:
-            predictions = predictor.stream(rows, prompt=prompt, **(options or {}))
+        if isinstance(predictor, Generator) and prompt is not None:
+            raise InputError("a model that writes has no named prompts", got=prompt)
+        named: dict[str, Any] = {} if isinstance(predictor, Generator) else {"prompt": prompt}
+        predictions = predictor(rows, **named, **(options or {}))
         progress.start("predicting", asked.total)
         for prediction in predictions:
             stream.write(json_text(_joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")

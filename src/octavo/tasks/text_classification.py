@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import FloatArray
-from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row, settings
+from octavo.encoding.tokenizing import NO_OPTIONS, UNSAID, Options, Row, settings
 from octavo.errors import InputError
 from octavo.metrics.movement import Margins, classifier_margins
 from octavo.metrics.scores import mean_kl, median_margin, softmax
@@ -50,7 +50,7 @@ class TextClassification(Task[FloatArray]):
     scores = ("accuracy", "macro_f1")
     labelled = True
     onnx_output = ("the output has no row of classes", "logits [batch, classes]", (2,))
-    options: ClassVar[Options] = {"function_to_apply": None}
+    options: ClassVar[Options] = {"function_to_apply": None, "top_k": UNSAID}
 
     @override
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
@@ -58,19 +58,40 @@ class TextClassification(Task[FloatArray]):
         return file.read(labels)
 
     @override
-    def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[dict[str, Any]]:
+    def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[Any]:
         """One `{"label", "score"}` per row of logits [rows, labels]: the largest logit's, as scores may saturate.
 
         `function_to_apply` makes the score of the logits, in the place of what the config says; `none` leaves them.
+        With `top_k` a list for each row: of so many labels, of all where it is None, the largest logit first.
 
         Raises:
-            InputError: there is no such function.
+            InputError: there is no such function, or `top_k` is no number above 0.
         """
-        function = settings(options, self.options)["function_to_apply"]
+        chosen = settings(options, self.options)
+        function, count, labels = chosen["function_to_apply"], chosen["top_k"], self.signature.labels
         if function not in (None, *FUNCTIONS):
             raise InputError("unknown function_to_apply", got=function, allowed=", ".join(FUNCTIONS))
-        best, found = predicted_labels(outputs).tolist(), scores(outputs, self.signature, function)
-        return [{"label": self.signature.labels[i], "score": float(row[i])} for i, row in zip(best, found, strict=True)]
+        found = scores(outputs, self.signature, function)
+        if count is UNSAID:
+            pairs = zip(predicted_labels(outputs).tolist(), found, strict=True)
+            return [{"label": labels[best], "score": float(row[best])} for best, row in pairs]
+        if count is not None and (type(count) is not int or count < 1):
+            raise InputError("top_k is how many labels are told", got=count, allowed="1 or more, or None for all")
+        orders = np.argsort(-outputs, axis=1, kind="stable")[:, :count].tolist()
+        return [
+            [{"label": labels[index], "score": float(row[index])} for index in order]
+            for order, row in zip(orders, found, strict=True)
+        ]
+
+    @override
+    def gather(self, predictions: list[Any], *, single: bool = False) -> Any:
+        """A list of predictions; with `top_k`, of a text given alone, its list."""
+        return predictions[0] if single and isinstance(predictions[0], list) else predictions
+
+    @override
+    def to_json(self, prediction: Any) -> dict[str, Any]:
+        """The prediction; with `top_k` the first one, and all of them as its `scores`."""
+        return prediction if isinstance(prediction, dict) else {**prediction[0], "scores": prediction}
 
     @override
     def require_comparable(self) -> None:
