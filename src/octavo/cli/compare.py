@@ -105,12 +105,11 @@ def compare(
     alike = {"min_agreement": min_agreement, "min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
     budget = read_budget({"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size} | alike)
     language = languages.find_language(lang)
-    for path in report or ():
-        page.check_report(path)
+    reports = [page.check_report(path) for path in report or ()]
     engines, rest = [on_device(name, device) for name in engine or ("auto",)], tuple(ignore_weights or ())
     models = [Checkpoint(path, task, tokenizer, names(labels), target_tokenizer, rest) for path in paths]
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
-    for path in report or ():
+    for path in reports:
         page.report(comparison, path, language=language)
     _write_cards(comparison, [Path(model.path) for model in models if write_card], language)
     _show(comparison, details=details, as_json=as_json)

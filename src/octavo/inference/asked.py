@@ -13,7 +13,7 @@ from typing import IO, Any
 from octavo.data.examples import DataFile
 from octavo.data.json_text import parse_json
 from octavo.data.rows import check_length, longest_line
-from octavo.errors import DataError, did_you_mean
+from octavo.errors import DataError
 from octavo.schema.documents import not_finite
 from octavo.tasks.task import Task
 
@@ -82,17 +82,16 @@ class AskedRows:
 
 
 def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise DataError("a data file is expected, and this is a folder", got=path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device (- reads standard input)"
+        raise DataError(f"a data file is expected, and this is {kind}", got=path)
     if not path.exists():
-        there = did_you_mean(path.name, [file.name for file in path.parent.glob("*")]) if path.parent.is_dir() else ""
-        close = f"did you mean {there}" if "did you mean" in there else "a text itself is given with --text"
-        raise DataError("no such file", got=path, then=close)
+        raise DataError("no such file", got=path, then=None if path.suffix else "a text itself is given with --text")
 
 
 def _is_whole(path: Path, encoding: str) -> bool:
     """Whether a file is read as a whole: by its ending, but for JSON lines under another name."""
-    if path.suffix.lower() in {".json", ".txt"} and path.is_file():
+    if path.suffix.lower() in {".json", ".txt"}:
         with path.open("rb") as stream:
             try:
                 first = parse_json(stream.readline(longest_line()).decode("utf-8-sig"))
@@ -102,10 +101,7 @@ def _is_whole(path: Path, encoding: str) -> bool:
     return path.suffix.lower() in {*WHOLE, *TEXTS} or encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}
 
 
-def _count_lines(path: Path) -> int | None:
-    """The lines of a file, None of what cannot be read twice."""
-    if not path.is_file():
-        return None
+def _count_lines(path: Path) -> int:
     with path.open("rb") as stream:
         return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
 
