@@ -25,9 +25,10 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"inference", "inspection", "pipeline"},
     {"evaluation"},
     {"cli"},
+    {"__main__"},
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-TOP_FLOOR = {"errors", "files", "hardware", "progress", "source"}  # the only files beside `__init__`
+TOP_FLOOR = {"__main__", "errors", "files", "hardware", "progress"}  # the only files beside `__init__`
 TORCH = {  # who may import torch or transformers, and for what
     "octavo.checkpoint.libraries": {"torch", "transformers"},  # require_torch
     "octavo.checkpoint.model": {"torch"},  # which weights are finite

@@ -191,7 +191,7 @@ def test_what_margins_tell_stands_beside_what_was_counted():
     without = dataclasses.replace(COMPARISON, rows=(BASELINE, dataclasses.replace(CANDIDATE, modelled=None)))
     assert "logits" not in "\n".join(comparison_notes(without))
     for found in (COMPARISON, without):
-        assert "at most 1.90 points" in "\n".join(verdict_notes(found.under(Budget(max_drop=2))))
+        assert "at least -1.90 points" in "\n".join(verdict_notes(found.under(Budget(max_drop=2))))
 
 
 BUSY = dataclasses.replace(COMPARISON, load=MachineLoad(True, waiting=0.31, idle=None, foreign=0.42, stolen=0.0))
@@ -263,12 +263,12 @@ def test_without_labels_there_is_no_column_of_scores():
 def test_verdicts_are_told_with_their_reasons():
     budget = Budget(max_drop=1.5, min_speedup=3, max_size=0.3, min_agreement=0.995, min_cosine=0.9)
     assert verdict_notes(COMPARISON) == []
-    between = "between 0.50 points and 1.90 points with 90 % confidence"
+    between = "at least -1.90 points and at most -0.50 points with 95 % confidence each"  # as the table's sign
     needed = {check.name: check.rows_needed for check in COMPARISON.under(budget).rows[1].judgement.checks}
     assert verdict_notes(COMPARISON.under(budget)) == [
         "FAIL  모델 (dynamic), onnxruntime",
-        f"  UNSURE  drop at most 1.50 points: 1.23 points, {between}; about {needed['max_drop']:,} rows would decide",
-        "  UNSURE  faster at least 3.00x: 3.00x, between 2.90x and 3.20x with 90 % confidence",
+        f"  UNSURE  drop at most 1.50 points: -1.23 points, {between}; about {needed['max_drop']:,} rows would decide",
+        "  UNSURE  faster at least 3.00x: 3.00x, at least 2.90x and at most 3.20x with 95 % confidence each",
         "  PASS  size at most 30.0%: it is 26.5%",
         "  FAIL  agreement at least 99.50%: 98.77%, with 95 % confidence at most 99.20%",
         "  FAIL  cosine at least 0.9000: nothing to decide it on, this needs a sentence embedder",

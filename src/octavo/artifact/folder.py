@@ -118,6 +118,10 @@ def open_artifact(folder: str | Path) -> Artifact:
     """
     folder = Path(folder)
     path = folder / MANIFEST
+    if folder.is_file():
+        own = (folder.parent / MANIFEST).exists()
+        then = f"name its folder: {folder.parent}" if own else "octavo quantize writes one of a checkpoint"
+        raise ArtifactError("an artifact is a folder, and this is a file", got=folder, then=then)
     if not folder.is_dir():
         repair(folder.resolve().parent)
     if not folder.is_dir():

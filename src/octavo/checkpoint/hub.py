@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from octavo.checkpoint.paths import require_model
 from octavo.errors import CheckpointError
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/model.safetensors"]
@@ -18,10 +19,9 @@ def find_folder(checkpoint: str | Path) -> Path:
     if (path / "octavo.json").exists():
         then = "give the checkpoint that it was made from"
         raise CheckpointError("this is an artifact that Octavo wrote", got=path, then=then)
+    require_model(path)
     if path.is_dir():
         return path
-    if path.exists():
-        raise CheckpointError("a checkpoint is a folder", got=path, then="give the folder that holds config.json")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(checkpoint)):
         raise CheckpointError("no such folder", got=path)
     return _fetch(str(checkpoint))

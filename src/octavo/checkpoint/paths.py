@@ -1,5 +1,6 @@
 """What a path is: a checkpoint, an artifact, or an ONNX file of any tool."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ from octavo.errors import InputError
 from octavo.schema.manifest import MANIFEST
 
 ModelKind = Literal["checkpoint", "artifact", "onnx"]
+_DATA = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
 _READ = {".json", ".txt", ".model", ".safetensors", ".bin", ".onnx"}  # endings of what a model is made of
 
 
@@ -17,14 +19,52 @@ def kind_of(path: str | Path) -> ModelKind:
     Anything else is taken for a checkpoint, since it may be the id of one on the Hub.
 
     Raises:
-        InputError: see `require_files`.
+        InputError: see `require_files` and `require_model`.
     """
     path = Path(path)
     require_files(path)
+    require_model(path)
     if (path / MANIFEST).exists():
         return "artifact"
     onnx = path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and bool(_onnx_files(path)))
     return "onnx" if onnx else "checkpoint"
+
+
+def is_data(path: Path) -> bool:
+    """Whether a path is a file of examples, and not one of a model."""
+    beside = any((path.parent / name).exists() for name in ("config.json", MANIFEST))
+    return path.is_file() and path.suffix.lower() in _DATA and not (beside and path.suffix.lower() in _READ)
+
+
+def require_model(path: Path) -> None:
+    """See that a path that is there is a model's, and not a file in its folder or the folder around it.
+
+    Raises:
+        InputError: it is; the message names what is meant.
+    """
+    if is_data(path):
+        raise InputError("a data file in the place of a model", got=path, then="name the model's folder")
+    if path.is_file() and path.suffix != ".onnx":
+        holds = any((path.parent / name).exists() for name in ("config.json", MANIFEST))
+        raise InputError("a model is a folder", got=path, then=f"name its folder: {path.parent}" if holds else None)
+    if not path.is_dir() or _has_model(path):
+        return
+    inside = sorted((place for place in path.iterdir() if place.is_dir() and _has_model(place)), key=_by_number)
+    if checkpoints := [place for place in inside if re.fullmatch(r"checkpoint-\d+", place.name)]:
+        got, then = f"{path}, with {len(checkpoints)} in it", f"name one of them; the last is {checkpoints[-1]}"
+        raise InputError("a Trainer's folder of checkpoints, and none itself", got=got, then=then)
+    if artifacts := [place for place in inside if (place / MANIFEST).is_file()]:
+        then = f"name one of them: {', '.join(map(str, artifacts[:4]))}"
+        raise InputError("a folder of artifacts, and none itself", got=path, then=then)
+
+
+def _has_model(folder: Path) -> bool:
+    names = ("config.json", MANIFEST, "adapter_config.json")
+    return any((folder / name).exists() for name in names) or has_weights(folder) or bool(_onnx_files(folder))
+
+
+def _by_number(path: Path) -> tuple[int, str]:
+    return int((re.findall(r"\d+", path.name) or ["0"])[-1]), path.name
 
 
 def find_onnx(path: Path) -> Path:

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from octavo.cli.echo import say
+from octavo.cli.limits import (
+    MaxDrop,
+    MaxSize,
+    MinAgreement,
+    MinCosine,
+    MinCosineWorst,
+    MinSpeedup,
+    read_budget,
+)
 from octavo.cli.options import (
     Columns,
     Device,
@@ -26,7 +35,7 @@ from octavo.cli.options import (
     mapping,
     names,
 )
-from octavo.errors import InputError
+from octavo.cli.order import check_compare, check_report
 
 if TYPE_CHECKING:
     from octavo.checkpoint.source import Checkpoint
@@ -41,14 +50,6 @@ Limit = Annotated[int | None, typer.Option(min=1, help="A seeded sample of that 
 WithProfile = Annotated[bool, typer.Option("--profile", help="Also show where the time of each ONNX model goes.")]
 Details = Annotated[
     bool, typer.Option("--details", help="Also scores by class and by length, and the most changed examples.")
-]
-MaxDrop = Annotated[float | None, typer.Option(metavar="POINTS", help="Budget: the score may fall so far.")]
-MinSpeedup = Annotated[float | None, typer.Option(metavar="TIMES", help="Budget: as many times as fast.")]
-MaxSize = Annotated[str | None, typer.Option(metavar="PERCENT", help="Budget: of the first one's bytes.")]
-MinAgreement = Annotated[float | None, typer.Option(help="Budget without labels: share of equal labels.")]
-MinCosine = Annotated[float | None, typer.Option(help="Budget without scores: mean cosine.")]
-MinCosineWorst = Annotated[
-    float | None, typer.Option(help="Budget without scores: cosine of the worst texts, the 1st percentile.")
 ]
 AllowUnsure = Annotated[bool, typer.Option("--allow-unsure", help="UNSURE ends with exit code 0 too.")]
 Reports = Annotated[
@@ -95,35 +96,26 @@ def compare(
     every candidate passes.
     """  # noqa: D205 - one paragraph of help
     from octavo.checkpoint.source import Checkpoint
+    from octavo.data.examples import DataFile
     from octavo.engines import on_device
     from octavo.reporting import languages, page
 
-    examples = _examples(data, encoding, columns, limit, max_length)
-    budget = _budget(max_size, max_drop, min_speedup, min_agreement, min_cosine, min_cosine_worst)
+    paths = baseline, *(candidates or ())
+    examples = DataFile(check_compare(paths, data), encoding, mapping(columns), limit, max_length)
+    alike = {"min_agreement": min_agreement, "min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
+    budget = read_budget({"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size} | alike)
     language = languages.find_language(lang)
-    for path in report or ():
-        page.check_report(path)
-    engines, settings = [on_device(name, device) for name in engine or ("auto",)], (task, tokenizer, names(labels))
-    rest = target_tokenizer, tuple(ignore_weights or ())
-    models = [Checkpoint(path, *settings, *rest) for path in (baseline, *(candidates or ()))]
+    reports = [page.check_report(path) for path in report or ()]
+    engines, rest = [on_device(name, device) for name in engine or ("auto",)], tuple(ignore_weights or ())
+    models = [Checkpoint(path, task, tokenizer, names(labels), target_tokenizer, rest) for path in paths]
     comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
-    for path in report or ():
+    for path in reports:
         page.report(comparison, path, language=language)
     _write_cards(comparison, [Path(model.path) for model in models if write_card], language)
     _show(comparison, details=details, as_json=as_json)
     kept = budget is None or comparison.verdict in {"PASS", *(["UNSURE"] if allow_unsure else [])}
     if comparison.not_run or not kept:
         raise typer.Exit(1)
-
-
-def _examples(
-    data: Path | None, encoding: str, columns: str | None, limit: int | None, max_length: int | None
-) -> DataFile:
-    from octavo.data.examples import DataFile
-
-    if data is None:
-        raise InputError("compare needs examples", then="--data FILE (.tsv, .csv, .jsonl or .json)")
-    return DataFile(data, encoding, mapping(columns), limit, max_length)
 
 
 def _measure(
@@ -151,9 +143,12 @@ def _measure(
         if budget:
             comparison = comparison.under(budget)
         if profiled:
-            progress.start("profiling")
-        profiles = tuple(profile(model, data=file, threads=threads) for model in graphs)
-    return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=profiles)
+            progress.start("profiling", len(graphs))
+        profiles = []
+        for model in graphs:
+            profiles.append(profile(model, data=file, threads=threads))
+            progress.advance()
+    return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=tuple(profiles))
 
 
 def _write_cards(comparison: Comparison, paths: list[Path], language: Language) -> None:
@@ -167,18 +162,6 @@ def _write_cards(comparison: Comparison, paths: list[Path], language: Language) 
         if rows:
             add_comparison(folder, summary_markdown(comparison, rows, language))
             say(f"the result is on {folder / 'README.md'}", err=True)
-
-
-def _budget(size: str | None, drop: float | None, speedup: float | None, *near: float | None) -> Budget | None:
-    """The budget, None without a limit; `size` is `30%` or `30`, `near` the limits on likeness in `Budget`'s order."""
-    from octavo.schema.budget import Budget
-
-    try:
-        share = None if size is None else float(size.strip().removesuffix("%")) / 100
-    except ValueError:
-        raise InputError("--max-size is not understood", got=size, allowed="a percentage, such as 30%") from None
-    limits = (drop, speedup, share, *near)
-    return None if all(limit is None for limit in limits) else Budget(*limits)
 
 
 def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
@@ -210,5 +193,6 @@ def report(
     """Make the report of a comparison again, from its JSON."""
     from octavo.reporting.page import report as run_report
 
+    check_report(result, output)
     run_report(result, output, language=lang)
     say(f"written to {output}", err=True)

@@ -1,22 +1,44 @@
-"""Progress on stderr and tables on stdout, by rich; every text is printable, and none is markup."""
+"""Progress on stderr and tables on stdout; every text is printable, and none is markup.
+
+On a terminal tables are drawn by rich, as wide as it is; anywhere else they are columns of plain text, as wide as they
+need, so that nothing is cut.
+"""
 
 import sys
+import time
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
+from octavo.cli.echo import say
 from octavo.errors import printable
 from octavo.reporting.comparison_tables import Cells
 from octavo.reporting.layer_heatmap import heat_level
 
+EVERY = 10.0  # seconds between two lines about one step, where there is no terminal
+
 
 class TerminalProgress:
-    """Shows one line per step while it works; on a stream that is no terminal, the steps' names."""
+    """Shows one line per step while it works, with counts and what is left of it.
 
-    def __init__(self) -> None:
+    On a stream that is no terminal: the steps' names, unless `named` is False, and every `EVERY` seconds a line with
+    the same.
+    """
+
+    def __init__(self, *, named: bool = True) -> None:
+        self._named, self._told = named, time.monotonic()
         self._console = Console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
@@ -24,7 +46,9 @@ class TerminalProgress:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=self._console,
+            redirect_stdout=False,  # results go there, whatever is on a terminal
             disable=not self._console.is_terminal,
         )
         self._current: int | None = None
@@ -42,46 +66,80 @@ class TerminalProgress:
         """Show a new step."""
         self._finish()
         task = printable(task)
-        if not self._console.is_terminal:
-            print(f"{task} ...", file=sys.stderr, flush=True)  # noqa: T201 - this is the display
+        if self._named and not self._console.is_terminal:
+            self._tell(f"{task} ...")
         self._current = int(self._bars.add_task(task, total=total))
 
     def advance(self, amount: int = 1) -> None:
         """Move the current step on."""
-        if self._current is not None:
-            self._bars.advance(self._bars.task_ids[self._current], amount)
+        if self._current is None:
+            return
+        task = self._bars.tasks[self._current]
+        self._bars.advance(task.id, amount)
+        if not self._console.is_terminal and time.monotonic() - self._told > EVERY:
+            self._tell(f"{task.description}: {progress_note(task.completed, task.total, task.elapsed or 0.0)}")
+
+    def _tell(self, line: str) -> None:
+        self._told = time.monotonic()
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the display
 
     def _finish(self) -> None:
         if self._current is not None:
             task = self._bars.tasks[self._current]
-            total = 1 if task.total is None else task.total
+            total = (task.completed or 1) if task.total is None else task.total
             self._bars.update(task.id, total=total, completed=total)
+
+
+def progress_note(done: float, total: float | None, seconds: float) -> str:
+    """How far a step is, and about how long it goes on if it goes on like this."""
+    if not total:
+        return f"{done:,.0f}"
+    left = f", about {seconds * (total - done) / done:,.0f} s left" if done else ""
+    return f"{done:,.0f} of {total:,.0f}{left}"
 
 
 def print_heat(cells: Cells) -> None:
     """Draw a heat map of decibels; on a terminal in colours from red to green."""
-    if not cells:
-        return
     colours = ("white on red", "black on dark_orange", "black on yellow", "black on green_yellow", "black on green3")
-    table = Table()
-    for name in cells[0]:
-        table.add_column(_text(name), justify="right")
-    for block, *values in cells[1:]:
-        table.add_row(
-            _text(block), *(Text(value, style=colours[heat_level(float(value))] if value else "") for value in values)
-        )
-    Console().print(table)
+    rows = [
+        [_text(block), *(Text(value, colours[heat_level(float(value))] if value else "") for value in values)]
+        for block, *values in cells[1:]
+    ]
+    if cells:
+        _print([[_text(name) for name in cells[0]], *rows], left=0)
 
 
 def print_cells(cells: Cells) -> None:
-    """Draw a table on stdout; off a terminal as wide as it needs, so that no cell is cut."""
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    table = Table()
-    for index, name in enumerate(cells[0]):
-        table.add_column(_text(name), justify="left" if index < 2 else "right", overflow="fold")
-    for row in cells[1:]:
-        table.add_row(*map(_text, row))
+    """Print a table; on a terminal that is too narrow for it each row as a column, where these are fewer."""
+    _print([[_text(cell) for cell in row] for row in cells], left=2)
+
+
+def _print(rows: list[list[Text]], left: int) -> None:
+    """Print rows, the first of which is the header; all columns but the first `left` ones are aligned right."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if not sys.stdout.isatty():
+        widths = [max(cell_len(cell.plain) for cell in column) for column in columns]
+        for row in rows:
+            cells = []
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
+                blank = " " * (width - cell_len(cell.plain))
+                cells.append(cell.plain + blank if at < left else blank + cell.plain)
+            say("  ".join(cells).rstrip())
+        return
+    console, table = Console(), _table(rows, left)
+    wide = console.options.update(max_width=10_000)
+    if console.measure(table, options=wide).maximum > console.width and len(rows) < len(columns):
+        table = _table(columns, 1)
     console.print(table)
+
+
+def _table(rows: list[list[Text]], left: int) -> Table:
+    table = Table()
+    for index, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
 
 
 def _text(cell: str) -> Text:

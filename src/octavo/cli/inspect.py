@@ -25,7 +25,7 @@ def inspect(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Look inside: task, inputs, operators, what is int8 and what is float."""
+    """Look inside: task, inputs, operators, layers."""
     from octavo.cli.display import print_cells
     from octavo.inspection.models import inspect as run_inspect
     from octavo.inspection.models import read_model
@@ -97,7 +97,7 @@ def _verified_notes(files: int, deviation: float, allowed: float, unchecked: lis
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
-    """Say what this machine has, what Octavo will choose here, and what to expect."""
+    """Say what this machine has and what to expect."""
     from octavo.cli.display import print_cells
     from octavo.inspection.machine import doctor as run_doctor
     from octavo.reporting.inspection_tables import diagnosis_cells

@@ -6,7 +6,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -44,13 +45,28 @@ def _printable_errors() -> Iterator[None]:
 app = typer.Typer(
     cls=_Group,
     name="octavo",
-    help="Make a Hugging Face transformer small and fast on CPU, and see that it still works.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help and usage errors without boxes, on a terminal and in a pipe
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for verb in (quantize, compare, report, predict, inspect, doctor, export):
+for verb in (quantize, export, compare, report, predict, inspect, doctor):
     app.command()(verb)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"octavo {version('octavo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it and end.")
+    ] = False,
+) -> None:
+    """Make a Hugging Face transformer small and fast on CPU, and see that it still works."""
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -69,7 +85,7 @@ def run() -> None:
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _end)  # so that half-written files are removed: by default the process ends at once
     try:
-        app()
+        app(prog_name="octavo")  # by `python -m octavo` too
     except OctavoError as error:
         say(*(f"error: {line}" for line in str(error).splitlines()), err=True)
         sys.exit(error.exit_code)

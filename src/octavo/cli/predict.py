@@ -1,68 +1,125 @@
 """`octavo predict`."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from octavo.cli.echo import say
-from octavo.cli.options import Device, MaxLength, Threads, Verify
+from octavo.cli.options import Columns, Device, Encoding, MaxLength, Threads, Verify, mapping
+from octavo.cli.order import check_predict
 from octavo.errors import InputError
+from octavo.progress import Progress, Silent
+
+Artifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="An artifact, or a checkpoint.")]
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="[FILE|-]", help=".jsonl, .tsv, .csv, .json or .txt. Default: JSON lines on stdin."),
+]
+Texts = Annotated[list[str] | None, typer.Option(help="A text, in the place of a file; or several.")]
+Pairs = Annotated[
+    list[str] | None, typer.Option(help="The second text of each: a hypothesis, or the context of a question.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines. Default: stdout.")]
+Prompt = Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")]
+TopK = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="So many answers with their scores; more than there are: all. Models that write: draw from so many.",
+    ),
+]
+TaskOptions = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, such as aggregation_strategy=simple.")
+]
+Longest = Annotated[int | None, typer.Option(help="Models that write: the longest text.")]
+Temperature = Annotated[float | None, typer.Option(help="Draw, instead of taking the most likely token.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from the fewest that are so likely together.")]
+Penalty = Annotated[float | None, typer.Option(help="Above 1: say less again.")]
+Beams = Annotated[int | None, typer.Option(help="Search for the likeliest text.")]
+Stop = Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")]
+Seed = Annotated[int | None, typer.Option(help="Draw the same again.")]
 
 
 def predict(
-    artifact: Annotated[str, typer.Argument(help="An artifact, or a checkpoint.")],
-    source: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="JSONL: text, text_pair, or what the task reads. Default: stdin.")
-    ] = "-",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL. Default: stdout.")] = None,
+    artifact: Artifact,
+    source: File = None,
+    output: Output = None,
+    text: Texts = None,
+    text_pair: Pairs = None,
+    top_k: TopK = None,
+    columns: Columns = None,
+    encoding: Encoding = "utf-8",
     engine: Annotated[str, typer.Option(help="For artifacts.")] = "auto",
     threads: Threads = None,
     max_length: MaxLength = None,
     device: Device = "cpu",
     verify: Verify = True,
-    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")] = None,
+    prompt: Prompt = None,
     task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, such as aggregation_strategy=simple.")
-    ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Models that write: the longest text.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Draw, instead of taking the most likely token.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from so many.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest that are so likely together.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: say less again.")] = None,
-    num_beams: Annotated[int | None, typer.Option(help="Search for the likeliest text.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Draw the same again.")] = None,
+    option: TaskOptions = None,
+    max_new_tokens: Longest = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    repetition_penalty: Penalty = None,
+    num_beams: Beams = None,
+    stop: Stop = None,
+    seed: Seed = None,
 ) -> None:
-    """Predict JSONL, one object a line, in order."""
+    """Predict rows of a file, or a text: a line of JSON each.
+
+    Lines come in the order of the rows, and keep the fields that the model does not read.
+    """
     from octavo.inference.jsonl import predict as run_predict
 
-    sampling = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "repetition_penalty": repetition_penalty,
-        "num_beams": num_beams,
-        "stop": tuple(stop) if stop else None,
-        "seed": seed,
-    }
-    counts = run_predict(
-        artifact,
-        source,
-        output,
-        engine=engine,
-        threads=threads,
-        max_length=max_length,
-        device=device,
-        verify=verify,
-        prompt=prompt,
-        task=task,
-        options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
-    )
+    check_predict(artifact, source)
+    drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams, "seed": seed}
+    more = {"max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty}
+    sampling: dict[str, Any] = drawn | more | {"stop": tuple(stop) if stop else None}
+    opened: dict[str, Any] = {"engine": engine, "threads": threads, "max_length": max_length, "device": device}
+    with _progress(output) as progress:
+        counts = run_predict(
+            artifact,
+            _rows(source, text or (), text_pair or ()),
+            output,
+            columns=mapping(columns),
+            encoding=encoding,
+            verify=verify,
+            prompt=prompt,
+            task=task,
+            options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
+            progress=progress,
+            **opened,
+        )
     say(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+
+
+def _progress(output: Path | None) -> AbstractContextManager[Progress]:
+    """Nothing where the answers stand on the terminal: they show how far it is."""
+    from octavo.cli.display import TerminalProgress
+
+    return nullcontext(Silent()) if output is None and sys.stdout.isatty() else TerminalProgress(named=False)
+
+
+def _rows(source: str | None, texts: Sequence[str], pairs: Sequence[str]) -> str | list[Any]:
+    """Where the rows come from: a file, stdin, or the command line.
+
+    Raises:
+        InputError: from two places, or the second texts are not as many as the first.
+    """
+    if texts and source is not None:
+        raise InputError("rows are those of a file, or texts", got=f"{source} and --text", then="leave one of them out")
+    if pairs and len(pairs) != len(texts):
+        got = f"{len(texts)} --text and {len(pairs)} --text-pair"
+        raise InputError("each --text has one --text-pair, or none has", got=got)
+    if texts:
+        return list(zip(texts, pairs, strict=True)) if pairs else list(texts)
+    if source is None and sys.stdin.isatty():
+        say('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D', err=True)
+    return source or "-"
 
 
 def _cut_note(rows: int) -> str:

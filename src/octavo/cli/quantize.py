@@ -19,7 +19,8 @@ from octavo.cli.options import (
     mapping,
     names,
 )
-from octavo.errors import InputError
+from octavo.cli.order import check_quantize, command_line
+from octavo.errors import HardwareError, InputError
 
 if TYPE_CHECKING:
     from octavo.artifact.folder import Artifact
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from octavo.data.examples import DataFile
     from octavo.schema.recipe import Recipe
 
+Source = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder, or a hub id.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="The folder to write; of several methods one in it for each.")
 ]
@@ -57,7 +59,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that i
 
 
 def quantize(
-    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
+    checkpoint: Source,
     output: Output,
     method: Methods = None,
     recipe: RecipeFile = None,
@@ -83,6 +85,7 @@ def quantize(
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
 
+    check_quantize(checkpoint, output)
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
@@ -98,6 +101,17 @@ def quantize(
         if method is None and recipe is None and not half:
             say(f"method {artifact.manifest.recipe.method} was chosen: {reason}")
         say(f"written to {folder}")
+    say(f"next, with examples of yours: {_comparison(model, folders)} --data FILE")
+
+
+def _comparison(model: Checkpoint, folders: list[Path]) -> str:
+    """The command that compares artifacts with their checkpoint, up to its data."""
+    words = [model.path, *folders]
+    given = {"--task": model.task, "--tokenizer": model.tokenizer, "--target-tokenizer": model.target_tokenizer}
+    given["--labels"] = ",".join(model.labels) or None
+    words += [word for option, value in given.items() if value is not None for word in (option, value)]
+    words += [word for pattern in model.ignore_weights for word in ("--ignore-weights", pattern)]
+    return command_line("compare", *words)
 
 
 def choose_recipes(
@@ -160,12 +174,47 @@ def _show(artifact: Artifact) -> None:
 
     print_cells(part_cells(artifact.manifest.layers))
     engine = choose_engine(artifact.manifest.recipe)
-    say(*quantization_notes(artifact.manifest, artifact.bytes, engine))
+    say(*quantization_notes(artifact.manifest, artifact.bytes, engine), _loads(artifact))
 
 
-def export(checkpoint: Annotated[str, typer.Argument()] = "CHECKPOINT") -> None:
-    """Use `quantize --method float`."""
-    raise InputError(
-        "there is no separate export: the float model is a method like the others",
-        then=f"octavo quantize {checkpoint} -o OUT --method float",
+def _loads(artifact: Artifact) -> str:
+    """Whether this CPU runs the artifact, which may be made for another."""
+    from octavo.artifact.compatibility import check_cpu
+    from octavo.hardware import this_cpu
+
+    cpu = this_cpu()
+    try:
+        note = check_cpu(artifact.manifest, artifact.engine())
+    except HardwareError as error:
+        return f"does not load on this CPU: {error}"
+    return f"loads on this CPU: {cpu.name} ({cpu.kind})" + (f"; {note}" if note else "")
+
+
+def export(
+    checkpoint: Source,
+    output: Output,
+    half: Half = False,
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    target_tokenizer: TargetTokenizer = None,
+    labels: Labels = None,
+    ignore_weights: IgnoreWeights = None,
+    opset: Opset = None,
+    no_optimize: NoOptimize = False,
+    force: Force = False,
+) -> None:
+    """The same as `quantize --method float`."""
+    quantize(
+        checkpoint,
+        output,
+        ["float"],
+        half=half,
+        task=task,
+        tokenizer=tokenizer,
+        target_tokenizer=target_tokenizer,
+        labels=labels,
+        ignore_weights=ignore_weights,
+        opset=opset,
+        no_optimize=no_optimize,
+        force=force,
     )

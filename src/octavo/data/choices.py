@@ -1,6 +1,8 @@
 """Files of choices -> examples: a text, the texts to choose from, as many as a row has, and which of them is right."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,37 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
             more than one, is the right one.
     """
     path, named = Path(file.path), dict(file.columns or {})
-    check_roles(named, ROLES)
     rows = read_rows(path, file.encoding, named)
-    names = column_names(rows)
+    columns = choice_columns(column_names(rows), named, path)
+    examples = []
+    for place, row in rows:
+        prompt, choices, own = choices_of(row, columns, place)
+        examples.append(Example(prompt, label=_right(row.get(columns.label), choices, own, place), choices=choices))
+    return sample(examples, file.limit, file.seed)
+
+
+@dataclass(frozen=True)
+class ChoiceColumns:
+    """Where a row has what: `texts` are read one behind the other; choices are in one column, or each in its own."""
+
+    texts: tuple[str, ...]
+    choices: str | None
+    numbered: tuple[str, ...]
+    label: str
+
+    @property
+    def read(self) -> set[str]:
+        """The columns that the model reads."""
+        return {*self.texts, *((self.choices,) if self.choices else self.numbered)}
+
+
+def choice_columns(names: list[str], named: Mapping[str, str], path: object) -> ChoiceColumns:
+    """The columns of a file; see `read_choices`.
+
+    Raises:
+        DataError: it has no text, or no choices, or not what was named.
+    """
+    check_roles(named, ROLES)
     for role, name in named.items():
         if name not in names:
             raise DataError(f"no such column for {role}", where=path, got=name, allowed=did_you_mean(name, names))
@@ -46,16 +76,23 @@ def read_choices(file: DataFile) -> tuple[Example, ...]:
         raise DataError(
             "no text and choices", where=path, got=listed(names), allowed=allowed, then="--columns text=NAME"
         )
-    examples = []
-    for place, row in rows:
-        stored = row.get(list_column) if list_column else _filled([row.get(name) for name in columns])
-        read = [passage, text] if passage and row.get(passage) else [text]
-        prompt = " ".join(text_of(row, name, place) for name in read)
-        begin = text_of(row, "sent2", place) + " " if row.get("sent2") else ""  # SWAG's choices go on from it
-        choices, choice_names = _choices(stored, place)
-        right = _right(row.get(label or ""), choices, choice_names, place)
-        examples.append(Example(prompt, label=right, choices=tuple(begin + choice for choice in choices)))
-    return sample(examples, file.limit, file.seed)
+    texts = (passage, text) if passage else (text,)
+    return ChoiceColumns(texts, list_column, tuple(columns), label or "")
+
+
+def choices_of(row: Mapping[str, Any], columns: ChoiceColumns, place: str) -> tuple[str, tuple[str, ...], list[Any]]:
+    """A row's text, its choices, and the names of these in the file.
+
+    Raises:
+        DataError: there are fewer than two choices, or something is no text.
+    """
+    stored = row.get(columns.choices) if columns.choices else _filled([row.get(name) for name in columns.numbered])
+    *passage, text = columns.texts
+    read = [*(name for name in passage if row.get(name)), text]
+    begin = text_of(row, "sent2", place) + " " if row.get("sent2") else ""  # SWAG's choices go on from it
+    choices, choice_names = _choices(stored, place)
+    prompt = " ".join(text_of(row, name, place) for name in read)
+    return prompt, tuple(begin + choice for choice in choices), choice_names
 
 
 def _column(names: list[str], named: str | None, known: tuple[str, ...]) -> str | None:

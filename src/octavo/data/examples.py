@@ -23,6 +23,7 @@ from octavo.data.rows import (
     listed,
     longest_line,
     read_rows,
+    read_text,
     shortened,
 )
 from octavo.errors import DataError, OctavoWarning, did_you_mean
@@ -184,9 +185,7 @@ def _choose(names: Sequence[str], named: Mapping[str, str], path: Path, *, score
             raise DataError(f"no such column for {role}", where=path, got=named[role], allowed=known)
     free = [name for name in names if name not in chosen.values()]
     if "text" not in chosen:
-        pairs = [(_first(free, [first]), _first(free, [second])) for first, second in PAIRS]
-        best_of_each = (_first(free, TEXT), _first(free, TEXT_PAIR))
-        text, text_pair = next((pair for pair in pairs if all(pair)), best_of_each)
+        text, text_pair = find_texts(free)
         chosen = {"text": text, "text_pair": text_pair} | chosen
     chosen = ({"score": _first(free, SCORE)} if scored else {"label": _first(free, LABEL)}) | chosen
     if chosen["text"] is None:
@@ -198,6 +197,35 @@ def _choose(names: Sequence[str], named: Mapping[str, str], path: Path, *, score
             then=f"name the columns, such as --columns text=document,label=label; {NO_HEADER}",
         )
     return {role: column for role, column in chosen.items() if column is not None}
+
+
+def find_texts(names: Sequence[str]) -> tuple[str | None, str | None]:
+    """The columns of the first and the second text among these; None for what there is not."""
+    pairs = [(_first(names, [first]), _first(names, [second])) for first, second in PAIRS]
+    return next((pair for pair in pairs if all(pair)), (_first(names, TEXT), _first(names, TEXT_PAIR)))
+
+
+def has_texts(path: Path, encoding: str) -> bool:
+    """Whether the first line of a table is names of columns, one of which is of texts."""
+    names = read_text(path, encoding).partition("\n")[0].strip("\r").split("\t")
+    return len(names) > 1 and find_texts([name.strip() for name in names])[0] is not None
+
+
+def text_columns(names: Sequence[str], named: Mapping[str, str], place: str) -> dict[str, str]:
+    """`text` and `text_pair` -> column of a row to be predicted, as far as it has them; `named` go before known ones.
+
+    Raises:
+        DataError: a column that was named is not there.
+    """
+    check_roles(named, ROLES)
+    roles = ("text", "text_pair")
+    free = [name for name in names if name != named.get("text_pair")]
+    known = {} if "text" in named else dict(zip(roles, find_texts(free), strict=True))
+    found = known | {role: named[role] for role in roles if role in named}
+    for role, column in found.items():
+        if column is not None and column not in names:
+            raise DataError(f"no such column for {role}", where=place, got=column, allowed=did_you_mean(column, names))
+    return {role: column for role, column in found.items() if column is not None}
 
 
 def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:

@@ -217,6 +217,12 @@ def parse_json(text: str, where: object, then: str) -> Any:
         raise DataError("not JSON", where=where, got=error, then=then) from None
 
 
+def without(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A row's other fields than these."""
+    left_out = set(names)
+    return {name: value for name, value in row.items() if name not in left_out}
+
+
 def listed(names: Iterable[str]) -> str:
     """Up to 12 names, and how many more there are."""
     names = [shortened(name) for name in names]

@@ -21,6 +21,18 @@ def read_squad(file: DataFile) -> tuple[Example, ...]:
     Raises:
         DataError: the file cannot be read, a question has no context, or an answer is not in it.
     """
+    examples = [_example(row, place) for place, row in read_questions(file)]
+    if not examples:
+        raise DataError("no questions", where=file.path)
+    return sample(examples, file.limit, file.seed)
+
+
+def read_questions(file: DataFile) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The questions of a file as rows, each with its place; `context` beside the fields that SQuAD gives a question.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     path = Path(file.path)
     if file.columns:
         got = ", ".join(f"{role}={name}" for role, name in file.columns.items())
@@ -29,11 +41,7 @@ def read_squad(file: DataFile) -> tuple[Example, ...]:
     whole = parse_json(text, path, "one question a line is a .jsonl") if path.suffix.lower() == ".json" else None
     articles: Any = whole.get("data") if isinstance(whole, dict) else None
     nested = isinstance(articles, list) and any(isinstance(item, dict) and "paragraphs" in item for item in articles)
-    questions = _questions(articles, path) if nested else read_rows(path, file.encoding, {})
-    examples = [_example(row, place) for place, row in questions]
-    if not examples:
-        raise DataError("no questions", where=path)
-    return sample(examples, file.limit, file.seed)
+    return _questions(articles, path) if nested else iter(read_rows(path, file.encoding, {}))
 
 
 def _questions(articles: list[Any], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

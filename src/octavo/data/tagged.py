@@ -63,6 +63,19 @@ def read_tagged(file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ..
     return sample([_example(words, tags, characters=characters) for _, words, tags in sentences], file.limit, file.seed)
 
 
+def words_as_text(row: Mapping[str, Any], place: str) -> tuple[str, str] | None:
+    """The text that a row's list of words makes, and the name of that list; None where a row has none.
+
+    Raises:
+        DataError: a word is no text.
+    """
+    name = next((key for key in WORDS if key in row), None)
+    if name is None:
+        return None
+    ((_, words, _),) = _from_json([(place, {name: row[name]})], {}, ())
+    return _example(words, None, characters=all(len(word) == 1 for word in words) and " " in words).text, name
+
+
 def _in_columns(text: str) -> bool:
     """Whether a text is words in columns: two in each line, or most lines end in a tag, whatever the others have."""
     lines = [line.split() for line in text.split("\n") if line.strip()]

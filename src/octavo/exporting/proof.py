@@ -111,13 +111,13 @@ def optimize_checked(
         OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
-    from octavo.graph.passes.order import optimize
+    from octavo.graph.passes.order import PASSES, optimize
 
     if not recipe.optimize:
         return []
     paths = [path for layer in find_layers(graph) for path in layer.paths]
     kept = {path: rule.keep for path, rule in kept_as(recipe, paths).items()}
-    progress.start("optimizing the graph")
+    progress.start("optimizing the graph", len(PASSES) + recipe.merge_qkv)
     before, records = _answers(graph, batches), list[PassRecord]()
     for record in optimize(graph, merge=recipe.merge_qkv, kept=kept):
         difference = None
@@ -136,6 +136,7 @@ def optimize_checked(
                 )
             before = after
         records.append(record.model_copy(update={"difference": difference}))
+        progress.advance()
     return records
 
 

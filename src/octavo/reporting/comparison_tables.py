@@ -286,9 +286,6 @@ def _gain(row: ComparedRow, comparison: ComparisonRecord, say: Say) -> str:
     if row.differences:
         name, estimate = next(iter(row.differences.items()))
         low, value, high = (100 * end for end in (estimate.low, estimate.value, estimate.high))
-        if name == "perplexity":  # whose differences have the sign of a score's
-            text = say("{gain}; its perplexity changed by {value:+.2f} % (95 % interval {low:+.2f} to {high:+.2f}).")
-            return text.format(gain=gain, value=-value, low=-high, high=-low)
         text = "{gain}; its {score} differs by {value:+.2f} {unit}."
         if estimate.low != estimate.high:
             text = "{gain}; its {score} differs by {value:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f})."
@@ -312,27 +309,31 @@ def verdict_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]
 
 
 def check_reason(check: Check, say: Say = english, score: str | None = None) -> str:
-    """The reason of a check's verdict; `score` is the one that a drop is of."""
+    """The reason of a check's verdict; `score` is the one that a drop is of.
+
+    A drop is told as the tables tell it, as a difference that is below 0 where it is worse.
+    """
     sentence, unit, needs = CHECKS[check.name]
-    is_drop = check.name == "max_drop"
-    if is_drop and score in CORRELATIONS:
-        unit = "{:.2f} points (x 100)"
-    if is_drop and score == "perplexity":
-        sentence, unit = "perplexity higher by at most {}", "{:.2f} %"
-    show = say(unit).format
-    limit = say(sentence).format(show(check.limit))
-    if check.value is None or check.lower is None or check.upper is None:
+    value, lower, upper, figure = check.value, check.lower, check.upper, unit
+    if check.name == "max_drop":
+        if score in CORRELATIONS:
+            unit = "{:.2f} points (x 100)"
+        if score == "perplexity":
+            sentence, unit = "perplexity higher by at most {} (below 0: it rose)", "{:.2f} %"
+        value, lower, upper = (None if bound is None else 0.0 - bound for bound in (value, upper, lower))
+        figure = unit.replace("{:", "{:+")
+    show, limit = say(figure).format, say(sentence).format(say(unit).format(check.limit))
+    if value is None or lower is None or upper is None:
         return say("{limit}: nothing to decide it on, this needs {needs}").format(limit=limit, needs=say(needs))
     if check.was_busy:
-        text = say("{limit}: {value} was measured, but the machine was busy")
-        return text.format(limit=limit, value=show(check.value))
-    if check.lower == check.upper:
-        return say("{limit}: it is {value}").format(limit=limit, value=show(check.value))
+        return say("{limit}: {value} was measured, but the machine was busy").format(limit=limit, value=show(value))
+    if lower == upper:
+        return say("{limit}: it is {value}").format(limit=limit, value=show(value))
     if check.verdict == "UNSURE":
-        text = say("{limit}: {value}, between {lower} and {upper} with 90 % confidence")
-        text = text.format(limit=limit, value=show(check.value), lower=show(check.lower), upper=show(check.upper))
+        text = say("{limit}: {value}, at least {lower} and at most {upper} with 95 % confidence each")
+        text = text.format(limit=limit, value=show(value), lower=show(lower), upper=show(upper))
         return text + (say("; about {n:,} rows would decide").format(n=check.rows_needed) if check.rows_needed else "")
-    bound, text = check.lower, "{limit}: {value}, with 95 % confidence at least {bound}"
-    if (check.verdict == "PASS") == is_drop:
-        bound, text = check.upper, "{limit}: {value}, with 95 % confidence at most {bound}"
-    return say(text).format(limit=limit, value=show(check.value), bound=show(bound))
+    bound, text = lower, "{limit}: {value}, with 95 % confidence at least {bound}"
+    if check.verdict == "FAIL":
+        bound, text = upper, "{limit}: {value}, with 95 % confidence at most {bound}"
+    return say(text).format(limit=limit, value=show(value), bound=show(bound))

@@ -158,19 +158,19 @@ KOREAN = {
     "{gain}; {closeness} with it is {value}, of labels nothing is known.": (
         "{gain}. 기준 모델과의 {closeness}: {value}. 정답 라벨이 없어 정확도는 알 수 없습니다."
     ),
-    "{gain}; its perplexity changed by {value:+.2f} % (95 % interval {low:+.2f} to {high:+.2f}).": (
-        "{gain}, 퍼플렉시티 변화는 기준 모델 대비 {value:+.2f}%(95% 신뢰구간 {low:+.2f} ~ {high:+.2f})입니다."
-    ),
     "drop at most {}": "점수 하락 {} 이하",
-    "perplexity higher by at most {}": "퍼플렉시티 상승 {} 이하",
+    "perplexity higher by at most {} (below 0: it rose)": "퍼플렉시티 상승 {} 이하(음수: 상승)",
     "{:.2f} %": "{:.2f}%",
+    "{:+.2f} %": "{:+.2f}%",
     "faster at least {}": "속도 {} 이상",
     "size at most {}": "기준 모델 대비 크기 {} 이하",
     "agreement at least {}": "예측 일치율 {} 이상",
     "cosine at least {}": "코사인 유사도 {} 이상",
     "1st percentile of the cosines at least {}": "코사인 유사도의 1백분위수 {} 이상",
     "{:.2f} points": "{:.2f}%p",
+    "{:+.2f} points": "{:+.2f}%p",
     "{:.2f} points (x 100)": "{:.2f}점(×100)",
+    "{:+.2f} points (x 100)": "{:+.2f}점(×100)",
     "{:.0f}": "{:.0f}",
     "answers with NaN or infinity at most {}": "NaN 또는 무한대인 출력 {}건 이하",
     "{:.2f}x": "{:.2f}배",
@@ -182,8 +182,8 @@ KOREAN = {
     "a sentence embedder": "문장 임베딩 모델",
     "{limit}: nothing to decide it on, this needs {needs}": "{limit}: 판단할 근거가 없음 ({needs} 필요)",
     "{limit}: it is {value}": "{limit}: 측정값 {value}",
-    "{limit}: {value}, between {lower} and {upper} with 90 % confidence": (
-        "{limit}: 측정값 {value}, 90% 신뢰구간 {lower} ~ {upper}"
+    "{limit}: {value}, at least {lower} and at most {upper} with 95 % confidence each": (
+        "{limit}: 측정값 {value}, 각각 95% 신뢰수준에서 {lower} 이상, {upper} 이하"
     ),
     "; about {n:,} rows would decide": "; 약 {n:,}건이 있으면 판단 가능",
     "{limit}: {value}, with 95 % confidence at most {bound}": "{limit}: 측정값 {value}, 95% 신뢰수준에서 {bound} 이하",

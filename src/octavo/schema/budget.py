@@ -13,6 +13,14 @@ from octavo.metrics.estimates import Estimate, rows_to_decide
 from octavo.metrics.quantiles import FEWEST, LOWEST
 
 Verdict = Literal["PASS", "FAIL", "UNSURE"]
+RANGES = {  # of the limits that mean something
+    "max_drop": (0.0, 100.0),
+    "min_speedup": (0.01, 1000.0),
+    "max_size": (0.001, 1.0),
+    "min_agreement": (0.0, 1.0),
+    "min_cosine": (0.0, 1.0),
+    "min_cosine_worst": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -37,19 +45,11 @@ class Budget:
         Raises:
             InputError: a limit is out of its range, or all are None.
         """
-        allowed = {
-            "max_drop": (0.0, 100.0),
-            "min_speedup": (0.0, 1e6),
-            "max_size": (0.0, 100.0),
-            "min_agreement": (0.0, 1.0),
-            "min_cosine": (-1.0, 1.0),
-            "min_cosine_worst": (-1.0, 1.0),
-        }
-        given = {name: getattr(self, name) for name in allowed if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in RANGES if getattr(self, name) is not None}
         if not given:
-            raise InputError("a budget without a limit decides nothing", allowed=", ".join(allowed))
+            raise InputError("a budget without a limit decides nothing", allowed=", ".join(RANGES))
         for name, value in given.items():
-            low, high = allowed[name]
+            low, high = RANGES[name]
             if not low <= value <= high:
                 raise InputError(f"{name} is out of range", got=value, allowed=f"{low:g} to {high:g}")
 

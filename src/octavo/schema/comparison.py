@@ -293,14 +293,18 @@ def read_comparison(path: str | Path) -> ComparisonRecord:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    path = Path(path)
+    path, then = Path(path), "octavo compare ... --report FILE.json writes one"
+    if not path.exists():
+        raise DataError("no such JSON file", got=path, then=then)
     try:
         stored = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError("this is not a readable JSON file", where=path, got=error) from None
+        raise DataError("this is not a readable JSON file", where=path, got=error, then=then) from None
     form = stored.get("format") if isinstance(stored, dict) else None
     if form != FORMAT:
-        raise DataError("this is not a comparison that Octavo wrote", where=path, got=form, allowed=FORMAT)
+        keys = ", ".join(map(str, stored)) if isinstance(stored, dict) else ""
+        got = form or (f"an object with {keys:.60}" if keys else type(stored).__name__)
+        raise DataError("this is not a comparison that Octavo wrote", where=path, got=got, allowed=FORMAT, then=then)
     fields = {name: value for name, value in stored.items() if name not in {"format", "verdict"}}
     try:
         return TypeAdapter(ComparisonRecord).validate_python(fields)

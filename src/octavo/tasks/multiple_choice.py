@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from typing_extensions import override
 
-from octavo.data.choices import read_choices
+from octavo.data.choices import choice_columns, choices_of, read_choices
 from octavo.data.examples import DataFile, Example
+from octavo.data.rows import without
 from octavo.encoding import tokenizing as encoding
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
@@ -63,6 +64,19 @@ class MultipleChoice(Task[Sequence[Chosen]]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Texts with their choices; see `choices.read_choices`."""
         return read_choices(file)
+
+    @override
+    def split_row(
+        self, row: Mapping[str, Any], columns: Mapping[str, str], place: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The text and its choices, by the names that `read_examples` knows; see `Task`.
+
+        Raises:
+            DataError: the row has none.
+        """
+        found = choice_columns(list(row), columns, place)
+        text, choices, _ = choices_of(row, found, place)
+        return {"text": text, "choices": list(choices)}, without(row, found.read)
 
     @override
     def from_texts(self, texts: Sequence[str]) -> list[Row]:

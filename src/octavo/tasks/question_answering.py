@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,8 @@ from tokenizers import Tokenizer
 from typing_extensions import override
 
 from octavo.data.examples import DataFile, Example
-from octavo.data.squad import read_squad
+from octavo.data.rows import Rows, without
+from octavo.data.squad import EXTENSIONS, read_questions, read_squad
 from octavo.encoding import tokenizing as encoding
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, settings
@@ -132,6 +134,20 @@ class QuestionAnswering(Task[Sequence[AnswerWindows]]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Questions with their contexts; see `squad.read_squad`."""
         return read_squad(file)
+
+    @override
+    def read_rows(self, file: DataFile) -> Rows:
+        """Questions with their contexts, and whatever else the file has of them; a table has columns of these names."""
+        table = Path(file.path).suffix.lower() not in EXTENSIONS
+        return super().read_rows(file) if table else list(read_questions(file))
+
+    @override
+    def split_row(
+        self, row: Mapping[str, Any], columns: Mapping[str, str], place: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The question and the context; see `Task`."""
+        names = {key: columns.get(key, key) for key in self.keys}
+        return {key: row[name] for key, name in names.items() if name in row}, without(row, names.values())
 
     @override
     def from_texts(self, texts: Sequence[str]) -> list[Row]:

@@ -1,14 +1,16 @@
 """What every task can be asked, with the usual answers: a task says itself only what it does otherwise."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from octavo.data.examples import DataFile, Example
+from octavo.data.examples import DataFile, Example, text_columns
+from octavo.data.rows import Rows, read_rows, without
 from octavo.encoding import tokenizing
 from octavo.encoding.batching import TOKEN_BUDGET, Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
@@ -77,6 +79,26 @@ class Task(ABC, Generic[Results]):
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
         """Rows made of any texts, to run a model on: each text alone."""
         return [(text, None) for text in texts]
+
+    def read_rows(self, file: DataFile) -> Rows:
+        """The rows of a file that is to be predicted, each with its place; `split_row` says what they hold.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return read_rows(Path(file.path), file.encoding, file.columns or {})
+
+    def split_row(
+        self, row: Mapping[str, Any], columns: Mapping[str, str], place: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the model reads of a row, under `keys`, and the row's other fields; `columns` are those of `DataFile`.
+
+        Raises:
+            DataError: a column that was named is not there.
+        """
+        found = text_columns(list(row), columns, place)
+        read = {key: column for key, column in found.items() if key in self.keys}
+        return {key: row[name] for key, name in read.items()}, without(row, read.values())
 
     def rows(self, examples: Sequence[Example]) -> list[Row]:
         """What the model reads of each example, a text or a pair; one example may be several rows."""

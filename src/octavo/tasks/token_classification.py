@@ -3,17 +3,19 @@
 Scores are of entities: those that the first token of each word marks, against those of the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
 from typing_extensions import override
 
-from octavo.data.examples import DataFile, Example
-from octavo.data.tagged import read_tagged
+from octavo.data.examples import DataFile, Example, has_texts
+from octavo.data.rows import Rows, without
+from octavo.data.tagged import COLUMNED, read_tagged, words_as_text
 from octavo.data.tags import as_iob2, entities, spread
 from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, characters_of, settings
@@ -84,6 +86,30 @@ class TokenClassification(Task[Sequence[Tagged]]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Sentences of tagged words; see `tagged.read_tagged`."""
         return read_tagged(file, labels)
+
+    @override
+    def read_rows(self, file: DataFile) -> Rows:
+        """The sentences of a file in columns, or the rows of another; a `.tsv` with a column of texts is a table."""
+        path = Path(file.path)
+        rows = path.suffix.lower() not in COLUMNED or (path.suffix.lower() == ".tsv" and has_texts(path, file.encoding))
+        if rows:
+            return super().read_rows(file)
+        sentences = read_tagged(file)
+        return [(f"{path}, sentence {number}", {"text": row.text}) for number, row in enumerate(sentences, start=1)]
+
+    @override
+    def split_row(
+        self, row: Mapping[str, Any], columns: Mapping[str, str], place: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The text, or that of a list of words; see `Task`.
+
+        Raises:
+            DataError: a word is no text.
+        """
+        found = None if columns or "text" in row else words_as_text(row, place)
+        return (
+            super().split_row(row, columns, place) if found is None else ({"text": found[0]}, without(row, found[1:]))
+        )
 
     @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:

@@ -1,0 +1,127 @@
+"""Rows to be predicted, and what else they have: from a file as `compare` reads it, a stream, or memory.
+
+JSON lines are read one by one, whatever their number; other files as a whole.
+"""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from octavo.data.examples import DataFile
+from octavo.data.json_text import parse_json
+from octavo.data.rows import check_length, longest_line
+from octavo.errors import DataError
+from octavo.schema.documents import not_finite
+from octavo.tasks.task import Task
+
+WHOLE = (".tsv", ".csv", ".json", ".txt")  # and what files of tagged words are called (`data.tagged`)
+TEXTS = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".annotated")
+_Placed = Iterable[tuple[str, Any]]  # rows, each with its place in words
+
+
+class AskedRows:
+    """Rows as a call takes them, one after the other; `others` are the fields of each that the model does not read.
+
+    `total` is how many there are, None where that is not known before the end.
+    """
+
+    def __init__(self, source: str | Path | Sequence[Any], columns: Mapping[str, str] | None, encoding: str) -> None:
+        """Look at the source, and read nothing yet.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        self.source, self.file = source, DataFile("", encoding, columns)
+        self.others: deque[dict[str, Any]] = deque()
+        self.total: int | None = None
+        if isinstance(source, str | Path) and str(source) != "-":
+            _require_file(Path(source))
+            self.file = DataFile(source, encoding, columns)
+
+    def read(self, task: Task[Any]) -> Iterator[Any]:
+        """The rows; see the class.
+
+        Raises:
+            DataError: the file cannot be read, or, later, a row is not what the task reads; the message names it.
+        """
+        if not isinstance(self.source, str | Path):
+            rows: _Placed = [(f"row {number}", row) for number, row in enumerate(self.source)]
+            self.total = len(self.source)
+        elif str(self.source) == "-":
+            rows = _json_lines(sys.stdin.buffer, "standard input")
+        elif _is_whole(Path(self.source), self.file.encoding):
+            rows = task.read_rows(self.file)
+            self.total = len(rows)
+        else:
+            rows, self.total = _lines_of(Path(self.source)), _count_lines(Path(self.source))
+        return self._fields(rows, task)
+
+    def _fields(self, rows: _Placed, task: Task[Any]) -> Iterator[Any]:
+        for place, row in rows:
+            split = isinstance(row, dict)
+            fields, other = task.split_row(row, self.file.columns or {}, place) if split else (row, {})
+            self._check(fields, row, task, place)
+            if broken := not_finite(other):
+                raise DataError("a number that JSON has no word for", where=place, got=broken)
+            self.others.append(other)
+            yield fields
+
+    def _check(self, fields: Any, row: Any, task: Task[Any], place: str) -> None:
+        key, found = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
+        if (isinstance(fields, dict) or isinstance(self.source, str | Path)) and not isinstance(found, str):
+            then = f"name the columns, such as --columns {key}=NAME" if isinstance(row, dict) and row else None
+            allowed = f"an object with {', '.join(task.keys)}"
+            raise DataError(f"a line needs a {key}", where=place, got=f"{row!r:.80}", allowed=allowed, then=then)
+        try:
+            task.parse_row(fields)
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+
+
+def _require_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device (- reads standard input)"
+        raise DataError(f"a data file is expected, and this is {kind}", got=path)
+    if not path.exists():
+        raise DataError("no such file", got=path, then=None if path.suffix else "a text itself is given with --text")
+
+
+def _is_whole(path: Path, encoding: str) -> bool:
+    """Whether a file is read as a whole: by its ending, but for JSON lines under another name."""
+    if path.suffix.lower() in {".json", ".txt"}:
+        with path.open("rb") as stream:
+            try:
+                first = parse_json(stream.readline(longest_line()).decode("utf-8-sig"))
+            except ValueError:
+                return True
+            return not isinstance(first, dict) or "data" in first
+    return path.suffix.lower() in {*WHOLE, *TEXTS} or encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+
+
+def _lines_of(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open("rb") as stream:
+        yield from _json_lines(stream, str(path))
+
+
+def _json_lines(lines: IO[bytes], file: str) -> Iterator[tuple[str, Any]]:
+    most = longest_line()
+    for number, line in enumerate(iter(lambda: lines.readline(most + 1), b""), 1):
+        where = f"{file}, line {number}"
+        check_length(line, most, where)
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
+                continue
+            row = parse_json(text)
+            json.dumps(row, ensure_ascii=False).encode()  # halves of surrogate pairs are JSON, but no text
+        except ValueError as error:
+            raise DataError("not a line of JSON", where=where, got=error) from None
+        yield where, row
