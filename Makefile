@@ -4,7 +4,8 @@ BIN := .venv/bin
 LATEST := .venv-latest
 EXTRAS := convert,openvino,torchao,dev
 HOLD ?= torch
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable
+# --no-compile: what is imported is compiled then; the rest of torch never.
+INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: setup demo test test-fast test-latest corpus check bench clean
 

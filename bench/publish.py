@@ -17,6 +17,7 @@ DOCUMENTS = (
     "README.md",
     "README.ko.md",
     "docs/benchmarks.md",
+    "docs/benchmarks.ko.md",
     "docs/comparison.md",
     "docs/from-the-old-guide.md",
     "docs/from-the-old-guide.ko.md",
@@ -51,6 +52,12 @@ ENGLISH = {
     "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
     "machine": "{threads} threads, {cpu} ({kind}).",
     "engines": "BERT-base",
+    "why": ["", "MiB", "faster", "agreement", "KL", "batch effect"],
+    "why names": {},
+    "wrong": "**wrong, without a word**",
+    "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
+    "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool {stock},\n"
+    "if it is told `reduce_range=True`; Octavo {dynamic}, and it looks at the CPU by itself.",
     "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
@@ -78,9 +85,27 @@ KOREAN = ENGLISH | {
     "oldguide": ["크기, MiB", "5,010쌍, 초", "빨라짐", "일치율 (ko-nli)"],
     "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
     "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",
+    "why": ["", "MiB", "빨라짐", "일치율", "KL", "배치 영향"],
+    "why names": {
+        "torch quantize_dynamic, saved and loaded": "torch quantize_dynamic, 저장했다가 불러옴",
+        "stock ONNX Runtime, as it comes": "ONNX Runtime 도구, 기본 설정",
+        "stock ONNX Runtime, best settings": "ONNX Runtime 도구, 가장 좋은 설정",
+        "Octavo int8, with your sentences": "Octavo int8, 사용자의 문장으로",
+    },
+    "wrong": "**말없이 틀림**",
+    "saturation": "VNNI가 없는 CPU({cpu}, {kind})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서 라벨의 {nncf}만\n"
+    "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`라고\n"
+    "알려 주면 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
     "machine": "스레드 {threads}개, {cpu} ({kind}).",
 }
+SATURATION = {
+    "nncf": "NNCF, openvino",
+    "floats": "NNCF, openvino-emulated",
+    "stock": "stock dynamic, onnxruntime",
+    "dynamic": "octavo dynamic, onnxruntime",
+}
 MIB = 2**20
+WRONG = 0.8  # an agreement below which a model is not that model any more
 
 
 def table(rows: list[list[str]]) -> str:
@@ -169,6 +194,34 @@ def oldguide(result: dict, words: dict) -> str:
         old = result["guide_mib"][shape]
         lines += [table(cells), words["shares"].format(old=old[0], new=old[1], **shares)]
     return "\n\n".join([*lines, machine_note(result, words)])
+
+
+def why(result: dict, words: dict) -> str:
+    """The first table of the README files: one model by the usual tools and by Octavo."""
+    cells, first = [words["why"]], result["rows"][0]
+    for row in result["rows"]:
+        name = words["why names"].get(row["name"], row["name"])
+        agreement = row["fidelity"]["agreement"]
+        cells.append(
+            [
+                f"**{name}**" if "Octavo" in name else name,
+                f"{row['bytes'] / MIB:.0f}",
+                f"{first['seconds'] / row['seconds']:.2f}x",
+                f"{100 * agreement:.1f} %" + (f", {words['wrong']}" if agreement < WRONG else ""),
+                f"{1e5 * row['fidelity']['kl']:.1f}",
+                f"{row['batch_effect']:.1g}",
+            ]
+        )
+    machine = {name: result["machine"][name] for name in ("threads", "cpu", "kind")}
+    return f"{table(cells)}\n\n{words['note'].format(n=result['n'], **machine)}"
+
+
+def saturation(result: dict, words: dict) -> str:
+    """What the usual tools answer with on a CPU that saturates, in one sentence: agreement with torch on KorNLI."""
+    kept = {row["name"]: f"{100 * row['fidelity']['agreement']:.1f} %" for row in result["scores"]}
+    shown = {name: kept[row] for name, row in SATURATION.items()}
+    machine = result["machine"]
+    return words["saturation"].format(n=result["n"], cpu=machine["cpu"], kind=machine["kind"], **shown)
 
 
 def engines(result: dict, words: dict) -> str:
@@ -337,6 +390,8 @@ def machine_note(result: dict, words: dict) -> str:
 
 
 RENDER = {
+    "why": why,
+    "saturation": saturation,
     "torch_base": torch_shapes,
     "torch_compile": torch_shapes,
     "torch_kornli": torch_scores,
@@ -373,7 +428,7 @@ def publish() -> None:
         def fill(match: re.Match, words: dict = words) -> str:
             part, kind = match[2].split()
             results = {}
-            for script in ("dynamic", "old-guide", "coverage"):
+            for script in ("dynamic", "old-guide", "coverage", "why"):
                 stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
                 results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
             for script in ("engines", "torch", "tasks"):
@@ -383,9 +438,10 @@ def publish() -> None:
             stored = ROOT / "bench" / "results" / f"generation-{kind}.json"
             if stored.exists():
                 results["generation"] = json.loads(stored.read_text(encoding="utf-8"))
-            if part not in results:
+            source = {"saturation": "engines_ko_nli"}.get(part, part)
+            if source not in results:
                 return match[0]
-            return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"
+            return f"{match[1]}\n{RENDER[part](results[source], words)}\n{match[4]}"
 
         text = document.read_text(encoding="utf-8")
         pattern = r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)"
