@@ -30,7 +30,8 @@ from octavo.evaluation.comparison import compare_entries
 from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
-from publish import ENGLISH, publish, why
+from publish import publish, why
+from publish_words import ENGLISH
 
 COPIES, EXTRA, FAINT = 3, 2, 0.05  # times as wide; layers behind each trained one, and how much of theirs is added
 VOCABULARY = 30_522  # of BERT-base; words behind those of the demo's tokenizer are random
