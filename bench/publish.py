@@ -343,37 +343,37 @@ RENDER = {
 }
 
 
+def stored_results(kind: str) -> dict:
+    """Everything that was measured on a kind of CPU, by the names that marks have."""
+    results: dict = {}
+    for script in ("dynamic", "old-guide", "coverage", "why", "engines", "torch", "tasks", "generation"):
+        stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
+        found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+        if script in {"engines", "torch", "tasks"}:
+            found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
+        results |= {"generation": found} if script == "generation" and found else found
+    return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
+
+
+def filled(name: str) -> str:
+    """A document with its marked places filled; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU."""
+    words = KOREAN if name.endswith(".ko.md") else ENGLISH
+
+    def fill(match: re.Match) -> str:
+        part, kind = match[2].split()
+        results = stored_results(kind)
+        return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}" if part in results else match[0]
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)", fill, text, flags=re.DOTALL)
+
+
 def publish() -> None:
-    """Fill the marked places; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU. And write the schema."""
+    """Fill the marked places of all documents, and write the schema."""
     schema = json.dumps(json_schema(), ensure_ascii=False, indent=1)
     (ROOT / "docs" / "comparison.schema.json").write_text(schema + "\n", encoding="utf-8")
     for name in DOCUMENTS:
-        document = ROOT / name
-        if not document.exists():
-            continue
-        words = KOREAN if name.endswith(".ko.md") else ENGLISH
-
-        def fill(match: re.Match, words: dict = words) -> str:
-            part, kind = match[2].split()
-            results = {}
-            for script in ("dynamic", "old-guide", "coverage", "why"):
-                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
-                results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-            for script in ("engines", "torch", "tasks"):
-                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
-                found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-                results |= {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
-            stored = ROOT / "bench" / "results" / f"generation-{kind}.json"
-            if stored.exists():
-                results["generation"] = json.loads(stored.read_text(encoding="utf-8"))
-            source = {"saturation": "engines_ko_nli"}.get(part, part)
-            if source not in results:
-                return match[0]
-            return f"{match[1]}\n{RENDER[part](results[source], words)}\n{match[4]}"
-
-        text = document.read_text(encoding="utf-8")
-        pattern = r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)"
-        document.write_text(re.sub(pattern, fill, text, flags=re.DOTALL), encoding="utf-8")
+        (ROOT / name).write_text(filled(name), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from octavo.evaluation.comparison import compare_entries
 from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
+from octavo.tasks import find_task
 from publish import publish, why
 from publish_words import ENGLISH
 
@@ -150,7 +151,7 @@ def main() -> None:
             grow(Path(name) / "base"), DataFile(calibration, limit=min(300, arguments.rows)), Path(name)
         )
         signature = entries[0].signature
-        examples = octavo.read_examples(DataFile(data, limit=arguments.rows), labels=signature.labels)
+        examples = find_task(signature).read_examples(DataFile(data, limit=arguments.rows), signature.labels)
         found = compare_entries(entries, examples, signature, threads=THREADS, progress=Steps()).to_dict()
     cpu = this_cpu()
     packages = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "torch", "transformers")}
