@@ -4,7 +4,7 @@ BIN := .venv/bin
 LATEST := .venv-latest
 EXTRAS := convert,openvino,torchao,dev
 HOLD ?= torch
-# --no-compile: what is imported is compiled then; the rest of torch never.
+# --no-compile: a module is compiled when it is imported; for tests all are, as their warnings would be errors there.
 INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: setup demo test test-fast test-latest corpus check bench clean
@@ -21,6 +21,7 @@ setup: .venv/ready
 .venv/ready: .venv/demo
 	@echo '== what tests need besides, into .venv: OpenVINO, torchao, pytest, mypy, ruff and others (a minute or two)'
 	$(INSTALL) '.[$(EXTRAS)]'
+	@$(BIN)/python -m compileall -q -j 2 .venv/lib > /dev/null 2>&1 || true
 	@touch $@
 
 demo: .venv/demo
