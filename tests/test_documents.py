@@ -59,11 +59,13 @@ def words(line):
 
 def fault(arguments, *, whole):
     """What the command line has against these words; nothing is run."""
+    if arguments[0].startswith("-"):  # these do what they say at once: --install-completion writes into a home
+        return None if {*arguments} <= {*options(GROUP), "--help", "-h"} else f"unknown: {arguments}"
     try:
         context = GROUP.make_context("octavo", list(arguments))
         verb, command, rest = GROUP.resolve_command(context, [*context._protected_args, *context.args])
         command.make_context(verb, rest, parent=context)
-    except typer.Exit:  # --help, --version
+    except typer.Exit:  # --help
         return None
     except Exception as error:
         left_out = type(error).__name__ == "MissingParameter" or "requires an argument" in str(error)
@@ -99,6 +101,7 @@ def test_every_command_of_the_pages_parses():
         ("octavo compare a b --data x.tsv --max-dorp 1", True),
         ("cat a | octavo predict int8 --seed many > b", True),
         ("octavo inspect --layer", False),
+        ("octavo --versoin", False),
     ],
 )
 def test_a_command_that_does_not_parse_is_found(line, whole):
