@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import octavo
+import worker
 from dynamic import ROOT, THREADS, Steps, make_base
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
@@ -289,7 +290,7 @@ def main() -> None:
         kind, *paths = arguments.make
         measure_making(kind, *map(Path, paths))
         return
-    benchmark.WORKER = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    benchmark.WORKER = [sys.executable, worker.__file__]  # and its engines are known here too
     shared, cpu = arguments.shared, this_cpu()
     kept = ROOT / "bench" / "results" / f"engines-{cpu.kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}

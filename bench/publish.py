@@ -11,12 +11,14 @@ from pathlib import Path
 from statistics import median
 
 from octavo.schema.comparison import json_schema
+from publish_words import ENGLISH, KOREAN
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     "README.md",
     "README.ko.md",
     "docs/benchmarks.md",
+    "docs/benchmarks.ko.md",
     "docs/comparison.md",
     "docs/from-the-old-guide.md",
     "docs/from-the-old-guide.ko.md",
@@ -24,63 +26,14 @@ DOCUMENTS = (
     "docs/generation.md",
     "docs/tasks/token-classification.md",
 )
-ENGLISH = {
-    "model": [
-        "",
-        "size, MiB",
-        "smaller",
-        "seconds",
-        "faster",
-        "1 row, ms",
-        "accuracy",
-        "points",
-        "agreement",
-        "KL",
-        "batch effect",
-    ],
-    "torch": "torch fp32",
-    "float": "Octavo float",
-    "int8": "**Octavo int8**",
-    "tensor": "Octavo int8, one scale per tensor",
-    "stock": "stock ONNX Runtime int8",
-    "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
-    "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
-    "first": ["", "first answer, s"],
-    "oldguide": ["size, MiB", "seconds for 5,010 pairs", "faster", "agreement (ko-nli)"],
-    "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
-    "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
-    "machine": "{threads} threads, {cpu} ({kind}).",
-    "engines": "BERT-base",
-    "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
-    "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
-}
-KOREAN = ENGLISH | {
-    "model": [
-        "",
-        "크기, MiB",
-        "작아짐",
-        "초",
-        "빨라짐",
-        "한 행, ms",
-        "정확도",
-        "차이(점)",
-        "일치율",
-        "KL",
-        "배치 영향",
-    ],
-    "torch": "torch fp32",
-    "float": "Octavo float",
-    "int8": "**Octavo int8**",
-    "tensor": "Octavo int8, 텐서마다 스케일 하나",
-    "stock": "ONNX Runtime 기본 int8",
-    "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
-    "first": ["", "첫 답까지, 초"],
-    "oldguide": ["크기, MiB", "5,010쌍, 초", "빨라짐", "일치율 (ko-nli)"],
-    "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
-    "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",
-    "machine": "스레드 {threads}개, {cpu} ({kind}).",
+SATURATION = {
+    "nncf": "NNCF, openvino",
+    "floats": "NNCF, openvino-emulated",
+    "stock": "stock dynamic, onnxruntime",
+    "dynamic": "octavo dynamic, onnxruntime",
 }
 MIB = 2**20
+WRONG = 0.8  # an agreement below which a model is not that model any more
 
 
 def table(rows: list[list[str]]) -> str:
@@ -169,6 +122,34 @@ def oldguide(result: dict, words: dict) -> str:
         old = result["guide_mib"][shape]
         lines += [table(cells), words["shares"].format(old=old[0], new=old[1], **shares)]
     return "\n\n".join([*lines, machine_note(result, words)])
+
+
+def why(result: dict, words: dict) -> str:
+    """The first table of the README files: one model by the usual tools and by Octavo."""
+    cells, first = [words["why"]], result["rows"][0]
+    for row in result["rows"]:
+        name = words["why names"].get(row["name"], row["name"])
+        agreement = row["fidelity"]["agreement"]
+        cells.append(
+            [
+                f"**{name}**" if "Octavo" in name else name,
+                f"{row['bytes'] / MIB:.0f}",
+                f"{first['seconds'] / row['seconds']:.2f}x",
+                f"{100 * agreement:.1f} %" + (f", {words['wrong']}" if agreement < WRONG else ""),
+                f"{1e5 * row['fidelity']['kl']:.1f}",
+                f"{row['batch_effect']:.1g}",
+            ]
+        )
+    machine = {name: result["machine"][name] for name in ("threads", "cpu", "kind")}
+    return f"{table(cells)}\n\n{words['note'].format(n=result['n'], **machine)}"
+
+
+def saturation(result: dict, words: dict) -> str:
+    """What the usual tools answer with on a CPU that saturates, in one sentence: agreement with torch on KorNLI."""
+    kept = {row["name"]: f"{100 * row['fidelity']['agreement']:.1f} %" for row in result["scores"]}
+    shown = {name: kept[row] for name, row in SATURATION.items()}
+    machine = result["machine"]
+    return words["saturation"].format(n=result["n"], cpu=machine["cpu"], kind=machine["kind"], **shown)
 
 
 def engines(result: dict, words: dict) -> str:
@@ -337,6 +318,8 @@ def machine_note(result: dict, words: dict) -> str:
 
 
 RENDER = {
+    "why": why,
+    "saturation": saturation,
     "torch_base": torch_shapes,
     "torch_compile": torch_shapes,
     "torch_kornli": torch_scores,
@@ -360,36 +343,37 @@ RENDER = {
 }
 
 
+def stored_results(kind: str) -> dict:
+    """Everything that was measured on a kind of CPU, by the names that marks have."""
+    results: dict = {}
+    for script in ("dynamic", "old-guide", "coverage", "why", "engines", "torch", "tasks", "generation"):
+        stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
+        found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+        if script in {"engines", "torch", "tasks"}:
+            found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
+        results |= {"generation": found} if script == "generation" and found else found
+    return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
+
+
+def filled(name: str) -> str:
+    """A document with its marked places filled; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU."""
+    words = KOREAN if name.endswith(".ko.md") else ENGLISH
+
+    def fill(match: re.Match) -> str:
+        part, kind = match[2].split()
+        results = stored_results(kind)
+        return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}" if part in results else match[0]
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)", fill, text, flags=re.DOTALL)
+
+
 def publish() -> None:
-    """Fill the marked places; `<!-- bench: kornli avx2 -->` is the part and the kind of CPU. And write the schema."""
+    """Fill the marked places of all documents, and write the schema."""
     schema = json.dumps(json_schema(), ensure_ascii=False, indent=1)
     (ROOT / "docs" / "comparison.schema.json").write_text(schema + "\n", encoding="utf-8")
     for name in DOCUMENTS:
-        document = ROOT / name
-        if not document.exists():
-            continue
-        words = KOREAN if name.endswith(".ko.md") else ENGLISH
-
-        def fill(match: re.Match, words: dict = words) -> str:
-            part, kind = match[2].split()
-            results = {}
-            for script in ("dynamic", "old-guide", "coverage"):
-                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
-                results |= json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-            for script in ("engines", "torch", "tasks"):
-                stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
-                found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-                results |= {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
-            stored = ROOT / "bench" / "results" / f"generation-{kind}.json"
-            if stored.exists():
-                results["generation"] = json.loads(stored.read_text(encoding="utf-8"))
-            if part not in results:
-                return match[0]
-            return f"{match[1]}\n{RENDER[part](results[part], words)}\n{match[4]}"
-
-        text = document.read_text(encoding="utf-8")
-        pattern = r"(<!-- bench: (\w+ \w+) -->)(.*?)(<!-- end -->)"
-        document.write_text(re.sub(pattern, fill, text, flags=re.DOTALL), encoding="utf-8")
+        (ROOT / name).write_text(filled(name), encoding="utf-8")
 
 
 if __name__ == "__main__":

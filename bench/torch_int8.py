@@ -24,6 +24,7 @@ import torch
 import transformers
 
 import octavo
+import worker
 from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
 from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--only", nargs="*", default=["base", "kornli", "compile"])
     arguments = parser.parse_args()
-    benchmark.WORKER[:] = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    benchmark.WORKER[:] = [sys.executable, worker.__file__]  # and its engines are known here too
     benchmark.SINGLE_ROWS = 10  # the shapes say what a single row takes
     cpu = this_cpu()
     kept = ROOT / "bench" / "results" / f"torch-{cpu.kind}.json"

@@ -12,7 +12,7 @@ from test_tables import COMPARISON, UNSCORED
 
 from octavo.errors import DataError, InputError
 from octavo.evaluation.comparison import Comparison
-from octavo.reporting.charts import Scale, boxes, scatter, whiskers
+from octavo.reporting.charts import LogScale, Scale, boxes, scatter, whiskers
 from octavo.reporting.languages import KOREAN, find_language, korean
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
 from octavo.reporting.page import notebook_html, report, report_html, report_markdown, summary_markdown
@@ -158,6 +158,42 @@ def test_classes_and_lengths_are_drawn_apart_and_what_is_left_out_is_told():
     assert re.search(r"class .*length", words[words.index("By class and by length") :])
     drawn = re.findall(r'aria-label="((?:class|length), [^"]*)"', report_html(FULL))
     assert drawn == ["class, 모델 (dynamic), onnxruntime", "length, 모델 (dynamic), onnxruntime"]
+
+
+def test_changed_labels_are_first_and_the_rest_is_folded_behind_how_to_reproduce():
+    example = FULL.rows[1].changed[0]
+    assert example.before.label != example.after.label
+    stayed = dataclasses.replace(example, text="그대로다", after=dataclasses.replace(example.before, score=0.7))
+    rows = (FULL.rows[0], dataclasses.replace(FULL.rows[1], changed=(stayed, example)))
+    text = report_html(dataclasses.replace(FULL, rows=rows))
+    places = [
+        text.index(told) for told in ("How to reproduce</h2>", "The most changed examples</h2>", "재미&lt;/b&gt;")
+    ]
+    folded = text.index("<summary>1 more, which moved less")
+    assert [*places, folded, text.index("그대로다")] == sorted([*places, folded, text.index("그대로다")])
+    markdown = report_markdown(FULL)
+    assert markdown.index("## How to reproduce") < markdown.index("## The most changed examples")
+    alone = dataclasses.replace(FULL, rows=(FULL.rows[0], dataclasses.replace(FULL.rows[1], changed=(stayed,))))
+    assert "No label changed." in report_html(alone)
+
+
+def test_of_answers_without_labels_the_few_that_moved_most_are_shown():
+    example = dataclasses.replace(FULL.rows[1].changed[0], before=Answer(None, 0.9), after=Answer(None, 0.8))
+    changed = tuple(dataclasses.replace(example, row=number) for number in range(8))
+    text = report_html(
+        dataclasses.replace(FULL, rows=(FULL.rows[0], dataclasses.replace(FULL.rows[1], changed=changed)))
+    )
+    assert "No label changed." not in text
+    assert "<summary>3 more, which moved less" in text
+
+
+def test_on_a_narrow_screen_models_stand_side_by_side():
+    turned = re.findall(r'<table class="turned">.*?</table>', report_html(FULL), re.DOTALL)
+    assert len(turned) == 2
+    lines = re.findall(r"<tr>(.*?)</tr>", turned[0], re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
+    assert [row[0] for row in cells[:3]] == ["model", "engine", "accuracy"]
+    assert all(len(row) == 1 + len(FULL.rows) for row in cells)
 
 
 def test_models_without_numbers_are_left_out_of_the_drawing():
@@ -328,6 +364,27 @@ def test_ticks_are_round_and_few(low, high):
 def test_a_scale_is_linear_and_keeps_within_the_drawing():
     scale = Scale(10, 20, 100, 300)
     assert [scale.at(value) for value in (10, 15, 20, 25, 0)] == [100, 200, 300, 300, 100]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 20.0), (5.1, 5.9), (0.4, 3141.0), (1e-3, 1e5), (2.0, 700.0)])
+def test_ticks_of_a_logarithmic_axis_are_few_and_within_it(low, high):
+    scale = LogScale(low, high, 28, 388)
+    ticks = scale.ticks()
+    assert 3 <= len(ticks) <= 6
+    assert all(low * (1 - 1e-9) <= tick <= high * (1 + 1e-9) for tick in ticks)
+    places = [scale.at(tick) for tick in ticks]
+    assert places == sorted(set(places))
+    assert (scale.at(low), scale.at(high), scale.at(0.0), scale.at(1e9)) == (28, 388, 28, 388)
+    assert scale.at((low * high) ** 0.5) == pytest.approx(208)
+
+
+def test_one_slow_row_does_not_squeeze_the_others():
+    """Strokes of 2 and 4 ms stay a tenth of the drawing apart where another row took 600, which is drawn too."""
+    drawn = boxes([[2.0, 4.0, 600.0], [2.0, 2.0, 0.0]], ("a", "b"))
+    strokes = [float(x) for x in re.findall(r"M([\d.]+) ", re.findall(r'class="dots" d="(.*?)"', drawn)[0])]
+    assert len(strokes) == 3
+    assert strokes[1] - strokes[0] > 18
+    assert strokes[2] <= 388
 
 
 def test_a_point_stands_where_its_numbers_say():

@@ -13,6 +13,7 @@ import numpy as np
 from octavo.errors import printable
 
 WIDTH = 400
+SHORTEST = 1e-3  # milliseconds: where a logarithmic axis begins at the lowest
 MARKS = 4  # shapes of points, so that colour alone tells nothing
 Range = tuple[float, float, float]  # low, value, high
 
@@ -35,9 +36,35 @@ class Scale:
         """Three to six round numbers: steps of 1, 2 or 5 times a power of ten."""
         rough = (self.high - self.low) / 4
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
         first = math.ceil(self.low / step - 1e-9)
         return [step * n for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class LogScale:
+    """A logarithmic axis between positive numbers: one that is far out does not squeeze the others."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """The place of a number, kept within the drawing."""
+        share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        return self.start + min(share, 1.0) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Three to six of 1, 2 and 5, or 1 alone, times powers of ten; those of a linear axis where they are fewer."""
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for factors in ((1, 2, 5), (1, 3), (1,)):
+            found = [factor * 10.0**power for power in powers for factor in factors]
+            found = [tick for tick in found if self.low <= tick <= self.high]
+            if len(found) <= 6:
+                break
+        found = found[:: math.ceil(len(found) / 6) or 1]
+        return found if len(found) >= 3 else Scale(self.low, self.high, self.start, self.end).ticks()
 
 
 def scatter(
@@ -70,16 +97,19 @@ def scatter(
 
 
 def boxes(samples: Sequence[Sequence[float]], titles: tuple[str, str]) -> str:
-    """One row for each sample: numbers as strokes, percentiles 5 to 95, quartiles, median; titles of chart and x."""
+    """One row for each sample: numbers as strokes, percentiles 5 to 95, quartiles, median; titles of chart and x.
+
+    The axis is logarithmic, and every number is drawn.
+    """
     step = 44
     height = 16 + step * len(samples)
-    highest = max(float(np.percentile(sample, 99)) for sample in samples)
-    across = Scale(0.0, 1.05 * highest, 28, WIDTH - 12)
+    known = [max(value, SHORTEST) for sample in samples for value in sample]
+    across = LogScale(min(known) / 1.1, 1.1 * max(known), 28, WIDTH - 12)
     parts = [_grid(across, Scale(0, 1, height, 12), titles[1], "")]
     for index, sample in enumerate(samples):
         middle = 12 + step * (index + 0.5)
         low, first, half, third, high = (across.at(float(p)) for p in np.percentile(sample, [5, 25, 50, 75, 95]))
-        dots = "".join(f"M{across.at(value):.1f} {middle + 13:.1f}v4" for value in sample if value <= across.high)
+        dots = "".join(f"M{across.at(value):.1f} {middle + 13:.1f}v4" for value in sample)
         parts.append(
             f'<g class="c{index % 6}">{mark(index, 13, middle)}'
             f'<path class="bar" d="M{low:.1f} {middle:.1f}H{high:.1f}"/><path class="dots" d="{dots}"/>'
@@ -119,7 +149,7 @@ def mark(index: int, x: float, y: float) -> str:
     return shapes[index % MARKS]
 
 
-def _grid(across: Scale, up: Scale, x_title: str, y_title: str) -> str:
+def _grid(across: Scale | LogScale, up: Scale, x_title: str, y_title: str) -> str:
     """Lines and numbers of both axes; of x alone where y has no title."""
     lines, texts, bottom = [], [], up.start
     for tick, shown in zip(across.ticks(), _numbers(across.ticks()), strict=True):

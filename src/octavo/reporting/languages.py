@@ -203,6 +203,7 @@ KOREAN = {
     "Boxes hold the middle half, lines reach from the 5th to the 95th percentile, the stroke is the median.": (
         "상자는 가운데 50%, 선은 5~95백분위수, 굵은 세로선은 중앙값입니다."
     ),
+    "The axis is logarithmic: equal ratios are equally far apart.": "로그 축입니다. 같은 비율이면 간격도 같습니다.",
     "milliseconds": "밀리초(ms)",
     "By class and by length": "클래스별·길이별 차이",
     "Difference from the baseline with 95 % intervals; where a line crosses zero, it may be chance.": (
@@ -215,9 +216,11 @@ KOREAN = {
         "float 대비 각 레이어 출력의 신호 대 잡음비(dB)입니다. 클수록 float 모델에 가깝습니다."
     ),
     "The most changed examples": "가장 많이 달라진 예문",
-    "Changed predictions first, then those whose score moved most.": (
-        "예측이 바뀐 예문이 먼저, 그다음은 점수 변화가 큰 예문입니다."
+    "Changed predictions first; those whose score only moved are folded.": (
+        "예측이 바뀐 예문이 먼저이고, 점수만 달라진 예문은 접어 두었습니다."
     ),
+    "No label changed.": "바뀐 라벨이 없습니다.",
+    "{n:,} more, which moved less": "덜 달라진 예문 {n:,}개 더 보기",
     "How to reproduce": "재현 방법",
     "command": "명령",
     "data": "데이터",

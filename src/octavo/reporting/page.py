@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 from importlib.resources import files
@@ -39,6 +39,7 @@ from octavo.schema.comparison import FEWEST, ComparedRow, ComparisonRecord, read
 from octavo.schema.documents import json_text
 
 FORMATS = (".html", ".md", ".json")
+SHOWN = 5  # examples of answers without labels that are not folded
 
 
 def report(result: ComparisonRecord | str | Path, output: str | Path, *, language: str | None = None) -> None:
@@ -101,7 +102,7 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
         lead=sentences[1:],
         judged=[{"name": full_title(row), "checks": _checks(row, say, score)} for row in rows if row.judgement],
         note=comparison.note,
-        tables=[(say(name), cells) for name, cells in _tables(comparison, say)],
+        tables=[(say(name), cells, [*zip(*cells, strict=True)]) for name, cells in _tables(comparison, say)],
         notes=comparison_notes(comparison, say),
         names=[full_title(row) for row in rows],
         marks=[mark(index, 7, 7) for index in range(len(rows))],
@@ -122,7 +123,7 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
             {"name": full_title(row), "cells": heat_cells(layers, say), "other": other_cells(layers, say)}
             for row, layers in _measured_layers(rows)
         ],
-        changed=[{"name": full_title(row), "cells": changed_cells(row, say)} for row in rows if row.changed],
+        changed=[_changed(row, say) for row in rows if row.changed],
         command=comparison.command,
         facts=[{"name": name, "facts": facts} for name, facts in _facts(comparison, say)],
         made=say("Made by Octavo {version}.").format(version=comparison.versions.get("octavo", "")),
@@ -156,10 +157,7 @@ def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> 
     for name, cells in _tables(comparison, say):
         parts += [f"## {say(name)}", table(cells)]
     parts.append(bullets(comparison_notes(comparison, say)))
-    for name, cells_of in (("By class and by length", group_cells), ("The most changed examples", changed_cells)):
-        tables = [(row, cells_of(row, say)) for row in rows]
-        section = [part for row, cells in tables if len(cells) > 1 for part in (_heading(row), table(cells))]
-        parts += [f"## {say(name)}", *section] if section else []
+    parts += _sections("By class and by length", group_cells, rows, say)
     measured = _measured_layers(rows)
     if measured:
         explanation = say("Signal over noise of each layer's output against float, in dB: higher is closer.")
@@ -173,7 +171,17 @@ def report_markdown(comparison: ComparisonRecord, language: Language = "en") -> 
     for name, facts in _facts(comparison, say):
         parts += [f"### {plain(name)}"] if name else []
         parts.append(bullets([f"{fact}: {value}" for fact, value in facts]))
+    parts += _sections("The most changed examples", changed_cells, rows, say)
     return "\n\n".join(parts) + "\n"
+
+
+def _sections(
+    name: str, cells_of: Callable[[ComparedRow, Say], Cells], rows: Sequence[ComparedRow], say: Say
+) -> list[str]:
+    """A heading and a table of each row that has one; nothing where none has."""
+    tables = [(row, cells_of(row, say)) for row in rows]
+    found = [part for row, cells in tables if len(cells) > 1 for part in (_heading(row), table(cells))]
+    return [f"## {say(name)}", *found] if found else []
 
 
 def summary_markdown(comparison: ComparisonRecord, rows: Sequence[ComparedRow], language: Language = "en") -> str:
@@ -271,6 +279,22 @@ def _group_charts(row: ComparedRow, index: int, say: Say) -> list[tuple[str, str
         kinds.setdefault(group.kind, []).append((name, _percent(group.difference)))
     titles = {kind: say("{title}, {name}").format(title=say(kind), name=full_title(row)) for kind in kinds}
     return [(say(kind), whiskers(ranges, (titles[kind], axis), index)) for kind, ranges in kinds.items()]
+
+
+def _changed(row: ComparedRow, say: Say) -> dict[str, Any]:
+    """The examples of a row: those whose label changed (of answers without labels the first few), and the rest."""
+    head, *cells = changed_cells(row, say)
+    labels = [(example.before.label, example.after.label) for example in row.changed]
+    labelled = any(map(any, labels))
+    parts: dict[bool, Cells] = {True: [], False: []}
+    for number, (cell, (before, after)) in enumerate(zip(cells, labels, strict=True)):
+        parts[before != after if labelled else number < SHOWN].append(cell)
+    return {
+        "name": full_title(row),
+        "cells": [head, *parts[True]] if parts[True] else [],
+        "rest": [head, *parts[False]] if parts[False] else [],
+        "folded": say("{n:,} more, which moved less").format(n=len(parts[False])),
+    }
 
 
 def _facts(comparison: ComparisonRecord, say: Say) -> list[tuple[str, list[tuple[str, str]]]]:

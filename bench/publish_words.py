@@ -1,0 +1,75 @@
+"""What tables of the documents say, in English and in Korean."""
+
+ENGLISH = {
+    "model": [
+        "",
+        "size, MiB",
+        "smaller",
+        "seconds",
+        "faster",
+        "1 row, ms",
+        "accuracy",
+        "points",
+        "agreement",
+        "KL",
+        "batch effect",
+    ],
+    "torch": "torch fp32",
+    "float": "Octavo float",
+    "int8": "**Octavo int8**",
+    "tensor": "Octavo int8, one scale per tensor",
+    "stock": "stock ONNX Runtime int8",
+    "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
+    "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
+    "first": ["", "first answer, s"],
+    "oldguide": ["size, MiB", "seconds for 5,010 pairs", "faster", "agreement (ko-nli)"],
+    "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
+    "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
+    "machine": "{threads} threads, {cpu} ({kind}).",
+    "engines": "BERT-base",
+    "why": ["", "MiB", "faster", "agreement", "KL", "batch effect"],
+    "why names": {},
+    "wrong": "**wrong, without a word**",
+    "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
+    "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool {stock},\n"
+    "if it is told `reduce_range=True`; Octavo {dynamic}, and it looks at the CPU by itself.",
+    "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
+    "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
+}
+KOREAN = ENGLISH | {
+    "model": [
+        "",
+        "크기, MiB",
+        "작아짐",
+        "초",
+        "빨라짐",
+        "한 행, ms",
+        "정확도",
+        "차이(점)",
+        "일치율",
+        "KL",
+        "배치 영향",
+    ],
+    "torch": "torch fp32",
+    "float": "Octavo float",
+    "int8": "**Octavo int8**",
+    "tensor": "Octavo int8, 텐서마다 스케일 하나",
+    "stock": "ONNX Runtime 기본 int8",
+    "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
+    "first": ["", "첫 답까지, 초"],
+    "oldguide": ["크기, MiB", "5,010쌍, 초", "빨라짐", "일치율 (ko-nli)"],
+    "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
+    "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",
+    "why": ["", "MiB", "빨라짐", "일치율", "KL", "배치 영향"],
+    "why names": {
+        "torch quantize_dynamic, saved and loaded": "torch quantize_dynamic, 저장했다가 불러옴",
+        "stock ONNX Runtime, as it comes": "ONNX Runtime 도구, 기본 설정",
+        "stock ONNX Runtime, best settings": "ONNX Runtime 도구, 가장 좋은 설정",
+        "Octavo int8, with your sentences": "Octavo int8, 사용자의 문장으로",
+    },
+    "wrong": "**말없이 틀림**",
+    "saturation": "VNNI가 없는 CPU({cpu}, {kind})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서 라벨의 {nncf}만\n"
+    "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`라고\n"
+    "알려 주면 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
+    "machine": "스레드 {threads}개, {cpu} ({kind}).",
+}

@@ -1,0 +1,199 @@
+"""README and docs against what is there: every command parses, every option has a page, every link goes somewhere."""
+
+import re
+import shlex
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import typer
+from markdown_it import MarkdownIt
+
+from octavo.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP = ["README.md", "README.ko.md", "DESIGN.md", "CONTRIBUTING.md"]
+PAGES = [*TOP, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+TWINS = [name for name in PAGES if name.endswith(".ko.md")]
+OPTIONS_OF = {  # where a verb's options are told
+    "quantize": "docs/quantize.md",
+    "compare": "docs/compare.md",
+    "report": "docs/compare.md",
+    "predict": "docs/predict.md",
+    "inspect": "docs/inspect.md",
+    "doctor": "docs/inspect.md",
+    "export": "docs/quantize.md",
+}
+GROUP = typer.main.get_command(app)
+VERBS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
+
+
+@cache
+def tokens(name):
+    """A page's tokens, those inside of others too."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = MarkdownIt("commonmark").enable("table").parse(text)
+    return [one for block in blocks for one in (block, *(block.children or ()))]
+
+
+def commands(name):
+    """What a page says to type: (words behind `octavo`, whether it is whole; a span may leave arguments out)."""
+    for token in tokens(name):
+        if token.type == "fence" and token.info.strip() in {"", "console", "bash", "sh"}:
+            for line in token.content.replace("\\\n", " ").splitlines():
+                if re.search(r"(^|[$|] *|from \S+ |convert )octavo ", line):
+                    yield words(line), True
+        elif token.type == "code_inline" and token.content.startswith("octavo "):
+            yield words(token.content), False
+
+
+def words(line):
+    """The words behind `octavo`, of a pipe's part that runs it, up to where its output goes."""
+    (part,) = [part for part in re.split(r" \| ", line) if re.search(r"\boctavo \S", part)]
+    found = shlex.split(part, comments=True)
+    return [word for word in "\0".join(found[found.index("octavo") + 1 :]).partition("\0>")[0].split("\0") if word]
+
+
+def fault(arguments, *, whole):
+    """What the command line has against these words; nothing is run."""
+    if arguments[0].startswith("-"):  # these do what they say at once: --install-completion writes into a home
+        return None if {*arguments} <= {*options(GROUP), "--help", "-h"} else f"unknown: {arguments}"
+    try:
+        context = GROUP.make_context("octavo", list(arguments))
+        verb, command, rest = GROUP.resolve_command(context, [*context._protected_args, *context.args])
+        command.make_context(verb, rest, parent=context)
+    except typer.Exit:  # --help
+        return None
+    except Exception as error:
+        left_out = type(error).__name__ == "MissingParameter" or "requires an argument" in str(error)
+        return None if left_out and not whole else f"{type(error).__name__}: {error}"
+    return None
+
+
+def options(command):
+    """The long names of a command's options, the hidden ones and --help left out."""
+    shown = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
+    return {name for one in shown for name in (*one.opts, *one.secondary_opts) if name.startswith("--")} - {"--help"}
+
+
+def named(name):
+    """The options that a page's code names."""
+    code = [one.content for one in tokens(name) if one.type in {"code_inline", "fence"}]
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "\n".join(code)))
+
+
+def test_every_command_of_the_pages_parses():
+    found = [(name, *one) for name in PAGES for one in commands(name)]
+    assert len(found) > 60
+    assert {verb for _, (verb, *_), whole in found if whole} >= set(OPTIONS_OF) - {"export"}
+    faults = [(name, " ".join(said), why) for name, said, whole in found if (why := fault(said, whole=whole))]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        ("octavo quantise my-model -o out", True),
+        ("octavo quantize my-model", True),
+        ("octavo compare a b --data x.tsv --max-dorp 1", True),
+        ("cat a | octavo predict int8 --seed many > b", True),
+        ("octavo inspect --layer", False),
+        ("octavo --versoin", False),
+    ],
+)
+def test_a_command_that_does_not_parse_is_found(line, whole):
+    assert fault(words(line), whole=whole)
+
+
+def test_every_option_is_told_on_its_verb_s_page():
+    assert set(VERBS) <= set(OPTIONS_OF), "give the verb a page"
+    missing = {verb: options(command) - named(OPTIONS_OF[verb]) for verb, command in VERBS.items()}
+    assert {verb: names for verb, names in missing.items() if names} == {}
+    assert options(GROUP) <= set().union(*map(named, PAGES))
+
+
+@pytest.mark.parametrize("name", sorted(set(OPTIONS_OF.values())))
+def test_a_page_tells_of_no_option_that_is_not_there(name):
+    known = set().union(options(GROUP), *(options(command) for command in VERBS.values()))
+    assert named(name) - known == set()
+
+
+@cache
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = []
+    blocks = MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
+    for block, inner in pairwise(blocks):
+        if block.type == "heading_open":
+            text = "".join(one.content for one in inner.children if one.type in {"text", "code_inline"})
+            slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+            found.append(slug if slug not in found else f"{slug}-{found.count(slug)}")
+    return set(found)
+
+
+def links(name):
+    """A page's links to places of this repository."""
+    for token in tokens(name):
+        href = token.attrGet("href" if token.type == "link_open" else "src")
+        if href and not re.match(r"[a-z]+:", href):
+            yield unquote(href)
+
+
+def test_no_link_is_dead():
+    found = [(name, link) for name in PAGES for link in links(name)]
+    assert len(found) > 150
+    dead = []
+    for name, link in found:
+        place, _, anchor = link.partition("#")
+        path = (ROOT / name).parent / place if place else ROOT / name
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            dead.append((name, link))
+    assert dead == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, waiting = set(), ["README.md"]
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        there = [((ROOT / name).parent / link.partition("#")[0]).resolve() for link in links(name)]
+        reached = [str(path.relative_to(ROOT)) for path in there if path.suffix == ".md"]
+        waiting += [one for one in reached if one in PAGES and one not in seen]
+    assert set(PAGES) - seen == set()
+
+
+@pytest.mark.parametrize("korean", TWINS)
+def test_a_korean_page_keeps_step_with_the_english_one(korean):
+    english = korean.replace(".ko.md", ".md")
+    part = korean == "docs/benchmarks.ko.md"  # the English one has more tables
+    for told in (named, lambda name: [said for said, whole in commands(name) if whole]):
+        assert told(korean) == told(english) or part
+    marks = [re.findall("<!-- bench: .*? -->", (ROOT / name).read_text(encoding="utf-8")) for name in (korean, english)]
+    levels = [[one.tag for one in tokens(name) if one.type == "heading_open"] for name in (korean, english)]
+    assert levels[0] == levels[1] or part
+    assert set(marks[0]) <= set(marks[1])
+    assert marks[0] == marks[1] or part
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_a_readme_is_short_and_its_figures_are_measured(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    said = re.sub(r"<!-- bench: .*?<!-- end -->|```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    assert set(re.findall(r"\d+(?:\.\d+)? ?(?:%|x\b|배|MiB)", said)) <= {"95 %", "95%"}  # a level of confidence
+
+
+def test_the_figures_of_the_pages_are_those_that_are_stored(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    import publish
+
+    try:
+        assert {name for name in PAGES if "<!-- bench:" in (ROOT / name).read_text("utf-8")} == set(publish.DOCUMENTS)
+        for name in publish.DOCUMENTS:
+            assert publish.filled(name) == (ROOT / name).read_text(encoding="utf-8"), f"{name}: run bench/publish.py"
+    finally:
+        for module in ("publish", "publish_words"):
+            sys.modules.pop(module, None)
