@@ -29,7 +29,7 @@ ENGLISH = {
     "engines": "BERT-base",
     "why": ["", "MiB", "faster", "agreement", "KL", "batch effect"],
     "why names": {},
-    "wrong": "**wrong, without a word**",
+    "wrong": "**wrong**",
     "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
     "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool {stock},\n"
     "if it is told `reduce_range=True`; Octavo {dynamic}, and it looks at the CPU by itself.",
@@ -67,7 +67,7 @@ KOREAN = ENGLISH | {
         "stock ONNX Runtime, best settings": "ONNX Runtime 도구, 가장 좋은 설정",
         "Octavo int8, with your sentences": "Octavo int8, 사용자의 문장으로",
     },
-    "wrong": "**말없이 틀림**",
+    "wrong": "**틀림**",
     "saturation": "VNNI가 없는 CPU({cpu}, {kind})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서 라벨의 {nncf}만\n"
     "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`라고\n"
     "알려 주면 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
