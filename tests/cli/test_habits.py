@@ -121,7 +121,7 @@ class TestUnits:
             ("min_cosine", ("0.95", "95%"), 0.95),
             ("min_speedup", ("1.5x", "1.5", "1.5X", "1.5×"), 1.5),
             ("max_drop", ("1%", "1", "1.0"), 1.0),
-            ("max_drop", ("0.5%",), 0.5),
+            ("max_drop", ("0.5%", "0.5", ".5"), 0.5),
             ("max_drop", ("0", "0%"), 0.0),
         ],
     )
@@ -136,7 +136,6 @@ class TestUnits:
             ("max_size", "0", "out of range"),
             ("max_size", "3x", "not understood"),
             ("max_size", "삼분의 일", "not understood; got: 삼분의 일; allowed: such as 30% or 0.3"),
-            ("max_drop", "0.5", "two ways; got: 0.5; next: 0.5% (0.5 points of 100) or 50% (50 points)"),
             ("max_drop", "-1", "out of range"),
             ("max_drop", "101", "out of range"),
             ("min_speedup", "150%", "not understood"),

@@ -113,8 +113,7 @@ def compare(
         page.report(comparison, path, language=language)
     _write_cards(comparison, [Path(model.path) for model in models if write_card], language)
     _show(comparison, details=details, as_json=as_json)
-    kept = budget is None or comparison.verdict in {"PASS", *(["UNSURE"] if allow_unsure else [])}
-    if comparison.not_run or not kept:
+    if comparison.not_run or (budget and comparison.verdict not in {"PASS", "UNSURE" if allow_unsure else ""}):
         raise typer.Exit(1)
 
 

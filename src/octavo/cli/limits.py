@@ -1,7 +1,7 @@
 """What the user may ask of a candidate, and one rule for the units of it.
 
 `30%` is 0.3 and `1.5x` is 1.5. A bare number is in the option's own unit, which its help names: a share (0.3), times
-(1.5), or points of a score (1 is `1%`). Where it can be meant in two ways it is refused, before any work.
+(1.5), or points of a score (0.5 is `0.5%`). What means nothing is refused, before any work.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_limit(name: str, text: str) -> float:
     """A limit in the unit of `Budget`.
 
     Raises:
-        InputError: it is not understood, can be meant in two ways, or means nothing.
+        InputError: it is not understood, or means nothing.
     """
     from octavo.schema.budget import RANGES
 
@@ -80,9 +80,6 @@ def read_limit(name: str, text: str) -> float:
     if found is None or found[2] not in ({"", "x", "X", "×"} if times else {"", "%"}):  # noqa: RUF001
         raise InputError(f"{option} is not understood", got=text, allowed=f"such as {_SUCH_AS[name]}")
     number, (low, high) = float(found[1]), RANGES[name]
-    if points and not found[2] and 0 < number < 1:
-        meant = f"{number:g}% ({number:g} points of 100) or {100 * number:g}% ({100 * number:g} points)"
-        raise InputError(f"{option} can be meant in two ways", got=text, then=meant)
     value = number / 100 if found[2] == "%" and not points else number
     if not low <= value <= high:
         unit, scale = ("x", 1) if times else ("%", 1 if points else 100)

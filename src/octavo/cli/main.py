@@ -37,7 +37,8 @@ def _printable_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):  # the base of typer's errors has moved
+        message = getattr(error, "message", None)  # the base of typer's errors has moved
+        if isinstance(message, str) and type(error).__name__ != "NoArgsIsHelpError":  # whose message is the help
             vars(error)["message"] = printable(message)
         raise
 
