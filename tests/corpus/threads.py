@@ -44,7 +44,7 @@ def ask_together(predictor, seconds: float) -> tuple[float, int, int]:
     """Ask from all threads for so long.
 
     Returns the largest difference from the answers of one thread, how many batches were asked, and the bytes that the
-    process grew by from a quarter of the time to the end.
+    process grew by in the second half of the time.
     """
     asked = batches()
     alone = [predictor.logits(texts) for texts in asked]
@@ -62,7 +62,7 @@ def ask_together(predictor, seconds: float) -> tuple[float, int, int]:
     threads = [threading.Thread(target=ask, args=(index,)) for index in range(THREADS)]
     for thread in threads:
         thread.start()
-    time.sleep(seconds / 4)
+    time.sleep(seconds / 2)  # until each thread has what its largest batch needs
     before = resident()
     for thread in threads:
         thread.join()
