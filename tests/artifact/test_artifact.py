@@ -142,7 +142,7 @@ class TestDamage:
 
     def test_a_file(self, tmp_path):
         (tmp_path / "file").write_text("x", encoding="utf-8")
-        assert "no such folder" in refused(tmp_path / "file")
+        assert "an artifact is a folder, and this is a file" in refused(tmp_path / "file")
 
     @pytest.mark.parametrize("version", [2, 0, "1", "new"])
     def test_an_unknown_schema_version(self, edit, version):

@@ -168,7 +168,7 @@ def test_an_onnx_file(tmp_path, there):
 
 
 def test_another_file(folder):
-    refused(folder / "config.json", "a checkpoint is a folder; got: .*; next: give the folder that holds config.json")
+    refused(folder / "config.json", f"a model is a folder; got: .*; next: name its folder: {folder}")
 
 
 def test_an_artifact(folder, tmp_path):

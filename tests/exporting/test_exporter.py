@@ -146,6 +146,9 @@ class Silence:
     def start(self, task, total=None):
         self.said.append(task)
 
+    def advance(self, amount=1):
+        pass
+
 
 @pytest.mark.parametrize(
     ("wrong_at", "shape"),

@@ -148,7 +148,7 @@ def test_predicting_a_file(made, tiny, tmp_path):
     folder = made(tiny("question-answering"), "float")
     octavo.predict(folder, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     (found,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(found) == octavo.load(folder)({"question": "누가?", "context": CONTEXT})
+    assert json.loads(found) == {"id": 3} | octavo.load(folder)({"question": "누가?", "context": CONTEXT})
     (tmp_path / "bad.jsonl").write_text("\n".join([*lines, '{"text": "x"}']), encoding="utf-8")
     with pytest.raises(DataError, match=r"a line needs a question in \S+bad.jsonl, line 2"):
         octavo.predict(folder, tmp_path / "bad.jsonl", tmp_path / "bad.out")

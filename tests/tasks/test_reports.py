@@ -147,7 +147,7 @@ def test_predict_reads_the_rows_of_the_task(task, made, tiny, tmp_path):
     found = [json.loads(one) for one in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     predictor = octavo.load(folder)
     (expected,) = predictor([ROWS[task]])
-    assert found == [json.loads(json.dumps(predictor.task.to_json(expected)))] * 2
+    assert found == [{"id": 3} | json.loads(json.dumps(predictor.task.to_json(expected)))] * 2
     for bad in ('["a"]', '{"id": 3}', json.dumps(dict.fromkeys(ROWS[task], 3))):
         (tmp_path / "bad.jsonl").write_text(f"{line}\n{bad}\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"bad\.jsonl, line 2"):

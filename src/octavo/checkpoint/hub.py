@@ -19,7 +19,7 @@ def find_folder(checkpoint: str | Path) -> Path:
     if (path / "octavo.json").exists():
         then = "give the checkpoint that it was made from"
         raise CheckpointError("this is an artifact that Octavo wrote", got=path, then=then)
-    require_model(path)
+    require_model(path, CheckpointError)
     if path.is_dir():
         return path
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(checkpoint)):

@@ -36,26 +36,26 @@ def is_data(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in _DATA and not (beside and path.suffix.lower() in _READ)
 
 
-def require_model(path: Path) -> None:
+def require_model(path: Path, error: type[InputError] = InputError) -> None:
     """See that a path that is there is a model's, and not a file in its folder or the folder around it.
 
     Raises:
-        InputError: it is; the message names what is meant.
+        InputError, or the `error` of that kind: it is; the message names what is meant.
     """
     if is_data(path):
-        raise InputError("a data file in the place of a model", got=path, then="name the model's folder")
+        raise error("a data file in the place of a model", got=path, then="name the model's folder")
     if path.is_file() and path.suffix != ".onnx":
         holds = any((path.parent / name).exists() for name in ("config.json", MANIFEST))
-        raise InputError("a model is a folder", got=path, then=f"name its folder: {path.parent}" if holds else None)
+        raise error("a model is a folder", got=path, then=f"name its folder: {path.parent}" if holds else None)
     if not path.is_dir() or _has_model(path):
         return
     inside = sorted((place for place in path.iterdir() if place.is_dir() and _has_model(place)), key=_by_number)
     if checkpoints := [place for place in inside if re.fullmatch(r"checkpoint-\d+", place.name)]:
         got, then = f"{path}, with {len(checkpoints)} in it", f"name one of them; the last is {checkpoints[-1]}"
-        raise InputError("a Trainer's folder of checkpoints, and none itself", got=got, then=then)
+        raise error("a Trainer's folder of checkpoints, and none itself", got=got, then=then)
     if artifacts := [place for place in inside if (place / MANIFEST).is_file()]:
         then = f"name one of them: {', '.join(map(str, artifacts[:4]))}"
-        raise InputError("a folder of artifacts, and none itself", got=path, then=then)
+        raise error("a folder of artifacts, and none itself", got=path, then=then)
 
 
 def _has_model(folder: Path) -> bool:
