@@ -121,7 +121,7 @@ class TestUnits:
             ("min_cosine", ("0.95", "95%"), 0.95),
             ("min_speedup", ("1.5x", "1.5", "1.5X", "1.5×"), 1.5),
             ("max_drop", ("1%", "1", "1.0"), 1.0),
-            ("max_drop", ("0.5%", "0.5", ".5"), 0.5),
+            ("max_drop", ("0.5%", "0.5", ".5", "5e-1"), 0.5),
             ("max_drop", ("0", "0%"), 0.0),
         ],
     )
@@ -131,8 +131,8 @@ class TestUnits:
     @pytest.mark.parametrize(
         ("name", "text", "says"),
         [
-            ("max_size", "30", "--max-size is out of range; got: 30; allowed: 0.1% to 100%; next: 30% or 0.3"),
-            ("max_size", "150%", "out of range"),
+            ("max_size", "30", "--max-size is out of range; got: 30; allowed: 0.1% to 1000%; next: 30% or 0.3"),
+            ("max_size", "1500%", "out of range"),
             ("max_size", "0", "out of range"),
             ("max_size", "3x", "not understood"),
             ("max_size", "삼분의 일", "not understood; got: 삼분의 일; allowed: such as 30% or 0.3"),
@@ -143,7 +143,7 @@ class TestUnits:
             ("min_speedup", "0", "out of range"),
             ("min_agreement", "98", "next: 98% or 0.98"),
             ("min_agreement", "nan", "not understood"),
-            ("min_cosine", "-0.5", "out of range"),
+            ("min_cosine", "-1.5", "out of range"),
             ("min_cosine_worst", "1.5", "--min-cosine-worst is out of range"),
         ],
     )
@@ -296,6 +296,25 @@ class TestPredict:
         kept = {"id": 7, "input_input_score": 3, "input_score": [1], "곳": {"a": None}}
         assert found == [kept | answers[0], answers[2]]
 
+    def test_a_row_with_a_text_is_that_text_whatever_else_it_has(self, run, made_before, answers, tmp_path):
+        others = {"sentence1": "비가 온다.", "sentence2": "맑다.", "hypothesis": "눈", "data": [1], "비율": None}
+        line = json.dumps({"text": PAIRS[0][0]} | others).replace("null", "NaN")  # as pandas writes it
+        for name in ("in.jsonl", "in.txt", "in.json"):
+            (tmp_path / name).write_text(f"\n{line}\n{line}\n" if name != "in.json" else line, encoding="utf-8")
+            rows = 1 if name == "in.json" else 2
+            if name == "in.json":
+                (tmp_path / name).write_text(line.replace("[1]", "1"), encoding="utf-8")
+                others = others | {"data": 1}
+            assert self.predicted(run, made_before, tmp_path / name) == [others | answers[2]] * rows
+        (tmp_path / "cp949.txt").write_bytes(f'{{"id": 1}}\n{{"text": "{PAIRS[0][0]}"}}\n'.encode("cp949")[10:])
+        assert self.predicted(run, made_before, tmp_path / "cp949.txt", "--encoding", "cp949") == [answers[2]]
+
+    def test_progress_counts_the_rows_that_were_read_for_the_answers(self, made_before, tmp_path):
+        said = []
+        progress = SimpleNamespace(start=lambda _, total: said.append(total), advance=said.append)
+        octavo.predict(made_before, ["눈"] * 5, tmp_path / "out.jsonl", progress=progress)
+        assert said == [5, 5, 0, 0, 0, 0]
+
     def test_lists_lines_of_text_and_json_lines_under_other_names(self, run, made_before, answers, tmp_path):
         text = PAIRS[0][0]
         contents = {
@@ -333,8 +352,6 @@ class TestPredict:
     def test_rows_that_cannot_be(self, told, made_before, tmp_path):
         file = self.write(tmp_path / "in.tsv", ["문장"], [["눈"]])
         assert f"a line needs a text in {file}, line 2" in told("predict", made_before, file)
-        (tmp_path / "in.jsonl").write_text('{"text": "눈", "x": NaN}\n', encoding="utf-8")
-        assert "line 1; got: x: nan" in told("predict", made_before, tmp_path / "in.jsonl")
 
     @pytest.mark.parametrize(
         ("task", "row", "read", "other"),
@@ -391,7 +408,9 @@ class TestSwapped:
         line, given = told("quantize", places.folder / "새것", "-o", places.checkpoint), [str(places.checkpoint), "-o"]
         given.append(str(places.folder / "새것"))
         assert line.endswith(f"next: {shlex.join(['octavo', 'quantize', *given])}")
-        assert "the output is a checkpoint" in told("quantize", places.checkpoint, "-o", places.checkpoint)
+        for given in (places.checkpoint, "klue/roberta-base"):  # an id of the hub is no folder that is swapped
+            line = told("quantize", given, "-o", places.checkpoint)
+            assert line.endswith("next: name a folder that is not there yet")
 
     def test_data_before_the_artifact(self, told, places):
         line = told("predict", places.data, places.artifact)

@@ -217,7 +217,7 @@ def test_the_page_says_what_the_terminal_says():
     words = " ".join(Page(report_html(FULL)).words)
     for told in (
         "-1.23 (-2.10 to -0.30)",
-        "drop at most 1.50 points",
+        "drop at most 1.50 points (below 0: it fell)",
         "McNemar's exact p 0.022",
         "UNSURE",
         "31.4",
@@ -273,11 +273,11 @@ def test_markdown_is_whole():
 
 def test_a_card_gets_the_row_and_the_baseline():
     both = (FULL.rows[1], dataclasses.replace(FULL.rows[1], engine="openvino"))
-    assert summary_markdown(FULL, both).count("UNSURE: drop at most 1.50 points") == 2
+    assert summary_markdown(FULL, both).count("UNSURE: drop at most 1.50 points (below 0: it fell)") == 2
     text = summary_markdown(FULL, FULL.rows[1:])
     assert text.startswith("## Comparison\n")
     assert "korean-nli (float)" in text
-    assert "UNSURE: drop at most 1.50 points" in text
+    assert "UNSURE: drop at most 1.50 points (below 0: it fell)" in text
 
 
 def test_a_notebook_shows_the_page_in_a_frame(monkeypatch):

@@ -94,7 +94,7 @@ def progress_note(done: float, total: float | None, seconds: float) -> str:
     """How far a step is, and about how long it goes on if it goes on like this."""
     if not total:
         return f"{done:,.0f}"
-    left = f", about {seconds * (total - done) / done:,.0f} s left" if done else ""
+    left = f", about {seconds * max(total - done, 0) / done:,.0f} s left" if done else ""
     return f"{done:,.0f} of {total:,.0f}{left}"
 
 

@@ -38,7 +38,7 @@ MinCosineWorst = Annotated[
     str | None,
     typer.Option(metavar="COSINE", help="Budget without scores: cosine of the worst texts, the 1st percentile."),
 ]
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*(%|[xX×]?)\s*", re.ASCII)  # noqa: RUF001 - a sign that users have
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|[xX×]?)\s*", re.ASCII)  # noqa: RUF001 - a sign that users have
 _SUCH_AS = {
     "max_drop": "1% (one point)",
     "min_speedup": "1.5x",

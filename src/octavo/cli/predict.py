@@ -28,7 +28,6 @@ Prompt = Annotated[str | None, typer.Option(metavar="NAME", help="One of a sente
 TopK = Annotated[
     int | None,
     typer.Option(
-        min=1,
         help="So many answers with their scores; more than there are: all. Models that write: draw from so many.",
     ),
 ]

@@ -221,6 +221,8 @@ def text_columns(names: Sequence[str], named: Mapping[str, str], place: str) -> 
     roles = ("text", "text_pair")
     free = [name for name in names if name != named.get("text_pair")]
     known = {} if "text" in named else dict(zip(roles, find_texts(free), strict=True))
+    if not named and "text" in names:  # a row as a call takes it: whatever else it has is the user's
+        known = {role: role for role in roles if role in names}
     found = known | {role: named[role] for role in roles if role in named}
     for role, column in found.items():
         if column is not None and column not in names:

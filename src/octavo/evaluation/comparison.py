@@ -72,7 +72,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         threads: of every model; by default as many as this process may use cores.
         progress: hears of every step.
 
-    A candidate that cannot be opened or run has its reason in `not_run`; the others have their rows.
+    A candidate that its engine cannot load or run has its reason in `not_run`; the others have their rows.
 
     Raises:
         OctavoError: see `octavo.errors` for the kinds; a candidate that cannot be run where there is no other.

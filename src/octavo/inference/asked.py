@@ -5,6 +5,7 @@ JSON lines are read one by one, whatever their number; other files as a whole.
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,12 +52,12 @@ class AskedRows:
             rows: _Placed = [(f"row {number}", row) for number, row in enumerate(self.source)]
             self.total = len(self.source)
         elif str(self.source) == "-":
-            rows = _json_lines(sys.stdin.buffer, "standard input")
+            rows = _json_lines(sys.stdin.buffer, "standard input", self.file.encoding)
         elif _is_whole(Path(self.source), self.file.encoding):
             rows = task.read_rows(self.file)
             self.total = len(rows)
         else:
-            rows, self.total = _lines_of(Path(self.source)), _count_lines(Path(self.source))
+            rows, self.total = _lines_of(Path(self.source), self.file.encoding), _count_lines(Path(self.source))
         return self._fields(rows, task)
 
     def _fields(self, rows: _Placed, task: Task[Any]) -> Iterator[Any]:
@@ -64,9 +65,7 @@ class AskedRows:
             split = isinstance(row, dict)
             fields, other = task.split_row(row, self.file.columns or {}, place) if split else (row, {})
             self._check(fields, row, task, place)
-            if broken := not_finite(other):
-                raise DataError("a number that JSON has no word for", where=place, got=broken)
-            self.others.append(other)
+            self.others.append({name: None if not_finite(value) else value for name, value in other.items()})
             yield fields
 
     def _check(self, fields: Any, row: Any, task: Task[Any], place: str) -> None:
@@ -93,11 +92,13 @@ def _is_whole(path: Path, encoding: str) -> bool:
     """Whether a file is read as a whole: by its ending, but for JSON lines under another name."""
     if path.suffix.lower() in {".json", ".txt"}:
         with path.open("rb") as stream:
+            lines = iter(lambda: stream.readline(longest_line()), b"")
             try:
-                first = parse_json(stream.readline(longest_line()).decode("utf-8-sig"))
+                first = parse_json(next(filter(bytes.strip, lines), b"").removeprefix(BOM_UTF8).decode(encoding))
             except ValueError:
                 return True
-            return not isinstance(first, dict) or "data" in first
+            squad = path.suffix.lower() == ".json" and isinstance(first, dict) and isinstance(first.get("data"), list)
+            return squad or not isinstance(first, dict)
     return path.suffix.lower() in {*WHOLE, *TEXTS} or encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}
 
 
@@ -106,18 +107,18 @@ def _count_lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
 
 
-def _lines_of(path: Path) -> Iterator[tuple[str, Any]]:
+def _lines_of(path: Path, encoding: str) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as stream:
-        yield from _json_lines(stream, str(path))
+        yield from _json_lines(stream, str(path), encoding)
 
 
-def _json_lines(lines: IO[bytes], file: str) -> Iterator[tuple[str, Any]]:
+def _json_lines(lines: IO[bytes], file: str, encoding: str) -> Iterator[tuple[str, Any]]:
     most = longest_line()
     for number, line in enumerate(iter(lambda: lines.readline(most + 1), b""), 1):
         where = f"{file}, line {number}"
         check_length(line, most, where)
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = (line.removeprefix(BOM_UTF8) if number == 1 else line).decode(encoding)
             if not text.strip():
                 continue
             row = parse_json(text)

@@ -3,6 +3,7 @@
 Arrays of numpy and columns of pandas and polars are known by what they have: none of these is imported.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -76,9 +77,11 @@ def require_batch_size(size: int | None) -> int | None:
     Raises:
         InputError: it is no number above 0.
     """
-    if size is not None and (type(size) is not int or size < 1):
-        raise InputError("batch_size is how many rows run at once", got=size, allowed="1 or more, or None")
-    return size
+    if size is None:
+        return None
+    if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
+        raise InputError("batch_size is how many rows run at once", got=repr(size), allowed="1 or more, or None")
+    return operator.index(size)
 
 
 def reduced(kind: str, reopen: Callable[[], Any] | None) -> tuple[Callable[[], Any], tuple[()]]:

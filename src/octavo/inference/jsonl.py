@@ -71,9 +71,12 @@ def predict(  # noqa: PLR0913 - settings of the verb
         named: dict[str, Any] = {} if isinstance(predictor, Generator) else {"prompt": prompt}
         predictions = predictor(rows, **named, **(options or {}))
         progress.start("predicting", asked.total)
-        for prediction in predictions:
+        shown = 0
+        for done, prediction in enumerate(predictions):
+            read = done + len(asked.others)  # rows come by the window, and the answers of one together
+            progress.advance(read - shown)
+            shown = read
             stream.write(json_text(_joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
-            progress.advance()
     return predictor.counts
 
 

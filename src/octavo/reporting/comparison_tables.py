@@ -240,7 +240,7 @@ def _load_notes(comparison: ComparisonRecord, say: Say) -> list[str]:
 # Limit of a budget -> its sentence, the format of its value, and what it needs where there is no figure.
 CHECKS: dict[str, tuple[str, str, str]] = {
     "not_finite": ("answers with NaN or infinity at most {}", "{:.0f}", ""),
-    "max_drop": ("drop at most {}", "{:.2f} points", "examples with labels"),
+    "max_drop": ("drop at most {} (below 0: it fell)", "{:.2f} points", "examples with labels"),
     "min_speedup": ("faster at least {}", "{:.2f}x", ""),
     "max_size": ("size at most {}", "{:.1%}", ""),
     "min_agreement": ("agreement at least {}", "{:.2%}", "a model that chooses"),

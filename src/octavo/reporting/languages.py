@@ -158,7 +158,7 @@ KOREAN = {
     "{gain}; {closeness} with it is {value}, of labels nothing is known.": (
         "{gain}. 기준 모델과의 {closeness}: {value}. 정답 라벨이 없어 정확도는 알 수 없습니다."
     ),
-    "drop at most {}": "점수 하락 {} 이하",
+    "drop at most {} (below 0: it fell)": "점수 하락 {} 이하(음수: 하락)",
     "perplexity higher by at most {} (below 0: it rose)": "퍼플렉시티 상승 {} 이하(음수: 상승)",
     "{:.2f} %": "{:.2f}%",
     "{:+.2f} %": "{:+.2f}%",
