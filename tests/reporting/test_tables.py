@@ -267,8 +267,10 @@ def test_verdicts_are_told_with_their_reasons():
     needed = {check.name: check.rows_needed for check in COMPARISON.under(budget).rows[1].judgement.checks}
     assert verdict_notes(COMPARISON.under(budget)) == [
         "FAIL  모델 (dynamic), onnxruntime",
-        f"  UNSURE  drop at most 1.50 points (below 0: it fell): -1.23 points, {between}; "
-        f"about {needed['max_drop']:,} rows would decide",
+        (
+            f"  UNSURE  drop at most 1.50 points (below 0: it fell): -1.23 points, {between}; "
+            f"about {needed['max_drop']:,} rows would decide"
+        ),
         "  UNSURE  faster at least 3.00x: 3.00x, at least 2.90x and at most 3.20x with 95 % confidence each",
         "  PASS  size at most 30.0%: it is 26.5%",
         "  FAIL  agreement at least 99.50%: 98.77%, with 95 % confidence at most 99.20%",
