@@ -16,6 +16,7 @@ from octavo.cli.echo import say
 from octavo.cli.inspect import doctor, inspect
 from octavo.cli.predict import predict
 from octavo.cli.quantize import export, quantize
+from octavo.cli.trim import trim
 from octavo.errors import OctavoError, OctavoWarning, printable
 
 
@@ -49,7 +50,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (quantize, compare, report, predict, inspect, doctor, export):
+for verb in (quantize, trim, compare, report, predict, inspect, doctor, export):
     app.command()(verb)
 
 
