@@ -1,15 +1,12 @@
-"""A trimmed checkpoint, held against the one it was made of: by transformers' own tokenizers and models of both folders."""
+"""A trimmed checkpoint, held against the one before: by transformers' own tokenizers and models of both folders."""
 
-import json
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 import transformers
 
 import octavo
-from octavo.checkpoint.lineage import read_lineage
 
 HEADS = {
     "bert": "BertForMaskedLM",

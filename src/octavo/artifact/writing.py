@@ -10,7 +10,8 @@ from octavo.artifact.occupied import require_artifact, require_free
 from octavo.artifact.staging import OLD, READY, repair, staging_folder
 from octavo.errors import ArtifactError
 from octavo.files import exchange, files_of, make_readable, sha256_of
-from octavo.schema.manifest import CARD, MANIFEST, FileRecord, Manifest
+from octavo.schema.lineage import FileRecord
+from octavo.schema.manifest import CARD, MANIFEST, Manifest
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 

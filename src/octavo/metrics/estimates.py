@@ -1,7 +1,7 @@
 """Figures with their bounds: shares, means, ratios of times; and how many rows would decide."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -88,7 +88,7 @@ def clustered_share(counts: FloatArray, totals: FloatArray) -> Estimate:
     spread = float(np.sum((counts - share * totals) ** 2)) * n / max(1, n - 1) / whole**2
     parts = share * (1 - share) / spread if spread > 0 else n
     parts = max(1, math.floor(min(parts, whole)))
-    return share_estimate(share * parts, parts)
+    return replace(share_estimate(share * parts, parts), value=share)
 
 
 def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:

@@ -1,11 +1,46 @@
 """`lineage.json` of a checkpoint that Octavo wrote: what it was made from, step by step, and its files."""
 
-from typing import Literal
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from octavo.schema import Record
-from octavo.schema.manifest import FileName, FileRecord, SourceRecord
 
 LINEAGE = "lineage.json"
+LONGEST_NAME = 255  # bytes of a file's name, as file systems have it
+
+
+def _stays_inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if name in {"", "."} or path.as_posix() != name or ".." in path.parts or PureWindowsPath(name).anchor:
+        raise ValueError("not the path of a file in the folder")
+    if "\\" in name or "\0" in name or max(len(part.encode()) for part in path.parts) > LONGEST_NAME:
+        raise ValueError("not the name of a file")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_stays_inside)]  # relative, with `/`, never up or out
+
+
+class FileRecord(Record):
+    """A file of the artifact."""
+
+    bytes: int
+    sha256: str
+
+
+class SourceRecord(Record):
+    """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights.
+
+    `ignored_weights` are those that no module takes, and that were left out because it was asked for.
+    """
+
+    name: str
+    dtype: str
+    bytes: int
+    sha256: str
+    ignored_weights: tuple[str, ...] | None = None
 
 
 class Share(Record):
@@ -76,9 +111,12 @@ class Trimming(Record):
     logits: SameLogits
 
 
+Step = Trimming
+
+
 class Lineage(Record):
     """`lineage.json`; the last step made this checkpoint."""
 
     octavo_lineage: Literal[1] = 1
-    steps: tuple[Trimming, ...]
+    steps: tuple[Step, ...]
     files: dict[FileName, FileRecord]

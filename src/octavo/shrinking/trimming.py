@@ -20,14 +20,12 @@ from octavo.checkpoint.added_tokens import CONFIG, SPECIAL, read_settings
 from octavo.checkpoint.config import OFFSET_POSITIONS, fill_config, read_config
 from octavo.checkpoint.generation_config import FILE as GENERATION
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
-from octavo.checkpoint.lineage import read_lineage
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
 from octavo.errors import CheckpointError, InputError, did_you_mean
 from octavo.progress import Progress, Silent
 from octavo.schema.documents import json_text
-from octavo.schema.lineage import LINEAGE, Lineage, SameLogits, Trimming
-from octavo.schema.manifest import SourceRecord
+from octavo.schema.lineage import LINEAGE, Lineage, SameLogits, SourceRecord, Trimming
 from octavo.shrinking.carried import carried_files
 from octavo.shrinking.proof import logits_of, proof_inputs, renumbered_inputs, require_same
 from octavo.shrinking.settings import named_ids, renumbered, require_renumbered, side_files, trimmed_config
@@ -252,8 +250,8 @@ def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trim
         after = logits_of(trimmed, renumbered_inputs(inputs, choice.new_ids), None)
         same = require_same(before, after, inputs, columns=columns)
         record = _describe(plan, prepared, texts, choice, (trimmed.bytes, same))
-        earlier = read_lineage(source.folder)
-        lineage = Lineage(steps=(*(earlier.steps if earlier else ()), record), files=hash_files(aside))
+        earlier = source.lineage.steps if source.lineage else ()
+        lineage = Lineage(steps=(*earlier, record), files=hash_files(aside))
         (aside / LINEAGE).write_text(lineage.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     return Trimmed(plan.output, record, choice.otherwise)
 
