@@ -1,12 +1,23 @@
 """A trimmed checkpoint, held against the one before: by transformers' own tokenizers and models of both folders."""
 
+import hashlib
+import json
+import shutil
+import sys
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import octavo
+from octavo.checkpoint.lineage import read_lineage
+from octavo.cli import main
+from octavo.errors import ArtifactError, CheckpointError, InputError, OctavoError
+from octavo.shrinking.tables import write_weights
 
 HEADS = {
     "bert": "BertForMaskedLM",
@@ -107,3 +118,206 @@ def test_classifiers_answer_to_the_bit_what_they_answered(family, trimmed, texts
 def test_heads_over_the_vocabulary_keep_the_rows_that_stay(family, trimmed, texts):
     before, result = trimmed(family, HEADS[family])
     hold(before, result, texts.read_text(encoding="utf-8").splitlines(), over_tokens=True)
+
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+WRITERS = {
+    "gpt2": ("GPT2LMHeadModel", {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 128}),
+    "t5": ("T5ForConditionalGeneration", {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2}),
+    "bart": (
+        "BartForConditionalGeneration",
+        {"d_model": 32, "max_position_embeddings": 128}
+        | {f"{side}_layers": 1 for side in ("encoder", "decoder")}
+        | {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
+        | {f"{side}_ffn_dim": 48 for side in ("encoder", "decoder")},
+    ),
+}
+
+
+def write_writer(family, folder, tiny_parts, **settings):
+    """A model that writes, whose special tokens are the last ones, so that their ids move."""
+    vocabulary, merges = tiny_parts.byte_pairs()
+    pieces = [*(piece for piece in vocabulary if piece not in {*SPECIAL, "<mask>"}), *SPECIAL]
+    ids = {piece: index for index, piece in enumerate(pieces)}
+    inner = Tokenizer(models.BPE(vocab=ids, merges=merges))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token"), SPECIAL, strict=True))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=128, **names)
+    architecture, size = WRITERS[family]
+    named = {f"{name}_token_id": ids[f"<{token}>"] for name, token in (("bos", "s"), ("eos", "/s"), ("pad", "pad"))}
+    start = {} if family == "gpt2" else {"decoder_start_token_id": ids["<pad>"]}
+    config = transformers.AutoConfig.for_model(family, vocab_size=len(ids), **size, **named, **start, **settings)
+    torch.manual_seed(1)
+    model = getattr(transformers, architecture)(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data = 0.3 * torch.randn(parameter.shape)
+    model.generation_config.suppress_tokens = [ids["Ġquick"]]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_ids_of_models_that_write_move_everywhere(family, tiny_parts, texts, tmp_path):
+    before = write_writer(family, tmp_path / "before", tiny_parts)
+    result = octavo.trim(before, tmp_path / "after", data=texts, keep=80)
+    old, new = hold(before, result, texts.read_text(encoding="utf-8").splitlines(), over_tokens=True)
+    assert "Ġquick" in new.get_vocab()  # a setting names it
+    for file in ("config.json", "generation_config.json"):
+        first, second = (json.loads((folder / file).read_text()) for folder in (before, result.folder))
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+            if first.get(name) is not None:
+                assert first[name] != second[name]
+                assert old.convert_ids_to_tokens(first[name]) == new.convert_ids_to_tokens(second[name])
+    generation = json.loads((result.folder / "generation_config.json").read_text())
+    assert new.convert_ids_to_tokens(generation["suppress_tokens"]) == ["Ġquick"]
+
+
+def test_every_copy_of_a_table_in_a_pickle_is_trimmed(make_checkpoint, texts, tmp_path):
+    before = make_checkpoint("bert", tmp_path / "before", "BertForMaskedLM")
+    model = transformers.BertForMaskedLM.from_pretrained(before)
+    (before / "model.safetensors").unlink()
+    torch.save(model.state_dict(), before / "pytorch_model.bin")
+    result = octavo.trim(before, tmp_path / "after", data=texts, keep=16)
+    stored = load_file(result.folder / "model.safetensors")
+    long = {name for name, tensor in stored.items() if result.record.rows in tensor.shape}
+    assert {name.partition("bert.")[2] or name for name in long} >= {
+        "embeddings.word_embeddings.weight", "cls.predictions.bias", "cls.predictions.decoder.weight",
+        "cls.predictions.decoder.bias",
+    }  # fmt: skip
+    hold(before, result, texts.read_text(encoding="utf-8").splitlines(), over_tokens=True)
+
+
+def test_an_embedder_keeps_its_pooling_and_its_vectors(make_checkpoint, texts, tmp_path):
+    before = make_checkpoint("bert", tmp_path / "before", "BertModel")
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": ""}]
+    modules.append({"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"})
+    (before / "modules.json").write_text(json.dumps(modules))
+    (before / "1_Pooling").mkdir()
+    (before / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (before / "config_sentence_transformers.json").write_text('{"prompts": {"query": "nobody plays: "}}')
+    result = octavo.trim(before, tmp_path / "after", data=texts, keep=16)
+    hold(before, result, texts.read_text(encoding="utf-8").splitlines())
+    assert {"nobody", "plays"} <= transformers.AutoTokenizer.from_pretrained(result.folder).get_vocab().keys()
+    line = "아이들이 공원에서 놀고 있다."
+    first, second = (octavo.quantize(one, tmp_path / one.name / "x", recipe="float") for one in (before, result.folder))
+    assert second.manifest.signature.pooling == first.manifest.signature.pooling
+    assert np.allclose(octavo.load(first.folder)(line), octavo.load(second.folder)(line), atol=1e-6)
+
+
+class TestLineage:
+    """What is written of where a checkpoint came from."""
+
+    def test_it_goes_into_the_artifact_and_its_card(self, trimmed, tmp_path):
+        before, result = trimmed("bert")
+        artifact = octavo.quantize(result.folder, tmp_path / "int8")
+        assert artifact.manifest.lineage == (result.record,)
+        assert result.record.source.sha256 == hashlib.sha256((before / "model.safetensors").read_bytes()).hexdigest()
+        card = (artifact.folder / "README.md").read_text(encoding="utf-8")
+        assert f"with {result.record.rows} of {result.record.rows_before} rows of its table" in card
+
+    def test_a_second_step_stands_behind_the_first(self, trimmed, texts, tmp_path):
+        _, result = trimmed("bert")
+        again = octavo.trim(result.folder, tmp_path / "again", data=texts, keep=8)
+        lineage = read_lineage(again.folder)
+        assert lineage.steps == (result.record, again.record)
+        assert again.record.rows_before == result.record.rows
+        names = {path.relative_to(again.folder).as_posix() for path in again.folder.rglob("*") if path.is_file()}
+        assert lineage.files.keys() == names - {"lineage.json"}
+
+    def test_data_is_told_by_name_and_hash(self, trimmed, texts):
+        data = trimmed("bert")[1].record.data
+        assert [(one.name, one.sha256) for one in data] == [
+            ("texts.txt", hashlib.sha256(texts.read_bytes()).hexdigest())
+        ]
+
+    def test_a_damaged_one_is_an_error_before_the_work(self, trimmed, tmp_path):
+        copy = shutil.copytree(trimmed("bert")[1].folder, tmp_path / "copy")
+        (copy / "lineage.json").write_text('{"octavo_lineage": 2}')
+        with pytest.raises(CheckpointError, match=r"lineage\.json is not valid"):
+            octavo.quantize(copy, tmp_path / "out")
+
+
+class TestOutput:
+    """What may be replaced."""
+
+    def test_a_trimmed_checkpoint_is_replaced_by_force_alone(self, trimmed, texts, tmp_path):
+        before, result = trimmed("bert")
+        place = shutil.copytree(result.folder, tmp_path / "out")
+        with pytest.raises(ArtifactError, match="the output exists"):
+            octavo.trim(before, place, data=texts, keep=8)
+        again = octavo.trim(before, place, data=texts, keep=8, force=True)
+        assert read_lineage(place).steps == (again.record,)
+
+    def test_what_a_user_put_there_is_not(self, trimmed, texts, tmp_path):
+        before, result = trimmed("bert")
+        place = shutil.copytree(result.folder, tmp_path / "out")
+        (place / "notes.md").write_text("mine")
+        with pytest.raises(ArtifactError, match=r"files that are not the artifact's; got: .*notes\.md"):
+            octavo.trim(before, place, data=texts, keep=8, force=True)
+        with pytest.raises(ArtifactError, match="something that is not an artifact is in the way"):
+            octavo.trim(before, before, data=texts, keep=8, force=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"keep": 3, "coverage": 0.9}, "--keep and --coverage exclude each other"),
+        ({"keep": 0}, "got: 0; allowed: 1 at least"),
+        ({"coverage": 1.5}, "got: 1.5; allowed: above 0, 1 at most"),
+        ({"characters": "keep"}, "did you mean 'kept'"),
+        ({"keep": 10_000}, "every row of the vocabulary stays"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(asked, message, checkpoint, texts, tmp_path):
+    with pytest.raises(InputError, match=message):
+        octavo.trim(checkpoint("bert"), tmp_path / "out", data=texts, **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_text_that_stays_nothing_is_proved(checkpoint, tmp_path):
+    lines = [f"nobody plays music number {number} in the park" for number in range(20)]
+    file = tmp_path / "lines.txt"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputError, match="no text keeps all its tokens"):
+        octavo.trim(checkpoint("bert"), tmp_path / "out", data=file, keep=1)
+
+
+def test_a_tensor_that_nobody_knows_is_named(make_checkpoint, texts, tmp_path):
+    before = make_checkpoint("bert", tmp_path / "before")
+    stored = load_file(before / "model.safetensors")
+    rows = stored["bert.embeddings.word_embeddings.weight"].shape[0]
+    save_file(stored | {"token_weights": torch.ones(rows)}, before / "model.safetensors", {"format": "pt"})
+    what = rf"not known to belong to it in .*before; got: token_weights \({rows},\)"
+    with pytest.raises(CheckpointError, match=what):
+        octavo.trim(octavo.Checkpoint(before, ignore_weights=("token_weights",)), tmp_path / "out", data=texts, keep=8)
+
+
+def test_a_model_that_answers_otherwise_is_not_written(checkpoint, texts, tmp_path, monkeypatch):
+    def shifted(source, tables, order, file):
+        write_weights(source, tables, [*order[1:], order[0]], file)
+
+    monkeypatch.setattr("octavo.shrinking.trimming.write_weights", shifted)
+    with pytest.raises(OctavoError, match="the trimmed model answers otherwise"):
+        octavo.trim(checkpoint("bert"), tmp_path / "out", data=texts, keep=16)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_what_changes_and_what_is_next(checkpoint, texts, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out"
+    arguments = ["trim", checkpoint("bert"), "--data", texts, "-o", output, "--keep", "16"]
+    monkeypatch.setattr(sys, "argv", ["octavo", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    assert end.value.code == 0
+    told, steps = capsys.readouterr()
+    rows = json.loads((output / "config.json").read_text())["vocab_size"]
+    assert f"{rows} of " in told.splitlines()[0]
+    assert "the same logits to the last bit in the" in told
+    assert "split otherwise: '" in told
+    assert f"next: octavo quantize {output}" in steps
+    monkeypatch.setattr(sys, "argv", ["octavo", *map(str, arguments), "--force", "--json"])
+    with pytest.raises(SystemExit):
+        main.run()
+    assert json.loads(capsys.readouterr().out) == json.loads((output / "lineage.json").read_text())["steps"][0]
