@@ -9,7 +9,7 @@ import typer
 
 from octavo.cli.echo import say
 from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
-from octavo.errors import printable
+from octavo.schema.documents import json_text
 
 if TYPE_CHECKING:
     from octavo.schema.lineage import Changes
@@ -65,11 +65,14 @@ def trim(
             progress=progress,
         )
     if as_json:
-        say(trimmed.record.model_dump_json(indent=1, exclude_none=True))
+        record = trimmed.record.model_dump(mode="json", exclude_none=True)
+        say(*json_text(record, indent=1).split("\n"))
         return
     _show(trimmed)
     say(f"written to {output}")
-    say(f"next: octavo quantize {output} -o {output}-int8 --calibrate {data[0]}", err=True)
+    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    asked += "" if trimmed.record.logits.columns else f" --calibrate {data[0]}"
+    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
 def _show(trimmed: Trimmed) -> None:
@@ -87,7 +90,7 @@ def _show(trimmed: Trimmed) -> None:
     exact = f"of the tokens that stay {exact}" if same.columns else exact
     say(f"texts whose tokens all stay: the same tokens in all, and {exact} in the {same.texts} that were run")
     for word, before, after in trimmed.otherwise:
-        say(f"split otherwise: {printable(word)!r} was {before}, is {after}")
+        say(f"split otherwise: {word!r} was {before}, is {after}")
 
 
 def _changes(changes: Changes) -> str:

@@ -9,7 +9,7 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Source
 from octavo.data.examples import Example
 from octavo.encoding.tokenizing import Row, encode_texts, make_tokenizer
-from octavo.errors import OctavoError
+from octavo.errors import DataError, OctavoError
 from octavo.schema.lineage import SameLogits
 from octavo.tasks import find_task
 
@@ -20,7 +20,11 @@ Inputs = dict[str, NDArray[np.int64]]
 
 
 def proof_inputs(source: Source, examples: Sequence[Example]) -> list[Inputs]:
-    """Each text as the model reads it, alone and so without padding, name -> [1, length]; at most `PROVED`, spread."""
+    """Each text as the model reads it, alone and so without padding, name -> [1, length]; at most `PROVED`, spread.
+
+    Raises:
+        DataError: none has a token.
+    """
     task, tokenizer = find_task(source.signature), make_tokenizer(source.tokenizer.json, source.signature)
     chosen = [examples[place] for place in np.linspace(0, len(examples) - 1, PROVED).astype(int)]
     rows: list[Row] = [_plain(row) for row in task.rows(list(dict.fromkeys(chosen)))]
@@ -35,6 +39,8 @@ def proof_inputs(source: Source, examples: Sequence[Example]) -> list[Inputs]:
             start = source.signature.generation.decoder_start_token_id or 0
             row["decoder_input_ids"] = np.array([[start, *encoding.ids[:-1]]], np.int64)
         inputs.append(row)
+    if not any(row["input_ids"].size for row in inputs):
+        raise DataError("texts whose tokens all stay are empty, so nothing is proved", then="a larger --keep")
     return [row for row in inputs if row["input_ids"].size]
 
 

@@ -79,7 +79,7 @@ def side_files(files: Mapping[str, Any], new_ids: Mapping[int, int]) -> Iterator
     for name, settings in files.items():
         changed = settings
         if name == "added_tokens.json":
-            changed = {token: new_ids[index] for token, index in settings.items()}
+            changed = {token: new_ids[int(index)] for token, index in settings.items()}
         elif isinstance(added := settings.get("added_tokens_decoder"), dict):
             changed = settings | {"added_tokens_decoder": {str(new_ids[int(old)]): one for old, one in added.items()}}
         yield name, changed

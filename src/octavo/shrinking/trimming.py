@@ -4,8 +4,10 @@ What was read, counted and chosen is settled, and the answers of the model befor
 """
 
 import json
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +18,13 @@ from tokenizers import Tokenizer
 
 from octavo.artifact.writing import check_free, hash_files, replace_folder
 from octavo.checkpoint.adapter import adapter_files
-from octavo.checkpoint.added_tokens import CONFIG, SPECIAL, read_settings
+from octavo.checkpoint.added_tokens import read_settings
 from octavo.checkpoint.config import OFFSET_POSITIONS, fill_config, read_config
 from octavo.checkpoint.generation_config import FILE as GENERATION
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
-from octavo.errors import CheckpointError, InputError, did_you_mean
+from octavo.errors import CheckpointError, InputError, OctavoWarning, did_you_mean
 from octavo.progress import Progress, Silent
 from octavo.schema.documents import json_text
 from octavo.schema.lineage import LINEAGE, Lineage, SameLogits, SourceRecord, Trimming
@@ -187,7 +189,7 @@ def _named(source: Source, config: dict[str, Any], generation: dict[str, Any], c
     named |= {index for index in (parts.pad_token_id, parts.mask_token_id, parts.unk_token_id) if index is not None}
     if config.get("model_type") in OFFSET_POSITIONS:  # positions are counted from the id of padding, which stays so
         named |= set(range(pad))
-    tables = [read_settings(source.folder, name) for name in (CONFIG, SPECIAL)]
+    tables = map(json.loads, parts.side_files.values())
     words = {value for table in tables for name, value in table.items() if name.endswith("_token")}
     named |= fixed_tokens(content, {word for word in words if isinstance(word, str)})
     prompts = source.signature.pooling.prompts if source.signature.pooling else {}
@@ -246,14 +248,25 @@ def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trim
     with replace_folder(plan.output, force=plan.force) as aside:
         _write_files(prepared, choice, aside)
         plan.progress.start("asking the trimmed model")
-        trimmed = read_source(replace(source.asked, path=aside, tokenizer=None))
-        after = logits_of(trimmed, renumbered_inputs(inputs, choice.new_ids), None)
+        with _told_of(aside, plan.output):
+            trimmed = read_source(replace(source.asked, path=aside, tokenizer=None))
+            after = logits_of(trimmed, renumbered_inputs(inputs, choice.new_ids), None)
         same = require_same(before, after, inputs, columns=columns)
         record = _describe(plan, prepared, texts, choice, (trimmed.bytes, same))
         earlier = source.lineage.steps if source.lineage else ()
         lineage = Lineage(steps=(*earlier, record), files=hash_files(aside))
         (aside / LINEAGE).write_text(lineage.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     return Trimmed(plan.output, record, choice.otherwise)
+
+
+@contextmanager
+def _told_of(aside: Path, output: Path) -> Iterator[None]:
+    """Warnings about a folder, as of the place that it is to have."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OctavoWarning)
+        yield
+    for one in caught:
+        warnings.warn(str(one.message).replace(str(aside), str(output)), one.category, stacklevel=3)
 
 
 def _write_files(prepared: Prepared, choice: Choice, folder: Path) -> None:
