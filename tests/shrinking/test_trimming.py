@@ -134,8 +134,11 @@ WRITERS = {
 }
 
 
-def write_writer(family, folder, tiny_parts, **settings):
-    """A model that writes, whose special tokens are the last ones, so that their ids move."""
+def write_writer(family, folder, tiny_parts, sentences):
+    """A model that writes, whose special tokens are the last ones, so that their ids move; and what it never writes.
+
+    That is a token of the last sentence alone.
+    """
     vocabulary, merges = tiny_parts.byte_pairs()
     pieces = [*(piece for piece in vocabulary if piece not in {*SPECIAL, "<mask>"}), *SPECIAL]
     ids = {piece: index for index, piece in enumerate(pieces)}
@@ -146,24 +149,26 @@ def write_writer(family, folder, tiny_parts, **settings):
     architecture, size = WRITERS[family]
     named = {f"{name}_token_id": ids[f"<{token}>"] for name, token in (("bos", "s"), ("eos", "/s"), ("pad", "pad"))}
     start = {} if family == "gpt2" else {"decoder_start_token_id": ids["<pad>"]}
-    config = transformers.AutoConfig.for_model(family, vocab_size=len(ids), **size, **named, **start, **settings)
+    config = transformers.AutoConfig.for_model(family, vocab_size=len(ids), **size, **named, **start)
     torch.manual_seed(1)
     model = getattr(transformers, architecture)(config)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             parameter.data = 0.3 * torch.randn(parameter.shape)
-    model.generation_config.suppress_tokens = [ids["Ġquick"]]
+    common = set(tokenizer.tokenize(" ".join(sentences[:6])))
+    never = next(token for token in tokenizer.tokenize(sentences[9]) if len(token) > 2 and token not in common)
+    model.generation_config.suppress_tokens = [ids[never]]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
+    return folder, never
 
 
 @pytest.mark.parametrize("family", WRITERS)
-def test_ids_of_models_that_write_move_everywhere(family, tiny_parts, texts, tmp_path):
-    before = write_writer(family, tmp_path / "before", tiny_parts)
+def test_ids_of_models_that_write_move_everywhere(family, tiny_parts, sentences, texts, tmp_path):
+    before, never = write_writer(family, tmp_path / "before", tiny_parts, sentences)
     result = octavo.trim(before, tmp_path / "after", data=texts, keep=80)
     old, new = hold(before, result, texts.read_text(encoding="utf-8").splitlines(), over_tokens=True)
-    assert "Ġquick" in new.get_vocab()  # a setting names it
+    assert never in new.get_vocab()  # a setting names it
     for file in ("config.json", "generation_config.json"):
         first, second = (json.loads((folder / file).read_text()) for folder in (before, result.folder))
         for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
@@ -171,7 +176,7 @@ def test_ids_of_models_that_write_move_everywhere(family, tiny_parts, texts, tmp
                 assert first[name] != second[name]
                 assert old.convert_ids_to_tokens(first[name]) == new.convert_ids_to_tokens(second[name])
     generation = json.loads((result.folder / "generation_config.json").read_text())
-    assert new.convert_ids_to_tokens(generation["suppress_tokens"]) == ["Ġquick"]
+    assert new.convert_ids_to_tokens(generation["suppress_tokens"]) == [never]
 
 
 def test_every_copy_of_a_table_in_a_pickle_is_trimmed(make_checkpoint, texts, tmp_path):
@@ -267,13 +272,17 @@ class TestOutput:
         ({"keep": 0}, "got: 0; allowed: 1 at least"),
         ({"coverage": 1.5}, "got: 1.5; allowed: above 0, 1 at most"),
         ({"characters": "keep"}, "did you mean 'kept'"),
-        ({"keep": 10_000}, "every row of the vocabulary stays"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(asked, message, checkpoint, texts, tmp_path):
     with pytest.raises(InputError, match=message):
         octavo.trim(checkpoint("bert"), tmp_path / "out", data=texts, **asked)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_every_row_is_needed_nothing_is_written(trimmed, texts, tmp_path):
+    with pytest.raises(InputError, match="every row of the vocabulary stays"):
+        octavo.trim(trimmed("bert")[1].folder, tmp_path / "out", data=texts, keep=10_000)
 
 
 def test_without_a_text_that_stays_nothing_is_proved(checkpoint, tmp_path):
