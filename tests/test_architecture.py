@@ -22,7 +22,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"checkpoint"},
     {"engines", "source"},
     {"artifact", "exporting", "methods"},
-    {"inference", "inspection", "pipeline"},
+    {"inference", "inspection", "pipeline", "shrinking"},
     {"evaluation"},
     {"cli"},
     {"__main__"},

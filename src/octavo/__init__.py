@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
+    from octavo.shrinking.trimming import Trimmed, trim
 
 _HOMES = {
     "octavo.artifact.folder": ("Artifact", "open_artifact"),
@@ -65,6 +66,7 @@ _HOMES = {
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.shrinking.trimming": ("Trimmed", "trim"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -91,6 +93,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Trimmed",
     "compare",
     "doctor",
     "export",
@@ -101,6 +104,7 @@ __all__ = [
     "quantize",
     "read_examples",
     "report",
+    "trim",
     "verify",
 ]
 

@@ -106,12 +106,17 @@ def whole_file(output: str | Path) -> Iterator[IO[str]]:
         with stream:  # its lock is held until it has its name
             yield stream
             stream.flush()
-            umask = os.umask(0)
-            os.umask(umask)
-            aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+            make_readable(aside)
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def make_readable(file: Path) -> None:
+    """Give a file the mode of any new file: mkstemp and safetensors make some that only their owner can read."""
+    umask = os.umask(0)
+    os.umask(umask)
+    file.chmod(0o666 & ~umask)
 
 
 def _open_aside(path: Path) -> tuple[Path, TextIOWrapper]:

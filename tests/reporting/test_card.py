@@ -10,7 +10,8 @@ from octavo.artifact.folder import open_artifact
 from octavo.errors import OctavoWarning
 from octavo.reporting.card import write_card
 from octavo.schema.layers import LayerResult
-from octavo.schema.manifest import CARD, Manifest, SourceRecord
+from octavo.schema.lineage import SourceRecord
+from octavo.schema.manifest import CARD, Manifest
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
 

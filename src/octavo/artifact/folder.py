@@ -15,7 +15,8 @@ from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.engines import ENGINES, choose_engine, runs_torch
 from octavo.errors import ArtifactError, InputError
 from octavo.files import files_of, sha256_of
-from octavo.schema.manifest import MANIFEST, SCHEMA, FileRecord, Manifest
+from octavo.schema.lineage import FileRecord
+from octavo.schema.manifest import MANIFEST, SCHEMA, Manifest
 from octavo.tasks import find_task
 
 

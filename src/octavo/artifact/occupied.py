@@ -7,6 +7,7 @@ from octavo.checkpoint.tokenizer import SIDE_FILES
 from octavo.data.json_text import read_json
 from octavo.errors import ArtifactError
 from octavo.files import files_of
+from octavo.schema.lineage import LINEAGE
 from octavo.schema.manifest import CARD, MANIFEST
 
 
@@ -28,9 +29,15 @@ def require_artifact(found: Path, place: Path) -> None:
     Raises:
         ArtifactError: it is not.
     """
-    if found.is_symlink() or not found.is_dir() or (any(found.iterdir()) and not (found / MANIFEST).is_file()):
+    written = found.is_dir() and any((found / name).is_file() for name in (MANIFEST, LINEAGE))
+    if found.is_symlink() or not found.is_dir() or (any(found.iterdir()) and not written):
         raise ArtifactError("something that is not an artifact is in the way", got=place, then="name another output")
-    strange = {path.relative_to(found).as_posix() for path in files_of(found)} - {*_names_in(found), MANIFEST, CARD}
+    strange = {path.relative_to(found).as_posix() for path in files_of(found)} - {
+        *_names_in(found),
+        MANIFEST,
+        LINEAGE,
+        CARD,
+    }
     if strange:
         raise ArtifactError(
             "the output holds files that are not the artifact's", got=f"{place}: {', '.join(sorted(strange)[:4])}"
@@ -38,9 +45,9 @@ def require_artifact(found: Path, place: Path) -> None:
 
 
 def _names_in(folder: Path) -> set[str]:
-    """The files that an artifact's manifest names, as far as it can be read: a damaged one may be replaced too."""
+    """The files that a manifest, or a lineage, names, as far as it can be read: a damaged one may be replaced too."""
     try:
-        return set(read_json(folder / MANIFEST)["files"])
+        return set(read_json(folder / (MANIFEST if (folder / MANIFEST).exists() else LINEAGE))["files"])
     except (OSError, ValueError, KeyError, TypeError):
         models = {f"{name}.onnx{ending}" for name in ("model", "encoder", "decoder") for ending in ("", ".data")}
         return {*models, "model.safetensors", "config.json", "tokenizer.json", TARGET_TOKENIZER, *SIDE_FILES}

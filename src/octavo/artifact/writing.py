@@ -9,8 +9,9 @@ from pathlib import Path
 from octavo.artifact.occupied import require_artifact, require_free
 from octavo.artifact.staging import OLD, READY, repair, staging_folder
 from octavo.errors import ArtifactError
-from octavo.files import exchange, files_of, sha256_of
-from octavo.schema.manifest import CARD, MANIFEST, FileRecord, Manifest
+from octavo.files import exchange, files_of, make_readable, sha256_of
+from octavo.schema.lineage import FileRecord
+from octavo.schema.manifest import CARD, MANIFEST, Manifest
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
@@ -28,6 +29,8 @@ def replace_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with staging_folder(folder) as new:
         yield new
+        for file in files_of(new):
+            make_readable(file)
         _take_place(new, folder, force=force)
 
 

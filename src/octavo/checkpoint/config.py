@@ -40,7 +40,7 @@ CONVENIENCE = {
     "_attn_implementation": None,
 }
 # Models whose position ids start after the padding id: a table of 514 rows is for 512 tokens.
-_OFFSET_POSITIONS = {
+OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
     "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
 }  # fmt: skip
@@ -194,7 +194,7 @@ def positions_of(config: Mapping[str, Any], pad_token_id: int) -> int | None:
     """How many tokens the model has positions for, None where its config does not tell."""
     named = (config.get("max_position_embeddings"), config.get("n_positions"))
     positions = next((number for number in named if isinstance(number, int) and number > 0), None)
-    if positions and str(config.get("model_type")) in _OFFSET_POSITIONS:
+    if positions and str(config.get("model_type")) in OFFSET_POSITIONS:
         positions -= pad_token_id + 1
     return positions or None
 

@@ -17,12 +17,14 @@ from octavo.checkpoint.config import CONVENIENCE, choose_task, fill_config, labe
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
 from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.lineage import read_lineage
 from octavo.checkpoint.paths import require_files
 from octavo.checkpoint.pooling import pooling_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.files import sha256_of
+from octavo.schema.lineage import Lineage
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task, task_class
 
@@ -50,7 +52,8 @@ class Checkpoint:
 class Source:
     """A checkpoint whose files have been read: `asked` is what was asked for, `config` has the labels in force.
 
-    `beside` are files that go with the model: the pooling of sentence-transformers, the generation config.
+    `beside` are files that go with the model: the pooling of sentence-transformers, the generation config; `lineage`
+    says what it was made from, where Octavo made it.
     """
 
     asked: Checkpoint
@@ -61,6 +64,7 @@ class Source:
     weights: Weights
     beside: dict[str, bytes]
     bytes: int
+    lineage: Lineage | None = None
 
     @property
     def name(self) -> str:
@@ -94,10 +98,11 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     require_mergeable(folder)
     require_torch()
     problems: list[OctavoError] = []
-    config = filled = weights = parts = signature = None
+    config = filled = weights = parts = signature = lineage = None
     with _collect(problems, folder):
         config = read_config(folder)
         _require_float(config, folder)
+        lineage = read_lineage(folder)
         filled = fill_config(folder, config)
     with _collect(problems, folder):
         weights = read_weights(folder, packed=packed)
@@ -122,7 +127,7 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     find_task(signature).make_tokenizer(parts.json)  # raises where the two do not fit
     size = sum(path.stat().st_size for path in weights.files) + (folder / "config.json").stat().st_size + parts.bytes
     size += sum(map(len, beside.values())) + sum(path.stat().st_size for path in adapter_files(folder))
-    return Source(checkpoint, folder, config, signature, parts, weights, beside, size)
+    return Source(checkpoint, folder, config, signature, parts, weights, beside, size, lineage)
 
 
 def _with_labels(

@@ -1,7 +1,7 @@
 """Figures with their bounds: shares, means, ratios of times; and how many rows would decide."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -74,6 +74,21 @@ def share_estimate(count: float, n: int) -> Estimate:
         return max(0.0, middle - half), min(1.0, middle + half)
 
     return Estimate(share, *ends(0.95), *ends(0.90), "score")
+
+
+def clustered_share(counts: FloatArray, totals: FloatArray) -> Estimate:
+    """A share of parts that come in clusters, as tokens do in texts: `counts` of `totals` of each cluster.
+
+    Wilson's interval for as many independent parts as would vary as much: n' = p (1 - p) / V, with V the linearized
+    variance of the ratio (Kish 1965, "Survey Sampling"; Korn and Graubard 1998, Survey Methodology 24). Where no part
+    counts, or all do, each cluster is one part.
+    """
+    n, whole = len(counts), float(totals.sum())
+    share = float(counts.sum()) / whole
+    spread = float(np.sum((counts - share * totals) ** 2)) * n / max(1, n - 1) / whole**2
+    parts = share * (1 - share) / spread if spread > 0 else n
+    parts = max(1, math.floor(min(parts, whole)))
+    return replace(share_estimate(share * parts, parts), value=share)
 
 
 def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:

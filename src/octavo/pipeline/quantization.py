@@ -28,7 +28,8 @@ from octavo.pipeline.plan import Plan, make_plan, require_one
 from octavo.pipeline.torch_format import quantize_model, rescue_model
 from octavo.progress import Progress
 from octavo.reporting.card import write_card
-from octavo.schema.manifest import HostRecord, Manifest, SourceRecord
+from octavo.schema.lineage import SourceRecord
+from octavo.schema.manifest import HostRecord, Manifest
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
@@ -192,6 +193,7 @@ def _describe(quantized: QuantizedModel, folder: Path) -> Manifest:
             sha256=source.sha256,
             ignored_weights=source.ignored or None,
         ),
+        lineage=source.lineage.steps if source.lineage else None,
         export=contents.export,
         passes=contents.passes,
         layers=contents.layers,

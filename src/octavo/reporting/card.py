@@ -11,6 +11,7 @@ from octavo.errors import OctavoWarning
 from octavo.files import whole_file
 from octavo.reporting.markdown import code, plain
 from octavo.schema.layers import Overflow
+from octavo.schema.lineage import Trimming
 from octavo.schema.manifest import Manifest
 
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
@@ -75,6 +76,8 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
             safety += f" {overflow_note(manifest.overflow)}."
     if manifest.source.ignored_weights:
         safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
+    for step in manifest.lineage or ():
+        safety += f"\n\n{trimming_note(step)}"
     usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
@@ -114,6 +117,17 @@ def overflow_note(overflow: Overflow) -> str:
     return (
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
         f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+    )
+
+
+def trimming_note(step: Trimming) -> str:
+    """Which rows of the vocabulary the checkpoint has left, and how many texts that changed: sentences."""
+    texts = (step.held_out or step.counted).changed_texts
+    which = "that were not counted" if step.held_out else "that were counted"
+    return (
+        f"The checkpoint is {code(step.source.name)} with {step.rows:,} of {step.rows_before:,} rows of its table: "
+        f"what {sum(file.rows for file in step.data):,} texts need. Of these texts, {texts.value:.2%} of those "
+        f"{which} are split otherwise ({texts.low:.2%} to {texts.high:.2%})."
     )
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from math import isfinite
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from octavo.hardware import TargetName
 from octavo.schema import Record
 from octavo.schema.layers import LayerResult, Overflow
+from octavo.schema.lineage import FileName, FileRecord, SourceRecord, Step
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
 
@@ -19,39 +19,6 @@ CARD = "README.md"
 TIMES_THE_DISTANCE = 2.0  # of the artifact's own distance from float
 OF_THE_RANGE = 1e-3
 OF_THE_RANGE_IN_BF16 = 0.05  # its numbers have 8 bits
-LONGEST_NAME = 255  # bytes of a file's name, as file systems have it
-
-
-def _stays_inside(name: str) -> str:
-    path = PurePosixPath(name)
-    if name in {"", "."} or path.as_posix() != name or ".." in path.parts or PureWindowsPath(name).anchor:
-        raise ValueError("not the path of a file in the folder")
-    if "\\" in name or "\0" in name or max(len(part.encode()) for part in path.parts) > LONGEST_NAME:
-        raise ValueError("not the name of a file")
-    return name
-
-
-FileName = Annotated[str, AfterValidator(_stays_inside)]  # relative, with `/`, never up or out
-
-
-class FileRecord(Record):
-    """A file of the artifact."""
-
-    bytes: int
-    sha256: str
-
-
-class SourceRecord(Record):
-    """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights.
-
-    `ignored_weights` are those that no module takes, and that were left out because it was asked for.
-    """
-
-    name: str
-    dtype: str
-    bytes: int
-    sha256: str
-    ignored_weights: tuple[str, ...] | None = None
 
 
 class HostRecord(Record):
@@ -126,7 +93,10 @@ class SelfTest(Record):
 
 
 class Manifest(Record):
-    """`octavo.json`; `components` are the model's files by what they are: `model`, or `encoder` and `decoder`."""
+    """`octavo.json`; `components` are the model's files by what they are: `model`, or `encoder` and `decoder`.
+
+    `lineage` are the steps that made the checkpoint, where Octavo made it.
+    """
 
     octavo: Literal[1]
     version: str
@@ -135,6 +105,7 @@ class Manifest(Record):
     exact_u8s8: bool
     signature: Signature
     source: SourceRecord
+    lineage: tuple[Step, ...] | None = None
     export: ExportRecord | None = None
     passes: tuple[PassRecord, ...] = ()
     layers: tuple[LayerResult, ...]

@@ -1,0 +1,104 @@
+"""`octavo trim`: a checkpoint with the rows of its vocabulary that your texts need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from octavo.cli.echo import say
+from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
+from octavo.schema.documents import json_text
+
+if TYPE_CHECKING:
+    from octavo.schema.lineage import Changes
+    from octavo.shrinking.trimming import Trimmed
+
+Data = Annotated[
+    list[Path], typer.Option("--data", help="Texts of yours, labels not needed; several times for several.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
+Keep = Annotated[int | None, typer.Option(help="So many of the most frequent tokens stay, with what they need.")]
+Coverage = Annotated[
+    float | None, typer.Option(help="The most frequent tokens that make up this share stay. Default: 0.9999.")
+]
+Kept = Annotated[
+    str, typer.Option(help="all: nothing becomes unknown that was not. kept: only characters of tokens that stay.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
+
+
+def trim(
+    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
+    data: Data,
+    output: Output,
+    keep: Keep = None,
+    coverage: Coverage = None,
+    characters: Kept = "all",
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    ignore_weights: IgnoreWeights = None,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Leave out rows of the vocabulary that your texts do not need; what they do need is proved to stay the same."""
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.cli.display import TerminalProgress
+    from octavo.data.examples import DataFile
+    from octavo.shrinking.trimming import trim as run_trim
+
+    model = Checkpoint(checkpoint, task, tokenizer, ignore_weights=tuple(ignore_weights or ()))
+    files = [DataFile(path, encoding, mapping(columns)) for path in data]
+    with TerminalProgress() as progress:
+        trimmed = run_trim(
+            model,
+            output,
+            data=files,
+            keep=keep,
+            coverage=coverage,
+            characters=characters,  # type: ignore[arg-type]
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        record = trimmed.record.model_dump(mode="json", exclude_none=True)
+        say(*json_text(record, indent=1).split("\n"))
+        return
+    _show(trimmed)
+    say(f"written to {output}")
+    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    asked += "" if trimmed.record.logits.columns else f" --calibrate {data[0]}"
+    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+
+
+def _show(trimmed: Trimmed) -> None:
+    record = trimmed.record
+    size, share = record.bytes / 2**20, record.bytes / record.bytes_before
+    say(f"{record.rows:,} of {record.rows_before:,} rows stay: {record.chosen:,} were chosen by how often they come")
+    say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
+    say(f"texts that were counted: {_changes(record.counted)}")
+    if record.held_out:
+        say(f"texts that were held out: {_changes(record.held_out)}")
+    same = record.logits
+    exact = (
+        "the same logits to the last bit" if same.difference == 0 else f"logits that differ by {same.difference:.1g}"
+    )
+    exact = f"of the tokens that stay {exact}" if same.columns else exact
+    say(f"texts whose tokens all stay: the same tokens in all, and {exact} in the {same.texts} that were run")
+    for word, before, after in trimmed.otherwise:
+        say(f"split otherwise: {word!r} was {before}, is {after}")
+
+
+def _changes(changes: Changes) -> str:
+    texts, tokens = changes.changed_texts, changes.changed_tokens
+    longer = changes.tokens_after / changes.tokens - 1
+    text = (
+        f"{texts.value:.2%} of {changes.texts:,} change ({texts.low:.2%} to {texts.high:.2%}), and of their "
+        f"tokens {tokens.value:.3%} ({tokens.low:.3%} to {tokens.high:.3%}); {longer:+.2%} tokens"
+    )
+    more = changes.unknown_after - changes.unknown
+    return text + (f"; {more:,} more are unknown" if more else "")
