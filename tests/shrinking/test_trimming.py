@@ -230,6 +230,7 @@ class TestLineage:
         assert again.record.rows_before == result.record.rows
         names = {path.relative_to(again.folder).as_posix() for path in again.folder.rglob("*") if path.is_file()}
         assert lineage.files.keys() == names - {"lineage.json"}
+        assert len({path.stat().st_mode for path in again.folder.iterdir()}) == 1  # safetensors makes others
 
     def test_data_is_told_by_name_and_hash(self, trimmed, texts):
         data = trimmed("bert")[1].record.data
