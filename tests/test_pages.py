@@ -20,6 +20,7 @@ PAGES = [*TOP, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").r
 TWINS = [name for name in PAGES if name.endswith(".ko.md")]
 OPTIONS_OF = {  # where a verb's options are told
     "quantize": "docs/quantize.md",
+    "trim": "docs/smaller.md",
     "compare": "docs/compare.md",
     "report": "docs/compare.md",
     "predict": "docs/predict.md",

@@ -19,6 +19,8 @@ def make(folder: Path) -> octavo.Artifact:
     checkpoint = octavo.Checkpoint("model", task="text-classification", labels=("함의", "모순"))
     graphs = octavo.export(checkpoint, recipe=recipe)
     assert_type(graphs, octavo.FloatGraphs)
+    trimmed: octavo.Trimmed = octavo.trim(checkpoint, "smaller", data=["rows.tsv"], coverage=0.9999)
+    octavo.quantize(trimmed.folder, folder, method="dynamic")
     octavo.quantize(graphs, folder, recipe=recipe, calibration=octavo.DataFile("rows.tsv", limit=300))
     artifact = octavo.quantize("model", folder, method="static", calibrate="rows.tsv", target="any", force=True)
     assert_type(artifact, octavo.Artifact)

@@ -45,7 +45,10 @@ def trim(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Leave out rows of the vocabulary that your texts do not need; what they do need is proved to stay the same."""
+    """Leave out rows of the vocabulary that your texts do not need.
+
+    Texts whose tokens all stay have the same answers, which is proved on yours.
+    """
     from octavo.checkpoint.source import Checkpoint
     from octavo.cli.display import TerminalProgress
     from octavo.data.examples import DataFile
