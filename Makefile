@@ -36,10 +36,10 @@ demo: .venv/demo
 test test-fast test-latest: export OMP_NUM_THREADS = 1
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 40
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 40
 
 test-fast: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
 
 # The suite with the newest versions that resolve, in an environment of its own. What HOLD names (a pattern) stays pinned:
 # the newest torch that pip finds may be a CUDA build of several gigabytes. `make test-latest HOLD=` takes that too.
@@ -49,7 +49,7 @@ test-latest:
 	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LATEST)/held.txt --editable '.[$(EXTRAS)]'
 	@echo 'Newer than the pinned versions:'
 	@$(LATEST)/bin/python -m pip list --format=freeze | sed 's/+.*//' | grep -iF "$$(sed -n 's/==.*/==/p' constraints.txt)" | grep -vixFf constraints.txt || echo none
-	$(LATEST)/bin/python -m pytest -n 2 --dist loadscope
+	$(LATEST)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 corpus: setup
 	$(BIN)/python tests/corpus/run.py --kills 40
 	$(BIN)/python tests/corpus/threads.py 90

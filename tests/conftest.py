@@ -161,10 +161,15 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Slow is what makes models, or starts processes: `make test-fast` leaves it out."""
+    """Slow is what makes models, or starts processes: `make test-fast` leaves it out.
+
+    Files that have such tests come first, so that at the end no worker is left alone with a long one.
+    """
     for item in items:
         if SLOW & {*getattr(item, "fixturenames", ()), item.path.parent.name, item.path.name}:
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
