@@ -42,7 +42,7 @@ KOREAN = ENGLISH | {
         "크기, MiB",
         "작아짐",
         "초",
-        "빨라짐",
+        "속도 향상",
         "한 행, ms",
         "정확도",
         "차이(점)",
@@ -57,10 +57,10 @@ KOREAN = ENGLISH | {
     "stock": "ONNX Runtime 기본 int8",
     "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
     "first": ["", "첫 답까지, 초"],
-    "oldguide": ["크기, MiB", "5,010쌍, 초", "빨라짐", "일치율 (ko-nli)"],
+    "oldguide": ["크기, MiB", "5,010쌍, 초", "속도 향상", "일치율 (ko-nli)"],
     "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
     "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",
-    "why": ["", "MiB", "빨라짐", "일치율", "KL", "배치 영향"],
+    "why": ["", "MiB", "속도 향상", "일치율", "KL", "배치 영향"],
     "why names": {
         "torch quantize_dynamic, saved and loaded": "torch quantize_dynamic, 저장했다가 불러옴",
         "stock ONNX Runtime, as it comes": "ONNX Runtime 도구, 기본 설정",
