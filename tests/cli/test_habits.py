@@ -299,14 +299,12 @@ class TestPredict:
     def test_a_row_with_a_text_is_that_text_whatever_else_it_has(self, run, made_before, answers, tmp_path):
         others = {"sentence1": "비가 온다.", "sentence2": "맑다.", "hypothesis": "눈", "data": [1], "비율": None}
         line = json.dumps({"text": PAIRS[0][0]} | others).replace("null", "NaN")  # as pandas writes it
-        for name in ("in.jsonl", "in.txt", "in.json"):
-            (tmp_path / name).write_text(f"\n{line}\n{line}\n" if name != "in.json" else line, encoding="utf-8")
-            rows = 1 if name == "in.json" else 2
-            if name == "in.json":
-                (tmp_path / name).write_text(line.replace("[1]", "1"), encoding="utf-8")
-                others = others | {"data": 1}
-            assert self.predicted(run, made_before, tmp_path / name) == [others | answers[2]] * rows
-        (tmp_path / "cp949.txt").write_bytes(f'{{"id": 1}}\n{{"text": "{PAIRS[0][0]}"}}\n'.encode("cp949")[10:])
+        for name in ("in.jsonl", "in.txt"):
+            (tmp_path / name).write_text(f"\n{line}\n{line}\n", encoding="utf-8")
+            assert self.predicted(run, made_before, tmp_path / name) == [others | answers[2]] * 2
+        (tmp_path / "in.json").write_text(line.replace("[1]", "1"), encoding="utf-8")  # a list would be SQuAD's
+        assert self.predicted(run, made_before, tmp_path / "in.json") == [others | {"data": 1} | answers[2]]
+        (tmp_path / "cp949.txt").write_bytes(f'{{"text": "{PAIRS[0][0]}"}}\n'.encode("cp949"))
         assert self.predicted(run, made_before, tmp_path / "cp949.txt", "--encoding", "cp949") == [answers[2]]
 
     def test_progress_counts_the_rows_that_were_read_for_the_answers(self, made_before, tmp_path):
