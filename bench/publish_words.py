@@ -31,8 +31,8 @@ ENGLISH = {
     "why names": {},
     "wrong": "**wrong**",
     "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
-    "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool {stock},\n"
-    "if it is told `reduce_range=True`; Octavo {dynamic}, and it looks at the CPU by itself.",
+    "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool\n"
+    "with `reduce_range=True` {stock}; Octavo, which looks at the CPU by itself, {dynamic}.",
     "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
@@ -69,7 +69,7 @@ KOREAN = ENGLISH | {
     },
     "wrong": "**틀림**",
     "saturation": "VNNI가 없는 CPU({cpu}, {kind})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서 라벨의 {nncf}만\n"
-    "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`라고\n"
-    "알려 주면 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
+    "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`로\n"
+    "{stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
     "machine": "스레드 {threads}개, {cpu} ({kind}).",
 }
