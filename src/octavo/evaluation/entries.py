@@ -12,7 +12,6 @@ from octavo.checkpoint.onnx_file import read_beside
 from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.pooling import MODULES as POOLING
 from octavo.checkpoint.source import Checkpoint, read_source
-from octavo.encoding.tokenizing import Row
 from octavo.engines import SPAN, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.benchmark import Contender
@@ -21,7 +20,7 @@ from octavo.hardware import this_cpu
 from octavo.inspection.models import inspect, main_output
 from octavo.schema.comparison import Origin
 from octavo.schema.signature import Signature, require_task, task_name
-from octavo.tasks import TASKS, find_task, task_class
+from octavo.tasks import TASKS, task_class
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -178,7 +177,7 @@ def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def require_one_task(entries: Sequence[Entry]) -> None:
-    """Check that all models are for one task and pool alike.
+    """Check that all models are for one task and pool alike; vectors may have another width.
 
     Raises:
         InputError: they are not.
@@ -191,7 +190,10 @@ def require_one_task(entries: Sequence[Entry]) -> None:
                 got=f"{entry.name}: {entry.signature.task}",
                 allowed=f"{entries[0].name}: {first.task}",
             )
-        if entry.signature.pooling != first.pooling:
+        pooling, wanted = (
+            one and one.model_copy(update={"dimension": 0}) for one in (entry.signature.pooling, first.pooling)
+        )
+        if pooling != wanted:
             raise InputError(
                 "the models do not pool alike",
                 got=f"{entry.name}: {entry.signature.pooling!r}",
@@ -218,22 +220,3 @@ def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
                 then="make the artifact from the same checkpoint and --labels",
             )
     return first.signature.labels
-
-
-def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], signature: Signature) -> None:
-    """Check that two tokenizers give the same ids for the rows.
-
-    Raises:
-        InputError: they do not.
-    """
-    if entry.tokenizer_json == baseline.tokenizer_json:
-        return
-    task, texts = find_task(signature), [baseline.tokenizer_json, entry.tokenizer_json]
-    first, second = (task.encode(task.make_tokenizer(text), rows) for text in texts)
-    for index, (expected, actual) in enumerate(zip(first, second, strict=False)):
-        if list(expected.ids) != list(actual.ids):
-            number = index if expected.row is None else expected.row
-            raise InputError(
-                f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
-                got=f"row {number}: {rows[number][0]!r:.60}",
-            )
