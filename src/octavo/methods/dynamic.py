@@ -1,12 +1,14 @@
 """`dynamic`: int8 weights, activations quantized as they come; needs no data.
 
-Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row. Activations: one scale per
-token, so that no text's answer depends on what else is in its batch. The recipe's `granularity = "tensor"` is faster:
-one scale and zero point for all that a layer reads, except where that comes straight out of an activation function.
-There a few tokens are many times larger than the rest (in the models that were measured up to seven times the median
-token), one scale for all of them leaves the rest with a few codes, and it was half of the whole loss.
+Linear: one scale per output channel, symmetric. Embedding: int8 rows with one scale each, or 4 bits in groups.
+Activations: one scale per token, so that no text's answer depends on what else is in its batch. The recipe's
+`granularity = "tensor"` is faster: one scale and zero point for all that a layer reads, but for what comes straight out
+of an activation function. There a few tokens are many times larger than the rest (in the models that were measured
+up to seven times the median token), one scale for all of them leaves the rest with a few codes, and it was half of the
+whole loss.
 """
 
+from collections.abc import Collection
 from functools import partial
 
 import onnx_ir as ir
@@ -15,7 +17,15 @@ from octavo.arithmetic.affine import quantize_symmetric
 from octavo.graph.layers import Layer
 from octavo.graph.lower_dynamic import lower_dynamic_linear, lower_row_linear
 from octavo.methods import Context, MethodResult
-from octavo.methods.layer_results import can_saturate, decide, int8_result, lower_layers, lower_rows, weight_levels
+from octavo.methods.layer_results import (
+    can_saturate,
+    decide,
+    four_bit_tables,
+    int8_result,
+    lower_layers,
+    lower_rows,
+    weight_levels,
+)
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
 
@@ -32,14 +42,16 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
-    lower = partial(_lower, model, weight_levels(context.target), recipe.granularity)
-    results = lower_layers(decide(model, recipe), lower)
+    decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
+    lower = partial(_lower, model, weight_levels(context.target), recipe.granularity, four_bits)
+    results = lower_layers(decided, lower)
     return MethodResult(model, results, can_saturate(results))
 
 
-def _lower(model: ir.Model, levels: int, granularity: str, layer: Layer) -> LayerResult:
+def _lower(model: ir.Model, levels: int, granularity: str, four_bits: Collection[str], layer: Layer) -> LayerResult:
     if layer.kind == "embedding":
-        return lower_rows(model, layer)
+        return lower_rows(model, layer, four_bits)
     weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
     bounds = [_lowest_input(node) for node in layer.nodes]
     lowest = None if None in bounds else min(bound for bound in bounds if bound is not None)

@@ -25,7 +25,15 @@ from octavo.graph.lowering import lower_static_linear
 from octavo.graph.scaling import Group, correct_bias, find_groups, find_maker, scale_group, separable
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels, see_histograms
-from octavo.methods.layer_results import can_saturate, decide, int8_result, lower_layers, lower_rows, weight_levels
+from octavo.methods.layer_results import (
+    can_saturate,
+    decide,
+    four_bit_tables,
+    int8_result,
+    lower_layers,
+    lower_rows,
+    weight_levels,
+)
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
@@ -75,6 +83,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
     model = model.clone(deep_copy=False)
     levels = weight_levels(context.target)
     decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     layers = [layer for group in groups for layer in group.layers]
     seen = {
@@ -89,7 +98,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
-            return lower_rows(model, layer)
+            return lower_rows(model, layer, four_bits)
         weight = rounded[layer.path]
         result = int8_result(layer, weight, levels, activation="static", smoothing=strengths.get(layer.path))
         if recipe.bias_correction:

@@ -23,16 +23,24 @@ from octavo.schema import Record
 
 Method = Literal["float", "dynamic", "static", "weight-only"]
 METHODS: tuple[str, ...] = get_args(Method)
-BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
-    "observer": "static",
-    "percentile": "static",
-    "smoothing": "static",
-    "bias_correction": "static",
-    "storage": "float",
-    "bits": "weight-only",
-    "block": "weight-only",
+BELONGS = {  # settings that some methods alone read: given to another they would be ignored without a word
+    "observer": ("static",),
+    "percentile": ("static",),
+    "smoothing": ("static",),
+    "bias_correction": ("static",),
+    "storage": ("float",),
+    "bits": ("weight-only",),
+    "block": ("weight-only",),
+    "embedding": ("dynamic", "static", "weight-only"),
 }
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
+OF_ONNX = (
+    "opset",
+    "optimize",
+    "merge_qkv",
+    "bits",
+    "block",
+    "embedding",
+)  # settings that a torch model has nothing to do with
 RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
@@ -65,6 +73,9 @@ class Recipe(Record):
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
     bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
 
+    `embedding`: the rows of the table of words have 8 bits and one scale each, or 4 bits in groups of 32
+    (`octavo.arithmetic.blocks.quantize_rows`); other tables have 8. A rule says the same, or otherwise, of one table.
+
     For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
 
@@ -81,6 +92,7 @@ class Recipe(Record):
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
+    embedding: Literal["int8", "int4"] = "int8"
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -92,9 +104,9 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _settings_belong_to_the_method(self) -> Self:
-        for name, method in BELONGS.items():
-            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        for name, owners in BELONGS.items():
+            if self.method not in owners and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the method {', '.join(owners)}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
             raise ValueError(
@@ -104,9 +116,9 @@ class Recipe(Record):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
-        if four and (self.method != "weight-only" or self.format != "onnx"):
+        if four and (self.method == "float" or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
-            raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+            raise ValueError(f"int4 layers are made by integer methods in the format onnx, and this is {got}")
         return self
 
     def __repr_args__(self) -> list[tuple[str, Any]]:
