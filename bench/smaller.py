@@ -4,9 +4,10 @@
     .venv/bin/python bench/smaller.py [--shared ../shared] [--only minilm ko xlm-r] [--quick]
 
 minilm: all-MiniLM-L6-v2 on the contexts of XQuAD and the questions of TyDi QA. ko: ko-sts, ko-sentiment and ko-encoder
-on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights, and a Unigram tokenizer of 100,000 pieces that is
-learnt here from all texts in ../shared, trimmed to 15,000 rows for NSMC; then int8, whole artifacts against the float
-checkpoint. Each trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept.
+on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights and its 250,002 rows: a Unigram tokenizer of
+100,000 pieces that is learnt here from texts in ../shared, and the rest words of other scripts that no text has,
+trimmed to 15,000 rows for NSMC; then int8, also with 4-bit rows, whole artifacts against the float checkpoint. Each
+trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import sys
 import tempfile
 import time
@@ -24,10 +26,13 @@ from pathlib import Path
 
 import octavo
 from octavo.hardware import this_cpu
+from octavo.schema.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ("ko-sts", "ko-sentiment", "ko-encoder")
-PIECES, ROWS, SENTENCES = 100_000, 15_000, 400_000  # of the Unigram tokenizer, of its trimmed table, to learn it from
+PIECES, ROWS, SENTENCES = 100_000, 15_000, 120_000  # of the Unigram tokenizer, of its trimmed table, to learn it from
+TABLE = 250_002  # rows of XLM-R's
+SCRIPTS = (0x3B1, 0x430, 0x561, 0x5D0, 0x627, 0x915, 0xE01, 0x10D0)  # Greek, Cyrillic, Armenian, Hebrew, Arabic, ...
 
 
 def trimmed(checkpoint: Path, data: list[Path], output: Path, **asked) -> dict:
@@ -76,7 +81,18 @@ def sentences(shared: Path) -> Iterator[str]:
                         yield part[:400]
 
 
-def unigram(shared: Path, pieces: int, most: int):
+def words_of_others(count: int) -> list[tuple[str, float]]:
+    """Pieces that no text here has, less likely than any learnt one: letters of eight scripts, and words of them."""
+    letters = [chr(start + place) for start in SCRIPTS for place in range(20)]
+    generator, found = random.Random(0), dict.fromkeys(letters, -30.0)
+    while len(found) < count:
+        start = 20 * generator.randrange(len(SCRIPTS))
+        word = "".join(generator.choices(letters[start : start + 20], k=generator.randint(3, 8)))
+        found[f"▁{word}"] = -30.0
+    return list(found.items())
+
+
+def unigram(shared: Path, pieces: int, most: int, rows: int):
     """A tokenizer as XLM-R's: Unigram, Metaspace, the special tokens in its places."""
     import transformers
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -90,6 +106,9 @@ def unigram(shared: Path, pieces: int, most: int):
     chosen = (text for _, text in zip(range(most), sentences(shared), strict=False))
     tokenizer.train_from_iterator(chosen, trainer)
     vocabulary = [tuple(one) for one in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    known = {piece for piece, _ in vocabulary}
+    others = [one for one in words_of_others(rows) if one[0] not in known]
+    vocabulary += others[: rows - len(vocabulary) - 1]
     return transformers.XLMRobertaTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], model_max_length=512)
 
 
@@ -98,7 +117,8 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     import transformers
 
     start = time.perf_counter()
-    tokenizer = unigram(shared, 20_000 if quick else PIECES, 40_000 if quick else SENTENCES)
+    pieces = 10_000 if quick else PIECES
+    tokenizer = unigram(shared, pieces, 20_000 if quick else SENTENCES, 25_000 if quick else TABLE)
     print(f"{len(tokenizer):,} pieces in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     torch.manual_seed(0)
     shape = {"num_hidden_layers": 2} if quick else {}
@@ -111,9 +131,10 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     data = [shared / "data/nsmc" / ("dev.tsv" if quick else "train_60k.tsv")]
     keep, output = (3000 if quick else ROWS), folder / "xlm-r-trimmed"
     record = trimmed(checkpoint, data, output, keep=keep)
-    found = {"pieces": len(tokenizer), "trim": record}
-    for name, source in (("int8", checkpoint), ("trimmed int8", output)):
-        artifact = octavo.quantize(source, folder / f"{source.name}-int8")
+    found = {"pieces": pieces, "trim": record}
+    ways = {"trimmed int8": (output, {}), "trimmed int8, rows of 4 bits": (output, {"embedding": "int4"})}
+    for name, (source, how) in (ways | {"int8": (checkpoint, {})}).items():
+        artifact = octavo.quantize(source, folder / name, recipe=Recipe(**how))
         found[name] = {"bytes": artifact.bytes, "of the float checkpoint": artifact.bytes / record["bytes_before"]}
     return found
 
