@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LATEST := .venv-latest
-EXTRAS := convert,openvino,torchao,dev
+EXTRAS := train,openvino,torchao,dev
 HOLD ?= torch
 # --no-compile: a module is compiled when it is imported; for tests all are, as their warnings would be errors there.
 INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable

@@ -22,6 +22,7 @@ TWINS = [name for name in PAGES if name.endswith(".ko.md")]
 OPTIONS_OF = {  # where a verb's options are told
     "quantize": "docs/quantize.md",
     "trim": "docs/smaller.md",
+    "distill": "docs/smaller.md",
     "compare": "docs/compare.md",
     "report": "docs/compare.md",
     "predict": "docs/predict.md",

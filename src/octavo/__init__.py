@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
+    from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
 
 _HOMES = {
@@ -66,6 +67,7 @@ _HOMES = {
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -79,6 +81,7 @@ __all__ = [
     "DataError",
     "DataFile",
     "Diagnosis",
+    "Distilled",
     "Example",
     "ExportError",
     "FloatGraphs",
@@ -95,6 +98,7 @@ __all__ = [
     "RecipeError",
     "Trimmed",
     "compare",
+    "distill",
     "doctor",
     "export",
     "inspect",
