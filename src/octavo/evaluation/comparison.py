@@ -89,7 +89,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     require_one_task(entries)
     signature = _common_signature(entries, file)
     for entry in entries:
-        find_task(entry.signature).require_comparable()
+        find_task(entry.signature).require_comparable(find_task(entries[0].signature))
     examples = find_task(signature).read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
     comparison = compare_entries(
