@@ -16,10 +16,12 @@ from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.encoding.tokenizing import keep_tokenizers_to
 from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import ArtifactError, InputError, OctavoWarning
 from octavo.files import sha256_of
+from octavo.hardware import granted_threads
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
 from octavo.inference.texts import make_tokenizers
@@ -46,7 +48,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
             `torch:bf16`, and on a GPU `torch:fp8`.
-        threads: threads of one run; by default as many as this process may use cores.
+        threads: threads of one run; by default those that were granted (`hardware.granted_threads`), in which case
+            texts are cut by no more either, else as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
         device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
         verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
@@ -63,6 +66,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
     here, settings = _found_anywhere(checkpoint), {"task": task, "engine": engine, "threads": threads}
     settings |= {"max_length": max_length, "device": device, "verify": verify}
     folder, engine = Path(checkpoint.path), on_device(engine, device)
+    if threads is None and (granted := granted_threads()):
+        keep_tokenizers_to(granted[0])
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
         predictor = _load_checkpoint(checkpoint, engine, threads, max_length)
         predictor.reopen = partial(_open_again, here, settings)
