@@ -70,7 +70,7 @@ def load(  # noqa: PLR0913 - each is one thing to say
         keep_tokenizers_to(granted[0])
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
         predictor = _load_checkpoint(checkpoint, engine, threads, max_length)
-        predictor.reopen = partial(_open_again, here, settings)
+        predictor.reopen = partial(open_again, here, settings)
         return predictor
     artifact = open_artifact(folder)
     require_task(artifact.manifest.signature.task, task or checkpoint.task, folder)
@@ -89,19 +89,19 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
-    predictor.reopen = partial(_open_again, here, settings, sha256_of(folder / MANIFEST))
+    predictor.reopen = partial(open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
 
 
-def _open_again(checkpoint: Checkpoint, settings: dict[str, Any], sha256: str | None = None) -> Any:
+def open_again(checkpoint: Checkpoint | Path, settings: dict[str, Any], sha256: str | None = None) -> Any:
     """What was pickled, opened in this process; an artifact by the hash of its `octavo.json`, which has all others.
 
     Raises:
         ArtifactError: there is another one now.
     """
-    manifest = Path(checkpoint.path) / MANIFEST
-    if sha256 is not None and manifest.is_file() and sha256_of(manifest) != sha256:
-        raise ArtifactError("this is not the artifact that was pickled", where=checkpoint.path, then="load it anew")
+    folder = Path(checkpoint.path) if isinstance(checkpoint, Checkpoint) else checkpoint
+    if sha256 is not None and (folder / MANIFEST).is_file() and sha256_of(folder / MANIFEST) != sha256:
+        raise ArtifactError("this is not the artifact that was pickled", where=folder, then="load it anew")
     return load(checkpoint, **settings)
 
 
