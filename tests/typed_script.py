@@ -40,6 +40,7 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     assert_type(predictor.signature.labels, tuple[str, ...])
     assert_type(predictor.verified, bool | None)
     assert_type(predictor.stream(["눈"], batch_size=8), Iterator[Any])
+    assert_type(octavo.make_predict_fn(artifact, columns=("text", "text_pair"), threads=1), octavo.PredictFn)
     if isinstance(predictor, octavo.Generator):
         assert_type(predictor.pieces("눈이", max_new_tokens=8), Iterator[str])
         return list(predictor(["눈이"], return_full_text=False, temperature=0.7))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from octavo.evaluation.comparison import Comparison, compare
     from octavo.exporting.float_graphs import FloatGraphs, export
+    from octavo.inference.columns import PredictFn, make_predict_fn
     from octavo.inference.generator import Generator
     from octavo.inference.jsonl import predict
     from octavo.inference.opening import load, verify
@@ -57,6 +58,7 @@ _HOMES = {
     ),
     "octavo.evaluation.comparison": ("Comparison", "compare"),
     "octavo.exporting.float_graphs": ("FloatGraphs", "export"),
+    "octavo.inference.columns": ("PredictFn", "make_predict_fn"),
     "octavo.inference.generator": ("Generator",),
     "octavo.inference.jsonl": ("predict",),
     "octavo.inference.opening": ("load", "verify"),
@@ -93,6 +95,7 @@ __all__ = [
     "MissingExtraError",
     "OctavoError",
     "OctavoWarning",
+    "PredictFn",
     "Predictor",
     "Recipe",
     "RecipeError",
@@ -103,6 +106,7 @@ __all__ = [
     "export",
     "inspect",
     "load",
+    "make_predict_fn",
     "open_artifact",
     "predict",
     "quantize",
