@@ -1,7 +1,7 @@
 """`smaller.py --only distill`: fewer layers of ko-sentiment and ko-nli, beside runs with labels and without a teacher.
 
 Scores are taken by plain torch and transformers, on rows that no run read. "alone": the same layers of ko-encoder,
-which never saw the task, trained on the labels by a plain Trainer as long. ko-nli: the pairs of KLUE-NLI, as they are and
+which never saw the task, trained on the labels by a plain Trainer as long. ko-nli: the pairs of KLUE-NLI, alone and
 as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns from 1,500 reviews is
 killed (SIGKILL) at five random moments and begun again each time; its weights against those of a run left alone.
 """
