@@ -5,6 +5,7 @@ The student is made of the teacher's own layers, so it answers in its manner bef
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source
 from octavo.data.examples import DataFile, Example
 from octavo.engines.pooled import read_dense
-from octavo.errors import DataError, InputError
+from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.hardware import choose_threads
 from octavo.metrics.estimates import share_estimate
 from octavo.progress import Progress, Silent
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from octavo.shrinking.batches import Batches
     from octavo.shrinking.losses import Lesson
 
-EXAMINED = 2000  # texts held out by which a moment of the training is chosen
+EXAMINED = 2000  # texts held out, at most, by which a moment of the training is chosen
+JUDGED = 10_000  # those, at most, that tell how near it is
 SAMPLE = 64  # units that layers are chosen with
 PROVED = 8  # texts to which a student answers the same when it is loaded
 
@@ -184,6 +186,11 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
     examination = Examination(source, parts.choosing, teacher)
     rate = asked.learning_rate or usual_rate(student.config)
     curve = train(student, Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress))
+    if min(point.distance for point in curve[1:]) >= curve[0].distance:
+        then = "give more texts, more --epochs or another --learning-rate"
+        warnings.warn(
+            f"training brought nothing: held-out answers are no nearer than before; next: {then}", OctavoWarning, 2
+        )
     place.progress.start("writing the checkpoint")
     found = Examination(source, parts.telling, teacher).compare(student)
     with replace_folder(place.output, force=place.force) as aside, told_of(aside, place.output):
@@ -235,7 +242,7 @@ def _split(texts: Texts) -> Parts:
         (parts.learnt if not out else parts.choosing if odd else parts.telling).append(example)
     if not parts.choosing or not parts.telling:
         raise DataError("too few texts: some are held out", got=len(texts.examples), then="give some thousand of yours")
-    del parts.choosing[EXAMINED:]
+    del parts.choosing[EXAMINED:], parts.telling[JUDGED:]
     return parts
 
 
