@@ -47,6 +47,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.shrinking.distilling": {"torch"},  # its threads
     "octavo.shrinking.layers": {"torch"},  # ModuleList
     "octavo.shrinking.losses": {"torch"},
+    "octavo.shrinking.widths": {"torch"},
     "octavo.shrinking.training": {"torch", "transformers"},  # Trainer
 }
 COMMAND_LINE = """
