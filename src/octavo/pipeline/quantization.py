@@ -120,7 +120,8 @@ def read_checkpoint(plan: Plan) -> Prepared:
     if plan.recipe.format not in task.formats:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
-    require_torch()
+    if plan.recipe.format == "torch":
+        require_torch()
     file = plan.calibration
     if file is None:
         return Prepared(plan, source, None)
@@ -149,7 +150,7 @@ def apply_method(floats: FloatModel) -> QuantizedModel:
     prepared, plan = floats.prepared, floats.prepared.plan
     examples = prepared.calibration.batches if prepared.calibration else ()
     context = Context(plan.target, examples, plan.progress)
-    if floats.model is None:
+    if floats.graphs is None and floats.model is None:
         contents = rescue_model(prepared.source, plan.recipe)
     elif plan.recipe.format == "torch":
         contents = quantize_model(prepared.source, floats.model, plan.recipe, context)
