@@ -11,7 +11,10 @@ from octavo.errors import MissingExtraError
 
 def has_torch() -> bool:
     """Whether torch, transformers and what their exporter needs are installed; nothing is imported."""
-    return all(find_spec(name) is not None for name in ("onnxscript", "torch", "transformers"))
+    try:
+        return all(find_spec(name) is not None for name in ("onnxscript", "torch", "transformers"))
+    except ModuleNotFoundError:
+        return False
 
 
 def require_torch(why: str | None = None) -> tuple[Any, Any]:

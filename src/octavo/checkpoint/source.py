@@ -99,14 +99,14 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
         require_files(place)
     require_mergeable(folder)
     light = not has_torch()
+    if light and (why := encoders.beyond(read_config(folder), folder)):
+        require_torch(why)
     problems: list[OctavoError] = []
     config = filled = weights = parts = signature = lineage = None
     with _collect(problems, folder):
         config = read_config(folder)
         _require_float(config, folder)
         lineage = read_lineage(folder)
-        if light and (why := encoders.beyond(config, folder)):
-            require_torch(why)
         filled = encoders.filled(config) if light else fill_config(folder, config)
     with _collect(problems, folder):
         weights = read_weights(folder, packed=packed)

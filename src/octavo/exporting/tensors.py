@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from octavo.checkpoint.source import Source
 from octavo.errors import ExportError
@@ -27,6 +26,8 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         Raises:
             UnwrittenError: they are no safetensors, or two of them have one name.
         """
+        from safetensors import safe_open
+
         self.read: set[str] = set()
         self._declared = source.weights.tensors
         self._stored, self._arrays = dict[str, str](), dict[str, NDArray[np.float32]]()
