@@ -48,7 +48,7 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         stored = self._stored[name]
         self.read.add(name)
         if name not in self._arrays:
-            self._arrays[name] = np.array(self._home[stored].get_tensor(stored), np.float32)
+            self._arrays[name] = np.asarray(self._home[stored].get_tensor(stored), np.float32)
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
