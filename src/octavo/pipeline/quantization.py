@@ -123,7 +123,8 @@ def read_checkpoint(plan: Plan) -> Prepared:
     if plan.recipe.format not in task.formats:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
-    require_torch()
+    if plan.recipe.format == "torch" or plan.recipe.method == "qat":
+        require_torch()
     if has_ranges(source.folder) and plan.recipe.method not in {"qat", "float"}:
         what = f"{source.folder}: {RANGES} is read by the method qat, and not by {plan.recipe.method}"
         warnings.warn(what, OctavoWarning, stacklevel=3)
@@ -156,7 +157,7 @@ def apply_method(floats: FloatModel) -> QuantizedModel:
     examples = prepared.calibration.batches if prepared.calibration else ()
     ranges = read_ranges(prepared.source) if plan.recipe.method == "qat" else None
     context = Context(plan.target, examples, plan.progress, ranges)
-    if floats.model is None:
+    if floats.graphs is None and floats.model is None:
         contents = rescue_model(prepared.source, plan.recipe)
     elif plan.recipe.format == "torch":
         contents = quantize_model(prepared.source, floats.model, plan.recipe, context)
