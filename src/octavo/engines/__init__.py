@@ -56,7 +56,7 @@ class Writer(Session, Protocol):
 
 
 class OpenSession(Protocol):
-    """How a session is opened: `threads` by default as many as this process may use cores.
+    """How a session is opened: `threads` by default `hardware.default_threads`.
 
     `outputs`, of graphs: those that are the answer, by default `answer_names`.
     """
