@@ -89,8 +89,8 @@ def export(
 
     Args:
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
-        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported, and whether its method is `qat`, whose
-            graphs suit the others too; by default as for most recipes.
+        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported, and whether its method is `qat`
+            (graphs for that suit the others too); by default as for most recipes.
         progress: hears of every step.
         exporter: take transformers' exporter for encoders too whose graph Octavo writes itself.
 

@@ -22,6 +22,7 @@ from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
 from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
+from octavo.files import sha256_of
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
 from octavo.pipeline.calibration import Calibration, read_calibration
@@ -199,6 +200,7 @@ def _describe(quantized: QuantizedModel, folder: Path) -> Manifest:
             dtype=source.weights.dtype,
             bytes=source.bytes,
             sha256=source.sha256,
+            ranges=sha256_of(source.folder / RANGES) if plan.recipe.method == "qat" else None,
             ignored_weights=source.ignored or None,
         ),
         lineage=source.lineage.steps if source.lineage else None,
