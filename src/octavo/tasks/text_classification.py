@@ -16,6 +16,7 @@ from octavo.metrics.scores import SCORES, kendall_tau, kl_rows, mean_kl, median_
 from octavo.schema.comparison import Answer
 from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
+from octavo.tasks.ranking import Reranking
 from octavo.tasks.task import Judged, JudgedByClass, Task
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
@@ -77,6 +78,11 @@ class TextClassification(Task[FloatArray]):
         """Texts or pairs with a label, labels, or a number; see `data.read_examples`."""
         scored = bool(labels) and self.kind in {"binary", "numbers"}
         return file.read(() if scored else labels, scored=scored, several=self.kind == "several")
+
+    @override
+    def ranking(self) -> Task[Any] | None:
+        """The order of passages, by a single output."""
+        return Reranking(self.signature) if len(self.signature.labels) == 1 else None
 
     @override
     def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[Any]:
