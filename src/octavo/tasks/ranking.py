@@ -7,6 +7,7 @@ an embedder's texts are those of all queries and then those of the corpus.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from octavo.metrics.ranking import (
 )
 from octavo.metrics.scores import cosine, kendall_tau, largest_change
 from octavo.schema.comparison import Answer
+from octavo.tasks.logits import scores
 from octavo.tasks.task import Judged, Prepared, Task
 
 SHOWN = 200  # characters of a passage
@@ -101,6 +103,11 @@ def first_passages(rankings: Sequence[Ranked], examples: Sequence[Example]) -> l
     return [Answer(example.choices[one.order[0]][:SHOWN], float(one.scores[0])) for one, example in pairs]
 
 
+def placed(order: NDArray[np.int64], values: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """A ranking as sentence-transformers' `CrossEncoder.rank` gives it."""
+    return [{"corpus_id": one, "score": score} for one, score in zip(order.tolist(), values.tolist(), strict=True)]
+
+
 def apart(first: Sequence[Ranked], second: Sequence[Ranked]) -> NDArray[np.float64]:
     """1 - rank-biased overlap of each query's two rankings."""
     return np.array([1 - rank_biased_overlap(a.order, b.order) for a, b in zip(first, second, strict=True)])
@@ -143,9 +150,10 @@ class Reranking(Task[Sequence[Ranked]]):
         return rankings
 
     @override
-    def decode(self, outputs: Sequence[Ranked], options: Options = NO_OPTIONS) -> list[list[int]]:
-        """The positions of each query's passages, best first."""
-        return [one.order.tolist() for one in outputs]
+    def decode(self, outputs: Sequence[Ranked], options: Options = NO_OPTIONS) -> list[list[dict[str, Any]]]:
+        """Each query's passages, best first: `corpus_id`, the position, and `score`, as the model's config has it."""
+        found = [scores(one.scores[:, None].astype(np.float32), self.signature)[:, 0] for one in outputs]
+        return [placed(one.order, values) for one, values in zip(outputs, found, strict=True)]
 
     def _aligned(self, reference: Sequence[Ranked], outputs: Sequence[Ranked]) -> list[Aligned]:
         pairs = zip(reference, outputs, strict=True)
@@ -199,9 +207,9 @@ class Found:
     rankings: list[Ranked]
 
 
-def search(vectors: FloatArray, queries: int, similarity: str) -> list[Ranked]:
-    """The first `DEPTH` passages of each query; `vectors` are of so many queries and then of the passages."""
-    found = nearest(vectors[:queries], vectors[queries:], DEPTH, similarity)
+def search(vectors: FloatArray, queries: int, similarity: str, depth: int = DEPTH) -> list[Ranked]:
+    """The first `depth` passages of each query; `vectors` are of so many queries and then of the passages."""
+    found = nearest(vectors[:queries], vectors[queries:], depth, similarity)
     return [Ranked(order, scores) for order, scores in zip(*found, strict=True)]
 
 
@@ -247,9 +255,11 @@ class Retrieval(Task[Found]):
         return self.signature.pooling.similarity
 
     @override
-    def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> list[list[int]]:
-        """The positions of the passages that each query finds, best first."""
-        return [one.order.tolist() for one in outputs.rankings]
+    def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> list[list[dict[str, Any]]]:
+        """All passages for each query, best first: `corpus_id`, the position, and `score`, the similarity."""
+        count = len(outputs.rankings)
+        every = search(outputs.vectors, count, self.similarity, len(outputs.vectors) - count)
+        return [placed(one.order, one.scores) for one in every]
 
     def _aligned(self, reference: Found, outputs: Found) -> list[Aligned]:
         found, passages = [], outputs.vectors[len(reference.rankings) :]
