@@ -20,19 +20,20 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.ranges import has_ranges, read_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
+from octavo.engines.pooled import pooled
 from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.files import sha256_of
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
-from octavo.pipeline.calibration import Calibration, read_calibration
+from octavo.pipeline.calibration import Calibration, read_calibration, vector_ranges
 from octavo.pipeline.onnx_format import quantize_graphs
 from octavo.pipeline.plan import Plan, make_plan, require_one
 from octavo.pipeline.torch_format import quantize_model, rescue_model
 from octavo.progress import Progress
 from octavo.reporting.card import write_card
 from octavo.schema.lineage import SourceRecord
-from octavo.schema.manifest import HostRecord, Manifest
+from octavo.schema.manifest import VECTOR_RANGES, HostRecord, Manifest
 from octavo.schema.ranges import RANGES
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
@@ -179,6 +180,10 @@ def write_artifact(quantized: QuantizedModel) -> Artifact:
         for name, content in (source.tokenizer.side_files | source.beside).items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
+        if quantized.prepared.calibration and source.signature.pooling:
+            session = pooled(contents.answers(aside), source.signature, aside)
+            ranges = vector_ranges(session, quantized.prepared.calibration.batches, source.signature.pooling)
+            (aside / VECTOR_RANGES).write_bytes(ranges)
         manifest = _describe(quantized, aside)
         write_manifest(aside, manifest, write_card(manifest, source.folder))
     return open_artifact(plan.output)
