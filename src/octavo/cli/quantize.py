@@ -129,7 +129,7 @@ def choose_recipes(
     for method in dict.fromkeys(methods or [default]):
         own = settings
         if methods and len(methods) > 1:
-            own = {name: value for name, value in settings.items() if BELONGS.get(name, method) == method}
+            own = {name: value for name, value in settings.items() if method in BELONGS.get(name, (method,))}
         start = {"method": method} | {name: own[name] for name in ("format",) if name in own}
         recipe = Recipe.from_toml(file) if file is not None else recipe_from(start)
         for group in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
