@@ -179,7 +179,7 @@ def overflow_note(overflow: Overflow) -> str:
     """How many sums overflow on a CPU without VNNI, with 8-bit weights and with these: a sentence, no full stop."""
     return (
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
-        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these"
     )
 
 
