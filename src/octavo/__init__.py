@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
     from octavo.shrinking.trimming import Trimmed, trim
+    from octavo.tuning.search import Search, search
 
 _HOMES = {
     "octavo.artifact.folder": ("Artifact", "open_artifact"),
@@ -67,6 +68,7 @@ _HOMES = {
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
+    "octavo.tuning.search": ("Search", "search"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -93,6 +95,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Search",
     "Trimmed",
     "compare",
     "doctor",
@@ -104,6 +107,7 @@ __all__ = [
     "quantize",
     "read_examples",
     "report",
+    "search",
     "trim",
     "verify",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.data.examples import Example
-from octavo.encoding.batching import Encoded
+from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
@@ -45,9 +45,9 @@ class Compared:
         row = replace(
             row,
             quality=self.task.quality(outputs, self.examples),
-            differences=self._differences(outputs, same=same),
+            differences=differences(self.task, self.examples, (self.reference, outputs), same=same),
             fidelity=fidelity,
-            closeness=_closeness(fidelity, self.task.distances(self.reference, outputs), same=same),
+            closeness=closeness(fidelity, self.task.distances(self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
         )
         if is_baseline:
@@ -91,18 +91,6 @@ class Compared:
             origin=entry.origin,
         )
 
-    def _differences(self, outputs: Any, *, same: bool) -> dict[str, Estimate]:
-        first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
-        if first is None or second is None:
-            return {}
-        names = self.task.quality(outputs, self.examples)
-        if same:
-            return {name: identical() for name in names}
-        margins = {"margins": self.task.margins(self.reference, outputs, self.examples)}
-        judged = first[0], first[1], second[1]
-        known = [name for name in names if name in DIFFERENCES]
-        return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
-
     def _modelled(self, outputs: Any) -> Estimate | None:
         """The difference of accuracies by margins; None where another score is the first, or nothing moved."""
         margins = self.task.margins(self.reference, outputs, self.examples)
@@ -118,10 +106,34 @@ class Compared:
         return McNemar(worse, better, mcnemar(worse, better))
 
 
+def differences(
+    task: Task[Any], examples: Sequence[Example], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
+    """Those of the scores of two models' answers, the second less the first; none without labels.
+
+    `same`: the answers are the same to the last bit.
+    """
+    reference, outputs = answers
+    first, second = task.judged(reference, examples), task.judged(outputs, examples)
+    if first is None or second is None:
+        return {}
+    names = task.quality(outputs, examples)
+    if same:
+        return {name: identical() for name in names}
+    margins = {"margins": task.margins(reference, outputs, examples)}
+    judged = first[0], first[1], second[1]
+    known = [name for name in names if name in DIFFERENCES]
+    return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
+
+
 def not_finite(timing: Timing) -> int:
     """How many rows have an answer with NaN or infinity in it."""
-    rows = (row for outputs in (timing.outputs, timing.alone, timing.among) for row in outputs)
-    return sum(not bool(np.isfinite(row).all()) for row in rows)
+    return sum(broken_rows(outputs) for outputs in (timing.outputs, timing.alone, timing.among))
+
+
+def broken_rows(outputs: Outputs) -> int:
+    """How many rows of a session's outputs have NaN or infinity in them."""
+    return sum(not bool(np.isfinite(row).all()) for row in outputs)
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
@@ -133,7 +145,7 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
     return lengths
 
 
-def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
+def closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
     """The figures that a budget without labels is about, the one to decide by first."""
     if "agreement" in fidelity:
         share = fidelity["agreement"]
