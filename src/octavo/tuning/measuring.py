@@ -82,7 +82,6 @@ class Workshop:
         longest = source.signature.max_length
         self.signature: Signature = lower_limit(source.signature, None if usual is None else min(longest, usual))
         self.task = find_task(self.signature)
-        self._folder = tempfile.TemporaryDirectory(prefix="octavo-search-")
         self._built: OrderedDict[str, Artifact] = OrderedDict()
         self._lock = Lock()
         self._asking: dict[tuple[Split, int], Asking] = {}
@@ -90,7 +89,14 @@ class Workshop:
 
     def close(self) -> None:
         """Remove what was built."""
-        self._folder.cleanup()
+        if "_folder" in vars(self):
+            self._folder.cleanup()
+            del self._folder
+        self._built.clear()
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="octavo-search-")
 
     @cached_property
     def floats(self) -> FloatGraphs:

@@ -40,6 +40,7 @@ from octavo.tuning.strategy import search_steps, wave_sizes
 from octavo.tuning.study import Study
 
 PACKAGES = ("octavo", "onnxruntime", "openvino", "torch", "transformers")
+TIMING = 75.0  # seconds of a benchmark: a minute of rounds, and what is around them
 LABEL_FREE = ("min_agreement", "min_cosine", "min_cosine_worst")
 
 
@@ -132,22 +133,14 @@ class Search:
         """What it is going to do, and about how long it takes; measures two candidates to know."""
         shop, candidates = self._workshop, self._space.candidates
         small, full = wave_sizes(shop.rows("selection"))
-        start = time.perf_counter()
-        for one in shop.qualities([FLOAT], "selection", small):
-            if isinstance(one, str):
-                raise OctavoError(one)
-        begun = time.perf_counter()
         sample = list({one.recipe.method: one for one in reversed(candidates)}.values())[-2:]
-        for _ in shop.qualities(sample, "selection", small):
-            pass
-        first = (time.perf_counter() - begun) / len(sample)  # built, and run on the subset
-        begun = time.perf_counter()
-        for _ in shop.qualities(sample, "selection", small):
-            pass
-        again = (time.perf_counter() - begun) / len(sample)
-        shop.close()
-        waves = first * len(candidates) + again * (full / small) * (len(candidates) + 1)
-        seconds = begun - start + waves + again * shop.rows("confirmation") / small + 2 * 75
+        try:
+            begin, first, again = (_seconds(shop, part, small) for part in ([FLOAT], sample, sample))
+        finally:
+            shop.close()
+        built, answered = first / len(sample), again / len(sample)  # the second time nothing is built
+        rows = (full * (len(candidates) + 1) + shop.rows("confirmation")) / small
+        seconds = begin + built * len(candidates) + answered * rows + 2 * TIMING
         splits = {name: len(part) for name, part in self.identity.splits.items()}
         return SearchPlan(candidates, splits, (small, full), seconds)
 
@@ -166,6 +159,19 @@ class Search:
             raise OctavoError("the artifact is not the one that was measured", where=self.output, got=found[:16])
         add_comparison(self.output, search_summary(record, candidate))
         return artifact
+
+
+def _seconds(shop: Workshop, candidates: Sequence[Candidate], rows: int) -> float:
+    """How long it takes to measure candidates.
+
+    Raises:
+        OctavoError: one cannot be measured.
+    """
+    start = time.perf_counter()
+    for one in shop.qualities(candidates, "selection", rows):
+        if isinstance(one, str):
+            raise OctavoError(one)
+    return time.perf_counter() - start
 
 
 @dataclass(frozen=True)

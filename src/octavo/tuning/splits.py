@@ -6,6 +6,7 @@ An example's part follows from the hash of its text alone, so that no other exam
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def split_examples(examples: Sequence[Example], seed: int, calibration: Sequence
         DataError: there are too few to select by and to confirm with.
     """
     keys, together = _keys(examples)
-    places = np.array([int(key, 16) / 2**64 for key in keys])
+    places = [int(sha256(key.encode()).hexdigest()[:16], 16) / 2**64 for key in keys]
     share = 0.0 if calibration is not None else min(SHARE, CALIBRATION / len(examples))
     half = share + (1 - share) / 2
     apart = {text for example in calibration or () for text in _texts(example)}

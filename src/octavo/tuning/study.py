@@ -43,12 +43,17 @@ class Study:
     def _open(self, path: Path, identity: Identity) -> None:
         if not path.parent.is_dir() or (path.exists() and not path.is_file()):
             raise InputError("a study cannot be written there", got=path, then="name a file in a folder that is there")
-        stream = path.open("ab")
-        self._stream = stream
+        self._stream = stream = path.open("ab")
+        try:
+            self._take_up(stream, path, identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_up(self, stream: IO[bytes], path: Path, identity: Identity) -> None:
         if lock(stream) is False:
             raise InputError("another search is writing this study", got=path, then="wait for it, or name another")
-        whole = b"\n" in path.read_bytes()
-        if not whole:  # new, or killed before its first line was whole
+        if line_of(identity).encode().startswith(path.read_bytes()):  # new, or killed in its first line
             stream.truncate(0)
             self._write(identity)
             return
@@ -107,5 +112,6 @@ def require_same(old: Identity, new: Identity, trials: Sequence[Trial], path: Pa
     timed = any(trial.speed for trial in trials)
     if old.machine.kind != new.machine.kind or (timed and old.machine != new.machine):
         found = [f"{machine.cpu} ({machine.kind}), {machine.threads} threads" for machine in (new.machine, old.machine)]
-        what = "the study has speeds of another machine" if timed else "the study is of another kind of CPU"
+        other = old.machine.kind != new.machine.kind
+        what = "the study is of another kind of CPU" if other else "the study has speeds of another machine"
         raise InputError(what, where=path, got=found[0], allowed=found[1], then=then)
