@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from octavo.evaluation.comparison import Comparison, compare
     from octavo.exporting.float_graphs import FloatGraphs, export
+    from octavo.inference.columns import PredictFn, make_predict_fn
     from octavo.inference.generator import Generator
     from octavo.inference.jsonl import predict
     from octavo.inference.opening import load, verify
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
+    from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
     from octavo.tuning.search import Search, search
 
@@ -57,6 +59,7 @@ _HOMES = {
     ),
     "octavo.evaluation.comparison": ("Comparison", "compare"),
     "octavo.exporting.float_graphs": ("FloatGraphs", "export"),
+    "octavo.inference.columns": ("PredictFn", "make_predict_fn"),
     "octavo.inference.generator": ("Generator",),
     "octavo.inference.jsonl": ("predict",),
     "octavo.inference.opening": ("load", "verify"),
@@ -67,6 +70,7 @@ _HOMES = {
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
     "octavo.tuning.search": ("Search", "search"),
 }
@@ -81,6 +85,7 @@ __all__ = [
     "DataError",
     "DataFile",
     "Diagnosis",
+    "Distilled",
     "Example",
     "ExportError",
     "FloatGraphs",
@@ -92,16 +97,19 @@ __all__ = [
     "MissingExtraError",
     "OctavoError",
     "OctavoWarning",
+    "PredictFn",
     "Predictor",
     "Recipe",
     "RecipeError",
     "Search",
     "Trimmed",
     "compare",
+    "distill",
     "doctor",
     "export",
     "inspect",
     "load",
+    "make_predict_fn",
     "open_artifact",
     "predict",
     "quantize",

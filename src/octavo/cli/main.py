@@ -13,6 +13,7 @@ import typer
 import typer.core
 
 from octavo.cli.compare import compare, report
+from octavo.cli.distill import distill
 from octavo.cli.echo import say
 from octavo.cli.inspect import doctor, inspect
 from octavo.cli.predict import predict
@@ -53,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # help and usage errors without boxes, on a terminal and in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for verb in (quantize, export, search, trim, compare, report, predict, inspect, doctor):
+for verb in (quantize, export, search, trim, distill, compare, report, predict, inspect, doctor):
     app.command()(verb)
 
 

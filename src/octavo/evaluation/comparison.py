@@ -69,7 +69,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         columns: the columns of the file, as `DataFile(columns=...)` names them: `{"text": ..., "label": ...}`.
         labels: names in id order for all models, as `Checkpoint(labels=...)` gives them to one.
         engines: one or several, a row for each, for artifacts.
-        threads: of every model; by default as many as this process may use cores.
+        threads: of every model; by default `hardware.default_threads`.
         progress: hears of every step.
 
     A candidate that its engine cannot load or run has its reason in `not_run`; the others have their rows.
@@ -89,7 +89,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     require_one_task(entries)
     signature = common_signature(entries, file)
     for entry in entries:
-        find_task(entry.signature).require_comparable()
+        find_task(entry.signature).require_comparable(find_task(entries[0].signature))
     examples = find_task(signature).read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
     comparison = compare_entries(

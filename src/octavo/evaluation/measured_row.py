@@ -14,7 +14,15 @@ from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.entries import Entry
 from octavo.metrics.differences import DIFFERENCES, MARGINED
-from octavo.metrics.estimates import Estimate, cosine_estimate, identical, mcnemar, ratio_estimate, share_estimate
+from octavo.metrics.estimates import (
+    Estimate,
+    cosine_estimate,
+    identical,
+    mcnemar,
+    ratio_estimate,
+    share_estimate,
+    tau_estimate,
+)
 from octavo.metrics.movement import modelled_accuracy
 from octavo.metrics.quantiles import low_percentile_estimate
 from octavo.schema.comparison import ComparedRow, Latency, McNemar
@@ -47,7 +55,7 @@ class Compared:
             quality=self.task.quality(outputs, self.examples),
             differences=differences(self.task, self.examples, (self.reference, outputs), same=same),
             fidelity=fidelity,
-            closeness=closeness(fidelity, self.task.distances(self.reference, outputs), same=same),
+            closeness=closeness(self.task, fidelity, (self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
         )
         if is_baseline:
@@ -99,7 +107,7 @@ class Compared:
     def _mcnemar(self, outputs: Any) -> McNemar | None:
         """The test on rows that only one model has right; None without labels, or where a row has several."""
         first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
-        if self.task.scored or first is None or second is None or first[1].ndim > 1:
+        if first is None or second is None or first[1].ndim > 1 or first[1].dtype.kind != "i":
             return None
         before, after = first[1] == first[0], second[1] == first[0]
         worse, better = int(np.sum(before & ~after)), int(np.sum(after & ~before))
@@ -145,11 +153,17 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
     return lengths
 
 
-def closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
+def closeness(
+    task: Task[Any], fidelity: Mapping[str, float], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
     """The figures that a budget without labels is about, the one to decide by first."""
+    reference, outputs = answers
+    if orders := task.orders(reference, outputs) if "agreement" not in fidelity else None:
+        return {"tau": identical(1.0) if same else tau_estimate(*orders)}
+    distances = task.distances(reference, outputs)
     if "agreement" in fidelity:
-        share = fidelity["agreement"]
-        return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
+        share, n = fidelity["agreement"], len(distances)
+        return {"agreement": identical(1.0) if same else share_estimate(round(share * n), n)}
     if same:
         return {"cosine": identical(1.0), "cosine_p1": identical(1.0)}
     return {"cosine": cosine_estimate(distances), "cosine_p1": low_percentile_estimate(1 - distances)}

@@ -59,6 +59,8 @@ class FloatGraphs:
         """
         names = ("opset", "optimize", "merge_qkv", *(("layers",) if recipe.merge_qkv else ()))
         other = [name for name in names if getattr(recipe, name) != getattr(self.settings, name)]
+        if recipe.method == "qat" and self.settings.method != "qat":
+            other.append("method")  # one pass moves what layers read; graphs without it suit all
         if other:
             raise RecipeError(
                 "the float graphs were exported with other settings",
@@ -75,7 +77,8 @@ def export(
 
     Args:
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
-        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported; by default as for most recipes.
+        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported, and whether its method is `qat`, whose
+            graphs suit the others too; by default as for most recipes.
         progress: hears of every step.
 
     Raises:

@@ -111,15 +111,16 @@ def optimize_checked(
         OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
-    from octavo.graph.passes.order import PASSES, optimize
+    from octavo.graph.passes.order import MOVE_VALUES, PASSES, optimize
 
     if not recipe.optimize:
         return []
     paths = [path for layer in find_layers(graph) for path in layer.paths]
     kept = {path: rule.keep for path, rule in kept_as(recipe, paths).items()}
-    progress.start("optimizing the graph", len(PASSES) + recipe.merge_qkv)
+    leave = MOVE_VALUES if recipe.method == "qat" else ()  # ranges were learnt of what layers read in torch
+    progress.start("optimizing the graph", len(PASSES) - len(leave) + recipe.merge_qkv)
     before, records = _answers(graph, batches), list[PassRecord]()
-    for record in optimize(graph, merge=recipe.merge_qkv, kept=kept):
+    for record in optimize(graph, merge=recipe.merge_qkv, kept=kept, leave=leave):
         difference = None
         if record.applied:
             after = _answers(graph, batches)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octavo.artifact.writing import check_free
+from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile
 from octavo.errors import RecipeError
@@ -43,7 +44,8 @@ def make_plan(  # noqa: PLR0913 - those of `quantize`
     """
     output = Path(output).resolve()
     check_free(output, force=force)
-    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None), find_target(target)
+    learnt = is_trained(checkpoint)
+    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None, learnt=learnt), find_target(target)
     if isinstance(checkpoint, FloatGraphs) and chosen.format == "onnx":
         checkpoint.require_fit(chosen)
     file = calibration if calibration is None or isinstance(calibration, DataFile) else DataFile(calibration)
@@ -61,14 +63,23 @@ def require_one(**settings: object) -> None:
         raise RecipeError(f"{' and '.join(settings)} exclude each other", got=", ".join(given))
 
 
-def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
+def is_trained(checkpoint: str | Path | Checkpoint | FloatGraphs) -> bool:
+    """Whether a checkpoint is a folder with ranges that it was trained for int8 with."""
+    if isinstance(checkpoint, FloatGraphs):
+        return checkpoint.settings.method == "qat"
+    return has_ranges(checkpoint.path if isinstance(checkpoint, Checkpoint) else checkpoint)
+
+
+def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learnt: bool = False) -> Recipe:
     """The recipe that was asked for, where it and the examples fit each other.
+
+    `learnt`: the checkpoint was trained for int8, which is then what its default method takes.
 
     Raises:
         RecipeError: examples for a method that learns nothing from them, or a method that needs some and has none.
     """
     if recipe is None:
-        recipe = "static" if calibrated else "dynamic"
+        recipe = "static" if calibrated else "qat" if learnt else "dynamic"
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})

@@ -5,6 +5,7 @@ the method, write the artifact.
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,10 @@ from octavo.artifact.selftest import make_self_test
 from octavo.artifact.writing import hash_files, replace_folder, write_manifest
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
+from octavo.checkpoint.ranges import has_ranges, read_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
-from octavo.errors import RecipeError
+from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
@@ -30,6 +32,7 @@ from octavo.progress import Progress
 from octavo.reporting.card import write_card
 from octavo.schema.lineage import SourceRecord
 from octavo.schema.manifest import HostRecord, Manifest
+from octavo.schema.ranges import RANGES
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
@@ -80,7 +83,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
             made of one, for several recipes.
         output: the folder to write. An interrupted write leaves nothing there.
         recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default `static`
-            where there are examples to calibrate on and `dynamic` where there are none.
+            where there are examples to calibrate on, `qat` where the checkpoint was trained for int8, else `dynamic`.
         calibration: a file of examples that the method `static` learns ranges from; labels are not read.
         method: the name of a method, in the place of a recipe: what `--method` says on the command line.
         calibrate: `calibration`, by the name that it has on the command line.
@@ -121,6 +124,9 @@ def read_checkpoint(plan: Plan) -> Prepared:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
     require_torch()
+    if has_ranges(source.folder) and plan.recipe.method not in {"qat", "float"}:
+        what = f"{source.folder}: {RANGES} is read by the method qat, and not by {plan.recipe.method}"
+        warnings.warn(what, OctavoWarning, stacklevel=3)
     file = plan.calibration
     if file is None:
         return Prepared(plan, source, None)
@@ -148,7 +154,8 @@ def apply_method(floats: FloatModel) -> QuantizedModel:
     """Quantize, in the recipe's format."""
     prepared, plan = floats.prepared, floats.prepared.plan
     examples = prepared.calibration.batches if prepared.calibration else ()
-    context = Context(plan.target, examples, plan.progress)
+    ranges = read_ranges(prepared.source) if plan.recipe.method == "qat" else None
+    context = Context(plan.target, examples, plan.progress, ranges)
     if floats.model is None:
         contents = rescue_model(prepared.source, plan.recipe)
     elif plan.recipe.format == "torch":

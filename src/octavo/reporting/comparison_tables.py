@@ -6,6 +6,7 @@ Every word goes through `say`, which puts it into a language; see `octavo.report
 from collections.abc import Callable
 
 from octavo.metrics.estimates import Estimate
+from octavo.metrics.scores import CORRELATIONS
 from octavo.reporting.languages import Say, english
 from octavo.schema.budget import Check
 from octavo.schema.comparison import Answer, ComparedRow, ComparisonRecord, NotRun
@@ -19,6 +20,13 @@ Cells = list[list[str]]  # the first row is the header
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
     "macro_f1": ("macro-F1", lambda value: f"{100 * value:.2f}"),
+    "micro_f1": ("micro-F1", lambda value: f"{100 * value:.2f}"),
+    "subset_accuracy": ("all labels right", lambda value: f"{100 * value:.2f}"),
+    "binary_accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
+    "auc": ("AUC", lambda value: f"{100 * value:.2f}"),
+    "mae": ("mean error", lambda value: f"{value:.4f}"),
+    "tau": ("Kendall's tau", lambda value: f"{value:.4f}"),
+    "moved": ("moved, deviations", lambda value: f"{value:.4f}"),
     "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
     "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
     "perplexity": ("perplexity", lambda value: f"{value:.4f}"),
@@ -42,7 +50,6 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
 }
-CORRELATIONS = frozenset({"spearman", "pearson"})  # whose hundredths are no percentage points
 
 
 def quality_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:

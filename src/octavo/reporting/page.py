@@ -242,7 +242,7 @@ def _band(comparison: ComparisonRecord) -> tuple[float, float]:
         quality = 100 * _level(first) - budget.max_drop
     elif not first.quality:
         limits = {"agreement": budget.min_agreement, "cosine": budget.min_cosine}
-        limit = limits[next(iter(first.closeness))]
+        limit = limits.get(next(iter(first.closeness)))
         quality = -math.inf if limit is None else 100 * limit
     return time, quality
 

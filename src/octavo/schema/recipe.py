@@ -21,19 +21,18 @@ from pydantic import Field, ValidationError, model_validator
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 from octavo.schema import Record
 
-Method = Literal["float", "dynamic", "static", "weight-only"]
+Method = Literal["float", "dynamic", "static", "weight-only", "qat"]
 METHODS: tuple[str, ...] = get_args(Method)
-BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
-    "observer": "static",
-    "percentile": "static",
-    "smoothing": "static",
-    "bias_correction": "static",
-    "storage": "float",
-    "bits": "weight-only",
-    "block": "weight-only",
+BELONGS = {  # settings that only these methods read: given to another they would be ignored without a word
+    "observer": ("static",),
+    "percentile": ("static",),
+    "smoothing": ("static", "qat"),
+    "bias_correction": ("static",),
+    "storage": ("float",),
+    "bits": ("weight-only",),
+    "block": ("weight-only",),
 }
 OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
-RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
@@ -92,9 +91,9 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _settings_belong_to_the_method(self) -> Self:
-        for name, method in BELONGS.items():
-            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        for name, owners in BELONGS.items():
+            if self.method not in owners and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is a setting of the method {owners[0]}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
             raise ValueError(
@@ -163,8 +162,6 @@ def _problem(detail: Any, where: object) -> OctavoError:
         known = LayerRule.model_fields if len(detail["loc"]) > 1 else Recipe.model_fields
         return RecipeError("unknown key", where=where, got=place, allowed=did_you_mean(str(detail["loc"][-1]), known))
     if place == "method":
-        if got in RESERVED:
-            return RecipeError("this method does not exist yet", where=where, got=got, allowed=", ".join(METHODS))
         return RecipeError("unknown method", where=where, got=got, allowed=did_you_mean(str(got), METHODS))
     if detail["type"] == "literal_error":
         return RecipeError(f"{place} has an unknown value", where=where, got=got, allowed=detail["ctx"]["expected"])

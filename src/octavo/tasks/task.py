@@ -148,8 +148,8 @@ class Task(ABC, Generic[Results]):
 
     # How good and how near it is
 
-    def require_comparable(self) -> None:
-        """See that models like this one can be scored.
+    def require_comparable(self, baseline: "Task[Any]") -> None:
+        """See that models like this one can be scored, and beside the baseline's.
 
         Raises:
             InputError: they cannot.
@@ -183,6 +183,10 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def fidelity(self, reference: Results, outputs: Results, rows: Sequence[Row]) -> dict[str, float]:
         """How near answers are to those of the baseline, labels unseen."""
+
+    def orders(self, reference: Results, outputs: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Of answers that are neither chosen nor vectors the two numbers of each row, [rows] each; None of others."""
+        return None
 
     @abstractmethod
     def gold(self, outputs: Results, examples: Sequence[Example]) -> list[str | float | None]:

@@ -225,7 +225,7 @@ class Workshop:
             found,
             scores=task.quality(after, examples),
             differences=differences(task, examples, (before, after), same=same),
-            closeness=closeness(task.fidelity(before, after, asking.asked.rows), distances, same=same),
+            closeness=closeness(task, task.fidelity(before, after, asking.asked.rows), (before, after), same=same),
             moved=float(distances.mean()),
             answers=[] if judged is None else _rounded(judged[1]),
             distances=_rounded(distances),

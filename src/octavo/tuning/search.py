@@ -226,7 +226,7 @@ def search(  # noqa: PLR0913 - each is one thing to say
     source = read_source(checkpoint)
     require_torch()
     task = find_task(source.signature)
-    task.require_comparable()
+    task.require_comparable(task)
     labelled = replace(
         file, labels_told=file.labels_told or bool(isinstance(checkpoint, Checkpoint) and checkpoint.labels)
     )
