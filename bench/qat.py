@@ -86,7 +86,9 @@ def train(student, teacher, batches: Sequence[dict], steps: int) -> Iterator[flo
         yield loss.item()
 
 
-def trained(checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given) -> dict:
+def trained(
+    checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given
+) -> dict:
     """Train the checkpoint for int8 and save it; what it took."""
     teacher, student = load(checkpoint, task), load(checkpoint, task)
     begin = time.perf_counter()
@@ -95,9 +97,17 @@ def trained(checkpoint: Path, task: str, batches: Sequence[dict], start: Sequenc
     for step, loss in enumerate(train(student, teacher, batches, steps)):
         losses.append(loss)
         if step % 50 == 0:
-            print(f"step {step}, {time.perf_counter() - begin:.0f} s: {np.mean(losses[-50:]):.5f}", file=sys.stderr, flush=True)
+            print(
+                f"step {step}, {time.perf_counter() - begin:.0f} s: {np.mean(losses[-50:]):.5f}",
+                file=sys.stderr,
+                flush=True,
+            )
     qat.save(student, folder, transformers.AutoTokenizer.from_pretrained(checkpoint))
-    return {"steps": steps, "seconds": round(time.perf_counter() - begin), "loss": [round(np.mean(losses[k : k + 50]), 6) for k in range(0, steps, 50)]}
+    return {
+        "steps": steps,
+        "seconds": round(time.perf_counter() - begin),
+        "loss": [round(np.mean(losses[k : k + 50]), 6) for k in range(0, steps, 50)],
+    }
 
 
 def asked(folder: Path, reference: Asked | None, checkpoint: Path, file: Path, rows: int) -> tuple[Asked, dict]:
@@ -132,7 +142,9 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     checkpoint = shared / "models" / f"ko-{kind}"
     if name == "outliers":
         checkpoint = plant(checkpoint, work / "outliers")
-    data = {key: shared / "data" / table[kind] for key, table in (("ask", ASKED), ("train", TRAINED), ("start", STARTS))}
+    data = {
+        key: shared / "data" / table[kind] for key, table in (("ask", ASKED), ("train", TRAINED), ("start", STARTS))
+    }
     start = inputs_of(checkpoint, data["start"], CALIBRATION, BATCH)
     batches = inputs_of(checkpoint, data["train"], None, BATCH)
     calibration = DataFile(data["start"], limit=CALIBRATION, max_length=LENGTH)
@@ -141,7 +153,9 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     found = {"float": octavo.quantize(floats, work / "float", recipe="float").folder}
     for title, given in {"static": {}, **{f"static, {key}": value for key, value in rest.items()}}.items():
         recipe = Recipe(method="static", **given)
-        found[title] = octavo.quantize(floats, work / title, recipe=recipe, calibration=calibration, target="any").folder
+        found[title] = octavo.quantize(
+            floats, work / title, recipe=recipe, calibration=calibration, target="any"
+        ).folder
     result: dict = {}
     for title, given in {"trained": {}, **{f"trained, {key}": value for key, value in rest.items()}}.items():
         result[title] = trained(checkpoint, kind, batches, start, work / f"{title} checkpoint", steps, **given)

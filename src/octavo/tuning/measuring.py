@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from octavo.artifact.folder import Artifact
+from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Source
 from octavo.data.examples import Example
 from octavo.encoding.batching import Batch, Outputs, in_order, make_batches
@@ -101,7 +102,8 @@ class Workshop:
     @cached_property
     def floats(self) -> FloatGraphs:
         """The checkpoint, exported once."""
-        return export_source(self.source, Recipe(), self.progress)
+        trained = has_ranges(self.source.folder)
+        return export_source(self.source, Recipe(method="qat" if trained else "dynamic"), self.progress)
 
     @cached_property
     def calibration(self) -> Calibration:

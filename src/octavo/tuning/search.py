@@ -11,6 +11,7 @@ from typing import Any, get_args
 from octavo.artifact.folder import Artifact
 from octavo.artifact.writing import check_free
 from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
 from octavo.errors import InputError, OctavoError, did_you_mean
@@ -233,7 +234,8 @@ def search(  # noqa: PLR0913 - each is one thing to say
     examples = task.read_examples(labelled, source.signature.labels)
     splits = split_examples(examples, file.seed, _calibration(calibrate, source))
     settings = Settings(find_target(target), choose_threads(threads), jobs, file.max_length, file.seed)
-    setting = Setting(cpu, task.calibrates and bool(splits.calibration), task.writes, prefer)
+    calibrates, learnt = task.calibrates and bool(splits.calibration), has_ranges(source.folder)
+    setting = Setting(cpu, calibrates, task.writes, prefer, learnt)
     known = space if isinstance(space, Sequence) and not isinstance(space, str) else None
     candidates = (
         distinct(known) if known else read_space(Path(str(space)), setting) if space else default_space(setting)

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from octavo.engines import find_engine, runs_torch
+from octavo.engines import STATIC, find_engine, runs_torch
 from octavo.errors import OctavoError, RecipeError, raise_together
 from octavo.hardware import Cpu
 from octavo.schema.recipe import Recipe, recipe_from
@@ -28,12 +28,16 @@ MOST = 200  # candidates of a space
 
 @dataclass(frozen=True)
 class Setting:
-    """What a default space depends on: the CPU, and what can be made of the task and the examples."""
+    """What a default space depends on: the CPU, and what can be made of task, examples and checkpoint.
+
+    `learnt`: the checkpoint was trained for int8 (`octavo.qat`).
+    """
 
     cpu: Cpu
     calibrates: bool
     writes: bool
     aim: Aim = "speed"
+    learnt: bool = False
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -71,10 +75,17 @@ def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 def default_space(setting: Setting) -> tuple[Candidate, ...]:
     """Recipes that have been the best for some model, the two defaults first."""
     recipes: list[dict[str, Any]] = [{"method": "dynamic"}]
-    static: list[dict[str, Any]] = []
+    static: list[dict[str, Any]] = [{"method": "qat"}] if setting.learnt else []
     if setting.calibrates:
-        static = [{}, {"observer": "mse"}, {"observer": "percentile"}, {"smoothing": 0.5}, {"smoothing": "none"}]
-    found = [Candidate(recipe_from({"method": "static"} | one), engine) for one in static for engine in setting.engines]
+        settings: tuple[dict[str, Any], ...] = (
+            {},
+            {"observer": "mse"},
+            {"observer": "percentile"},
+            {"smoothing": 0.5},
+            {"smoothing": "none"},
+        )
+        static += [{"method": "static"} | one for one in settings]
+    found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
     recipes += [{"method": "dynamic", "granularity": "tensor"}, {"method": "weight-only"}]
     if setting.aim == "size" or setting.writes:
         recipes.append({"method": "weight-only", "bits": 4})
@@ -126,13 +137,15 @@ def _each(table: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _candidate(recipe: Recipe, engine: str, setting: Setting) -> Candidate:
     if engine == "auto":
-        engine = setting.engines[0] if recipe.method == "static" else "onnxruntime"
+        engine = setting.engines[0] if recipe.method in STATIC else "onnxruntime"
         engine = "torch" if recipe.format == "torch" else engine
     find_engine(engine)
     if runs_torch(engine) != (recipe.format == "torch"):
         raise RecipeError("this engine does not run this format", got=f"{recipe.format} on {engine}")
     if recipe.calibrates and not setting.calibrates and recipe.method == "static":
         raise RecipeError("this task is not calibrated", got=recipe.method)
+    if recipe.method == "qat" and not setting.learnt:
+        raise RecipeError("the checkpoint was not trained for int8", got=recipe.method)
     other = [name for name in ("opset", "optimize", "merge_qkv") if getattr(recipe, name) != getattr(Recipe(), name)]
     if other:
         raise RecipeError("all candidates of a search are made of one export", got=", ".join(other))
