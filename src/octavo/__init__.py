@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from octavo.schema.recipe import LayerRule, Recipe
     from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
+    from octavo.tuning.search import Search, search
 
 _HOMES = {
     "octavo.artifact.folder": ("Artifact", "open_artifact", "push"),
@@ -73,6 +74,7 @@ _HOMES = {
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
     "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
+    "octavo.tuning.search": ("Search", "search"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -101,6 +103,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Search",
     "Trimmed",
     "compare",
     "distill",
@@ -116,6 +119,7 @@ __all__ = [
     "quantize",
     "read_examples",
     "report",
+    "search",
     "trim",
     "verify",
 ]
