@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from octavo.errors import RecipeError
-from octavo.schema.recipe import FORMATS, METHODS, LayerRule, Recipe, kept_as, recipe_from
+from octavo.schema.recipe import FORMATS, LayerRule, Recipe, kept_as, recipe_from
 
 RULES = st.builds(LayerRule, match=st.text(st.characters(codec="utf-8")), keep=st.sampled_from(["float", "int8"]))
 RECIPES = st.builds(
