@@ -1,7 +1,7 @@
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -19,7 +19,6 @@ RECIPES = st.builds(
 PATHS = ["embeddings.word", "layer.0.attention.output.dense", "layer.1.attention.output.dense", "classifier"]
 
 
-@settings(deadline=None)
 @given(recipe=RECIPES)
 def test_toml_reads_back_equal(tmp_path_factory, recipe):
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"
