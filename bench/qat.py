@@ -4,8 +4,8 @@
 
 nli: ko-nli, trained on the texts of KLUE-NLI (labels unread), asked KorNLI's test set. ner: ko-ner, trained on the
 training texts of WikiANN (PAN-X), asked its dev set. outliers: ko-nli with four channels of each attention's values a
-hundred times as large, and its output projection's weights for them a hundredth: the same function in float. The teacher
-is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from. All artifacts are for
+hundred times as large, and its output projection's weights for them a hundredth: the same function in float. The
+teacher is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from. Artifacts are for
 any CPU (weights of 7 bits) and run on ONNX Runtime.
 """
 
@@ -22,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import octavo
 import torch
 import transformers
+
+import octavo
 from octavo import qat
 from octavo.checkpoint.source import read_source
 from octavo.data.examples import DataFile
@@ -86,7 +87,9 @@ def train(student, teacher, batches: Sequence[dict], steps: int) -> Iterator[flo
         yield loss.item()
 
 
-def trained(checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given) -> dict:
+def trained(
+    checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given
+) -> dict:
     """Train the checkpoint for int8 and save it; what it took."""
     teacher, student = load(checkpoint, task), load(checkpoint, task)
     begin = time.perf_counter()
@@ -95,12 +98,20 @@ def trained(checkpoint: Path, task: str, batches: Sequence[dict], start: Sequenc
     for step, loss in enumerate(train(student, teacher, batches, steps)):
         losses.append(loss)
         if step % 50 == 0:
-            print(f"step {step}, {time.perf_counter() - begin:.0f} s: {np.mean(losses[-50:]):.5f}", file=sys.stderr, flush=True)
+            print(
+                f"step {step}, {time.perf_counter() - begin:.0f} s: {np.mean(losses[-50:]):.5f}",
+                file=sys.stderr,
+                flush=True,
+            )
     qat.save(student, folder, transformers.AutoTokenizer.from_pretrained(checkpoint))
-    return {"steps": steps, "seconds": round(time.perf_counter() - begin), "loss": [round(np.mean(losses[k : k + 50]), 6) for k in range(0, steps, 50)]}
+    return {
+        "steps": steps,
+        "seconds": round(time.perf_counter() - begin),
+        "loss": [round(np.mean(losses[k : k + 50]), 6) for k in range(0, steps, 50)],
+    }
 
 
-def asked(folder: Path, reference: Asked | None, checkpoint: Path, file: Path, rows: int) -> tuple[Asked, dict]:
+def asked(folder: Path, reference: object | None, file: Path, rows: int) -> tuple[object, dict]:
     """What an artifact answers to the data, and how good and how near that is."""
     predictor = octavo.load(folder, engine="onnxruntime", max_length=LENGTH)
     task = predictor.task
@@ -132,7 +143,9 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     checkpoint = shared / "models" / f"ko-{kind}"
     if name == "outliers":
         checkpoint = plant(checkpoint, work / "outliers")
-    data = {key: shared / "data" / table[kind] for key, table in (("ask", ASKED), ("train", TRAINED), ("start", STARTS))}
+    data = {
+        key: shared / "data" / table[kind] for key, table in (("ask", ASKED), ("train", TRAINED), ("start", STARTS))
+    }
     start = inputs_of(checkpoint, data["start"], CALIBRATION, BATCH)
     batches = inputs_of(checkpoint, data["train"], None, BATCH)
     calibration = DataFile(data["start"], limit=CALIBRATION, max_length=LENGTH)
@@ -141,14 +154,16 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     found = {"float": octavo.quantize(floats, work / "float", recipe="float").folder}
     for title, given in {"static": {}, **{f"static, {key}": value for key, value in rest.items()}}.items():
         recipe = Recipe(method="static", **given)
-        found[title] = octavo.quantize(floats, work / title, recipe=recipe, calibration=calibration, target="any").folder
+        found[title] = octavo.quantize(
+            floats, work / title, recipe=recipe, calibration=calibration, target="any"
+        ).folder
     result: dict = {}
     for title, given in {"trained": {}, **{f"trained, {key}": value for key, value in rest.items()}}.items():
         result[title] = trained(checkpoint, kind, batches, start, work / f"{title} checkpoint", steps, **given)
         found[title] = octavo.quantize(work / f"{title} checkpoint", work / title, recipe="qat", target="any").folder
     reference = None
     for title, folder in found.items():
-        answers, scores = asked(folder, reference, checkpoint, data["ask"], rows)
+        answers, scores = asked(folder, reference, data["ask"], rows)
         reference = answers if reference is None else reference
         result[title] = result.get(title, {}) | scores
         print(name, title, json.dumps(result[title]), file=sys.stderr, flush=True)

@@ -24,6 +24,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline", "shrinking"},
     {"evaluation"},
+    {"tuning"},
     {"cli"},
     {"__main__"},
 )
