@@ -4,8 +4,8 @@
 
 nli: ko-nli, trained on the texts of KLUE-NLI (labels unread), asked KorNLI's test set. ner: ko-ner, trained on the
 training texts of WikiANN (PAN-X), asked its dev set. outliers: ko-nli with four channels of each attention's values a
-hundred times as large, and its output projection's weights for them a hundredth: the same function in float. The teacher
-is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from. All artifacts are for
+hundred times as large, and its output projection's weights for them a hundredth: the same function in float. The
+teacher is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from. Artifacts are for
 any CPU (weights of 7 bits) and run on ONNX Runtime.
 """
 
@@ -22,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import octavo
 import torch
 import transformers
+
+import octavo
 from octavo import qat
 from octavo.checkpoint.source import read_source
 from octavo.data.examples import DataFile
@@ -110,7 +111,7 @@ def trained(
     }
 
 
-def asked(folder: Path, reference: Asked | None, checkpoint: Path, file: Path, rows: int) -> tuple[Asked, dict]:
+def asked(folder: Path, reference: object | None, file: Path, rows: int) -> tuple[object, dict]:
     """What an artifact answers to the data, and how good and how near that is."""
     predictor = octavo.load(folder, engine="onnxruntime", max_length=LENGTH)
     task = predictor.task
@@ -162,7 +163,7 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
         found[title] = octavo.quantize(work / f"{title} checkpoint", work / title, recipe="qat", target="any").folder
     reference = None
     for title, folder in found.items():
-        answers, scores = asked(folder, reference, checkpoint, data["ask"], rows)
+        answers, scores = asked(folder, reference, data["ask"], rows)
         reference = answers if reference is None else reference
         result[title] = result.get(title, {}) | scores
         print(name, title, json.dumps(result[title]), file=sys.stderr, flush=True)

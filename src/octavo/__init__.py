@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from octavo.artifact.folder import Artifact, open_artifact
+    from octavo.artifact.folder import Artifact, open_artifact, push
+    from octavo.artifact.layout import layout
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile, Example, read_examples
     from octavo.errors import (
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from octavo.tuning.search import Search, search
 
 _HOMES = {
-    "octavo.artifact.folder": ("Artifact", "open_artifact"),
+    "octavo.artifact.folder": ("Artifact", "open_artifact", "push"),
+    "octavo.artifact.layout": ("layout",),
     "octavo.checkpoint.source": ("Checkpoint",),
     "octavo.data.examples": ("DataFile", "Example", "read_examples"),
     "octavo.errors": (
@@ -108,10 +110,12 @@ __all__ = [
     "doctor",
     "export",
     "inspect",
+    "layout",
     "load",
     "make_predict_fn",
     "open_artifact",
     "predict",
+    "push",
     "quantize",
     "read_examples",
     "report",

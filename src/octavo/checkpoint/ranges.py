@@ -1,4 +1,4 @@
-"""The ranges that a checkpoint was trained for int8 with, beside its weights, and whether they are those of what it has.
+"""The ranges that a checkpoint was trained for int8 with, and whether they are of the weights that they lie beside.
 
 No other method reads them. A checkpoint that was trained on or whose weights were changed has others.
 """
@@ -22,19 +22,15 @@ def has_ranges(folder: str | Path) -> bool:
     return (Path(folder) / RANGES).is_file()
 
 
-def read_ranges(source: Source) -> Ranges:
-    """The ranges of a checkpoint, proved to be of its weights and of its tokenizer.
+def read_ranges(source: Source) -> Ranges | None:
+    """The ranges of a checkpoint, proved to be of its weights and of its tokenizer; None where it has none.
 
     Raises:
-        CheckpointError: there are none, they are damaged, or of other weights or another tokenizer.
+        CheckpointError: they are damaged, or of other weights or another tokenizer.
     """
     path = source.folder / RANGES
     if not path.exists():
-        raise CheckpointError(
-            f"the method qat takes ranges from {RANGES} beside the weights, and there is none",
-            where=source.folder,
-            then="train the checkpoint for int8 with octavo.qat, or take static with --calibrate FILE",
-        )
+        return None
     try:
         ranges = Ranges.model_validate(read_json(path))
     except ValidationError as error:

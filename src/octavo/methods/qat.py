@@ -59,7 +59,7 @@ def _require_fit(recipe: Recipe, context: Context) -> Ranges:
     if ranges is None:
         raise CheckpointError(
             f"the method qat takes ranges from {RANGES} beside the weights, and there is none",
-            then="train the checkpoint for int8 (docs/smaller.md), or take static with --calibrate FILE",
+            then="train the checkpoint for int8 with octavo.qat, or take static with --calibrate FILE",
         )
     if recipe.layers or recipe.smoothing != "auto":
         what = "layers and smoothing were settled when the checkpoint was trained"

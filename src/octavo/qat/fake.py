@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 CODES = 255.0  # steps of a range
-PACE = 20.0  # an end moves so much faster than a weight does: relative to itself, by this times the learning rate
+PACE = 50.0  # a step of an optimizer moves ends and factors relative to themselves, by this times its learning rate
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -61,13 +61,13 @@ class _RoundWeight(torch.autograd.Function):
     """A weight as symmetric codes, one scale for each row, and back; see `arithmetic.affine.quantize_symmetric`."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, levels: int) -> Tensor:
+    def forward(_: Any, weight: Tensor, levels: int) -> Tensor:
         scale = weight.abs().amax(dim=-1, keepdim=True) / levels
         scale = torch.where(scale < _TINY, 1.0, scale)
         return torch.clamp(torch.round(weight / scale), -levels, levels) * scale
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return gradient, None
 
 
@@ -78,29 +78,39 @@ def round_weight(weight: Tensor, levels: int) -> Tensor:
 
 
 class LearntInput(torch.nn.Module):
-    """What some Linears read: a factor for each channel that it is divided by first, and the range of its codes."""
+    """What some Linears read: a factor for each channel that it is divided by first, and the range of its codes.
+
+    Both are learnt. The weights' rows are multiplied by the factor, so in float it changes nothing; it decides how the
+    rounding errors are shared among channels and weights (`arithmetic.smoothquant`, which it starts from).
+    """
 
     start: Tensor
-    inverse: Tensor
-    factor: Tensor
+    first: Tensor
 
     def __init__(self, low: float, high: float, factor: Tensor | None = None) -> None:
         """`low` at most 0, `high` at least 0; `factor` [in]."""
         super().__init__()
-        self.moved = torch.nn.Parameter(torch.zeros(2))  # logarithms, over `PACE`
         self.register_buffer("start", torch.tensor([low, high]))
-        self.register_buffer("factor", torch.empty(0) if factor is None else factor)
-        self.register_buffer("inverse", 1 / self.factor)
+        self.register_buffer("first", torch.empty(0) if factor is None else factor)
+        self.moved = torch.nn.Parameter(torch.zeros(2))  # logarithms, over `PACE`
+        self.shared = torch.nn.Parameter(torch.zeros_like(self.first))
 
     def ends(self) -> Tensor:
         """The range, [2]."""
         return self.start * torch.exp(PACE * self.moved)
 
+    def factor(self) -> Tensor:
+        """What each channel is divided by, [in]; nothing, [0], where none is."""
+        return self.first * torch.exp(PACE * self.shared)
+
+    def smoothed(self, x: Tensor) -> Tensor:
+        """`x` [..., in] as it is rounded."""
+        return x * (1 / self.factor()) if len(self.first) else x
+
     def forward(self, x: Tensor) -> Tensor:
         """`x` [..., in] as its codes stand for it."""
         low, high = self.ends()
-        smoothed = x * self.inverse if len(self.inverse) else x
-        rounded: Tensor = _RoundActivation.apply(smoothed, low, high)
+        rounded: Tensor = _RoundActivation.apply(self.smoothed(x), low, high)
         return rounded
 
 
@@ -112,7 +122,7 @@ class FakeLinear(torch.nn.Linear):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """As a Linear."""
         learnt, levels = self.int8
-        weight = self.weight * learnt.factor if len(learnt.factor) else self.weight
+        weight = self.weight * learnt.factor() if len(learnt.first) else self.weight
         return functional.linear(learnt(input), round_weight(weight, levels), self.bias)
 
 

@@ -5,7 +5,6 @@ and the sums between stay float, as they do in the graph.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
@@ -48,7 +47,7 @@ class LearntRanges(torch.nn.Module):
         found = []
         for group, learnt in zip(self.groups, cast("Iterable[LearntInput]", self.inputs), strict=True):
             low, high = learnt.ends().tolist()
-            found.append(InputRange(layers=group, low=low, high=high, smoothing=tuple(learnt.factor.tolist())))
+            found.append(InputRange(layers=group, low=low, high=high, smoothing=tuple(learnt.factor().tolist())))
         return tuple(found)
 
 

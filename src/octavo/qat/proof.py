@@ -13,6 +13,7 @@ to be nearer to it than the float model is.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from octavo.engines import answer_names, stack_answers
 from octavo.engines.onnxruntime import open_graph
 from octavo.engines.torch import TorchSession
 from octavo.errors import ExportError
-from octavo.qat.fake import CODES, LearntInput, affine_parameters
+from octavo.qat.fake import CODES, FakeLinear, LearntInput, affine_parameters
 from octavo.qat.model import LearntRanges, convert, put_fakes
 from octavo.schema.ranges import Ranges
 
@@ -103,31 +104,28 @@ def _sites(graph: ir.Model) -> Iterator[tuple[str, str]]:
 
 def _following(model: Any, codes: Mapping[str, Sequence[NDArray[np.uint8]]]) -> ExitStack:
     """Let every Linear take the graph's code where its own is a toss-up."""
-    left = {path: list(arrays) for path, arrays in codes.items()}
+    turn: dict[LearntInput, torch.Tensor] = {}  # the codes of the Linear that runs
+
+    def before(left: list[NDArray[np.uint8]], module: Any, *_: Any) -> None:
+        turn[module.int8[0]] = torch.from_numpy(left.pop(0)).float() if left else torch.empty(0)
+
+    def after(learnt: Any, inputs: tuple[torch.Tensor], _: torch.Tensor) -> torch.Tensor:
+        return _tossed(learnt, inputs[0], turn[learnt])
+
     stack = ExitStack()
-
-    for path in left:
-        module = model.get_submodule(path)
-        learnt: LearntInput = module.int8[0]
-
-        def before(_module: Any, inputs: tuple[torch.Tensor], path: str = path, learnt: LearntInput = learnt) -> None:
-            learnt.graphs_codes = torch.from_numpy(left[path].pop(0)) if left[path] else None
-
-        stack.enter_context(module.register_forward_pre_hook(before))
-
-    def after(learnt: Any, inputs: tuple[torch.Tensor], rounded: torch.Tensor) -> torch.Tensor:
-        return rounded if learnt.graphs_codes is None else _tossed(learnt, inputs[0], learnt.graphs_codes.float())
-
-    for learnt in model.quantization_ranges.inputs:
-        learnt.graphs_codes = None
-        stack.enter_context(learnt.register_forward_hook(after))
+    for path, module in model.named_modules():
+        if isinstance(module, FakeLinear):
+            left = list(codes.get(path, ()))
+            stack.enter_context(module.register_forward_pre_hook(partial(before, left)))
+        elif isinstance(module, LearntInput):
+            stack.enter_context(module.register_forward_hook(after))
     return stack
 
 
 def _tossed(learnt: LearntInput, x: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     """`x` as codes stand for it: the graph's where `x` lies between that code and its own, in the middle."""
     scale, zero = affine_parameters(*learnt.ends())
-    steps = (x * learnt.inverse if len(learnt.inverse) else x) / scale + zero
+    steps = learnt.smoothed(x) / scale + zero
     own = torch.clamp(torch.round(steps), 0, CODES)
     if codes.shape != own.shape:
         return (own - zero) * scale

@@ -20,7 +20,7 @@ from octavo.tasks import find_task
 def save(model: Any, folder: str | Path, tokenizer: Any = None) -> None:
     """Write a prepared model as a checkpoint: `model` stays as it is, and can be trained on.
 
-    The folder is one as transformers writes it, its weights in float, with `quantization_ranges.json`; `octavo quantize`
+    The folder is as transformers writes it, weights in float, with `quantization_ranges.json`, and `octavo quantize`
     makes static int8 of it without examples.
 
     Args:

@@ -26,12 +26,12 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         """See `octavo.qat.prepare`; ranges are not learnt in the last `settle` of all steps."""
         self._batches, self._recipe, self._target, self._settle = list(batches), recipe, target, settle
 
-    def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+    def on_init_end(self, *_: Any, model: Any = None, **__: Any) -> None:
         """Calibrate, and put fake quantization into the model, unless it is there."""
         if not hasattr(model, HELD):
             prepare(model, self._batches, self._recipe, target=self._target)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+    def on_train_begin(self, *_: Any, model: Any = None, **__: Any) -> None:
         """See that the model was prepared before the optimizer was made.
 
         Raises:
@@ -41,7 +41,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
             then = "give it where the Trainer is made: Trainer(..., callbacks=[...])"
             raise InputError("the callback came to the Trainer too late to prepare its model", then=then)
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+    def on_step_begin(self, _: Any, state: Any, *__: Any, model: Any = None, **___: Any) -> None:
         """Freeze the ranges once their time is over; also in a run that was resumed."""
         if state.global_step >= (1 - self._settle) * state.max_steps:
             freeze(_unwrapped(model))

@@ -33,13 +33,15 @@ class FileRecord(Record):
 class SourceRecord(Record):
     """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights.
 
-    `ignored_weights` are those that no module takes, and that were left out because it was asked for.
+    `ignored_weights` are those that no module takes, and that were left out because it was asked for; `ranges` is the
+    hash of the file of ranges that it was trained for int8 with, where these were taken.
     """
 
     name: str
     dtype: str
     bytes: int
     sha256: str
+    ranges: str | None = None
     ignored_weights: tuple[str, ...] | None = None
 
 

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from octavo.artifact.folder import Artifact
 from octavo.artifact.writing import check_free
-from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
@@ -225,7 +224,6 @@ def search(  # noqa: PLR0913 - each is one thing to say
     file = data if isinstance(data, DataFile) else DataFile(data)
     progress.start("reading the checkpoint and the data")
     source = read_source(checkpoint)
-    require_torch()
     task = find_task(source.signature)
     task.require_comparable(task)
     labelled = replace(
@@ -234,15 +232,14 @@ def search(  # noqa: PLR0913 - each is one thing to say
     examples = task.read_examples(labelled, source.signature.labels)
     splits = split_examples(examples, file.seed, _calibration(calibrate, source))
     settings = Settings(find_target(target), choose_threads(threads), jobs, file.max_length, file.seed)
-    calibrates, learnt = task.calibrates and bool(splits.calibration), has_ranges(source.folder)
-    setting = Setting(this_cpu(), calibrates, task.writes, prefer, learnt)
+    workshop = Workshop(source, splits, settings, progress)
+    setting = Setting(this_cpu(), workshop.calibrates, task.writes, prefer, has_ranges(source.folder))
     known = space if isinstance(space, Sequence) and not isinstance(space, str) else None
     candidates = (
         distinct(known) if known else read_space(Path(str(space)), setting) if space else default_space(setting)
     )
     identity = _identity(source, file, splits, settings, (budget, prefer))
     place = Path(study) if study is not None else output.with_name(f"{output.name}.study.jsonl")
-    workshop = Workshop(source, splits, settings, progress)
     return Search(identity, output, place, workshop, _Space(candidates, sixteen_bits(setting), force))
 
 
