@@ -57,6 +57,7 @@ class Compared:
             fidelity=fidelity,
             closeness=self._closeness(fidelity, outputs, same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
+            stored=self.task.stored_vectors(self.reference, outputs, self.examples),
         )
         if is_baseline:
             return row
