@@ -341,6 +341,25 @@ def xlm_r(result: dict, words: dict) -> str:
     return table(cells)
 
 
+def four_bit_rows(result: dict, words: dict) -> str:
+    """Tables of words in 8 and in 4 bits."""
+    cells = [words["rows"]]
+    for name, row in result.items():
+        score, value = next(iter(row["quality"].items()))
+        like = next(iter(row["fidelity"].items()))
+        share = row["bytes"] / result[name.partition(",")[0] + ", float"]["bytes"]
+        cells.append(
+            [
+                name,
+                f"{100 * share:.1f} %",
+                "" if row["db"] is None else f"{row['db']:.1f}",
+                f"{score} {100 * value:.2f}",
+                f"{like[0]} {100 * like[1]:.2f} %",
+            ]
+        )
+    return f"{table(cells)}\n\n{next(iter(result.values()))['rows']:,} rows of each."
+
+
 def chain(result: dict, words: dict) -> str:
     """All steps on the old guides' job."""
     first, cells = result["rows"][0], [words["chain"]]
@@ -375,10 +394,12 @@ RENDER = {
     "tasks_spelling": task_scores,
     "generation": generation,
     "coverage": coverage,
+    "heads": coverage,
     "noise": noise,
     "oldguide": oldguide,
     "chain": chain,
     "smaller": trims,
+    "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
     "demo": compared,
     "kornli": compared,
@@ -413,7 +434,7 @@ def stored_results(kind: str) -> dict:
         if script in {"engines", "torch", "tasks"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
-            found = {"smaller_xlm": found["xlm-r"], "smaller": found}
+            found = {"smaller_xlm": found["xlm-r"], "smaller_rows": found["rows"], "smaller": found}
         results |= {"generation": found} if script == "generation" and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
 

@@ -42,6 +42,7 @@ ENGLISH = {
         "same logits",
         "seconds",
     ],
+    "rows": ["dynamic int8", "size, of float", "table, dB", "score x 100", "against float"],
     "xlm-r": ["XLM-R base's shape, whole artifacts", "MiB", "of the float checkpoint"],
     "chain": ["multilingual BERT's shape", "engine", "MiB", "of the checkpoint", "seconds", "faster"],
     "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],

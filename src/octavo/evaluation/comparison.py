@@ -13,6 +13,7 @@ from typing import Any
 
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile, Example, example_hashes
+from octavo.data.ranking import files_of
 from octavo.errors import InputError, OctavoError, OctavoWarning
 from octavo.evaluation.benchmark import Timing, run_benchmark
 from octavo.evaluation.entries import (
@@ -31,7 +32,10 @@ from octavo.progress import Progress, Silent
 from octavo.reporting.page import notebook_html
 from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord, NotRun
 from octavo.schema.signature import Signature, lower_limit
-from octavo.tasks import find_task
+from octavo.tasks import find_task, task_over
+from octavo.tasks.ranking import Retrieval
+from octavo.tasks.stored_vectors import storings
+from octavo.tasks.task import Task
 
 
 class Comparison(ComparisonRecord):
@@ -54,6 +58,8 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     columns: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     engines: str | Sequence[str] = ("auto",),
+    dimensions: Sequence[int] = (),
+    precision: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -68,7 +74,10 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         columns: the columns of the file, as `DataFile(columns=...)` names them: `{"text": ..., "label": ...}`.
         labels: names in id order for all models, as `Checkpoint(labels=...)` gives them to one.
         engines: one or several, a row for each, for artifacts.
-        threads: of every model; by default as many as this process may use cores.
+        dimensions: of an embedder over queries and passages: how many numbers of a vector might be stored, one or
+            several; a search over these is scored too.
+        precision: in which precisions (`octavo.Predictor.embed`), with each of these dimensions.
+        threads: of every model; by default `hardware.default_threads`.
         progress: hears of every step.
 
     A candidate that its engine cannot load or run has its reason in `not_run`; the others have their rows.
@@ -86,16 +95,30 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         file = replace(file, labels_told=True)
     entries = with_distinct_names([entry for model in models for entry in find_entries(model, engines)])
     require_one_task(entries)
-    signature = _common_signature(entries, file)
+    signature = common_signature(entries, file)
     for entry in entries:
-        find_task(entry.signature).require_comparable()
-    examples = find_task(signature).read_examples(file, signature.labels)
+        find_task(entry.signature).require_comparable(find_task(entries[0].signature))
+    task = _storing(task_over(signature, file), dimensions, precision)
+    examples = task.read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
-    comparison = compare_entries(
-        entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=progress
-    )
+    settings = {"threads": choose_threads(threads), "seed": file.seed}
+    comparison = compare_entries(entries, examples, task, **settings, progress=progress)
     path = Path(file.path)
-    return replace(comparison, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
+    return replace(comparison, data=DataRecord(path.name, sha256_of(*files_of(path)), file.limit, file.seed))
+
+
+def _storing(task: Task[Any], dimensions: Sequence[int], precision: Sequence[str]) -> Task[Any]:
+    """The task, which also scores vectors as they might be stored.
+
+    Raises:
+        InputError: it is no search, or see `storings`.
+    """
+    if not dimensions and not precision:
+        return task
+    if not isinstance(task, Retrieval):
+        allowed = "an embedder, and data of queries and passages"
+        raise InputError("stored vectors are scored by a search", got=f"a model for {task.name}", allowed=allowed)
+    return Retrieval(task.signature, storings(task.signature, tuple(dimensions), tuple(precision)))
 
 
 def _with_labels(model: Model, labels: Sequence[str]) -> Checkpoint:
@@ -126,7 +149,7 @@ def _as_data_file(data: str | Path | DataFile, limit: int | None, columns: Mappi
     return replace(file, **settings)
 
 
-def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
+def common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
     """The signature that all models run under: their common labels, and the shortest limit or a lower one."""
     shortest = min(entry.signature.max_length for entry in entries)
     labels = common_labels(entries)
@@ -139,14 +162,18 @@ def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
 def compare_entries(
     entries: Sequence[Entry],
     examples: Sequence[Example],
-    signature: Signature,
+    task: Task[Any],
     *,
     threads: int,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Run all entries on the examples, each with its own tokenizer, under limit and labels of `signature`."""
-    readings = read_entries(entries, examples, signature)
+    """Run all entries on the examples, each with its own tokenizer, under the limit and labels of the task's signature.
+
+    `task` also says how answers are scored; see `compare`.
+    """
+    signature = task.signature
+    readings = read_entries(entries, examples, task)
     first, batches = readings[0], batches_of(readings, entries)
     limit = {"max_length": signature.max_length}  # what a contender makes room for
     contenders = [

@@ -14,7 +14,6 @@ from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.entries import Entry
 from octavo.inference.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.schema.signature import Signature
-from octavo.tasks import find_task
 from octavo.tasks.task import Task
 
 
@@ -46,23 +45,22 @@ class Reading:
         return None if len(ours) == len(theirs) else min(len(ours), len(theirs)) - 1
 
 
-def read_entries(entries: Sequence[Entry], examples: Sequence[Example], signature: Signature) -> list[Reading]:
+def read_entries(entries: Sequence[Entry], examples: Sequence[Example], task: Task[Any]) -> list[Reading]:
     """The reading of each entry, the same object for those whose tokens are the same.
 
-    Labels and limit are those of `signature`, all else (padding, prompts, masks) is each model's own.
+    Labels, limit and similarity are those of the task's signature, all else (padding, masks) is each model's own.
 
     Raises:
         InputError: tokens differ, and the answers are tokens.
     """
-    limits = {"labels": signature.labels, "max_length": signature.max_length}
     found: list[Reading] = []
     asked: list[tuple[str, Signature]] = []
     for entry in entries:
-        how = entry.tokenizer_json, entry.signature.model_copy(update=limits)
+        how = entry.tokenizer_json, _bounded(entry.signature, task.signature)
         if how in asked:
             reading = found[asked.index(how)]
         else:
-            made = _read(*how, examples)
+            made = _read(task, *how, examples)
             reading = next((one for one in found if one.first_difference(made) is None), made)
         _require_one_vocabulary((entries[0], found[0] if found else reading), (entry, reading))
         found.append(reading)
@@ -71,8 +69,16 @@ def read_entries(entries: Sequence[Entry], examples: Sequence[Example], signatur
     return found
 
 
-def _read(tokenizer_json: str, signature: Signature, examples: Sequence[Example]) -> Reading:
-    task, start = find_task(signature), time.perf_counter()
+def _bounded(own: Signature, common: Signature) -> Signature:
+    """A model's own signature, but for what all share."""
+    shared: dict[str, Any] = {"labels": common.labels, "max_length": common.max_length}
+    if own.pooling and common.pooling:
+        shared["pooling"] = own.pooling.model_copy(update={"similarity": common.pooling.similarity})
+    return own.model_copy(update=shared)
+
+
+def _read(task: Task[Any], tokenizer_json: str, signature: Signature, examples: Sequence[Example]) -> Reading:
+    task, start = task.bound_to(signature), time.perf_counter()
     tokenizer = task.make_tokenizer(tokenizer_json)
     examples, rows, encoded = task.prepare(tokenizer, examples)
     return Reading(task, examples, Asked(rows, encoded, tokenizer), time.perf_counter() - start)

@@ -9,23 +9,32 @@ codes. Examples to calibrate on, where they are given, are for the compensated r
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They never
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
 `sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
-of 8-bit weights were two hundred times as slow.
+of 8-bit weights were two hundred times as slow. So the recipe's `products = "float"` stores int8 with one scale per
+output channel, which are floats again when the model is loaded: float's speed and memory, a quarter of the file.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Collection, Mapping
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import FloatArray, error_db
+from octavo.arithmetic.affine import FloatArray, error_db, quantize_symmetric
 from octavo.arithmetic.blocks import Blocks, quantize_blocks
 from octavo.graph.layers import Layer
-from octavo.graph.lowering import lower_block_linear, lower_block_rows
+from octavo.graph.lowering import lower_block_linear, lower_block_rows, lower_stored_linear
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels
-from octavo.methods.layer_results import decide, four_bit_tables, layer_result, lower_layers, lower_rows
+from octavo.methods.layer_results import (
+    decide,
+    four_bit_tables,
+    halved,
+    int8_result,
+    layer_result,
+    lower_layers,
+    lower_rows,
+)
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
@@ -42,8 +51,11 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
     """
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
-    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
     four_bits = four_bit_tables(decided, recipe)
+    if recipe.products == "float":
+        lowered = lower_layers(decided, partial(_lower_stored, model, four_bits))
+        return MethodResult(model, halved(model, lowered, recipe))
+    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
     linears = [layer for layer, reason in decided if layer.kind == "linear" and reason is None]
     bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
     moments = _moments(model, [layer for layer in linears if bits_of[layer.path] == 4], context)
@@ -65,7 +77,17 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
             return lower_rows(model, layer, four_bits)
         return _tied_result(model, layer, head, blocks_of(head))
 
-    return MethodResult(model, lower_layers(decided, lower))
+    return MethodResult(model, halved(model, lower_layers(decided, lower), recipe))
+
+
+def _lower_stored(model: ir.Model, four_bits: Collection[str], layer: Layer) -> LayerResult:
+    """Int8 with one scale per row or output channel, and products in float."""
+    if layer.kind == "embedding":
+        return lower_rows(model, layer, four_bits)
+    weight = quantize_symmetric(layer.matrix(), axis=0)
+    result = int8_result(layer, weight)
+    lower_stored_linear(model, layer, weight)
+    return result
 
 
 def _tied_result(model: ir.Model, layer: Layer, head: Layer, codes: Blocks) -> LayerResult:

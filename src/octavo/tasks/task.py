@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
 from octavo.metrics.movement import Margins
 from octavo.metrics.scores import SCORES, largest_change
-from octavo.schema.comparison import Answer
+from octavo.schema.comparison import Answer, StoredVectors
 from octavo.schema.signature import Signature
 
 Results = TypeVar("Results")  # what `read` makes of a session's outputs: a sequence, one for each of the user's rows
@@ -68,6 +69,12 @@ class Task(ABC, Generic[Results]):
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
 
+    def bound_to(self, signature: Signature) -> Self:
+        """The same task as another model does it."""
+        task = copy(self)
+        task.signature = signature
+        return task
+
     @classmethod
     def adapt_model(cls, model: Any) -> None:
         """Make a torch model answer what the task reads, in place."""
@@ -77,6 +84,10 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """The examples of a file, with their labels where the model's are given."""
+
+    def ranking(self) -> "Task[Any] | None":
+        """What models like this one do with queries and passages; None where that is nothing that is scored."""
+        return None
 
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
         """Rows made of any texts, to run a model on: each text alone."""
@@ -150,8 +161,8 @@ class Task(ABC, Generic[Results]):
 
     # How good and how near it is
 
-    def require_comparable(self) -> None:
-        """See that models like this one can be scored.
+    def require_comparable(self, baseline: "Task[Any]") -> None:
+        """See that models like this one can be scored, and beside the baseline's.
 
         Raises:
             InputError: they cannot.
@@ -185,6 +196,16 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def fidelity(self, reference: Results, outputs: Results, rows: Sequence[Row]) -> dict[str, float]:
         """How near answers are to those of the baseline, labels unseen."""
+
+    def orders(self, reference: Results, outputs: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Of answers that are neither chosen nor vectors the two numbers of each row, [rows] each; None of others."""
+        return None
+
+    def stored_vectors(
+        self, reference: Results, outputs: Results, examples: Sequence[Example]
+    ) -> tuple[StoredVectors, ...]:
+        """What is lost where vectors are stored otherwise; nothing of other answers."""
+        return ()
 
     @abstractmethod
     def gold(self, outputs: Results, examples: Sequence[Example]) -> list[str | float | None]:
