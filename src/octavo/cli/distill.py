@@ -51,7 +51,7 @@ def distill(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Leave out layers of an encoder, and train the others to answer as all did.
+    """Leave out layers, and train the others to answer as all did.
 
     What is done is kept beside the output: the same command goes on where it was interrupted.
     """

@@ -83,7 +83,7 @@ def search(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the best model within a budget, repair what almost keeps it, confirm it on examples of its own, write it.
+    """Find the best model within a budget, repair it, confirm it, write it.
 
     Exit code 1 where nothing passes.
     """
