@@ -36,6 +36,8 @@ UNLIKE = {  # settings that another checkpoint of the family has
     "albert": {"embedding_size": 12, "num_hidden_groups": 2, "num_hidden_layers": 5},
 }
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*pads with the id 5, the tokenizer with 1")
+
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory, tiny_parts):
