@@ -83,7 +83,7 @@ def search(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the best model within a budget, repair it, confirm it, write it.
+    """Find, repair and confirm the best model within a budget.
 
     Exit code 1 where nothing passes.
     """
