@@ -75,7 +75,7 @@ check: setup
 docs: .venv/docs
 	$(BIN)/zensical build --strict --clean
 
-.venv/docs: .venv/demo
+.venv/docs: .venv/plain
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt zensical build
 	@touch $@
 
