@@ -67,8 +67,6 @@ def test_a_factor_changes_nothing_but_how_errors_are_shared():
         linear.int8 = (LearntInput(float(smooth.min()), float(smooth.max()), given_factor), 127)
         errors.append(float((linear(scaled) - exact).detach().square().mean()))
     assert errors[1] < errors[0] / 20
-    linear(scaled).sum().backward()
-    assert linear.int8[0].shared.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("levels", [127, 64])

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 CODES = 255.0  # steps of a range
-PACE = 50.0  # a step of an optimizer moves ends and factors relative to themselves, by this times its learning rate
+PACE = 50.0  # a step of an optimizer moves an end relative to itself, by this times the learning rate
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -48,7 +48,7 @@ class _RoundActivation(torch.autograd.Function):
         return rounded
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         below, above, error = ctx.saved_tensors
         inside = ~(below | above)
         share, pace = gradient * error * inside, (CODES * gradient.numel()) ** -0.5
@@ -67,7 +67,7 @@ class _RoundWeight(torch.autograd.Function):
         return torch.clamp(torch.round(weight / scale), -levels, levels) * scale
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
@@ -80,32 +80,28 @@ def round_weight(weight: Tensor, levels: int) -> Tensor:
 class LearntInput(torch.nn.Module):
     """What some Linears read: a factor for each channel that it is divided by first, and the range of its codes.
 
-    Both are learnt. The weights' rows are multiplied by the factor, so in float it changes nothing; it decides how the
-    rounding errors are shared among channels and weights (`arithmetic.smoothquant`, which it starts from).
+    The weights' rows are multiplied by the factor, so that in float it changes nothing (`arithmetic.smoothquant`).
     """
 
     start: Tensor
-    first: Tensor
+    factor: Tensor
+    inverse: Tensor
 
     def __init__(self, low: float, high: float, factor: Tensor | None = None) -> None:
         """`low` at most 0, `high` at least 0; `factor` [in]."""
         super().__init__()
-        self.register_buffer("start", torch.tensor([low, high]))
-        self.register_buffer("first", torch.empty(0) if factor is None else factor)
         self.moved = torch.nn.Parameter(torch.zeros(2))  # logarithms, over `PACE`
-        self.shared = torch.nn.Parameter(torch.zeros_like(self.first))
+        self.register_buffer("start", torch.tensor([low, high]))
+        self.register_buffer("factor", torch.empty(0) if factor is None else factor)
+        self.register_buffer("inverse", 1 / self.factor)
 
     def ends(self) -> Tensor:
         """The range, [2]."""
         return self.start * torch.exp(PACE * self.moved)
 
-    def factor(self) -> Tensor:
-        """What each channel is divided by, [in]; nothing, [0], where none is."""
-        return self.first * torch.exp(PACE * self.shared)
-
     def smoothed(self, x: Tensor) -> Tensor:
         """`x` [..., in] as it is rounded."""
-        return x * (1 / self.factor()) if len(self.first) else x
+        return x * self.inverse if len(self.factor) else x
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [..., in] as its codes stand for it."""
@@ -122,7 +118,7 @@ class FakeLinear(torch.nn.Linear):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """As a Linear."""
         learnt, levels = self.int8
-        weight = self.weight * learnt.factor() if len(learnt.first) else self.weight
+        weight = self.weight * learnt.factor if len(learnt.factor) else self.weight
         return functional.linear(learnt(input), round_weight(weight, levels), self.bias)
 
 

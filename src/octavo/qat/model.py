@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS
+from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.observers import Channels
-from octavo.arithmetic.smoothquant import choose_factor, smoothing_factor
+from octavo.arithmetic.smoothquant import bias_correction, choose_factor, smoothing_factor
 from octavo.errors import DataError, InputError
 from octavo.hardware import find_target
 from octavo.methods.layer_results import ModuleLayer, reason_for_float, weight_levels
@@ -47,7 +48,7 @@ class LearntRanges(torch.nn.Module):
         found = []
         for group, learnt in zip(self.groups, cast("Iterable[LearntInput]", self.inputs), strict=True):
             low, high = learnt.ends().tolist()
-            found.append(InputRange(layers=group, low=low, high=high, smoothing=tuple(learnt.factor().tolist())))
+            found.append(InputRange(layers=group, low=low, high=high, smoothing=tuple(learnt.factor.tolist())))
         return tuple(found)
 
 
@@ -55,7 +56,8 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
     """Make a model compute what its int8 artifact will compute, and learn with it; in place. Returns the model.
 
     Its parameters and their names stay, and `quantization_ranges` comes to them, so the optimizer has to be made
-    afterwards; whatever trains the model trains it. Ranges start from what calibration finds in the batches.
+    afterwards; whatever trains the model trains it. Ranges, weights and biases start from where the method `static`
+    would put them for these batches.
 
     Args:
         model: a float32 encoder of transformers, on any device.
@@ -70,7 +72,7 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
     """
     recipe, levels = recipe or Recipe(method="qat"), weight_levels(find_target(target))
     batches = list(batches)
-    if hasattr(model, HELD):
+    if is_prepared(model):
         raise InputError("the model is prepared already", then="octavo.qat.convert gives the float model back")
     if not batches:
         raise DataError("no batches to learn ranges from", then="give some 300 examples, tokenized")
@@ -86,6 +88,8 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         alone = not any(path in tied for path in group)
         factor = _factor(channels[group], weights, recipe, levels) if alone else None
         inputs[group] = _learnt(channels[group], factor)
+        if alone:
+            _round_weights([model.get_submodule(path) for path in group], channels[group], factor, levels)
     tables = tuple(path for path, layer in layers.items() if layer.kind == "embedding")
     device = next(model.parameters()).device
     put_fakes(model, LearntRanges(inputs, tables, levels).to(device))
@@ -140,6 +144,16 @@ def held(model: Any) -> LearntRanges:
     return ranges
 
 
+def is_prepared(model: Any) -> bool:
+    """Whether a model was prepared, and not turned back."""
+    return isinstance(getattr(model, HELD, None), LearntRanges)
+
+
+def float_weights(model: Any) -> dict[str, Any]:
+    """The state of a model without what was learnt beside its weights."""
+    return {name: value for name, value in model.state_dict().items() if not name.startswith(f"{HELD}.")}
+
+
 def freeze(model: Any) -> None:
     """Learn no ranges any more: the weights settle into them."""
     held(model).requires_grad_(False)
@@ -153,7 +167,7 @@ def _tied(model: torch.nn.Module) -> set[str]:
     paths: dict[int, list[str]] = {}
     for path, module in model.named_modules():
         if isinstance(getattr(module, "weight", None), torch.Tensor):
-            paths.setdefault(module.weight.data_ptr(), []).append(path)  # type: ignore[union-attr,operator]
+            paths.setdefault(module.weight.data_ptr(), []).append(path)
     return {path for shared in paths.values() if len(shared) > 1 for path in shared}
 
 
@@ -165,6 +179,24 @@ def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, levels: int)
         chosen = choose_factor(seen.rows, (seen.low, seen.high), weights, levels, free=False)
         return None if chosen is None else chosen[1]
     return smoothing_factor(np.maximum(np.abs(seen.low), np.abs(seen.high)), weights, recipe.smoothing)
+
+
+def _round_weights(modules: Sequence[Any], seen: Channels, factor: Any, levels: int) -> None:
+    """Put the weights of Linears that read the same where `static` would, and their biases; in place.
+
+    Codes that make up for each other (`arithmetic.ldlq`) are a better place to start from than the nearest ones, and a
+    calmer one: a weight has to move by half a step before its code changes, and an optimizer's noise is less.
+    """
+    divisor = np.ones_like(seen.low) if factor is None else factor
+    mean, moment = seen.mean / divisor, seen.moment / np.outer(divisor, divisor)
+    corrected = all(module.bias is not None for module in modules)
+    spread = np.asarray(moment - np.outer(mean, mean) if corrected else moment, np.float32)
+    scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
+    for module, weight, codes in zip(modules, scaled, round_compensated(scaled, spread, levels), strict=True):
+        rounded = codes.dequantize()
+        module.weight.data.copy_(torch.from_numpy((rounded / divisor[:, None]).T))
+        if corrected:
+            module.bias.data += torch.from_numpy(bias_correction(mean, weight, rounded)).to(module.bias.device)
 
 
 def _learnt(seen: Channels, factor: Any) -> LearntInput:

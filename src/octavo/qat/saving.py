@@ -11,7 +11,7 @@ from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.engines.torch import TorchSession
 from octavo.errors import InputError
 from octavo.files import sha256_of, whole_file
-from octavo.qat.model import HELD, held
+from octavo.qat.model import float_weights, held
 from octavo.schema.documents import json_text
 from octavo.schema.ranges import RANGES, Probe, Ranges
 from octavo.tasks import find_task
@@ -32,8 +32,7 @@ def save(model: Any, folder: str | Path, tokenizer: Any = None) -> None:
         InputError: the model is not prepared, or writes texts.
     """
     held(model)
-    weights = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{HELD}.")}
-    model.save_pretrained(folder, state_dict=weights)
+    model.save_pretrained(folder, state_dict=float_weights(model))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     write_ranges(model, folder)
