@@ -25,6 +25,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"qat"},
     {"inference", "inspection", "pipeline", "shrinking"},
     {"evaluation"},
+    {"tuning"},
     {"cli"},
     {"__main__"},
 )

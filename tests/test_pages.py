@@ -28,6 +28,8 @@ OPTIONS_OF = {  # where a verb's options are told
     "predict": "docs/predict.md",
     "inspect": "docs/inspect.md",
     "doctor": "docs/inspect.md",
+    "layout": "docs/hub.md",
+    "push": "docs/hub.md",
     "export": "docs/quantize.md",
 }
 GROUP = typer.main.get_command(app)

@@ -30,6 +30,9 @@ def make(folder: Path) -> octavo.Artifact:
     assert_type(artifact.model_file, Path)
     assert_type(artifact.manifest.recipe, octavo.Recipe)
     assert_type(octavo.verify(artifact), float)
+    assert_type(octavo.layout(artifact, "folder", program="tei"), Path)
+    assert_type(octavo.push(artifact, "user/name", private=True), str)
+    assert_type(artifact.push_to_hub("user/name", comparison="result.json"), str)
     return artifact
 
 

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from octavo.artifact.folder import Artifact, open_artifact
+    from octavo.artifact.folder import Artifact, open_artifact, push
+    from octavo.artifact.layout import layout
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile, Example, read_examples
     from octavo.errors import (
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from octavo.schema.recipe import LayerRule, Recipe
     from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
+    from octavo.tuning.search import Search, search
 
 _HOMES = {
-    "octavo.artifact.folder": ("Artifact", "open_artifact"),
+    "octavo.artifact.folder": ("Artifact", "open_artifact", "push"),
+    "octavo.artifact.layout": ("layout",),
     "octavo.checkpoint.source": ("Checkpoint",),
     "octavo.data.examples": ("DataFile", "Example", "read_examples"),
     "octavo.errors": (
@@ -71,6 +74,7 @@ _HOMES = {
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
     "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
+    "octavo.tuning.search": ("Search", "search"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -99,19 +103,23 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Search",
     "Trimmed",
     "compare",
     "distill",
     "doctor",
     "export",
     "inspect",
+    "layout",
     "load",
     "make_predict_fn",
     "open_artifact",
     "predict",
+    "push",
     "quantize",
     "read_examples",
     "report",
+    "search",
     "trim",
     "verify",
 ]

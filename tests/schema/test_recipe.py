@@ -220,8 +220,8 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
 @pytest.mark.parametrize(
     ("setting", "owner"),
     [
-        ({"smoothing": 0.7}, "static"),
-        ({"bias_correction": False}, "static"),
+        ({"observer": "mse"}, "static"),
+        ({"percentile": 99.9}, "static"),
         ({"storage": "float16"}, "float"),
         ({"bits": 4}, "weight-only"),
         ({"block": 64}, "weight-only"),
@@ -233,3 +233,13 @@ def test_a_setting_of_another_method_is_refused(setting, owner):
     name = next(iter(setting))
     assert str(caught.value) == f"{name} is a setting of the method {owner}, and this is dynamic in a.toml"
     assert recipe_from({"method": owner} | setting)
+
+
+@pytest.mark.parametrize("setting", [{"smoothing": 0.7}, {"bias_correction": False}])
+def test_what_is_learnt_from_examples_is_a_setting_of_both_methods_that_learn_it(setting):
+    name = next(iter(setting))
+    for method in ("static", "dynamic"):
+        assert recipe_from({"method": method} | setting).calibrates
+    for other in ({"method": "weight-only"}, {"method": "dynamic", "format": "torch"}):
+        with pytest.raises(RecipeError, match=f"{name} is a setting of"):
+            recipe_from(other | setting)

@@ -10,6 +10,7 @@ from octavo.schema.signature import Pooling, PoolingMode, Step
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # Settings before sentence-transformers 6 -> the modes, in the order in which their results are concatenated.
 _FLAGS: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
@@ -61,6 +62,7 @@ def read_pooling(folder: Path, width: int) -> Pooling:
         steps=tuple(steps),
         prompts=prompts,
         default_prompt=default if default in prompts else None,
+        similarity=_similarity(settings, folder),
     )
 
 
@@ -83,6 +85,14 @@ def _modes(settings: dict[str, Any], folder: Path) -> tuple[PoolingMode, ...]:
     if settings.get("include_prompt") is False:
         _refuse(folder, "include_prompt = false (prompts that are left out of the mean)", "include_prompt = true")
     return modes
+
+
+def _similarity(settings: dict[str, Any], folder: Path) -> Any:
+    """`similarity_fn_name`, in the names of sentence-transformers; the cosine where it is not told."""
+    name = str(settings.get("similarity_fn_name") or "cosine").replace("dot_product", "dot")
+    if name not in SIMILARITIES:
+        _refuse(folder / SETTINGS, f"similarity_fn_name {name}", ", ".join(SIMILARITIES))
+    return name
 
 
 def _dense(settings: dict[str, Any], path: str, folder: Path) -> Step:

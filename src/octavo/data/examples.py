@@ -35,6 +35,8 @@ PAIRS = (
     ("premise", "hypothesis"),
     ("question1", "question2"),
     ("question", "sentence"),
+    ("query", "passage"),
+    ("query", "document"),
 )
 TEXT = ("text", "sentence1", "premise", "sentence", "document", "review", "question", "content", "comment")
 TARGETS = ("target", "translation", "summary", "output", "text_pair")
@@ -48,7 +50,8 @@ SCORE_KEYS = ("real-label", "score", "label")  # of KLUE-STS, which has an objec
 class Example:
     """One row. `label` is an id in the model's labels, `score` a number (how similar a pair is); None: not read.
 
-    `labels` are the ids of all labels that a row has, where it may have several.
+    `labels` are the ids of all labels that a row has, where it may have several; `relevance`, of a query, the positions
+    of its relevant passages in `choices` (-1: not among them), each with its grade.
     `words` are the characters (start, end) of the words of a text whose words are tagged, `tags` their tags; `answers`
     the texts that answer a question (`text`) from its context (`text_pair`), empty where nothing does; `choices` the
     texts of which `label` is the right one.
@@ -63,6 +66,7 @@ class Example:
     answers: tuple[str, ...] | None = None
     choices: tuple[str, ...] = ()
     labels: tuple[int, ...] | None = None
+    relevance: tuple[tuple[int, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class DataFile:
 
 def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
     """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to recognize a row."""
-    texts = ["\0".join([example.text, example.text_pair or "", *example.choices]) for example in examples]
+    alone = [() if example.relevance is not None else example.choices for example in examples]  # and not the corpus
+    texts = ["\0".join([one.text, one.text_pair or "", *more]) for one, more in zip(examples, alone, strict=True)]
     return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
 
 

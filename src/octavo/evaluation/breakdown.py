@@ -59,7 +59,9 @@ def most_changed(task: Task[Any], reference: Any, outputs: Any, examples: Sequen
     for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():
         example = examples[row]
         if moved[row] > 0:
-            pair = " | ".join(example.choices) or example.text_pair
+            pair = (
+                example.text_pair if example.relevance is not None else " | ".join(example.choices) or example.text_pair
+            )
             if pair is not None and len(pair) > SHOWN:  # a context
                 pair = f"{pair[:SHOWN]}..."
             changed.append(Changed(row, example.text, pair, gold[row], before[row], after[row], float(moved[row])))

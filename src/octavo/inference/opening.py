@@ -12,6 +12,7 @@ from octavo.artifact.compatibility import check_cpu, check_engine, made_elsewher
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import check_self_test
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
+from octavo.checkpoint.hub import fetch_artifact, is_hub_id
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.paths import find_onnx, kind_of
@@ -24,8 +25,9 @@ from octavo.files import sha256_of
 from octavo.hardware import granted_threads
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
+from octavo.inference.storing import read_ranges
 from octavo.inference.texts import make_tokenizers
-from octavo.schema.manifest import MANIFEST
+from octavo.schema.manifest import MANIFEST, VECTOR_RANGES
 from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
 
@@ -38,12 +40,13 @@ def load(  # noqa: PLR0913 - each is one thing to say
     threads: int | None = None,
     max_length: int | None = None,
     device: str = "cpu",
+    revision: str | None = None,
     verify: bool = True,
 ) -> Predictor | Generator:
     """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
     Args:
-        path: the folder; a `Checkpoint` says what a checkpoint's files do not tell.
+        path: the folder, or the hub id of an artifact; a `Checkpoint` says what a checkpoint's files do not tell.
         task: what it has to be for; by default whatever it is for.
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
@@ -52,6 +55,7 @@ def load(  # noqa: PLR0913 - each is one thing to say
             texts are cut by no more either, else as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
         device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
+        revision: of a hub id: a commit, which never changes, a tag or a branch; by default the newest of `main`.
         verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
             predictor's `verified` is False.
 
@@ -65,7 +69,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
     checkpoint = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
     here, settings = _found_anywhere(checkpoint), {"task": task, "engine": engine, "threads": threads}
     settings |= {"max_length": max_length, "device": device, "verify": verify}
-    folder, engine = Path(checkpoint.path), on_device(engine, device)
+    folder, engine = _folder(checkpoint, revision), on_device(engine, device)
+    settings["revision"] = folder.name if is_hub_id(checkpoint.path) else None  # elsewhere the same commit
     if threads is None and (granted := granted_threads()):
         keep_tokenizers_to(granted[0])
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
@@ -89,8 +94,19 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
+    if isinstance(predictor, Predictor) and VECTOR_RANGES in artifact.manifest.files:
+        predictor.ranges = read_ranges(folder)
     predictor.reopen = partial(open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
+
+
+def _folder(checkpoint: Checkpoint, revision: str | None) -> Path:
+    """The folder of what is to be loaded, fetched from the Hub where it is an artifact's id."""
+    if is_hub_id(checkpoint.path):
+        return fetch_artifact(str(checkpoint.path), revision)
+    if revision is not None:
+        raise InputError("a revision is of a hub id", got=checkpoint.path, allowed="user/name")
+    return Path(checkpoint.path)
 
 
 def open_again(checkpoint: Checkpoint | Path, settings: dict[str, Any], sha256: str | None = None) -> Any:

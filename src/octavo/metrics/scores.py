@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.metrics.ranking import OF_A_QUERY
+
 Labels = NDArray[np.int64]
 Float = TypeVar("Float", np.float32, np.float64)
 
@@ -182,6 +184,14 @@ RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDA
     "answer_f1": lambda gold, predicted: (predicted[:, 1], gold),
     "micro_f1": lambda gold, predicted: (2 * (gold & predicted).sum(axis=1), predicted.sum(axis=1) + gold.sum(axis=1)),
 }
+
+
+def _of_query(column: int, gold: NDArray[Any], predicted: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return gold * predicted[:, column], gold
+
+
+# Of queries, 1 where a passage is known to be relevant, and [rows, OF_A_QUERY].
+RATIOS |= {name: partial(_of_query, column) for column, name in enumerate(OF_A_QUERY)}
 CORRELATIONS = frozenset({"spearman", "pearson"})  # that need gold numbers which differ, and are no shares
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {

@@ -11,7 +11,7 @@ from octavo.errors import RecipeError
 from octavo.exporting.float_graphs import FloatGraphs
 from octavo.hardware import Target, find_target
 from octavo.progress import Progress, Silent
-from octavo.schema.recipe import Recipe, recipe_from
+from octavo.schema.recipe import LEARNT, Recipe, recipe_from
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,27 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learn
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
-    if calibrated and recipe.method not in {"static", "weight-only"}:
-        then = "leave the examples out, or take static or weight-only"
-        raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
     if calibrated and not recipe.calibrates:
-        then = "leave the examples out, or take 4 bits"
-        raise RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
+        raise _in_vain(recipe)
+    learnt = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
+    if learnt and not calibrated:
+        then = "give some 300 sentences of your own with --calibrate FILE"
+        raise RecipeError(f"{' and '.join(learnt)} are learnt from examples, and none were given", then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",
             then="give some 300 sentences of your own with --calibrate FILE, or take the method dynamic",
         )
     return recipe
+
+
+def _in_vain(recipe: Recipe) -> RecipeError:
+    """The error about examples that would change nothing."""
+    if recipe.method == "weight-only" and recipe.format == "onnx":
+        then = "leave the examples out, or take 4 bits"
+        return RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
+    if recipe.format == "torch":
+        then = "leave the examples out, or take the format onnx"
+        return RecipeError("the format torch does not calibrate", got=recipe.method, then=then)
+    then = "leave the examples out, or take dynamic, static or weight-only"
+    return RecipeError("this method does not calibrate", got=recipe.method, then=then)

@@ -20,19 +20,20 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.ranges import has_ranges, read_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
+from octavo.engines.pooled import pooled
 from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.files import sha256_of
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
-from octavo.pipeline.calibration import Calibration, read_calibration
+from octavo.pipeline.calibration import Calibration, read_calibration, vector_ranges
 from octavo.pipeline.onnx_format import quantize_graphs
 from octavo.pipeline.plan import Plan, make_plan, require_one
 from octavo.pipeline.torch_format import quantize_model, rescue_model
 from octavo.progress import Progress
 from octavo.reporting.card import write_card
 from octavo.schema.lineage import SourceRecord
-from octavo.schema.manifest import HostRecord, Manifest
+from octavo.schema.manifest import VECTOR_RANGES, HostRecord, Manifest
 from octavo.schema.ranges import RANGES
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
@@ -124,7 +125,8 @@ def read_checkpoint(plan: Plan) -> Prepared:
     if plan.recipe.format not in task.formats:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
-    require_torch()
+    if plan.recipe.format == "torch" or plan.recipe.method == "qat":
+        require_torch()
     if has_ranges(source.folder) and plan.recipe.method not in {"qat", "float"}:
         what = f"{source.folder}: {RANGES} is read by the method qat, and not by {plan.recipe.method}"
         warnings.warn(what, OctavoWarning, stacklevel=3)
@@ -157,7 +159,7 @@ def apply_method(floats: FloatModel) -> QuantizedModel:
     examples = prepared.calibration.batches if prepared.calibration else ()
     ranges = read_ranges(prepared.source) if plan.recipe.method == "qat" else None
     context = Context(plan.target, examples, plan.progress, ranges)
-    if floats.model is None:
+    if floats.graphs is None and floats.model is None:
         contents = rescue_model(prepared.source, plan.recipe)
     elif plan.recipe.format == "torch":
         contents = quantize_model(prepared.source, floats.model, plan.recipe, context)
@@ -178,6 +180,10 @@ def write_artifact(quantized: QuantizedModel) -> Artifact:
         for name, content in (source.tokenizer.side_files | source.beside).items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
+        if quantized.prepared.calibration and source.signature.pooling:
+            session = pooled(contents.answers(aside), source.signature, aside)
+            ranges = vector_ranges(session, quantized.prepared.calibration.batches, source.signature.pooling)
+            (aside / VECTOR_RANGES).write_bytes(ranges)
         manifest = _describe(quantized, aside)
         write_manifest(aside, manifest, write_card(manifest, source.folder))
     return open_artifact(plan.output)

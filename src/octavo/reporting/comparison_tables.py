@@ -49,6 +49,12 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "answer_overlap": ("F1 with baseline", lambda value: f"{100 * value:.2f}%"),
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
+    "recall_at_100": ("recall@100", lambda value: f"{100 * value:.1f}%"),
+    "ndcg_at_10": ("nDCG@10", lambda value: f"{100 * value:.2f}"),
+    "mrr_at_10": ("MRR@10", lambda value: f"{100 * value:.2f}"),
+    "map": ("MAP", lambda value: f"{100 * value:.2f}"),
+    "top_10": ("top 10 kept", lambda value: f"{100 * value:.1f}%"),
+    "rbo": ("rank-biased overlap", lambda value: f"{value:.4f}"),
 }
 
 

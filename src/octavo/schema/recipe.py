@@ -23,16 +23,17 @@ from octavo.schema import Record
 
 Method = Literal["float", "dynamic", "static", "weight-only", "qat"]
 METHODS: tuple[str, ...] = get_args(Method)
-BELONGS = {  # settings that only these methods read: given to another they would be ignored without a word
+BELONGS = {  # the methods that read a setting: given to another it would be ignored without a word
     "observer": ("static",),
     "percentile": ("static",),
-    "smoothing": ("static", "qat"),
-    "bias_correction": ("static",),
+    "smoothing": ("static", "dynamic", "qat"),
+    "bias_correction": ("static", "dynamic"),
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
 }
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
+LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
+OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", *LEARNT)  # a torch model has nothing to do with these
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
@@ -57,8 +58,11 @@ class Recipe(Record):
     the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
 
     For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
-    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.arithmetic.smoothquant`),
-    a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
+    range of the smallest squared error).
+
+    For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
+    (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
+    the mean outputs of layers.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
@@ -91,16 +95,16 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _settings_belong_to_the_method(self) -> Self:
-        for name, owners in BELONGS.items():
-            if self.method not in owners and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is a setting of the method {owners[0]}, and this is {self.method}")
+        for name, readers in BELONGS.items():
+            if self.method not in readers and self.sets(name):
+                raise ValueError(f"{name} is a setting of the method {' or '.join(readers)}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
             raise ValueError(
                 f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}"
             )
         for name in OF_ONNX if self.format != "onnx" else ():
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self.sets(name):
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
         if four and (self.method != "weight-only" or self.format != "onnx"):
@@ -112,11 +116,16 @@ class Recipe(Record):
         """The method, and what is not as it is by default."""
         return list(({"method": self.method} | self.model_dump(exclude_defaults=True)).items())
 
+    def sets(self, name: str) -> bool:
+        """Whether a setting is another than by default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     @property
     def calibrates(self) -> bool:
-        """Whether examples change what is made: ranges of static int8, the rounding of 4-bit weights."""
+        """Whether examples change what is made: ranges of static int8, smoothing, the rounding of weights."""
         four = self.bits == 4 or any(rule.keep == "int4" for rule in self.layers)
-        return self.method == "static" or (self.method == "weight-only" and four)
+        dynamic = self.method == "dynamic" and self.format == "onnx"
+        return self.method == "static" or dynamic or (self.method == "weight-only" and four)
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""

@@ -76,6 +76,10 @@ class Task(ABC, Generic[Results]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """The examples of a file, with their labels where the model's are given."""
 
+    def ranking(self) -> "Task[Any] | None":
+        """What models like this one do with queries and passages; None where that is nothing that is scored."""
+        return None
+
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
         """Rows made of any texts, to run a model on: each text alone."""
         return [(text, None) for text in texts]

@@ -12,10 +12,11 @@ from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, UNSAID, Options, Row, settings
 from octavo.errors import InputError
 from octavo.metrics.movement import Margins, classifier_margins, furthest_margins
-from octavo.metrics.scores import SCORES, kendall_tau, kl_rows, mean_kl, median_margin, softmax
+from octavo.metrics.scores import SCORES, kendall_tau, kl_rows, mean_kl, median_margin
 from octavo.schema.comparison import Answer
-from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
+from octavo.tasks.logits import scores
+from octavo.tasks.ranking import Reranking
 from octavo.tasks.task import Judged, JudgedByClass, Task
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
@@ -26,22 +27,6 @@ SCORED_BY = {  # the one to decide by first
     "binary": ("binary_accuracy", "auc"),
     "numbers": ("pearson", "spearman", "mae"),
 }
-
-
-def scores(logits: FloatArray, signature: Signature, function: str | None = None) -> NDArray[np.float64]:
-    """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
-    several labels at once, softmax otherwise; or by one of `FUNCTIONS`.
-
-    In float64, where sigmoids become 1 above 36, and not above 17 as in float32.
-    """  # noqa: D205 - one sentence
-    problem, wide = signature.problem_type, np.asarray(logits, np.float64)
-    if function is None:
-        single = problem == "multi_label_classification" or wide.shape[1] == 1
-        function = "none" if problem == "regression" else "sigmoid" if single else "softmax"
-    if function != "sigmoid":
-        return softmax(wide) if function == "softmax" else wide
-    small = np.exp(-np.abs(wide))  # 1 / (1 + exp(-x)), written so that it neither overflows nor cancels
-    return np.asarray(np.where(wide < 0, small, 1.0) / (1 + small), np.float64)
 
 
 def predicted_labels(outputs: FloatArray) -> NDArray[np.int64]:
@@ -77,6 +62,11 @@ class TextClassification(Task[FloatArray]):
         """Texts or pairs with a label, labels, or a number; see `data.read_examples`."""
         scored = bool(labels) and self.kind in {"binary", "numbers"}
         return file.read(() if scored else labels, scored=scored, several=self.kind == "several")
+
+    @override
+    def ranking(self) -> Task[Any] | None:
+        """The order of passages, by a single output."""
+        return Reranking(self.signature) if len(self.signature.labels) == 1 else None
 
     @override
     def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[Any]:
