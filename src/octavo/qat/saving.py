@@ -4,7 +4,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from octavo.arithmetic.affine import INT7_LEVELS
 from octavo.artifact.selftest import flat, self_test_inputs
 from octavo.checkpoint.ranges import vocabulary_hash
 from octavo.checkpoint.source import Checkpoint, read_source
@@ -48,7 +47,7 @@ def write_ranges(model: Any, checkpoint: str | Path | Checkpoint) -> Ranges:
     outputs = TorchSession(model.eval().cpu()).run(inputs)
     ranges = Ranges(
         version=version("octavo"),
-        bits=7 if learnt.levels == INT7_LEVELS else 8,
+        saturates=learnt.saturates,
         inputs=learnt.records(),
         embeddings=learnt.embeddings,
         weights=sha256_of(*source.weights.files),

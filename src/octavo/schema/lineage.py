@@ -124,9 +124,10 @@ class CurvePoint(Record):
 class Distilling(Record):
     """A step: a model of some of the layers, numbered from 0, was trained to answer as the whole one does.
 
-    `int8`: it was trained with the rounding of int8. `chosen` says how the layers were found, `untrained` what their loss was before training. `trained` texts were
-    learnt from, and `held_out` were not: one half of these chose the best moment of the `curve`; `fidelity` to the
-    model before, and the `agreement` with it, are those of the other half, of `judged` texts.
+    `chosen` says how the layers were found, `untrained` what their loss was before training; `int8`: it was trained
+    with the rounding of int8. `trained` texts were learnt from, and `held_out` were not: one half of these chose the
+    best moment of the `curve`; `fidelity` to the model before, and the `agreement` with it, are those of the other
+    half, of `judged` texts.
     """
 
     kind: Literal["distill"] = "distill"
