@@ -131,7 +131,7 @@ def test_wrong_value_is_named_with_its_place(table, message):
 
 
 def test_several_problems_are_told_together_a_line_each():
-    table = {"method": "qad", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
+    table = {"method": "awq", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
     with pytest.raises(RecipeError) as caught:
         recipe_from(table)
     lines = str(caught.value).splitlines()
