@@ -38,7 +38,7 @@ class Candidate:
     def name(self) -> str:
         """What is not as it is by default, in one line."""
         given = self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"method", "layers"})
-        kept = [rule for rule in self.recipe.layers if rule.keep == "float"]
+        kept = [rule for rule in self.recipe.layers if rule.keep.startswith("float")]
         parts = [self.recipe.method, *(f"{name}={value}" for name, value in given.items())]
         parts += [f"{len(kept)} rule{'s' if len(kept) > 1 else ''} for float layers"] if kept else []
         return ", ".join([*parts, self.engine])
