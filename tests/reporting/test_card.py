@@ -203,8 +203,8 @@ def test_a_card_says_what_was_distilled():
     )
     assert distilling_note(step) == (
         "The checkpoint is `klue/roberta-base` with 3 of 12 layers (0, 4, 8), 1,536 of 3,072 units in the feed-forward "
-        "part of each, trained on 54,000 texts, labels unseen, to answer as that does: to 3,000 others 98.12% (97.57% to "
-        "98.55%) the same answer."
+        "part of each, trained on 54,000 texts, labels unseen, to answer as that does: to 3,000 others 98.12% "
+        "(97.57% to 98.55%) the same answer."
     )
     vectors = step.model_copy(
         update={"ffn": None, "use_labels": True, "fidelity": {"cosine_mean": 0.97}, "agreement": None}
