@@ -23,7 +23,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"engines", "source"},
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline", "shrinking"},
-    {"evaluation"},
+    {"evaluation", "ray"},
     {"tuning"},
     {"cli"},
     {"__main__"},
