@@ -267,7 +267,8 @@ def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
 def test_what_can_saturate_are_neighbours_of_one_sign_along_the_inputs(operator, saturates):
     """127 above -127 in each column leave room; of a convolution nobody says which numbers are neighbours."""
     for codes, neighbours in (([[127, 127], [-127, -127]], False), ([[127, -127], [127, -127]], True)):
-        array = np.array(codes, np.int8).reshape((2, 2) if operator == "MatMulInteger" else (2, 2, 1, 1))
+        array = np.array(codes, np.int8)
+        array = array if operator == "MatMulInteger" else np.tile(array[..., None, None], (3, 3))
         weight = ir.val("up.weight", ir.DataType.INT8, array.shape, const_value=ir.tensor(array, name="up.weight"))
         x = ir.val("x", ir.DataType.UINT8, [1, 2] if operator == "MatMulInteger" else [1, 2, 3, 3])
         node = ir.node(operator, [x, weight], name=f"up/{operator}")
