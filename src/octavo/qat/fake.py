@@ -27,7 +27,7 @@ from octavo.arithmetic.affine import INT8_LEVELS
 from octavo.arithmetic.saturation import MOST
 
 CODES = 255.0  # steps of a range
-PACE = 50.0  # a step of an optimizer moves an end relative to itself, by this times the learning rate
+PACE = 5.0  # a step of an optimizer moves an end relative to itself, by this times the learning rate
 _TINY = torch.finfo(torch.float32).tiny
 
 
