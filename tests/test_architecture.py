@@ -24,6 +24,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline", "shrinking"},
     {"evaluation"},
+    {"tuning"},
     {"cli"},
     {"__main__"},
 )
@@ -43,6 +44,11 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.engines.torch_writer": {"torch"},
     "octavo.methods.torch_modules": {"torch", "transformers"},
     "octavo.methods.torch_rescue": {"torch"},
+    "octavo.shrinking.batches": {"torch"},
+    "octavo.shrinking.distilling": {"torch"},  # its threads
+    "octavo.shrinking.layers": {"torch"},  # ModuleList
+    "octavo.shrinking.losses": {"torch"},
+    "octavo.shrinking.training": {"torch", "transformers"},  # Trainer
 }
 COMMAND_LINE = """
 from octavo.cli.main import run

@@ -414,6 +414,7 @@ class TestHandedOn:
         monkeypatch.setattr("os.cpu_count", lambda: 8)
         assert compare(demo_float, data=DataFile(PAIRS, limit=2), threads=3).threads == 3
         assert benchmark.threads == 3
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         monkeypatch.setattr("octavo.hardware.usable_cores", lambda: 7)
         assert compare(demo_float, data=DataFile(PAIRS, limit=2)).threads == 7
         assert benchmark.threads == 7

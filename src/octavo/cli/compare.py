@@ -202,13 +202,16 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
 
 
 def report(
-    result: Annotated[Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE.")],
+    result: Annotated[
+        Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE; or a study of search.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
     lang: Lang = None,
 ) -> None:
-    """Make the report of a comparison again, from its JSON."""
+    """Make the report of a comparison again, from its JSON, or that of a search from its study."""
     from octavo.reporting.page import report as run_report
+    from octavo.reporting.search_page import report_search
 
     check_report(result, output)
-    run_report(result, output, language=lang)
+    (report_search if result.suffix == ".jsonl" else run_report)(result, output, language=lang)
     say(f"written to {output}", err=True)

@@ -78,7 +78,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         dimensions: of an embedder over queries and passages: how many numbers of a vector might be stored, one or
             several; a search over these is scored too.
         precision: in which precisions (`octavo.Predictor.embed`), with each of these dimensions.
-        threads: of every model; by default as many as this process may use cores.
+        threads: of every model; by default `hardware.default_threads`.
         progress: hears of every step.
 
     A candidate that its engine cannot load or run has its reason in `not_run`; the others have their rows.
@@ -96,7 +96,7 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         file = replace(file, labels_told=True)
     entries = with_distinct_names([entry for model in models for entry in find_entries(model, engines)])
     require_one_task(entries)
-    signature = _common_signature(entries, file)
+    signature = common_signature(entries, file)
     for entry in entries:
         find_task(entry.signature).require_comparable(find_task(entries[0].signature))
     task = _storing(task_over(signature, file), dimensions, precision)
@@ -150,7 +150,7 @@ def _as_data_file(data: str | Path | DataFile, limit: int | None, columns: Mappi
     return replace(file, **settings)
 
 
-def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
+def common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
     """The signature that all models run under: their common labels, and the shortest limit or a lower one."""
     shortest = min(entry.signature.max_length for entry in entries)
     labels = common_labels(entries)

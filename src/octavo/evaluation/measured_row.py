@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.data.examples import Example
-from octavo.encoding.batching import Encoded
+from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
@@ -53,9 +53,9 @@ class Compared:
         row = replace(
             row,
             quality=self.task.quality(outputs, self.examples),
-            differences=self._differences(outputs, same=same),
+            differences=differences(self.task, self.examples, (self.reference, outputs), same=same),
             fidelity=fidelity,
-            closeness=self._closeness(fidelity, outputs, same=same),
+            closeness=closeness(self.task, fidelity, (self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
             stored=self.task.stored_vectors(self.reference, outputs, self.examples),
         )
@@ -100,30 +100,6 @@ class Compared:
             origin=entry.origin,
         )
 
-    def _differences(self, outputs: Any, *, same: bool) -> dict[str, Estimate]:
-        first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
-        if first is None or second is None:
-            return {}
-        names = self.task.quality(outputs, self.examples)
-        if same:
-            return {name: identical() for name in names}
-        margins = {"margins": self.task.margins(self.reference, outputs, self.examples)}
-        judged = first[0], first[1], second[1]
-        known = [name for name in names if name in DIFFERENCES]
-        return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
-
-    def _closeness(self, fidelity: Mapping[str, float], outputs: Any, *, same: bool) -> dict[str, Estimate]:
-        """The figures that a budget without labels is about, the one to decide by first."""
-        if orders := self.task.orders(self.reference, outputs) if "agreement" not in fidelity else None:
-            return {"tau": identical(1.0) if same else tau_estimate(*orders)}
-        distances = self.task.distances(self.reference, outputs)
-        if "agreement" in fidelity:
-            share, n = fidelity["agreement"], len(distances)
-            return {"agreement": identical(1.0) if same else share_estimate(round(share * n), n)}
-        if same:
-            return {"cosine": identical(1.0), "cosine_p1": identical(1.0)}
-        return {"cosine": cosine_estimate(distances), "cosine_p1": low_percentile_estimate(1 - distances)}
-
     def _modelled(self, outputs: Any) -> Estimate | None:
         """The difference of accuracies by margins; None where another score is the first, or nothing moved."""
         margins = self.task.margins(self.reference, outputs, self.examples)
@@ -139,10 +115,34 @@ class Compared:
         return McNemar(worse, better, mcnemar(worse, better))
 
 
+def differences(
+    task: Task[Any], examples: Sequence[Example], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
+    """Those of the scores of two models' answers, the second less the first; none without labels.
+
+    `same`: the answers are the same to the last bit.
+    """
+    reference, outputs = answers
+    first, second = task.judged(reference, examples), task.judged(outputs, examples)
+    if first is None or second is None:
+        return {}
+    names = task.quality(outputs, examples)
+    if same:
+        return {name: identical() for name in names}
+    margins = {"margins": task.margins(reference, outputs, examples)}
+    judged = first[0], first[1], second[1]
+    known = [name for name in names if name in DIFFERENCES]
+    return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
+
+
 def not_finite(timing: Timing) -> int:
     """How many rows have an answer with NaN or infinity in it."""
-    rows = (row for outputs in (timing.outputs, timing.alone, timing.among) for row in outputs)
-    return sum(not bool(np.isfinite(row).all()) for row in rows)
+    return sum(broken_rows(outputs) for outputs in (timing.outputs, timing.alone, timing.among))
+
+
+def broken_rows(outputs: Outputs) -> int:
+    """How many rows of a session's outputs have NaN or infinity in them."""
+    return sum(not bool(np.isfinite(row).all()) for row in outputs)
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
@@ -152,3 +152,19 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
         owner = index if row.row is None else row.row
         lengths[owner : owner + 1] += len(row.ids)
     return lengths
+
+
+def closeness(
+    task: Task[Any], fidelity: Mapping[str, float], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
+    """The figures that a budget without labels is about, the one to decide by first."""
+    reference, outputs = answers
+    if orders := task.orders(reference, outputs) if "agreement" not in fidelity else None:
+        return {"tau": identical(1.0) if same else tau_estimate(*orders)}
+    distances = task.distances(reference, outputs)
+    if "agreement" in fidelity:
+        share, n = fidelity["agreement"], len(distances)
+        return {"agreement": identical(1.0) if same else share_estimate(round(share * n), n)}
+    if same:
+        return {"cosine": identical(1.0), "cosine_p1": identical(1.0)}
+    return {"cosine": cosine_estimate(distances), "cosine_p1": low_percentile_estimate(1 - distances)}

@@ -1,6 +1,6 @@
 """What all methods do alike: which layers stay float and why, int8 rows of embeddings, and the records of layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
+from octavo.arithmetic.affine import Quantized, error_db, quantize_symmetric
+from octavo.arithmetic.saturation import can_saturate
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lowering import lower_embedding
-from octavo.hardware import Target
 from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
@@ -47,11 +47,6 @@ AnyLayer = Layer | ModuleLayer
 LayerT = TypeVar("LayerT", Layer, ModuleLayer)
 
 
-def weight_levels(target: Target) -> int:
-    """The largest weight code: within 7 bits where products of 8-bit codes could saturate."""
-    return INT7_LEVELS if target.saturates else INT8_LEVELS
-
-
 def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     """Why a layer stays float; None where it is to be quantized.
 
@@ -72,7 +67,7 @@ def lower_rows(model: ir.Model, layer: Layer) -> LayerResult:
     """Make an embedding table int8, one scale per row; in place."""
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
-    return int8_result(layer, table, INT8_LEVELS)
+    return int8_result(layer, table)
 
 
 def layer_result(layer: AnyLayer, dtype: str, reason: str, size: int, **details: Any) -> LayerResult:
@@ -85,10 +80,10 @@ def float_result(layer: AnyLayer, reason: str) -> LayerResult:
     return layer_result(layer, "float32", reason, 4 * layer.parameters)
 
 
-def int8_result(layer: AnyLayer, weight: Quantized, levels: int, **details: Any) -> LayerResult:
+def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:
     """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
     reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
-    size, bits = weight.codes.nbytes + weight.scale.nbytes, 8 if levels > INT7_LEVELS else 7
+    size = weight.codes.nbytes + weight.scale.nbytes
     error = round(error_db(layer.matrix(), weight.dequantize()), 2)
     return layer_result(layer, "int8", reason, size, weight_bits=bits, error_db=error, **details)
 
@@ -118,6 +113,6 @@ def lower_layers(
     return results
 
 
-def can_saturate(results: Sequence[LayerResult]) -> bool:
-    """Whether products could saturate: some layer multiplies quantized activations by weights of more than 7 bits."""
-    return any(result.activation is not None and result.weight_bits == 8 for result in results)
+def needs_exact(weights: Mapping[str, Quantized]) -> bool:
+    """Whether there are activations with which a product of one of these weights [in, out] saturates."""
+    return any(can_saturate(weight.codes) for weight in weights.values())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from octavo.arithmetic.vectors import ranges_of, shortened
-from octavo.data.examples import DataFile, example_hashes
+from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.data.sentences import SENTENCES
 from octavo.encoding.batching import Encoded, Inputs, make_batches
 from octavo.engines import Session
@@ -39,14 +39,19 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
+    examples = find_task(signature).read_examples(replace(file, limit=file.limit or ENOUGH))
+    return encode_calibration(examples, tokenizer_json, signature)
+
+
+def encode_calibration(examples: Sequence[Example], tokenizer_json: str, signature: Signature) -> Calibration:
+    """Examples that were read, encoded; a warning where they are few."""
     task = find_task(signature)
-    examples = task.read_examples(replace(file, limit=file.limit or ENOUGH))
     if len(examples) < FEW:
         warnings.warn(
             f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
             f"{ENOUGH} would do",
             OctavoWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     encoded = task.encode(task.make_tokenizer(tokenizer_json), task.rows(examples))
     hashes = example_hashes(examples)

@@ -257,4 +257,68 @@ KOREAN = {
     "Made by Octavo {version}.": "Octavo {version}에서 생성했습니다.",
     "{title}, {name}": "{title}, {name}",
     "Comparison": "비교 결과",
+    # a search
+    "Search for a model": "모델 탐색 보고서",
+    "The search has not ended.": "탐색이 아직 끝나지 않았습니다.",
+    "candidate": "후보",
+    "step": "단계",
+    "against float": "float 대비",
+    "against float (%)": "float 대비(%)",
+    "1 row, ms p95": "단건 지연 시간(ms) p95",
+    "verdict": "판정",
+    "reason": "이유",
+    "changed": "바꾼 것",
+    "float": "float 유지",
+    "subset": "일부 데이터",
+    "full": "전체 측정",
+    "more": "데이터 추가",
+    "timing": "속도 측정",
+    "sensitivity": "레이어 민감도",
+    "confirmation": "확인",
+    "ladder": "단계별 복구",
+    "other observer": "다른 관측기",
+    "smoothing strength": "스무딩 강도",
+    "embeddings float": "임베딩 float 유지",
+    "per-token activations": "토큰별 활성값 스케일",
+    "worst layers float": "가장 나쁜 레이어 float 유지",
+    "16-bit storage": "16비트 저장",
+    "Do not quantize: no candidate keeps the budget.": (
+        "양자화하지 않는 것이 좋습니다: 허용 기준을 충족하는 후보가 없습니다."
+    ),
+    "on {n:,} examples that the search never saw: {figure}": "탐색에 쓰지 않은 데이터 {n:,}건에서: {figure}",
+    "it was chosen by {n:,} others, which flatter it: {figure}": (
+        "선택에 쓴 다른 데이터 {n:,}건에서(실제보다 좋게 나옴): {figure}"
+    ),
+    "{faster:.2f}x as fast as the float graph ({low:.2f} to {high:.2f}), {ms:.1f} ms for a row (p95)": (
+        "float 그래프 대비 {faster:.2f}배 속도({low:.2f} ~ {high:.2f}), 단건 {ms:.1f}ms(p95)"
+    ),
+    "the machine was busy while it was timed: no speed here is to be believed": (
+        "속도를 재는 동안 다른 작업이 있었음: 여기의 속도는 믿을 수 없음"
+    ),
+    "stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}": (
+        "{name}: 레이어 {n}개의 저장된 오차와 실제 손실의 순위 상관 {value:.2f}"
+    ),
+    "about {n:,} rows would decide": "약 {n:,}건이 있으면 판단 가능",
+    "--pick {n}: {name}": "--pick {n}: {name}",
+    "What was tried": "시도한 후보",
+    "What was dropped": "탈락한 후보와 이유",
+    "The ladder": "단계별 복구",
+    "What single layers cost": "레이어 하나의 손실",
+    "Another point of the front than the one that was chosen, and not confirmed.": (
+        "선택된 것과 다른 파레토 지점이며, 확인 데이터로 다시 측정하지 않았습니다."
+    ),
+    "Size and quality of all that was tried": "시도한 모든 후보의 크기와 품질",
+    "Further left and further up are better; bars are 95 % intervals. The shaded area keeps the limit.": (
+        "왼쪽일수록, 위쪽일수록 좋습니다. 막대는 95% 신뢰구간이고, 음영 영역이 품질 기준을 충족합니다."
+    ),
+    "The chosen recipe": "선택된 레시피",
+    "checkpoint": "체크포인트",
+    "examples": "데이터 분할",
+    "calibration": "캘리브레이션",
+    "selection": "선택",
+    "never parted": "나누지 않은 것",
+    "examples that share a text": "같은 문장이 있는 데이터",
+    "examples with the same texts": "문장이 모두 같은 데이터",
+    "budget": "허용 기준",
+    "seed": "시드",
 }

@@ -45,11 +45,17 @@ class PassRecord(Record):
 
 
 class ExportRecord(Record):
-    """The float graph: its opset, why not a newer one, and its largest difference from torch at each shape."""
+    """The float graph: its opset, why not a newer one, and its largest difference from its reference at each shape.
+
+    `graph`: exported by transformers, or written by Octavo from config and weights. `reference`: the model in torch, or
+    the one that is written out in numpy.
+    """
 
     opset: int
     note: str | None = None
     differences: dict[str, float]
+    graph: Literal["exported", "written"] = "exported"
+    reference: Literal["torch", "numpy"] = "torch"
 
 
 class CalibrationRecord(Record):
