@@ -5,7 +5,7 @@
 The job, the shape (multilingual BERT, random weights) and the runs are those of bench/old_guide.py. Its checkpoint is
 trimmed to the tokens of the 5,010 pairs; of its layers every second stays, as `octavo distill` makes a student, but
 not trained: random weights have nothing to be taught, and speed and size do not depend on it. What such a student
-answers is measured elsewhere (docs/smaller.md). Then int8: dynamic, and static calibrated on 300 pairs, also with
+answers is measured elsewhere (docs/smaller.md). Then int8: dynamic and static, calibrated on 300 pairs, also with
 4-bit rows.
 """
 

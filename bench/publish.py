@@ -336,7 +336,7 @@ def xlm_r(result: dict, words: dict) -> str:
     before = result["trim"]["bytes_before"]
     cells = [words["xlm-r"], ["float checkpoint", f"{before / MIB:.0f}", "100 %"]]
     names = ("int8", "trimmed int8", "trimmed int8, rows of 4 bits")
-    sizes = {name: result[name]["bytes"] for name in names}
+    sizes = {name: result[name]["bytes"] for name in names if name in result}
     cells += [[name, f"{size / MIB:.0f}", f"{100 * size / before:.1f} %"] for name, size in sizes.items()]
     return table(cells)
 
