@@ -80,14 +80,12 @@ def distill(
             progress=progress,
         )
     if as_json:
-        record = distilled.record.model_dump(mode="json", exclude_none=True)
-        say(*json_text(record, indent=1).split("\n"))
+        say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
     _show(distilled.record)
     say(f"written to {output}")
-    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
-    asked += " --method qat" if int8 else f" --calibrate {data[0]}"
-    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+    told = "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ()) + (f" --task {task}" if task else "")
+    say(f"next: octavo quantize {output} -o {output}-int8{told}{'' if int8 else f' --calibrate {data[0]}'}", err=True)
 
 
 def _layers(text: str) -> int | tuple[int, ...]:
