@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LATEST := .venv-latest
-EXTRAS := convert,openvino,torchao,dev
+EXTRAS := train,openvino,torchao,dev
 HOLD ?= torch
 # --no-compile: a module is compiled when it is imported; for tests all are, as their warnings would be errors there.
 INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: setup demo demo-torch demo-out test test-fast test-latest corpus check bench clean
+.PHONY: setup demo demo-torch demo-out test test-fast test-latest corpus check docs package bench clean
 
 setup: .venv/ready
 
@@ -71,8 +71,22 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual as a site, in site/: no link may be dead, and nothing comes from the network.
+docs: .venv/docs
+	$(BIN)/zensical build --strict --clean
+
+.venv/docs: .venv/demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt zensical build
+	@touch $@
+
+# What an index would get: the wheel, installed into an empty environment, light, where it must quantize nothing and run.
+package: .venv/docs
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/package/install.py dist/*.whl
+
 bench: setup
 	$(BIN)/python bench/dynamic.py
 
 clean:
-	rm -rf .venv $(LATEST) demo-out
+	rm -rf .venv $(LATEST) demo-out site dist

@@ -23,7 +23,8 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"engines", "source"},
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline", "shrinking"},
-    {"evaluation"},
+    {"evaluation", "ray"},
+    {"tuning"},
     {"cli"},
     {"__main__"},
 )
@@ -43,6 +44,12 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.engines.torch_writer": {"torch"},
     "octavo.methods.torch_modules": {"torch", "transformers"},
     "octavo.methods.torch_rescue": {"torch"},
+    "octavo.shrinking.batches": {"torch"},
+    "octavo.shrinking.distilling": {"torch"},  # its threads
+    "octavo.shrinking.layers": {"torch"},  # ModuleList
+    "octavo.shrinking.losses": {"torch"},
+    "octavo.shrinking.widths": {"torch"},
+    "octavo.shrinking.training": {"torch", "transformers"},  # Trainer
 }
 COMMAND_LINE = """
 from octavo.cli.main import run

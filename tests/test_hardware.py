@@ -1,10 +1,16 @@
 import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
+import octavo
 from octavo import hardware
 from octavo.errors import RecipeError
-from octavo.hardware import TARGETS, Cpu, _cgroup_quota, find_target, usable_cores
+from octavo.hardware import TARGETS, Cpu, _cgroup_quota, choose_threads, default_threads, find_target, usable_cores
 
 AVX512 = {"avx2", "avx512f", "avx512bw"}
 
@@ -146,3 +152,99 @@ def test_usable_cores_where_the_system_knows_no_affinity(monkeypatch, count, exp
     monkeypatch.setattr(os, "cpu_count", lambda: count)
     monkeypatch.setattr(hardware, "_cgroup_quota", lambda root: None)
     assert usable_cores() == expected
+
+
+# Threads as granted
+
+
+def ray_of(resources, *, initialized=True):
+    """What `ray` is in a worker that has these resources, None: in a driver."""
+
+    def assigned():
+        assert resources is not None, "This method is only available when the process is a worker."
+        return resources
+
+    context = SimpleNamespace(get_assigned_resources=assigned)
+    return SimpleNamespace(is_initialized=lambda: initialized, get_runtime_context=lambda: context)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 16 processors, of which 8 may be used; its function sets who grants how many."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 8)
+
+    def grant(ray=None, openmp=None):
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if openmp is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", openmp)
+
+    return grant
+
+
+@pytest.mark.parametrize(
+    ("ray", "openmp", "expected"),
+    [
+        (None, None, (8, "affinity and control group")),
+        (None, "3", (3, "OMP_NUM_THREADS")),
+        (None, "12", (12, "OMP_NUM_THREADS")),  # said, as by an argument
+        (None, "4,3,2", (4, "OMP_NUM_THREADS")),  # by level of nesting
+        (None, "64", (16, "OMP_NUM_THREADS")),  # written for another machine
+        *((None, text, (8, "affinity and control group")) for text in ("", "0", "-1", "two", "1.5", "²")),
+        (ray_of({"CPU": 2.0}), "5", (2, "Ray")),
+        (ray_of({"CPU": 0.5}), "5", (1, "Ray")),
+        (ray_of({"CPU": 2.5}), None, (2, "Ray")),
+        (ray_of({"CPU": 99.0}), None, (16, "Ray")),
+        (ray_of({"GPU": 1.0}), "1", (1, "OMP_NUM_THREADS")),  # an actor that asked for no CPU: Ray sets the variable
+        (ray_of({}), None, (8, "affinity and control group")),
+        (ray_of(None), "3", (3, "OMP_NUM_THREADS")),  # a driver
+        (ray_of({"CPU": 2.0}, initialized=False), None, (8, "affinity and control group")),
+        (SimpleNamespace(), None, (8, "affinity and control group")),  # is being imported by another thread
+    ],
+)
+def test_threads_are_those_that_were_granted(machine, ray, openmp, expected):
+    machine(ray, openmp)
+    assert default_threads() == expected
+    assert choose_threads(None) == expected[0]
+    assert choose_threads(7) == 7
+
+
+def test_a_doctor_tells_by_what(machine):
+    machine(ray_of({"CPU": 2.0}))
+    assert octavo.doctor().choices["threads 2"] == "by default, from Ray"
+
+
+DEFAULT = "from octavo.hardware import default_threads\nprint(*default_threads())"
+
+
+def test_affinity_and_variable_of_a_real_process(monkeypatch):
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    if shutil.which("taskset") is None:
+        pytest.skip("taskset (util-linux) is not installed")
+    one = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-c", DEFAULT]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run(one).stdout == "1 affinity and control group\n"
+    asked = run([sys.executable, "-c", DEFAULT], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert asked.stdout == "1 OMP_NUM_THREADS\n"
+
+
+@pytest.mark.slow
+def test_real_actors_of_ray(monkeypatch, made_before):
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # by default it writes a token into the user's home
+
+    class Asked:
+        def threads(self, folder):
+            predictor = octavo.load(folder)
+            return default_threads()[1], predictor.session.threads, os.environ["RAYON_NUM_THREADS"]
+
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    with ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env=environment):
+        actors = [ray.remote(num_cpus=cpus)(Asked).remote() for cpus in (1, 2, 0)]
+        found = ray.get([actor.threads.remote(str(made_before)) for actor in actors])
+        assert found[:2] == [("Ray", 1, "1"), ("Ray", min(2, os.cpu_count()), "2")]
+        assert found[2][1] == 1  # Ray sets OMP_NUM_THREADS of an actor that has no CPU of its own
+        assert default_threads()[1] == "affinity and control group"  # the driver is granted nothing

@@ -20,7 +20,8 @@ def make(folder: Path) -> octavo.Artifact:
     graphs = octavo.export(checkpoint, recipe=recipe)
     assert_type(graphs, octavo.FloatGraphs)
     trimmed: octavo.Trimmed = octavo.trim(checkpoint, "smaller", data=["rows.tsv"], coverage=0.9999)
-    octavo.quantize(trimmed.folder, folder, method="dynamic")
+    distilled: octavo.Distilled = octavo.distill(trimmed.folder, "fewer", data="rows.tsv", layers=6)
+    octavo.quantize(distilled.folder, folder, method="dynamic")
     octavo.quantize(graphs, folder, recipe=recipe, calibration=octavo.DataFile("rows.tsv", limit=300))
     artifact = octavo.quantize("model", folder, method="static", calibrate="rows.tsv", target="any", force=True)
     assert_type(artifact, octavo.Artifact)
@@ -29,6 +30,9 @@ def make(folder: Path) -> octavo.Artifact:
     assert_type(artifact.model_file, Path)
     assert_type(artifact.manifest.recipe, octavo.Recipe)
     assert_type(octavo.verify(artifact), float)
+    assert_type(octavo.layout(artifact, "folder", program="tei"), Path)
+    assert_type(octavo.push(artifact, "user/name", private=True), str)
+    assert_type(artifact.push_to_hub("user/name", comparison="result.json"), str)
     return artifact
 
 
@@ -39,6 +43,7 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     assert_type(predictor.signature.labels, tuple[str, ...])
     assert_type(predictor.verified, bool | None)
     assert_type(predictor.stream(["눈"], batch_size=8), Iterator[Any])
+    assert_type(octavo.make_predict_fn(artifact, columns=("text", "text_pair"), threads=1), octavo.PredictFn)
     if isinstance(predictor, octavo.Generator):
         assert_type(predictor.pieces("눈이", max_new_tokens=8), Iterator[str])
         return list(predictor(["눈이"], return_full_text=False, temperature=0.7))
@@ -46,6 +51,14 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     assert_type(outputs, NDArray[np.float32] | list[NDArray[np.float32]])
     answers: list[dict[str, Any]] = predictor(["눈"], text_pair=["비"], batch_size=8, top_k=None)
     return answers
+
+
+def find(folder: Path) -> octavo.Artifact | None:
+    search = octavo.search("model", folder, data="rows.tsv", budget=octavo.Budget(max_drop=1.0), prefer="size")
+    assert_type(search, octavo.Search)
+    assert_type([trial.verdict for trial in search], list[Literal["PASS", "FAIL", "UNSURE"]])
+    assert_type(search.run().chosen.recipe, octavo.Recipe)
+    return search.artifact
 
 
 def judge(artifact: octavo.Artifact) -> bool:

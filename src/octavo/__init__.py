@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from octavo.artifact.folder import Artifact, open_artifact
+    from octavo.artifact.folder import Artifact, open_artifact, push
+    from octavo.artifact.layout import layout
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile, Example, read_examples
     from octavo.errors import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from octavo.evaluation.comparison import Comparison, compare
     from octavo.exporting.float_graphs import FloatGraphs, export
+    from octavo.inference.columns import PredictFn, make_predict_fn
     from octavo.inference.generator import Generator
     from octavo.inference.jsonl import predict
     from octavo.inference.opening import load, verify
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
+    from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
+    from octavo.tuning.search import Search, search
 
 _HOMES = {
-    "octavo.artifact.folder": ("Artifact", "open_artifact"),
+    "octavo.artifact.folder": ("Artifact", "open_artifact", "push"),
+    "octavo.artifact.layout": ("layout",),
     "octavo.checkpoint.source": ("Checkpoint",),
     "octavo.data.examples": ("DataFile", "Example", "read_examples"),
     "octavo.errors": (
@@ -56,6 +61,7 @@ _HOMES = {
     ),
     "octavo.evaluation.comparison": ("Comparison", "compare"),
     "octavo.exporting.float_graphs": ("FloatGraphs", "export"),
+    "octavo.inference.columns": ("PredictFn", "make_predict_fn"),
     "octavo.inference.generator": ("Generator",),
     "octavo.inference.jsonl": ("predict",),
     "octavo.inference.opening": ("load", "verify"),
@@ -66,7 +72,9 @@ _HOMES = {
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
+    "octavo.tuning.search": ("Search", "search"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -79,6 +87,7 @@ __all__ = [
     "DataError",
     "DataFile",
     "Diagnosis",
+    "Distilled",
     "Example",
     "ExportError",
     "FloatGraphs",
@@ -90,20 +99,27 @@ __all__ = [
     "MissingExtraError",
     "OctavoError",
     "OctavoWarning",
+    "PredictFn",
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Search",
     "Trimmed",
     "compare",
+    "distill",
     "doctor",
     "export",
     "inspect",
+    "layout",
     "load",
+    "make_predict_fn",
     "open_artifact",
     "predict",
+    "push",
     "quantize",
     "read_examples",
     "report",
+    "search",
     "trim",
     "verify",
 ]
@@ -115,6 +131,8 @@ def _find(name: str) -> Any:
         from importlib.metadata import version
 
         return version("octavo")
+    if name == "ray":  # no public name, but a room that users name: octavo.ray.Predictor
+        return import_module("octavo.ray")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'octavo' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

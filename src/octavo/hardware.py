@@ -8,7 +8,9 @@ x86 without VNNI multiplies with `vpmaddubsw`, which adds two neighbouring u8 x 
 import math
 import os
 import platform
+import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -118,7 +120,7 @@ def usable_cores() -> int:
 
 
 def choose_threads(asked: int | None) -> int:
-    """The number of threads to run with: the one asked for, or as many as the usable cores.
+    """The number of threads to run with: the one asked for, or `default_threads`.
 
     Raises:
         HardwareError: fewer than one, or more than the machine has processors.
@@ -126,7 +128,44 @@ def choose_threads(asked: int | None) -> int:
     most = max(os.cpu_count() or 1, usable_cores())
     if asked is not None and not 1 <= asked <= most:
         raise HardwareError("a number of threads that makes no sense here", got=asked, allowed=f"1 to {most}")
-    return asked or usable_cores()
+    return asked or default_threads()[0]
+
+
+def default_threads() -> tuple[int, str]:
+    """Threads where none are asked for, and where the number is from: a grant, or the cores that may be used."""
+    return granted_threads() or (usable_cores(), "affinity and control group")
+
+
+def granted_threads() -> tuple[int, str] | None:
+    """Threads that Ray granted this worker of it, or OMP_NUM_THREADS, and which of the two; None without a grant.
+
+    At least 1, and at most the machine's processors.
+    """
+    for granted, by in ((_ray_grant(), "Ray"), (_openmp_threads(), "OMP_NUM_THREADS")):
+        if granted is not None:
+            return min(granted, max(os.cpu_count() or 1, usable_cores())), by
+    return None
+
+
+def _ray_grant() -> int | None:
+    """CPUs that Ray assigned to this worker, rounded down; None outside of one, and for an actor that asked for none.
+
+    For that one Ray has set OMP_NUM_THREADS to 1. Ray is not imported: a worker of it has.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None or not getattr(ray, "is_initialized", bool)():
+        return None
+    try:
+        cpus = ray.get_runtime_context().get_assigned_resources().get("CPU")
+    except AssertionError:  # in a driver, to which nothing is assigned
+        return None
+    return max(1, int(cpus)) if cpus else None
+
+
+def _openmp_threads() -> int | None:
+    """The first number of OMP_NUM_THREADS: a list is by level of nesting (OpenMP 5.2, section 21.1.2)."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if re.fullmatch("[0-9]{1,9}", first) and int(first) else None
 
 
 def _cgroup_quota(root: Path) -> float | None:

@@ -22,6 +22,7 @@ def copy(demo_float, tmp_path):
 
 
 def test_threads_are_the_usable_cores_by_default(demo_float, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for cores in (usable_cores(), 3):
         monkeypatch.setattr("octavo.hardware.usable_cores", lambda cores=cores: cores)
         session = open_session(demo_float / "model.onnx")

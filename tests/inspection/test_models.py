@@ -171,7 +171,7 @@ def test_other_tools_int8_is_understood(stock):
     assert dynamic.producer.startswith("onnx.quantize")
 
 
-def test_seven_bit_weights_do_not_saturate(artifact):
+def test_weights_for_a_cpu_that_saturates_do_not(artifact):
     for target, expected in (("avx2", False), ("avx512_vnni", True)):
         weights = octavo.inspect(artifact("bert", "dynamic", target).folder).weights
         assert any(weight.saturates for weight in weights) is expected

@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from octavo.artifact.external import external_locations
+from octavo.artifact.hub import push_files
 from octavo.artifact.staging import repair
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.engines import ENGINES, choose_engine, runs_torch
 from octavo.errors import ArtifactError, InputError
 from octavo.files import files_of, sha256_of
+from octavo.schema.comparison import ComparisonRecord
 from octavo.schema.lineage import FileRecord
 from octavo.schema.manifest import MANIFEST, SCHEMA, Manifest
 from octavo.tasks import find_task
@@ -76,8 +78,8 @@ class Artifact:
     def opened(self) -> set[str]:
         """The files that are opened to run it, by their paths in the folder; those that a graph names apart."""
         pooling = self.manifest.signature.pooling
-        dense = [step.folder for step in pooling.steps if step.kind == "dense"] if pooling else []
-        weights = {PurePosixPath(folder, "model.safetensors").as_posix() for folder in dense}
+        folders = [step.folder for step in pooling.steps if step.folder] if pooling else []
+        weights = {PurePosixPath(folder, "model.safetensors").as_posix() for folder in folders}
         return {"config.json", "tokenizer.json", *self.manifest.components.values(), *weights}
 
     @property
@@ -96,6 +98,31 @@ class Artifact:
             if sha256_of(self.folder / name) != record.sha256:
                 raise ArtifactError("a file of the artifact was changed", where=self.folder / name)
 
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        base_model: str | None = None,
+        comparison: str | Path | ComparisonRecord | None = None,
+    ) -> str:
+        """Push it to the Hub, its card with what the Hub reads of one, and return the revision that has it.
+
+        Args:
+            repo: `user/name`; it is made where there is none.
+            private: whether a repository that is made is private.
+            base_model: the hub id of its checkpoint, where that was a folder.
+            comparison: of `octavo compare`, or its JSON: the artifact's scores go on the card.
+
+        Raises:
+            ArtifactError: a file was changed, or the Hub does not take it.
+            InputError: the comparison is of other models, or this is no name of a repository.
+        """
+        self.check_files()
+        return push_files(
+            self.folder, self.manifest, repo, private=private, base_model=base_model, comparison=comparison
+        )
+
     def check_references(self) -> None:
         """See that its graphs keep their weights in files that are listed.
 
@@ -107,6 +134,19 @@ class Artifact:
             for location in sorted(external_locations(self.folder / graph)):
                 name = PurePosixPath(graph).parent.joinpath(location).as_posix()
                 _require_listed(self, {name}, self.folder / graph)
+
+
+def push(  # the verb; see `Artifact.push_to_hub`
+    artifact: str | Path | Artifact,
+    repo: str,
+    *,
+    private: bool = False,
+    base_model: str | None = None,
+    comparison: str | Path | ComparisonRecord | None = None,
+) -> str:
+    """Push an artifact to the Hub and return the revision that has it; see `Artifact.push_to_hub`."""
+    given = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    return given.push_to_hub(repo, private=private, base_model=base_model, comparison=comparison)
 
 
 def open_artifact(folder: str | Path) -> Artifact:

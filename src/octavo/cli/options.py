@@ -17,7 +17,9 @@ IgnoreWeights = Annotated[
 Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer tokens than the model allows.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Default: the cores that this process may use.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Default: those granted (Ray, OMP_NUM_THREADS), else the usable cores.")
+]
 TokenizerFolder = Annotated[Path | None, typer.Option("--tokenizer", help="Take the tokenizer from this folder.")]
 Verify = Annotated[bool, typer.Option("--verify/--no-verify", help="Check the hashes of an artifact's files first.")]
 

@@ -14,7 +14,7 @@ from octavo.cli.order import check_predict
 from octavo.errors import InputError
 from octavo.progress import Progress, Silent
 
-Artifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="An artifact, or a checkpoint.")]
+Artifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="An artifact, its hub id, or a checkpoint.")]
 File = Annotated[
     str | None,
     typer.Argument(metavar="[FILE|-]", help=".jsonl, .tsv, .csv, .json or .txt. Default: JSON lines on stdin."),
@@ -56,6 +56,7 @@ def predict(
     threads: Threads = None,
     max_length: MaxLength = None,
     device: Device = "cpu",
+    revision: Annotated[str | None, typer.Option(help="Of a hub id: a commit, a tag or a branch.")] = None,
     verify: Verify = True,
     prompt: Prompt = None,
     task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
@@ -86,6 +87,7 @@ def predict(
             output,
             columns=mapping(columns),
             encoding=encoding,
+            revision=revision,
             verify=verify,
             prompt=prompt,
             task=task,

@@ -1,5 +1,6 @@
 """Texts and pairs to token ids, as every encoder reads them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -131,6 +132,14 @@ def encode_texts(tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Any]:
     So the pipelines of transformers read it (`tokenizer("a", "")`), though not its batches (`tokenizer(["a"], [""])`).
     """
     return list(tokenizer.encode_batch([(text, pair) if pair else text for text, pair in rows]))
+
+
+def keep_tokenizers_to(threads: int) -> None:
+    """Let texts be cut by so many threads, unless the environment says otherwise or a text was cut already.
+
+    The threads of tokenizers are the process's, and made on first use; rayon reads their number from the environment.
+    """
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
 
 
 def as_encoded(encoding: Any, signature: Signature, **more: Any) -> Encoded:

@@ -115,5 +115,5 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
 
 
 def open_session(model: Path, threads: int | None = None, *, outputs: Sequence[str] = ()) -> OnnxRuntimeSession:
-    """A session with `threads` threads, by default as many as this process may use cores; see it for `outputs`."""
+    """A session with `threads` threads, by default `hardware.default_threads`; see it for `outputs`."""
     return OnnxRuntimeSession(model, choose_threads(threads), outputs=outputs)

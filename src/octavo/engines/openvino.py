@@ -85,7 +85,7 @@ def open_session(
     precision: Precision = "f32",
     outputs: Sequence[str] = (),
 ) -> OpenVinoSession:
-    """A session with `threads` threads, by default as many as this process may use cores.
+    """A session with `threads` threads, by default `hardware.default_threads`.
 
     `throughput`: one stream for each thread, so that as many batches run at once; else each batch gets all threads.
     """

@@ -67,6 +67,8 @@ class FloatGraphs:
         """
         names = ("opset", "optimize", "merge_qkv", *(("layers",) if recipe.merge_qkv else ()))
         other = [name for name in names if getattr(recipe, name) != getattr(self.settings, name)]
+        if recipe.method == "qat" and self.settings.method != "qat":
+            other.append("method")  # one pass moves what layers read; graphs without it suit all
         if other:
             raise RecipeError(
                 "the float graphs were exported with other settings",
@@ -87,7 +89,8 @@ def export(
 
     Args:
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell.
-        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported; by default as for most recipes.
+        recipe: its `opset`, `optimize` and `merge_qkv` decide how it is exported, and whether its method is `qat`
+            (graphs for that suit the others too); by default as for most recipes.
         progress: hears of every step.
         exporter: take transformers' exporter for encoders too whose graph Octavo writes itself.
 
@@ -122,7 +125,7 @@ def prove(source: Source, model: Any, recipe: Recipe, progress: Progress, *, exp
     `exporter`: not such as Octavo writes itself.
     """
     note = None
-    if not exporter:
+    if not exporter and recipe.method != "qat":  # a written graph is without the biases that `MOVE_VALUES` drop
         try:
             return write_checked(source, model, recipe, progress)[0]
         except UnwrittenError:

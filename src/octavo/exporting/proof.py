@@ -117,13 +117,14 @@ def optimize_checked(
         OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
-    from octavo.graph.passes.order import PASSES, optimize
+    from octavo.graph.passes.order import MOVE_VALUES, PASSES, optimize
 
     if not recipe.optimize or (written and not recipe.merge_qkv):
         return []
     paths = [path for layer in find_layers(graph) for path in layer.paths]
     kept = {path: rule.keep for path, rule in kept_as(recipe, paths).items()}
-    chosen = {} if written else PASSES
+    leave = MOVE_VALUES if recipe.method == "qat" else ()  # ranges were learnt of what layers read in torch
+    chosen = {} if written else {name: apply for name, apply in PASSES.items() if name not in leave}
     progress.start("optimizing the graph", len(chosen) + recipe.merge_qkv)
     before, records = _answers(graph, batches), list[PassRecord]()
     for record in optimize(graph, chosen, merge=recipe.merge_qkv, kept=kept):

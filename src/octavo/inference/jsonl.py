@@ -32,6 +32,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
     prompt: str | None = None,
     task: str | None = None,
     options: Options | None = None,
+    revision: str | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Counts:
@@ -40,7 +41,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
     A field that has the name of one of the prediction's is written as `input_NAME`.
 
     Args:
-        artifact: an artifact, or a checkpoint.
+        artifact: an artifact, its hub id, or a checkpoint.
         source: a file as `compare` reads it (its labels are not needed), JSON lines of any number, `-` for those on
             standard input, or a list of rows as a call takes them.
         output: where to write, one prediction a line in the order of the input; standard output by default.
@@ -54,6 +55,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
         task: see `load`.
         options: the task's (see `Predictor.__call__`); of a model that writes those of its generation config
             (`octavo.schema.signature.GenerationConfig`).
+        revision: see `load`.
         verify: see `load`.
         progress: hears how many rows are done.
 
@@ -64,7 +66,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
     asked, progress = AskedRows(source, columns, encoding), progress or Silent()
     with _writing(output) as stream:
         settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
-        predictor = load(artifact, device=device, verify=verify, **settings)
+        predictor = load(artifact, device=device, revision=revision, verify=verify, **settings)
         rows = asked.read(predictor.task)
         if isinstance(predictor, Generator) and prompt is not None:
             raise InputError("a model that writes has no named prompts", got=prompt)

@@ -12,18 +12,22 @@ from octavo.artifact.compatibility import check_cpu, check_engine, made_elsewher
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import check_self_test
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
+from octavo.checkpoint.hub import fetch_artifact, is_hub_id
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.encoding.tokenizing import keep_tokenizers_to
 from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
 from octavo.errors import ArtifactError, InputError, OctavoWarning
 from octavo.files import sha256_of
+from octavo.hardware import granted_threads
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
+from octavo.inference.storing import read_ranges
 from octavo.inference.texts import make_tokenizers
-from octavo.schema.manifest import MANIFEST
+from octavo.schema.manifest import MANIFEST, VECTOR_RANGES
 from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
 
@@ -36,19 +40,22 @@ def load(  # noqa: PLR0913 - each is one thing to say
     threads: int | None = None,
     max_length: int | None = None,
     device: str = "cpu",
+    revision: str | None = None,
     verify: bool = True,
 ) -> Predictor | Generator:
     """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
     Args:
-        path: the folder; a `Checkpoint` says what a checkpoint's files do not tell.
+        path: the folder, or the hub id of an artifact; a `Checkpoint` says what a checkpoint's files do not tell.
         task: what it has to be for; by default whatever it is for.
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
             `torch:bf16`, and on a GPU `torch:fp8`.
-        threads: threads of one run; by default as many as this process may use cores.
+        threads: threads of one run; by default those that were granted (`hardware.granted_threads`), in which case
+            texts are cut by no more either, else as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
         device: `cuda` runs checkpoints, and artifacts of the format torch, on a GPU.
+        revision: of a hub id: a commit, which never changes, a tag or a branch; by default the newest of `main`.
         verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
             predictor's `verified` is False.
 
@@ -62,10 +69,13 @@ def load(  # noqa: PLR0913 - each is one thing to say
     checkpoint = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
     here, settings = _found_anywhere(checkpoint), {"task": task, "engine": engine, "threads": threads}
     settings |= {"max_length": max_length, "device": device, "verify": verify}
-    folder, engine = Path(checkpoint.path), on_device(engine, device)
+    folder, engine = _folder(checkpoint, revision), on_device(engine, device)
+    settings["revision"] = folder.name if is_hub_id(checkpoint.path) else None  # elsewhere the same commit
+    if threads is None and (granted := granted_threads()):
+        keep_tokenizers_to(granted[0])
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
         predictor = _load_checkpoint(checkpoint, engine, threads, max_length)
-        predictor.reopen = partial(_open_again, here, settings)
+        predictor.reopen = partial(open_again, here, settings)
         return predictor
     artifact = open_artifact(folder)
     require_task(artifact.manifest.signature.task, task or checkpoint.task, folder)
@@ -84,19 +94,30 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
-    predictor.reopen = partial(_open_again, here, settings, sha256_of(folder / MANIFEST))
+    if isinstance(predictor, Predictor) and VECTOR_RANGES in artifact.manifest.files:
+        predictor.ranges = read_ranges(folder)
+    predictor.reopen = partial(open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
 
 
-def _open_again(checkpoint: Checkpoint, settings: dict[str, Any], sha256: str | None = None) -> Any:
+def _folder(checkpoint: Checkpoint, revision: str | None) -> Path:
+    """The folder of what is to be loaded, fetched from the Hub where it is an artifact's id."""
+    if is_hub_id(checkpoint.path):
+        return fetch_artifact(str(checkpoint.path), revision)
+    if revision is not None:
+        raise InputError("a revision is of a hub id", got=checkpoint.path, allowed="user/name")
+    return Path(checkpoint.path)
+
+
+def open_again(checkpoint: Checkpoint | Path, settings: dict[str, Any], sha256: str | None = None) -> Any:
     """What was pickled, opened in this process; an artifact by the hash of its `octavo.json`, which has all others.
 
     Raises:
         ArtifactError: there is another one now.
     """
-    manifest = Path(checkpoint.path) / MANIFEST
-    if sha256 is not None and manifest.is_file() and sha256_of(manifest) != sha256:
-        raise ArtifactError("this is not the artifact that was pickled", where=checkpoint.path, then="load it anew")
+    folder = Path(checkpoint.path) if isinstance(checkpoint, Checkpoint) else checkpoint
+    if sha256 is not None and (folder / MANIFEST).is_file() and sha256_of(folder / MANIFEST) != sha256:
+        raise ArtifactError("this is not the artifact that was pickled", where=folder, then="load it anew")
     return load(checkpoint, **settings)
 
 

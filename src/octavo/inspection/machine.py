@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from octavo.engines import choose_engine
-from octavo.hardware import installed_packages, this_cpu
+from octavo.hardware import default_threads, installed_packages, this_cpu
 from octavo.reporting.inspection_tables import diagnosis_cells
 from octavo.reporting.notebook import notebook_tables
 from octavo.schema.inspection import DiagnosisRecord
@@ -78,15 +78,18 @@ def doctor() -> Diagnosis:
 def _choices(packages: dict[str, str | None]) -> dict[str, str]:
     cpu = this_cpu()
     bits = (
-        "7-bit weights: products of 8-bit ones saturate here" if cpu.saturates else "8-bit weights: they are exact here"
+        "weights in pairs of 8 bits together: products of any 8-bit ones saturate here"
+        if cpu.saturates
+        else "8-bit weights: they are exact here"
     )
     dynamic, static = choose_engine(Recipe()), choose_engine(Recipe(method="static"))
+    threads, granted = default_threads()
     ready = all(packages[name] for name in ("torch", "transformers", "onnxscript"))
     return {
         f"target {cpu.kind}": bits,
         f"engine {dynamic[0]} for dynamic int8 and float": dynamic[1],
         f"engine {static[0]} for static int8": static[1],
-        f"threads {cpu.cores}": "the cores that this process may use (affinity and control group)",
+        f"threads {threads}": f"by default, from {granted}",
         "quantize": "ready" if ready else "needs pip install 'octavo[convert]'; artifacts run without it",
     }
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from octavo.errors import OctavoWarning
+from octavo.errors import InputError, OctavoWarning
 from octavo.files import whole_file
 from octavo.reporting.markdown import code, plain
+from octavo.schema.comparison import ComparisonRecord
 from octavo.schema.layers import Overflow
-from octavo.schema.lineage import Trimming
+from octavo.schema.lineage import Distilling, Trimming
 from octavo.schema.manifest import Manifest
 
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
@@ -34,6 +35,16 @@ predict = octavo.load("this folder")
 
 {without}
 """
+_PIPELINES = {  # what the Hub calls tasks, where it has them, or calls them otherwise
+    "text-classification": "text-classification",
+    "feature-extraction": "feature-extraction",
+    "token-classification": "token-classification",
+    "question-answering": "question-answering",
+    "multiple-choice": "multiple-choice",
+    "fill-mask": "fill-mask",
+    "text-generation": "text-generation",
+    "text2text-generation": "text-generation",
+}
 _READS = 'predict("...")                 # or a pair: predict(("...", "..."))'
 _WRITES = 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...'
 _ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
@@ -77,7 +88,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     if manifest.source.ignored_weights:
         safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
     for step in manifest.lineage or ():
-        safety += f"\n\n{trimming_note(step)}"
+        safety += f"\n\n{trimming_note(step) if step.kind == 'trim' else distilling_note(step)}"
     usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
@@ -112,11 +123,63 @@ def add_comparison(folder: Path, summary: str) -> None:
         stream.write(f"{before.rstrip()}\n\n{_OPEN}\n{summary.strip()}\n{_CLOSE}\n{after.lstrip()}")
 
 
+def hub_card(
+    card: str, manifest: Manifest, base_model: str | None = None, comparison: ComparisonRecord | None = None
+) -> str:
+    """A card with the front matter that the Hub reads: what it was made from, for what, and scores that were measured.
+
+    What the card's front matter says already, its licence among it, stays. `base_model` is a hub id; by default that
+    which the checkpoint was given by. The scores are those of the artifact in a comparison, of which it is a row.
+
+    Raises:
+        InputError: the comparison has no row of this artifact, or no scores.
+    """
+    from huggingface_hub import ModelCard
+
+    made = ModelCard(card, ignore_metadata_errors=True)
+    name = manifest.source.name
+    base = base_model or (name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else None)
+    facts: dict[str, Any] = {"library_name": "octavo", "pipeline_tag": _PIPELINES.get(manifest.signature.task)}
+    facts |= {"base_model": base, "base_model_relation": "quantized" if base else None}
+    if comparison is not None:
+        facts |= _model_index(manifest, comparison)
+    for field, value in facts.items():
+        if value is not None:
+            setattr(made.data, field, value)
+    return str(made)
+
+
+def _model_index(manifest: Manifest, comparison: ComparisonRecord) -> dict[str, Any]:
+    """The scores of the row whose model is this one, known by the hash of its file."""
+    from huggingface_hub import EvalResult
+
+    known = {record.sha256 for record in manifest.files.values()}
+    rows = [row for row in comparison.rows if row.origin is not None and row.origin.sha256 in known]
+    if not rows or not rows[0].quality:
+        got = ", ".join(row.name for row in comparison.rows)
+        what = "the comparison has no scores" if rows else "the comparison has no row of this artifact"
+        raise InputError(what, got=got, then="octavo compare ... --report FILE.json")
+    data = comparison.data.name if comparison.data else "examples"
+    task = _PIPELINES.get(comparison.task, comparison.task)
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=data,
+            dataset_name=data,
+            dataset_args={"rows": comparison.n, "sha256": comparison.data.sha256} if comparison.data else None,
+            metric_type=name,
+            metric_value=value,
+        )
+        for name, value in rows[0].quality.items()
+    ]
+    return {"model_name": f"{manifest.source.name}, {manifest.recipe.method}", "eval_results": results}
+
+
 def overflow_note(overflow: Overflow) -> str:
     """How many sums overflow on a CPU without VNNI, with 8-bit weights and with these: a sentence, no full stop."""
     return (
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
-        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these"
     )
 
 
@@ -128,6 +191,18 @@ def trimming_note(step: Trimming) -> str:
         f"The checkpoint is {code(step.source.name)} with {step.rows:,} of {step.rows_before:,} rows of its table: "
         f"what {sum(file.rows for file in step.data):,} texts need. Of these texts, {texts.value:.2%} of those "
         f"{which} are split otherwise ({texts.low:.2%} to {texts.high:.2%})."
+    )
+
+
+def distilling_note(step: Distilling) -> str:
+    """Which layers the checkpoint has left, and how near it is to the model before: sentences."""
+    near = f"`{next(iter(step.fidelity))}` {next(iter(step.fidelity.values())):.4f}"
+    if step.agreement:
+        near = f"{step.agreement.value:.2%} ({step.agreement.low:.2%} to {step.agreement.high:.2%}) the same answer"
+    return (
+        f"The checkpoint is {code(step.source.name)} with {len(step.layers)} of {step.layers_before} layers "
+        f"({', '.join(map(str, step.layers))}), trained on {step.trained:,} texts, labels "
+        f"{'used' if step.use_labels else 'unseen'}, to answer as that does: to {step.judged:,} others {near}."
     )
 
 

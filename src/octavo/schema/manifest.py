@@ -16,6 +16,7 @@ from octavo.schema.signature import Signature
 MANIFEST = "octavo.json"
 SCHEMA: Literal[1] = 1
 CARD = "README.md"
+VECTOR_RANGES = "vector_ranges.safetensors"  # of embedders that were calibrated; "256": [2, 256], and so on
 TIMES_THE_DISTANCE = 2.0  # of the artifact's own distance from float
 OF_THE_RANGE = 1e-3
 OF_THE_RANGE_IN_BF16 = 0.05  # its numbers have 8 bits

@@ -27,6 +27,7 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "drop_attention_biases": drop_attention_biases,
     "sum_before_layer_norm": sum_before_layer_norm,
 }
+MOVE_VALUES = ("drop_attention_biases",)  # passes after which a layer reads other numbers than in torch
 
 
 def optimize(
