@@ -102,7 +102,7 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         raise InputError("no Linear of the model would be int8", got=type(model).__name__)
     channels = see_channels(model, groups, batches)
     tied = _tied(model)
-    inputs, steps = {}, {}
+    inputs, steps = {}, dict[str, torch.Tensor]()
     for group in groups:
         weights = [np.asarray(layers[path].matrix()) for path in group]
         alone = not any(path in tied for path in group)
