@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
+from octavo.errors import InputError
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.comparison import compare
 from octavo.metrics.ranking import OF_A_QUERY
@@ -28,7 +29,7 @@ def ranked(demo_float, tmp_path, monkeypatch):
     grades = generator.integers(0, 3, (QUERIES, PASSAGES)) * (generator.random((QUERIES, PASSAGES)) < 0.3)
     grades[0] = 0  # of this one nothing is known
 
-    def run(signature, outputs, *, judged=True):
+    def run(signature, outputs, *, judged=True, **settings):
         folders = []
         for index in range(len(outputs)):
             folder = Path(shutil.copytree(demo_float, tmp_path / f"model{index}"))
@@ -48,7 +49,7 @@ def ranked(demo_float, tmp_path, monkeypatch):
             return [Timing(one(asked["rows"]), one(2), one(2), turns, single, 0.5, 0.6, 2**30) for one in outputs]
 
         monkeypatch.setattr("octavo.evaluation.comparison.run_benchmark", benchmark)
-        found = compare(folders[0], folders[1:], data=tmp_path / "data.tsv").under(Budget(max_drop=90))
+        found = compare(folders[0], folders[1:], data=tmp_path / "data.tsv", **settings).under(Budget(max_drop=90))
         (tmp_path / "out.json").write_text(json.dumps(found.to_dict()), encoding="utf-8")
         for language in ("ko", "en"):
             again = read_comparison(tmp_path / "out.json")
@@ -123,3 +124,49 @@ def test_outputs_that_hardly_move_pass_a_budget(ranked, signature, columns):
     difference = found.rows[1].differences["ndcg_at_10"]
     assert abs(difference.value) < 1e-9
     assert -0.005 < difference.low <= difference.high < 0.005
+
+
+def test_vectors_as_they_might_be_stored(ranked):
+    """Bits by their Hamming distances and codes by their cosines, counted here; a second look brings some back."""
+    outputs = noisy(7, 8, 0), noisy(7, 8, 0.02)
+    settings = {"dimensions": (4, 8), "precision": ("float32", "int8", "binary")}
+    found, grades, rows = ranked(EMBEDDER, outputs, **settings)
+    kinds = [(one.dimensions, one.precision, one.rescored) for one in found.rows[0].stored]
+    each = [("float32", False), ("int8", False), ("int8", True), ("binary", False), ("binary", True)]
+    assert kinds == [(count, *kind) for count in (4, 8) for kind in each]
+    assert [one.bytes for one in found.rows[1].stored] == [16, 4, 4, 1, 1, 32, 8, 8, 1, 1]
+    vectors = outputs[1](rows)
+    queries, passages = vectors[:QUERIES], vectors[QUERIES:]
+    names = sorted(range(PASSAGES), key=lambda p: hashlib.sha256(f"글 {p:02}".encode()).hexdigest(), reverse=True)
+    known = grades.sum(axis=1) > 0
+    for one in found.rows[1].stored:
+        q, p = queries[:, : one.dimensions], passages[:, : one.dimensions]
+        if one.rescored or one.precision == "int8":
+            continue
+        if one.precision == "binary":
+            scores = -((q > 0)[:, None] != (p > 0)).sum(axis=2) - np.arange(PASSAGES) / 1000  # of equal ones the first
+        else:
+            scores = (q @ p.T) / np.linalg.norm(p, axis=1)
+        ordered = np.empty(scores.shape)
+        ordered[:, names] = scores
+        assert one.quality["ndcg_at_10"] == pytest.approx(ndcg_score(grades[known], ordered[known], k=10))
+        moved = one.quality["ndcg_at_10"] - found.rows[0].quality["ndcg_at_10"]
+        assert one.differences["ndcg_at_10"].value == pytest.approx(moved)
+    whole = found.rows[0].stored[5]
+    assert (whole.dimensions, whole.precision, whole.top_10) == (8, "float32", 1)
+    assert whole.quality == pytest.approx(found.rows[0].quality)
+    assert 0.7 < found.rows[0].stored[6].top_10 < 1  # codes are not about 0: their cosines are others
+    assert found.rows[0].stored[9].top_10 > found.rows[0].stored[8].top_10
+    text = report_markdown(found)
+    assert "Stored vectors" in text
+    assert "8 binary" in text
+
+
+def test_settings_of_vectors_that_might_be_stored(ranked):
+    with pytest.raises(InputError, match="--dimensions is how many numbers are kept; got: 9; allowed: 1 to 8"):
+        ranked(EMBEDDER, (noisy(2, 8, 0), noisy(2, 8, 0.1)), dimensions=(9,))
+
+
+def test_a_reranker_has_no_vectors_to_store(ranked):
+    with pytest.raises(InputError, match="stored vectors are scored by a search; got: a model for text-classification"):
+        ranked({"labels": ["LABEL_0"]}, (noisy(2, 1, 0), noisy(2, 1, 0.1)), precision=("binary",))

@@ -34,6 +34,8 @@ from octavo.reporting.page import notebook_html
 from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord, NotRun
 from octavo.schema.signature import Signature, lower_limit
 from octavo.tasks import find_task, task_over
+from octavo.tasks.ranking import Retrieval
+from octavo.tasks.stored_vectors import storings
 from octavo.tasks.task import Task
 
 
@@ -57,6 +59,8 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     columns: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     engines: str | Sequence[str] = ("auto",),
+    dimensions: Sequence[int] = (),
+    precision: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -71,6 +75,9 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         columns: the columns of the file, as `DataFile(columns=...)` names them: `{"text": ..., "label": ...}`.
         labels: names in id order for all models, as `Checkpoint(labels=...)` gives them to one.
         engines: one or several, a row for each, for artifacts.
+        dimensions: of an embedder over queries and passages: how many numbers of a vector might be stored, one or
+            several; a search over these is scored too.
+        precision: in which precisions (`octavo.Predictor.embed`), with each of these dimensions.
         threads: of every model; by default `hardware.default_threads`.
         progress: hears of every step.
 
@@ -92,13 +99,27 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     signature = common_signature(entries, file)
     for entry in entries:
         find_task(entry.signature).require_comparable(find_task(entries[0].signature))
-    task = task_over(signature, file)
+    task = _storing(task_over(signature, file), dimensions, precision)
     examples = task.read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
     settings = {"threads": choose_threads(threads), "seed": file.seed}
     comparison = compare_entries(entries, examples, task, **settings, progress=progress)
     path = Path(file.path)
     return replace(comparison, data=DataRecord(path.name, sha256_of(*files_of(path)), file.limit, file.seed))
+
+
+def _storing(task: Task[Any], dimensions: Sequence[int], precision: Sequence[str]) -> Task[Any]:
+    """The task, which also scores vectors as they might be stored.
+
+    Raises:
+        InputError: it is no search, or see `storings`.
+    """
+    if not dimensions and not precision:
+        return task
+    if not isinstance(task, Retrieval):
+        allowed = "an embedder, and data of queries and passages"
+        raise InputError("stored vectors are scored by a search", got=f"a model for {task.name}", allowed=allowed)
+    return Retrieval(task.signature, storings(task.signature, tuple(dimensions), tuple(precision)))
 
 
 def _with_labels(model: Model, labels: Sequence[str]) -> Checkpoint:

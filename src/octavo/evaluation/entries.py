@@ -21,7 +21,7 @@ from octavo.files import sha256_of
 from octavo.hardware import this_cpu
 from octavo.inspection.models import inspect, main_output
 from octavo.schema.comparison import Origin
-from octavo.schema.signature import Signature, require_task, task_name
+from octavo.schema.signature import Pooling, Signature, require_task, task_name
 from octavo.tasks import TASKS, task_class
 from octavo.tasks.task import Task
 
@@ -193,13 +193,18 @@ def require_one_task(entries: Sequence[Entry]) -> None:
                 got=f"{entry.name}: {entry.signature.task}",
                 allowed=f"{entries[0].name}: {first.task}",
             )
-        if entry.signature.pooling != first.pooling:
+        if _pooled(entry.signature) != _pooled(first):
             raise InputError(
                 "the models do not pool alike",
                 got=f"{entry.name}: {entry.signature.pooling!r}",
                 allowed=f"{entries[0].name}: {first.pooling!r}",
                 then="put modules.json and the folders that it names beside both",
             )
+
+
+def _pooled(signature: Signature) -> Pooling | None:
+    """How token vectors become one, whatever vectors are then compared by, which older artifacts do not say."""
+    return signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine"})
 
 
 def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class Compared:
             fidelity=fidelity,
             closeness=closeness(self.task, fidelity, (self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
+            stored=self.task.stored_vectors(self.reference, outputs, self.examples),
         )
         if is_baseline:
             return row

@@ -102,7 +102,8 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         raise InputError("no Linear of the model would be int8", got=type(model).__name__)
     channels = see_channels(model, groups, batches)
     tied = _tied(model)
-    inputs, steps = {}, dict[str, torch.Tensor]()
+    inputs: dict[tuple[str, ...], Any] = {}
+    steps: dict[str, Any] = {}
     for group in groups:
         weights = [np.asarray(layers[path].matrix()) for path in group]
         alone = not any(path in tied for path in group)

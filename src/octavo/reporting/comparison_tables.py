@@ -99,6 +99,22 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     return [header, *rows, *_not_run_cells(comparison, len(header))]
 
 
+def stored_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
+    """One row for each way in which a model's vectors might be stored; the header alone where none was asked for."""
+    scores = [name for name in ("ndcg_at_10", "recall_at_10") if name in comparison.rows[0].quality]
+    interval = [_interval_title(scores[0], say)] if scores else []
+    titles = [say(COLUMNS[name][0]) for name in scores]
+    header = [say(name) for name in ("model", "vectors", "rescored", "bytes")]
+    cells = [[*header, *titles[:1], *interval, *titles[1:], say("top 10 kept")]]
+    for row in comparison.rows:
+        for one in row.stored:
+            found = [_score(name, one.quality.get(name)) for name in scores]
+            found[1:1] = [points(one.differences.get(name), say) for name in scores[:1]]
+            kind = f"{one.dimensions:,} {one.precision}", say("yes") if one.rescored else say("no")
+            cells.append([title(row), *kind, f"{one.bytes:,}", *found, _score("top_10", one.top_10)])
+    return cells
+
+
 def _not_run_cells(comparison: ComparisonRecord, width: int) -> Cells:
     return [[title(row), row.engine, *[NOTHING] * (width - 2)] for row in comparison.not_run]
 

@@ -30,6 +30,7 @@ from octavo.reporting.comparison_tables import (
     quality_cells,
     score_unit,
     speed_cells,
+    stored_cells,
 )
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
@@ -207,8 +208,10 @@ def notebook_html(comparison: ComparisonRecord) -> str:
 
 
 def _tables(comparison: ComparisonRecord, say: Say) -> list[tuple[str, Cells]]:
-    """Heading and cells of the two tables of all models."""
-    return [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
+    """Heading and cells of the tables of all models."""
+    tables = [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
+    stored = stored_cells(comparison, say)
+    return [*tables, ("Stored vectors", stored)] if len(stored) > 1 else tables
 
 
 def _checks(row: ComparedRow, say: Say, score: str | None) -> list[tuple[str, str]]:

@@ -28,13 +28,21 @@ SYNONYMS = {
 }
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
+Activation = Literal["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"]
+
 
 class Step(Record):
-    """What is done to a pooled vector: `dense`, with weights in `folder` and torch's activation, or `normalize`."""
+    """What is done to a pooled vector.
 
-    kind: Literal["dense", "normalize"]
+    `dense`, with weights in `folder`, torch's activation, and perhaps the input added behind it (`residual`);
+    `layernorm`, with weights there; `normalize`; `truncate`, to the first `dimension` numbers.
+    """
+
+    kind: Literal["dense", "normalize", "layernorm", "truncate"]
     folder: str = ""
-    activation: Literal["Identity", "Tanh", "ReLU", "Sigmoid"] = "Identity"
+    activation: Activation = "Identity"
+    residual: bool = False
+    dimension: int | None = None
 
 
 class Pooling(Record):

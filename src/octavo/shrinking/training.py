@@ -162,6 +162,7 @@ def _arguments(course: Course) -> TrainingArguments:
         lr_scheduler_type="linear",
         warmup_steps=max(1, round(WARM_UP * steps)),
         weight_decay=0.0,
+        use_cpu=not gpu,  # and no other accelerator: what is held out is asked on a CPU or by CUDA
         bf16=gpu and torch.cuda.is_bf16_supported() and not course.starts,  # codes of int8 are numbers of float32
         seed=course.seed,
         eval_strategy="steps",

@@ -19,6 +19,7 @@ from octavo.data.ranking import read_ranking
 from octavo.encoding import tokenizing as encoding
 from octavo.encoding.batching import Encoded, FloatArray, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
+from octavo.metrics.differences import ratio_difference
 from octavo.metrics.movement import Margins
 from octavo.metrics.ranking import (
     CUT,
@@ -31,9 +32,11 @@ from octavo.metrics.ranking import (
     similarities,
     top_agreement,
 )
-from octavo.metrics.scores import cosine, kendall_tau, largest_change
-from octavo.schema.comparison import Answer
+from octavo.metrics.scores import cosine, kendall_tau, largest_change, ratio
+from octavo.schema.comparison import Answer, StoredVectors
+from octavo.schema.signature import Signature
 from octavo.tasks.logits import scores
+from octavo.tasks.stored_vectors import Storing, search_stored
 from octavo.tasks.task import Judged, Prepared, Task
 
 SHOWN = 200  # characters of a passage
@@ -221,6 +224,11 @@ class Retrieval(Task[Found]):
     scores = ("ndcg_at_10", "mrr_at_10", "map", "recall_at_10", "recall_at_100")
     pools = True
 
+    def __init__(self, signature: Signature, storings: Sequence[Storing] = ()) -> None:
+        """`storings`: how vectors might be stored, to be scored too."""
+        super().__init__(signature)
+        self.storings = storings
+
     @override
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Queries, each with the whole corpus; see `ranking.read_ranking`."""
@@ -267,6 +275,26 @@ class Retrieval(Task[Found]):
             after = similarities(query[None], passages[ranking.order], self.similarity)[0]
             found.append((ranking.scores, after.astype(np.float64)))
         return found
+
+    @override
+    def stored_vectors(
+        self, reference: Found, outputs: Found, examples: Sequence[Example]
+    ) -> tuple[StoredVectors, ...]:
+        """The scores of a search over vectors as they might be stored, beside the baseline's over whole ones."""
+        assert self.signature.pooling is not None
+        count, before, rows = len(reference.rankings), judge(reference.rankings, examples), []
+        for one in self.storings:
+            found = search_stored(outputs.vectors[:count], outputs.vectors[count:], one, self.signature.pooling)
+            rankings = [Ranked(order, values) for order, values in found]
+            after = judge(rankings, examples)
+            names = self.scores if before and after else ()
+            pairs = zip(reference.rankings, rankings, strict=True)
+            kept = float(np.mean([top_agreement(a.order, b.order) for a, b in pairs]))
+            quality = {name: ratio(name, *after) for name in names if after}
+            moved = {name: ratio_difference(name, *before, after[1]) for name in names if before and after}
+            fields = one.dimensions, one.precision, one.rescored, one.bytes
+            rows.append(StoredVectors(*fields, quality=quality, differences=moved, top_10=kept))
+        return tuple(rows)
 
     @override
     def judged(self, outputs: Found, examples: Sequence[Example]) -> Judged | None:

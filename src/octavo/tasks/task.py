@@ -17,7 +17,7 @@ from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
 from octavo.metrics.movement import Margins
 from octavo.metrics.scores import SCORES, largest_change
-from octavo.schema.comparison import Answer
+from octavo.schema.comparison import Answer, StoredVectors
 from octavo.schema.signature import Signature
 
 Results = TypeVar("Results")  # what `read` makes of a session's outputs: a sequence, one for each of the user's rows
@@ -191,6 +191,12 @@ class Task(ABC, Generic[Results]):
     def orders(self, reference: Results, outputs: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Of answers that are neither chosen nor vectors the two numbers of each row, [rows] each; None of others."""
         return None
+
+    def stored_vectors(
+        self, reference: Results, outputs: Results, examples: Sequence[Example]
+    ) -> tuple[StoredVectors, ...]:
+        """What is lost where vectors are stored otherwise; nothing of other answers."""
+        return ()
 
     @abstractmethod
     def gold(self, outputs: Results, examples: Sequence[Example]) -> list[str | float | None]:
