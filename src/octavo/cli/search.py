@@ -84,7 +84,7 @@ def search(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the best model within a budget, repair what almost keeps it, confirm it on examples of its own, write it.
+    """Find, repair and confirm the best model within a budget.
 
     Exit code 1 where nothing passes.
     """
