@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from octavo.files import whole_file
 from octavo.reporting.charts import Range, mark, scatter
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
@@ -59,12 +61,12 @@ def search_html(record: SearchRecord, language: Language = "en") -> str:
         verdict=record.outcome.verdict if record.outcome else None,
         headline=sentences[0].partition(": ")[2] if record.outcome else sentences[0],
         lead=sentences[1:],
-        names=[trial.candidate.name for trial in timed],
-        marks=[mark(index, 7, 7) for index in range(len(timed))],
+        names=["float", *(trial.candidate.name for trial in timed)],
+        marks=[mark(index, 7, 7) for index in range(len(timed) + 1)],
         charts=[one for one in (_by_time(record, timed, say), _by_size(record, trials, say)) if one],
         tables=_tables(record, say),
         heat=[(one.candidate.name, cells) for one in _heat(record) if (cells := _heat_cells(one, say))],
-        recipe=toml_of(record.outcome.chosen) if record.outcome else "",
+        recipe=toml_of(record.outcome.chosen).split("\n") if record.outcome else [],
         facts=_facts(record, say),
         made=say("Made by Octavo {version}.").format(version=record.identity.versions.get("octavo", "")),
     )
@@ -104,7 +106,11 @@ def search_summary(record: SearchRecord, candidate: Candidate, language: Languag
 
 def toml_of(candidate: Candidate) -> str:
     """The recipe to type again, and the engine that it was measured on."""
-    return f"# octavo quantize ... --recipe FILE; engine {candidate.engine}\n{candidate.recipe.to_toml()}"
+    recipe = candidate.recipe
+    settings = {"method": recipe.method} | recipe.model_dump(mode="json", exclude_defaults=True)
+    if recipe.format == "torch":
+        settings["granularity"] = recipe.granularity  # the format torch has another default
+    return f"# octavo quantize ... --recipe FILE; engine {candidate.engine}\n{tomli_w.dumps(settings)}".strip()
 
 
 def _tables(record: SearchRecord, say: Say) -> list[tuple[str, list[list[str]]]]:
@@ -146,6 +152,12 @@ def _by_time(record: SearchRecord, timed: list[Trial], say: Say) -> tuple[str, s
         )
     if not any(points):
         return None
+    known = next(one.speed for one in speeds.values() if one.speed)  # the float graph ran in turns with it
+    ms, level = (
+        1000 / known.rows_per_second * known.speedup.value,
+        100.0 if record.identity.budget.max_drop is None else 0.0,
+    )
+    points.insert(0, ((ms, ms, ms), (level, level, level)))
     titles = say("Time and quality"), say("milliseconds per row, in batches"), say("against float (%)")
     return titles[0], scatter(points, titles, (math.inf, _limit(record))), True
 
