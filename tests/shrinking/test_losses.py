@@ -19,8 +19,8 @@ def signature(task, **more):
     return Signature(task=task, input_names=names, output_names=("logits",), max_length=8, pad_token_id=0, **more)
 
 
-def lesson(task, *, dense=None, use_labels=False, temperature=2.0, **more):
-    return make_lesson(signature(task, **more), dense or {}, temperature=temperature, use_labels=use_labels)
+def lesson(task, *, weights=None, use_labels=False, temperature=2.0, **more):
+    return make_lesson(signature(task, **more), weights or {}, temperature=temperature, use_labels=use_labels)
 
 
 def drawn(*shape):
@@ -90,13 +90,39 @@ def test_several_labels_are_each_there_or_not_and_numbers_are_numbers():
 
 
 @pytest.mark.parametrize("mode", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
-def test_vectors_are_those_of_the_engines(mode):
-    weight, bias = RANDOM.normal(size=(3, 6)).astype(np.float32), RANDOM.normal(size=3).astype(np.float32)
-    steps = (Step(kind="dense", folder="2_Dense", activation="Tanh"), Step(kind="normalize"))
-    pooling = Pooling(modes=(mode,), dimension=3, steps=steps)
-    hidden, dense = drawn(3, 4, 6), {"2_Dense": (weight, bias)}
-    found = lesson("feature-extraction", pooling=pooling, dense=dense).vectors(hidden, {"attention_mask": MASK})
-    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, dense), atol=1e-6)
+@pytest.mark.parametrize("activation", ["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"])
+def test_vectors_are_those_of_the_engines(mode, activation):
+    steps = (
+        Step(kind="dense", folder="2_Dense", activation=activation),
+        Step(kind="layernorm", folder="3_LayerNorm"),
+        Step(kind="dense", folder="4_Dense", activation=activation, residual=True),
+        Step(kind="dense", folder="5_Dense", residual=True),
+        Step(kind="truncate", dimension=3),
+        Step(kind="normalize"),
+    )
+    shapes = {
+        "2_Dense": {"linear.weight": (5, 6), "linear.bias": (5,)},
+        "3_LayerNorm": {"norm.weight": (5,), "norm.bias": (5,)},
+        "4_Dense": {"linear.weight": (4, 5), "residual.weight": (4, 5)},
+        "5_Dense": {"linear.weight": (4, 4)},
+    }
+    weights = {
+        folder: {name: RANDOM.normal(size=shape).astype(np.float32) for name, shape in own.items()}
+        for folder, own in shapes.items()
+    }
+    pooling, hidden = Pooling(modes=(mode,), dimension=3, steps=steps), drawn(3, 4, 6)
+    task = lesson("feature-extraction", pooling=pooling, weights=weights)
+    found = task.vectors(hidden, {"attention_mask": MASK})
+    assert found.shape == (3, 3)
+    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, weights), atol=1e-5)
+
+
+def test_lengths_of_vectors_count_where_they_are_compared_by_them():
+    one = drawn(3, 4, 6)
+    for similarity, expected in (("cosine", 0.0), ("dot", 1.0)):
+        task = lesson("feature-extraction", pooling=Pooling(modes=("cls",), dimension=6, similarity=similarity))
+        found = task.answer_loss(BaseModelOutput(2 * one), BaseModelOutput(one), {"attention_mask": MASK}).item()
+        assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_vectors_are_learnt_by_their_angles_and_by_those_between_them():

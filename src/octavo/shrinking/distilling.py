@@ -19,7 +19,7 @@ from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source
 from octavo.data.examples import DataFile, Example
-from octavo.engines.pooled import read_dense
+from octavo.engines.pooled import read_steps
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.hardware import choose_threads
 from octavo.metrics.estimates import share_estimate
@@ -281,8 +281,8 @@ def _prepare(
         raise InputError("labels of this task are not learnt from", got=source.signature.task, then="no --use-labels")
     units = make_units(source, learnt)
     batches = Batches(source, units, plan(units, asked.batch_size, asked.epochs, asked.seed), asked.seed)
-    dense = read_dense(source.folder, source.signature.pooling) if source.signature.pooling else {}
-    lesson = make_lesson(source.signature, dense, temperature=asked.temperature, use_labels=asked.use_labels)
+    weights = read_steps(source.folder, source.signature.pooling) if source.signature.pooling else {}
+    lesson = make_lesson(source.signature, weights, temperature=asked.temperature, use_labels=asked.use_labels)
     progress.start("choosing layers")
     chosen = _choose(asked.layers, stack, batches, lesson)
     return batches, lesson.of_layers(chosen.layers, len(stack.layers)), chosen

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, normalize, softmax
+from torch.nn.functional import (
+    cross_entropy,
+    gelu,
+    kl_div,
+    layer_norm,
+    linear,
+    log_softmax,
+    mse_loss,
+    normalize,
+    silu,
+    softmax,
+)
 
 from octavo.engines import SPAN
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Signature, Step
 from octavo.tasks import find_task
 
 NEVER = -1e4  # a logit of what cannot be chosen: its probability is 0 in float32 and bfloat16
@@ -22,14 +33,14 @@ UNKNOWN = -100  # a gold label that is not known
 class Lesson:
     """The losses of a task; see `loss`. `states`: of each student layer the number of the teacher's state it learns.
 
-    `dense` are the weights and biases of the Dense steps of an embedder, by their folders.
+    `weights` are those of the steps of an embedder, by their folders.
     """
 
     signature: Signature
     states: tuple[int, ...]
     temperature: float
     use_labels: bool
-    dense: Mapping[str, tuple[Any, ...]]
+    weights: Mapping[str, Mapping[str, Any]]
 
     def of_layers(self, chosen: Sequence[int], count: int) -> Lesson:
         """The lesson of a student with the `chosen` ones of `count` layers.
@@ -62,11 +73,15 @@ class Lesson:
 
         Of probabilities the divergence at a temperature T, times T^2 (Hinton et al. 2015); of numbers the square of
         the difference over that of the teacher's; of vectors 1 - cosine, and the square of the difference of all
-        cosines within the batch (Park et al. 2019, relations between examples).
+        cosines within the batch (Park et al. 2019, relations between examples), and as of numbers where lengths count.
         """
         if self.signature.pooling is not None:
-            mine, aim = (normalize(self.vectors(one[0].float(), batch), dim=1) for one in (learnt, taught))
-            return (1 - (mine * aim).sum(1)).mean() + mse_loss(mine @ mine.T, aim @ aim.T)
+            vectors = [self.vectors(one[0].float(), batch) for one in (learnt, taught)]
+            mine, aim = (normalize(one, dim=1) for one in vectors)
+            angles = (1 - (mine * aim).sum(1)).mean() + mse_loss(mine @ mine.T, aim @ aim.T)
+            if self.signature.pooling.similarity == "cosine":
+                return angles
+            return angles + mse_loss(*vectors) / vectors[1].square().mean()
         mine, aim = (self.logits(one, batch).float() for one in (learnt, taught))
         if not len(aim):
             return mine.sum()  # a batch without a mask
@@ -101,20 +116,39 @@ class Lesson:
         assert pooling is not None
         vectors = torch.cat([_pool(hidden, mask, mode) for mode in pooling.modes], 1)
         for step in pooling.steps:
-            if step.kind == "normalize":
-                vectors = normalize(vectors, dim=1)
-            else:
-                weight, bias = self.dense[step.folder]
-                vectors = torch.nn.functional.linear(vectors, weight.to(vectors.device), _on(bias, vectors.device))
-                vectors = vectors if step.activation == "Identity" else getattr(torch, step.activation.lower())(vectors)
+            own = {name: one.to(vectors.device) for name, one in self.weights.get(step.folder, {}).items()}
+            vectors = _STEPS[step.kind](vectors, step, own)
         return vectors
 
 
-def make_lesson(signature: Signature, dense: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
-    """The lesson of a model's answers alone; `dense` are the weights of its Dense steps, see `engines.pooled`."""
-    tensors = {
-        name: tuple(None if one is None else torch.from_numpy(one) for one in parts) for name, parts in dense.items()
-    }
+def _dense(vectors: Any, step: Step, own: Mapping[str, Any]) -> Any:
+    found = _ACTIVATIONS[step.activation](linear(vectors, own["linear.weight"], own.get("linear.bias")))
+    if not step.residual:
+        return found
+    return found + (linear(vectors, own["residual.weight"]) if "residual.weight" in own else vectors)
+
+
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "Identity": lambda x: x,
+    "Tanh": torch.tanh,
+    "ReLU": torch.relu,
+    "Sigmoid": torch.sigmoid,
+    "GELU": gelu,
+    "SiLU": silu,
+}
+_STEPS: dict[str, Callable[[Any, Step, Mapping[str, Any]], Any]] = {
+    "normalize": lambda vectors, _, __: normalize(vectors, dim=1),
+    "truncate": lambda vectors, step, _: vectors[:, : step.dimension],
+    "layernorm": lambda vectors, _, own: layer_norm(
+        vectors, vectors.shape[1:], own["norm.weight"], own.get("norm.bias")
+    ),
+    "dense": _dense,
+}
+
+
+def make_lesson(signature: Signature, weights: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
+    """The lesson of a model's answers alone; `weights` are those of an embedder's steps, see `engines.pooled`."""
+    tensors = {folder: {name: torch.from_numpy(one) for name, one in own.items()} for folder, own in weights.items()}
     return Lesson(signature, (), temperature, use_labels, tensors)
 
 
@@ -123,10 +157,6 @@ def takes_labels(signature: Signature) -> bool:
     several = signature.problem_type == "multi_label_classification"
     one = signature.task == "text-classification" and len(signature.labels) > 1 and not several
     return one or find_task(signature).name == "multiple-choice"
-
-
-def _on(tensor: Any, device: Any) -> Any:
-    return None if tensor is None else tensor.to(device)
 
 
 def _side_by_side(logits: Any, owner: Any) -> Any:
