@@ -106,9 +106,10 @@ def run(arguments: argparse.Namespace, stored: list[dict]) -> list[dict]:
     return rows
 
 
-def run_heads(repetitions: int, workers: int | None) -> None:
-    """All cells of the further scores, into their own part of coverage-any.json."""
-    cases = list(product(coverage_heads.METRICS, coverage_heads.SIZES, coverage_heads.SHARES))
+def run_heads(repetitions: int, workers: int | None, metric: str | None) -> None:
+    """The cells of the further scores, or of one of them, into their own part of coverage-any.json."""
+    metrics = [metric] if metric else coverage_heads.METRICS
+    cases = list(product(metrics, coverage_heads.SIZES, coverage_heads.SHARES))
     with ProcessPoolExecutor(workers) as pool:
         waiting = [pool.submit(coverage_heads.cover, *case, repetitions) for case in cases]
         rows = []
@@ -117,6 +118,8 @@ def run_heads(repetitions: int, workers: int | None) -> None:
             print(rows[-1], file=sys.stderr, flush=True)
     path = ROOT / "bench" / "results" / "coverage-any.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
+    rows += [row for row in stored.get("heads", {"rows": []})["rows"] if row["metric"] not in metrics]
+    rows.sort(key=lambda row: (coverage_heads.METRICS.index(row["metric"]), row["n"], row["share"]))
     stored["heads"] = {"repetitions": repetitions, "rows": rows}
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     publish()
@@ -130,7 +133,7 @@ def _with(metric: str | None) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
-    scores = (*METRICS, "spearman", "pearson")
+    scores = tuple(dict.fromkeys((*METRICS, "spearman", "pearson", *coverage_heads.METRICS)))
     parser.add_argument("--metric", choices=scores, help="this one; the others stay as they are stored")
     parser.add_argument("--noise", action="store_true", help="every row moves")
     parser.add_argument("--heads", action="store_true", help="scores of several labels, logits, numbers, rankings")
@@ -138,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if arguments.heads:
-        run_heads(arguments.repetitions, arguments.workers)
+        run_heads(arguments.repetitions, arguments.workers, arguments.metric)
         return
     name = "noise" if arguments.noise else "coverage"
     path = ROOT / "bench" / "results" / f"coverage-{'noise' if arguments.noise else 'any'}.json"

@@ -23,7 +23,8 @@ def draw(metric: str, n: int, share: float, generator: np.random.Generator) -> t
     """Rows of gold, the first model's answers and the second's, of which about `share` are others, mostly worse.
 
     Several labels: the first model has 8 % of them wrong, a changed row one more or less. One logit: scores with normal
-    noise, numbers too; a changed one has as much again, all others differ in the third digit.
+    noise, numbers too; there all rows move, by normal numbers of `share` deviations (rows that jump while others stand
+    still are in coverage_noise.py).
     """
     changed = generator.random(n) < share
     if metric in {"micro_f1", "macro_f1", "subset_accuracy"}:
@@ -39,7 +40,7 @@ def draw(metric: str, n: int, share: float, generator: np.random.Generator) -> t
         return np.ones(n), before[rows], np.where(changed[:, None], after[rows], before[rows])
     gold = (generator.random(n) < 0.3).astype(float) if metric == "auc" else generator.uniform(0, 5, n)
     first = 1.2 * gold + generator.normal(size=n)
-    return gold, first, first + np.where(changed, 1.0, 1e-3) * generator.normal(size=n)
+    return gold, first, first + share * generator.normal(size=n)
 
 
 @lru_cache(maxsize=1)

@@ -3,12 +3,12 @@
     .venv/bin/python bench/search.py [--shared ../shared] [--only ko-nli ko-ner ko-sts outliers feed-forward] [--quick]
     .venv/bin/pip install --target extra nncf && PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
 
-Each search has one file; what it finds is compared with the float graph and the defaults on another file, which nothing
-was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred times as
-large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-nli whose third
-block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so that int8 destroys
-what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of CPU>.json: half an hour on
-two quiet cores; --quick takes some hundred rows of each and writes nothing.
+Each search has one file; what it finds is compared with the float graph and the defaults on another file, which
+nothing was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred
+times as large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-
+nli whose third block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so
+that int8 destroys what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of
+CPU>.json: half an hour on two quiet cores; --quick takes some hundred rows of each and writes nothing.
 """
 
 from __future__ import annotations

@@ -90,31 +90,26 @@ def test_several_labels_are_each_there_or_not_and_numbers_are_numbers():
 
 
 @pytest.mark.parametrize("mode", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
-@pytest.mark.parametrize("activation", ["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"])
-def test_vectors_are_those_of_the_engines(mode, activation):
+def test_vectors_are_those_of_the_engines(mode):
+    sizes = {
+        "2_Dense": {"linear.weight": (4, 6), "linear.bias": (4,), "residual.weight": (4, 6)},
+        "3_Dense": {"linear.weight": (4, 4)},
+        "4_LayerNorm": {"norm.weight": (4,), "norm.bias": (4,)},
+    }
+    weights = {
+        folder: {name: RANDOM.normal(size=size).astype(np.float32) for name, size in parts.items()}
+        for folder, parts in sizes.items()
+    }
     steps = (
-        Step(kind="dense", folder="2_Dense", activation=activation),
-        Step(kind="layernorm", folder="3_LayerNorm"),
-        Step(kind="dense", folder="4_Dense", activation=activation, residual=True),
-        Step(kind="dense", folder="5_Dense", residual=True),
+        Step(kind="dense", folder="2_Dense", activation="GELU", residual=True),
+        Step(kind="dense", folder="3_Dense", activation="SiLU", residual=True),
+        Step(kind="layernorm", folder="4_LayerNorm"),
         Step(kind="truncate", dimension=3),
         Step(kind="normalize"),
     )
-    shapes = {
-        "2_Dense": {"linear.weight": (5, 6), "linear.bias": (5,)},
-        "3_LayerNorm": {"norm.weight": (5,), "norm.bias": (5,)},
-        "4_Dense": {"linear.weight": (4, 5), "residual.weight": (4, 5)},
-        "5_Dense": {"linear.weight": (4, 4)},
-    }
-    weights = {
-        folder: {name: RANDOM.normal(size=shape).astype(np.float32) for name, shape in own.items()}
-        for folder, own in shapes.items()
-    }
     pooling, hidden = Pooling(modes=(mode,), dimension=3, steps=steps), drawn(3, 4, 6)
-    task = lesson("feature-extraction", pooling=pooling, weights=weights)
-    found = task.vectors(hidden, {"attention_mask": MASK})
-    assert found.shape == (3, 3)
-    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, weights), atol=1e-5)
+    found = lesson("feature-extraction", pooling=pooling, weights=weights).vectors(hidden, {"attention_mask": MASK})
+    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, weights), atol=1e-6)
 
 
 def test_lengths_of_vectors_count_where_they_are_compared_by_them():

@@ -151,7 +151,7 @@ def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatc
     bare = tmp_path / "라벨없음.tsv"
     lines = data.read_text(encoding="utf-8").splitlines()
     bare.write_text("\n".join(line.rpartition("\t")[0] for line in lines) + "\n", encoding="utf-8")
-    wanted = {"data": bare, "space": SPACE[:1], "threads": 1}
+    wanted = {"data": bare, "space": SPACE[:1], "threads": 1, "jobs": 2}
     with pytest.raises(InputError, match="decide nothing"):
         octavo.search(checkpoint("bert"), tmp_path / "a", budget=octavo.Budget(max_drop=1.0), **wanted).run()
     monkeypatch.setattr("octavo.tuning.measuring.Workshop.speeds", lambda *_: ["not timed here"])

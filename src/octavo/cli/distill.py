@@ -26,6 +26,7 @@ BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
 Rate = Annotated[float | None, typer.Option(help="Default: 3e-4 at a width of 256, less for wider models.")]
 Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
 UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
 Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
@@ -43,6 +44,7 @@ def distill(
     temperature: Temperature = 2.0,
     use_labels: UseLabels = False,
     seed: Seed = 0,
+    int8: Int8 = False,
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
     ignore_weights: IgnoreWeights = None,
@@ -51,7 +53,7 @@ def distill(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Leave out layers of an encoder, and train the others to answer as all did.
+    """Leave out layers, and train the others to answer as all did.
 
     What is done is kept beside the output: the same command goes on where it was interrupted.
     """
@@ -73,6 +75,7 @@ def distill(
             temperature=temperature,
             use_labels=use_labels,
             seed=seed,
+            int8=int8,
             force=force,
             progress=progress,
         )
@@ -83,7 +86,8 @@ def distill(
     _show(distilled.record)
     say(f"written to {output}")
     asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
-    say(f"next: octavo quantize {output} -o {output}-int8{asked} --calibrate {data[0]}", err=True)
+    asked += " --method qat" if int8 else f" --calibrate {data[0]}"
+    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
 def _layers(text: str) -> int | tuple[int, ...]:

@@ -25,6 +25,7 @@ from octavo.methods.layer_results import decide, halved, int8_result, lower_laye
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the extremes' range that the observer `output` tries
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
 
 
@@ -79,10 +80,13 @@ def _spans(
     spans = {name: (float(seen[name].low.min()), float(seen[name].high.max())) for name in readers}
     if recipe.observer == "minmax":
         return spans
-    find = mse_range if recipe.observer == "mse" else partial(percentile_range, percentile=recipe.percentile)
-    for name, histogram in see_histograms(model, spans, context).items():
+    if recipe.observer == "output":
+        tried = {name: [(low * share, high * share) for share in SHARES] for name, (low, high) in spans.items()}
+    else:
+        find = mse_range if recipe.observer == "mse" else partial(percentile_range, percentile=recipe.percentile)
+        tried = {name: [spans[name], find(seen_as)] for name, seen_as in see_histograms(model, spans, context).items()}
+    for name, candidates in tried.items():
         weights = [layer.matrix() for layer in readers[name]]
-        candidates = [spans[name], find(histogram)]
         rows, saturates = seen[name].rows, context.target.saturates
         errors = [output_error(rows, round_range(rows, *span), weights, saturates=saturates) for span in candidates]
         spans[name] = candidates[int(np.argmin(errors))]

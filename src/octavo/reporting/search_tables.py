@@ -98,7 +98,7 @@ def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
 
 def kept_float(candidate: Candidate, say: Say = english) -> str:
     """The layers that a candidate's rules keep float, by name."""
-    names = [rule.match for rule in candidate.recipe.layers if rule.keep == "float"]
+    names = [rule.match for rule in candidate.recipe.layers if rule.keep.startswith("float")]
     return f"; {say('float')}: {', '.join(names)}" if names else ""
 
 

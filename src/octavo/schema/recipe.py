@@ -61,8 +61,8 @@ class Recipe(Record):
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
 
-    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
-    range of the smallest squared error).
+    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, the range
+    of the smallest squared error, or the share of the extremes' range that leaves a layer's outputs nearest).
 
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
@@ -82,7 +82,7 @@ class Recipe(Record):
     opset: Literal[20, 21, 22, 23] | None = None
     optimize: bool = True
     merge_qkv: bool = False
-    observer: Literal["minmax", "percentile", "mse"] = "minmax"
+    observer: Literal["minmax", "percentile", "mse", "output"] = "minmax"
     percentile: float = Field(default=99.99, gt=50, le=100)
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True

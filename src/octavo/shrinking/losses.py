@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.nn.functional import (
     cross_entropy,
-    gelu,
     kl_div,
     layer_norm,
     linear,
     log_softmax,
     mse_loss,
     normalize,
-    silu,
     softmax,
 )
 
@@ -33,14 +31,14 @@ UNKNOWN = -100  # a gold label that is not known
 class Lesson:
     """The losses of a task; see `loss`. `states`: of each student layer the number of the teacher's state it learns.
 
-    `weights` are those of the steps of an embedder, by their folders.
+    `steps` are the weights of an embedder's steps, by their folders and names: see `engines.pooled.read_steps`.
     """
 
     signature: Signature
     states: tuple[int, ...]
     temperature: float
     use_labels: bool
-    weights: Mapping[str, Mapping[str, Any]]
+    steps: Mapping[str, Mapping[str, Any]]
 
     def of_layers(self, chosen: Sequence[int], count: int) -> Lesson:
         """The lesson of a student with the `chosen` ones of `count` layers.
@@ -116,39 +114,23 @@ class Lesson:
         assert pooling is not None
         vectors = torch.cat([_pool(hidden, mask, mode) for mode in pooling.modes], 1)
         for step in pooling.steps:
-            own = {name: one.to(vectors.device) for name, one in self.weights.get(step.folder, {}).items()}
-            vectors = _STEPS[step.kind](vectors, step, own)
+            weights = {name: one.to(vectors.device) for name, one in self.steps.get(step.folder, {}).items()}
+            if step.kind == "normalize":
+                vectors = normalize(vectors, dim=1)
+            elif step.kind == "truncate":
+                vectors = vectors[:, : step.dimension]
+            elif step.kind == "layernorm":
+                vectors = layer_norm(vectors, vectors.shape[1:], weights["norm.weight"], weights.get("norm.bias"))
+            else:
+                vectors = _dense(vectors, weights, step)
         return vectors
 
 
-def _dense(vectors: Any, step: Step, own: Mapping[str, Any]) -> Any:
-    found = _ACTIVATIONS[step.activation](linear(vectors, own["linear.weight"], own.get("linear.bias")))
-    if not step.residual:
-        return found
-    return found + (linear(vectors, own["residual.weight"]) if "residual.weight" in own else vectors)
-
-
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "Identity": lambda x: x,
-    "Tanh": torch.tanh,
-    "ReLU": torch.relu,
-    "Sigmoid": torch.sigmoid,
-    "GELU": gelu,
-    "SiLU": silu,
-}
-_STEPS: dict[str, Callable[[Any, Step, Mapping[str, Any]], Any]] = {
-    "normalize": lambda vectors, _, __: normalize(vectors, dim=1),
-    "truncate": lambda vectors, step, _: vectors[:, : step.dimension],
-    "layernorm": lambda vectors, _, own: layer_norm(
-        vectors, vectors.shape[1:], own["norm.weight"], own.get("norm.bias")
-    ),
-    "dense": _dense,
-}
-
-
-def make_lesson(signature: Signature, weights: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
-    """The lesson of a model's answers alone; `weights` are those of an embedder's steps, see `engines.pooled`."""
-    tensors = {folder: {name: torch.from_numpy(one) for name, one in own.items()} for folder, own in weights.items()}
+def make_lesson(signature: Signature, steps: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
+    """The lesson of a model's answers alone; `steps` are the weights that `engines.pooled.read_steps` reads."""
+    tensors = {
+        folder: {name: torch.from_numpy(one) for name, one in weights.items()} for folder, weights in steps.items()
+    }
     return Lesson(signature, (), temperature, use_labels, tensors)
 
 
@@ -157,6 +139,13 @@ def takes_labels(signature: Signature) -> bool:
     several = signature.problem_type == "multi_label_classification"
     one = signature.task == "text-classification" and len(signature.labels) > 1 and not several
     return one or find_task(signature).name == "multiple-choice"
+
+
+def _dense(vectors: Any, weights: Mapping[str, Any], step: Step) -> Any:
+    found = getattr(torch.nn, step.activation)()(linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
+    if not step.residual:
+        return found
+    return found + (linear(vectors, weights["residual.weight"]) if "residual.weight" in weights else vectors)
 
 
 def _side_by_side(logits: Any, owner: Any) -> Any:
