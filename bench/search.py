@@ -4,11 +4,11 @@
     .venv/bin/pip install --target extra nncf && PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
 
 Each search has one file; what it finds is compared with the float graph and the defaults on another file, which nothing
-was chosen or calibrated by. `outliers` is ko-nli with four channels of every value projection a hundred times as large,
-and the output projection's columns a hundredth: in float the same model. `feed-forward` is ko-nli whose third block has
-pairs of intermediate channels that are a hundred times too large and cancel out exactly, so that int8 destroys what its
-down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of CPU>.json: half an hour on two
-quiet cores; --quick takes some hundred rows of each and writes nothing.
+was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred times as
+large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-nli whose third
+block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so that int8 destroys
+what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of CPU>.json: half an hour on
+two quiet cores; --quick takes some hundred rows of each and writes nothing.
 """
 
 from __future__ import annotations
@@ -45,13 +45,18 @@ FILES = {  # to search with, and to check on
     "outliers": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
     "feed-forward": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
 }
-FACTOR, CHANNELS, RANDOM = 100.0, 4, 10
+PLAIN = {
+    "static": Recipe(method="static"),
+    "static, unsmoothed": Recipe(method="static", smoothing="none"),
+    "dynamic": Recipe(),
+}
+FACTOR, COLUMN, CHANNELS, RANDOM = 100.0, 40.0, 16, 10
 
 
 def make_hard(kind: str, source: Path, folder: Path) -> Path:
     """A checkpoint that int8 is bad for; see above."""
     shutil.copytree(source, folder)
-    weights = load_file(folder / "model.safetensors")
+    weights, draw = load_file(folder / "model.safetensors"), np.random.default_rng(0)
     numbers = sorted({int(name.split(".")[3]) for name in weights if ".encoder.layer." in name})
     for number in numbers if kind == "outliers" else numbers[2:3]:
         block = f"bert.encoder.layer.{number}"
@@ -66,7 +71,8 @@ def make_hard(kind: str, source: Path, folder: Path) -> Path:
             weights[f"{up}.weight"][first] *= FACTOR
             weights[f"{up}.weight"][first + 1] = weights[f"{up}.weight"][first]
             weights[f"{up}.bias"][first + 1] = weights[f"{up}.bias"][first]
-            weights[down][:, first + 1] = -weights[down][:, first]
+            column = COLUMN * weights[down].std() * draw.choice([-1.0, 1.0], len(weights[down]))
+            weights[down][:, first], weights[down][:, first + 1] = column, -column
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / "model.safetensors")
     return folder
 
@@ -220,10 +226,9 @@ def measure(name: str, shared: Path, work: Path, *, quick: bool) -> dict[str, An
     baseline, folders = work / f"{name}-float", {"search": work / f"{name}-found"}
     octavo.quantize(graphs, baseline, recipe="float")
     calibration = DataFile(data.path, limit=300)
-    for method in ("static", "dynamic"):
-        folders[method] = work / f"{name}-{method}"
-        examples = calibration if method == "static" else None
-        octavo.quantize(graphs, folders[method], recipe=method, calibration=examples)
+    for title, recipe in PLAIN.items():
+        folders[title] = work / f"{name}-{title.replace(', ', '-')}"
+        octavo.quantize(graphs, folders[title], recipe=recipe, calibration=calibration if recipe.calibrates else None)
     folders["best of ten random"], result["random"] = best_of_ten(graphs, baseline, calibration, data, work)
     folders = {title: folder for title, folder in folders.items() if folder.exists()}
     engines = list(dict.fromkeys(["auto", "onnxruntime", result["search"]["engine"]]))

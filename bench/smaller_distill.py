@@ -27,7 +27,7 @@ from octavo.files import sha256_of
 
 Row = tuple[str, str | None, str]  # text, second text, label
 EPOCHS, RATE, BATCH = 2, 3e-4, 32
-NLI = (("3", 1, False), ("3", 2, False), ("2", 2, False), ("2", 2, True), ("2", 6, False), ("2", 6, True))
+NLI = (("3", 1, False), ("3", 3, False), ("2", 1, False), ("2", 3, False), ("2", 6, False), ("2", 6, True))
 
 
 def rows_of(file: Path, text: str, pair: str | None, label: str) -> list[Row]:
@@ -106,23 +106,6 @@ def distilled(teacher: Path, data: Path, output: Path, judge: Judge, **asked) ->
     return found | {"lineage": json.loads(result.record.model_dump_json(exclude_none=True))}
 
 
-class Labelled:
-    """Rows as a Trainer reads them."""
-
-    def __init__(self, reader: Reader, rows: list[Row], names: dict[str, str]) -> None:
-        self.reader, self.rows, self.names = reader, rows, names
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, place: int) -> Row:
-        return self.rows[place]
-
-    def collate(self, rows: list[Row]) -> dict:
-        labels = [self.reader.ids[self.names.get(row[2], row[2])] for row in rows]
-        return dict(self.reader.encode(rows)) | {"labels": torch.tensor(labels)}
-
-
 def alone(
     encoder: Path, teacher: Path, rows: list[Row], names: dict[str, str], place: tuple[Path, tuple[int, ...]]
 ) -> Path:
@@ -134,20 +117,32 @@ def alone(
     model = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, config=config)
     model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[number] for number in layers)
     model.config.num_hidden_layers = len(layers)
-    data = Labelled(reader, rows, names)
+    tokens = reader.tokenizer([row[0] for row in rows], truncation=True)
+    labels = [reader.ids[names[row[2]]] for row in rows]
+    data = [
+        {name: values[place] for name, values in tokens.items()} | {"labels": labels[place]}
+        for place in range(len(rows))
+    ]
     arguments = transformers.TrainingArguments(
         output_dir=str(output) + ".training",
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=BATCH,
         learning_rate=RATE,
         warmup_steps=100,
+        train_sampling_strategy="group_by_length",
+        dataloader_pin_memory=False,
         save_strategy="no",
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         logging_strategy="no",
     )
-    transformers.Trainer(model=model, args=arguments, train_dataset=data, data_collator=data.collate).train()
+    transformers.Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        data_collator=transformers.DataCollatorWithPadding(reader.tokenizer),
+    ).train()
     model.save_pretrained(output)
     reader.tokenizer.save_pretrained(output)
     return output

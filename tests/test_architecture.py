@@ -23,7 +23,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"engines", "source"},
     {"artifact", "exporting", "methods"},
     {"inference", "inspection", "pipeline", "shrinking"},
-    {"evaluation"},
+    {"evaluation", "ray"},
     {"tuning"},
     {"cli"},
     {"__main__"},
@@ -48,6 +48,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.shrinking.distilling": {"torch"},  # its threads
     "octavo.shrinking.layers": {"torch"},  # ModuleList
     "octavo.shrinking.losses": {"torch"},
+    "octavo.shrinking.widths": {"torch"},
     "octavo.shrinking.training": {"torch", "transformers"},  # Trainer
 }
 COMMAND_LINE = """

@@ -23,6 +23,7 @@ OPTIONS_OF = {  # where a verb's options are told
     "quantize": "docs/quantize.md",
     "trim": "docs/smaller.md",
     "distill": "docs/smaller.md",
+    "search": "docs/search.md",
     "compare": "docs/compare.md",
     "report": "docs/compare.md",
     "predict": "docs/predict.md",

@@ -53,6 +53,14 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     return answers
 
 
+def find(folder: Path) -> octavo.Artifact | None:
+    search = octavo.search("model", folder, data="rows.tsv", budget=octavo.Budget(max_drop=1.0), prefer="size")
+    assert_type(search, octavo.Search)
+    assert_type([trial.verdict for trial in search], list[Literal["PASS", "FAIL", "UNSURE"]])
+    assert_type(search.run().chosen.recipe, octavo.Recipe)
+    return search.artifact
+
+
 def judge(artifact: octavo.Artifact) -> bool:
     data = octavo.DataFile("rows.tsv", encoding="cp949", columns={"text": "document"})
     comparison = octavo.compare("model", artifact.folder, data=data, limit=300, labels=["함의", "모순"])

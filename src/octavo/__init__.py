@@ -131,6 +131,8 @@ def _find(name: str) -> Any:
         from importlib.metadata import version
 
         return version("octavo")
+    if name == "ray":  # no public name, but a room that users name: octavo.ray.Predictor
+        return import_module("octavo.ray")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'octavo' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

@@ -348,7 +348,7 @@ class TestCpu:
     def test_loading_warns(self, edit, on):
         folder = edit(lambda fields: fields.update(target="avx2", exact_u8s8=False))
         on(VNNI)
-        with pytest.warns(octavo.OctavoWarning, match=r"this CPU \(avx512_vnni\) could take 8-bit ones"):
+        with pytest.warns(octavo.OctavoWarning, match=r"this CPU \(avx512_vnni\) could take finer weights"):
             octavo.load(folder)
 
 

@@ -226,6 +226,35 @@ def test_a_rule_keeps_layers_float_by_glob(model):
     assert [node.op_type for node in applied.model.graph].count("Gemm") == 1
 
 
+def test_a_rule_stores_layers_in_16_bits(model):
+    applied = apply(model, ("classifier.*", "float16"), ("classifier.out", "float"))
+    assert dtypes(applied) == dict.fromkeys(PATHS, "int8") | {
+        "classifier.dense": "float16",
+        "classifier.out": "float32",
+    }
+    (kept,) = (outcome for outcome in applied.layers if outcome.dtype == "float16")
+    weight = model.graph.initializers["classifier.dense.weight"].const_value.numpy()
+    stored = initializer(applied, "classifier.dense.weight_float16")
+    np.testing.assert_array_equal(stored, weight.astype(np.float16))
+    assert (kept.bytes, kept.reason) == (stored.nbytes, "stored in 16 bits by the rule 'classifier.*'")
+    assert "classifier.dense.weight" not in applied.model.graph.initializers
+    nearly = run(apply(model, ("classifier.*", "float")).model)
+    assert 0 < np.abs(run(applied.model) - nearly).max() < 0.01 * np.abs(nearly).max()
+
+
+def test_the_method_float_stores_single_layers_in_16_bits_too(model):
+    rules = LayerRule(match="classifier.dense", keep="float16"), LayerRule(match="layer.0.output", keep="float16")
+    applied = find_method("float")(model, Recipe(method="float", layers=rules), Context(TARGETS["any"]))
+    assert [outcome.path for outcome in applied.layers if outcome.dtype == "float16"] == [
+        "layer.0.output",
+        "classifier.dense",
+    ]
+    assert (
+        sum(value.const_value.dtype == ir.DataType.FLOAT16 for value in applied.model.graph.initializers.values()) == 2
+    )
+    assert np.abs(run(applied.model) - run(model)).max() < 0.01 * np.abs(run(model)).max()
+
+
 def test_the_last_rule_wins_also_to_int8(model):
     applied = apply(model, ("layer.*", "float"), ("*.output", "int8"))
     assert [path for path, dtype in dtypes(applied).items() if dtype == "float32"] == [

@@ -58,6 +58,7 @@ def test_toml_holds_every_setting():
         "bias_correction": True,
         "storage": "float32",
         "bits": 8,
+        "products": "int8",
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -83,7 +84,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, storage, bits, block, "
+        "bias_correction, storage, bits, block, products, "
         "layers (did you mean 'method'?)"
     )
 
@@ -110,7 +111,7 @@ def test_method_that_is_not_a_name(value):
     [
         (
             {"layers": [{"match": "a", "keep": "int3"}]},
-            r"layers\.0\.keep .*got: int3; allowed: 'float', 'int8' or 'int4'",
+            r"layers\.0\.keep .*got: int3; allowed: 'float', 'float16', 'int8' or 'int4'",
         ),
         (
             {"layers": [{"match": "a", "keep": "int4"}]},
@@ -130,12 +131,12 @@ def test_wrong_value_is_named_with_its_place(table, message):
 
 
 def test_several_problems_are_told_together_a_line_each():
-    table = {"method": "qat", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
+    table = {"method": "qad", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
     with pytest.raises(RecipeError) as caught:
         recipe_from(table)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
-    for told in ("this method does not exist yet", "layers.0.keep has an unknown value", "got: granularty"):
+    for told in ("unknown method", "layers.0.keep has an unknown value", "got: granularty"):
         assert sum(told in line for line in lines) == 1
 
 
@@ -224,6 +225,7 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
         ({"storage": "float16"}, "float"),
         ({"bits": 4}, "weight-only"),
         ({"block": 64}, "weight-only"),
+        ({"products": "float"}, "weight-only"),
     ],
 )
 def test_a_setting_of_another_method_is_refused(setting, owner):
@@ -232,6 +234,19 @@ def test_a_setting_of_another_method_is_refused(setting, owner):
     name = next(iter(setting))
     assert str(caught.value) == f"{name} is a setting of the method {owner}, and this is dynamic in a.toml"
     assert recipe_from({"method": owner} | setting)
+
+
+@pytest.mark.parametrize("setting", [{"bits": 4}, {"block": 32}, {"layers": [{"match": "*", "keep": "int4"}]}])
+def test_products_in_float_are_of_8_bits(setting):
+    with pytest.raises(RecipeError, match="of weights of 8 bits with one scale per output channel"):
+        recipe_from({"method": "weight-only", "products": "float"} | setting)
+
+
+def test_layers_in_16_bits_are_for_graphs():
+    rule = {"layers": [{"match": "*", "keep": "float16"}]}
+    assert recipe_from(rule).layers[0].keep == "float16"
+    with pytest.raises(RecipeError, match="stored in 16 bits in the format onnx, and this is torch"):
+        recipe_from(rule | {"format": "torch"})
 
 
 @pytest.mark.parametrize("setting", [{"smoothing": 0.7}, {"bias_correction": False}])

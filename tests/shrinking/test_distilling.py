@@ -243,6 +243,16 @@ def test_every_task_of_an_encoder_is_learnt(task, architecture, make_encoder, li
     assert min(point.distance for point in result.record.curve[1:]) < 0.9 * result.record.curve[0].distance
 
 
+def test_all_layers_may_stay_where_they_become_narrower(checkpoint, texts, tmp_path):
+    asked = {"data": texts} | COURSE
+    with pytest.raises(InputError, match="--ffn says how many units stay in each layer; got: 96; allowed: 1 to 95"):
+        octavo.distill(checkpoint("distilbert"), tmp_path / "out", **asked, layers=2, ffn=96)
+    record = octavo.distill(checkpoint("distilbert"), tmp_path / "out", **asked, layers=2, ffn=40).record
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "out")
+    assert (config.hidden_dim, config.n_layers) == (40, 2)
+    assert (record.layers, record.ffn, record.ffn_before) == ((0, 1), 40, 96)
+
+
 def test_labels_are_learnt_where_that_is_asked(checkpoint, lines, tmp_path):
     """All texts have one label here, which the teacher seldom gives."""
     file = tmp_path / "labelled.tsv"

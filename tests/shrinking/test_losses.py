@@ -19,8 +19,8 @@ def signature(task, **more):
     return Signature(task=task, input_names=names, output_names=("logits",), max_length=8, pad_token_id=0, **more)
 
 
-def lesson(task, *, dense=None, use_labels=False, temperature=2.0, **more):
-    return make_lesson(signature(task, **more), dense or {}, temperature=temperature, use_labels=use_labels)
+def lesson(task, *, weights=None, use_labels=False, temperature=2.0, **more):
+    return make_lesson(signature(task, **more), weights or {}, temperature=temperature, use_labels=use_labels)
 
 
 def drawn(*shape):
@@ -91,20 +91,25 @@ def test_several_labels_are_each_there_or_not_and_numbers_are_numbers():
 
 @pytest.mark.parametrize("mode", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
 def test_vectors_are_those_of_the_engines(mode):
-    weight, bias = RANDOM.normal(size=(3, 6)).astype(np.float32), RANDOM.normal(size=3).astype(np.float32)
-    norm = {name: RANDOM.normal(size=3).astype(np.float32) for name in ("norm.weight", "norm.bias")}
+    sizes = {
+        "2_Dense": {"linear.weight": (4, 6), "linear.bias": (4,), "residual.weight": (4, 6)},
+        "3_Dense": {"linear.weight": (4, 4)},
+        "4_LayerNorm": {"norm.weight": (4,), "norm.bias": (4,)},
+    }
+    weights = {
+        folder: {name: RANDOM.normal(size=size).astype(np.float32) for name, size in parts.items()}
+        for folder, parts in sizes.items()
+    }
     steps = (
-        Step(kind="dense", folder="2_Dense", activation="Tanh"),
-        Step(kind="dense", folder="3_Dense", activation="GELU", residual=True),
+        Step(kind="dense", folder="2_Dense", activation="GELU", residual=True),
+        Step(kind="dense", folder="3_Dense", activation="SiLU", residual=True),
         Step(kind="layernorm", folder="4_LayerNorm"),
-        Step(kind="truncate", dimension=2),
+        Step(kind="truncate", dimension=3),
         Step(kind="normalize"),
     )
-    pooling = Pooling(modes=(mode,), dimension=2, steps=steps)
-    hidden, dense = drawn(3, 4, 6), {"2_Dense": {"linear.weight": weight, "linear.bias": bias}}
-    dense |= {"3_Dense": {"linear.weight": weight[:, :3].copy()}, "4_LayerNorm": norm}
-    found = lesson("feature-extraction", pooling=pooling, dense=dense).vectors(hidden, {"attention_mask": MASK})
-    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, dense), atol=1e-6)
+    pooling, hidden = Pooling(modes=(mode,), dimension=3, steps=steps), drawn(3, 4, 6)
+    found = lesson("feature-extraction", pooling=pooling, weights=weights).vectors(hidden, {"attention_mask": MASK})
+    assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, weights), atol=1e-6)
 
 
 def test_vectors_are_learnt_by_their_angles_and_by_those_between_them():

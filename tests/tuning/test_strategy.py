@@ -59,7 +59,7 @@ class TestWhatIsMeasured:
         assert outcome.chosen == STATIC
 
     def test_unsure_ones_are_measured_on_more_examples(self, simulated):
-        measurer = simulated(selection=40_000, wrong=lambda _: 0.015, mended=lambda _: 0.02)
+        measurer = simulated(selection=40_000, wrong=lambda _: 0.0135, mended=lambda _: 0.02)
         outcome, trials = run_to_end(measurer, [STATIC])
         waves = [trial.rows for trial in trials if trial.step == "more"]
         assert waves

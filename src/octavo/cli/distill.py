@@ -20,6 +20,7 @@ Data = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
 Layers = Annotated[str, typer.Option(help="How many layers stay (6), or which (0,2), counted from 0.")]
+Ffn = Annotated[int | None, typer.Option("--ffn", help="Units that stay in each layer's feed-forward part.")]
 Epochs = Annotated[int, typer.Option(help="How often each text is learnt from, at most.")]
 BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
 Rate = Annotated[float | None, typer.Option(help="Default: 3e-4 at a width of 256, less for wider models.")]
@@ -35,6 +36,7 @@ def distill(
     data: Data,
     output: Output,
     layers: Layers,
+    ffn: Ffn = None,
     epochs: Epochs = 3,
     batch_size: BatchSize = 32,
     learning_rate: Rate = None,
@@ -49,7 +51,7 @@ def distill(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Leave out layers of an encoder, and train the others to answer as all did.
+    """Leave out layers, and train the others to answer as all did.
 
     What is done is kept beside the output: the same command goes on where it was interrupted.
     """
@@ -64,6 +66,7 @@ def distill(
             output,
             data=[DataFile(path, encoding, mapping(columns)) for path in data],
             layers=_layers(layers),
+            ffn=ffn,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -104,6 +107,8 @@ def _show(record: Distilling) -> None:
     }[record.chosen]
     kept = ", ".join(map(str, record.layers))
     say(f"layers {kept} of {record.layers_before} stay: {how}")
+    if record.ffn:
+        say(f"{record.ffn:,} of {record.ffn_before:,} units stay in the feed-forward part of each")
     size, share = record.bytes / 2**20, record.bytes / record.bytes_before
     say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
     best = min(record.curve, key=lambda point: point.distance)

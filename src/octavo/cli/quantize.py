@@ -108,7 +108,11 @@ def quantize(
 
 
 def _comparison(model: Checkpoint, folders: list[Path]) -> str:
-    """The command that compares artifacts with their checkpoint, up to its data."""
+    """The command that compares artifacts with their checkpoint, which torch runs, where it is; up to its data."""
+    from octavo.checkpoint.libraries import has_torch
+
+    if not has_torch():
+        return command_line("compare", *folders)
     words = [model.path, *folders]
     given = {"--task": model.task, "--tokenizer": model.tokenizer, "--target-tokenizer": model.target_tokenizer}
     given["--labels"] = ",".join(model.labels) or None

@@ -29,6 +29,7 @@ from octavo.errors import InputError
 from octavo.schema.documents import json_text
 
 if TYPE_CHECKING:
+    from octavo.checkpoint.source import Checkpoint
     from octavo.schema.search import Trial
     from octavo.tuning.search import Search
 
@@ -82,53 +83,54 @@ def search(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the best model within a budget, repair what almost keeps it, confirm it on examples of its own, write it.
+    """Find, repair and confirm the best model within a budget.
 
     Exit code 1 where nothing passes.
     """
     from octavo.checkpoint.source import Checkpoint
-    from octavo.cli.display import TerminalProgress
     from octavo.data.examples import DataFile
-    from octavo.reporting.languages import find_language
-    from octavo.reporting.page import check_report
+    from octavo.reporting import languages, page
     from octavo.reporting.search_page import report_search
-    from octavo.tuning.search import search as make_search
 
     check_quantize(checkpoint, output)
-    alike = {"min_agreement": min_agreement, "min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
-    budget = read_budget({"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size} | alike)
+    limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
+    limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
+    language = languages.find_language(lang)
+    reports = [page.check_report(path, (".html", ".md")) for path in report or ()]
+    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
+    examples = DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None
+    settings: dict[str, Any] = {
+        "data": DataFile(data, encoding, mapping(columns), limit, max_length, seed),
+        "calibrate": examples,
+    }
+    settings |= {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
+    found = _run(model, output, limits, settings | {"target": target, "force": force}, None if dry_run else pick or 0)
+    if not dry_run:
+        for path in reports:
+            report_search(found.study, path, language=language)
+        _show(found, as_json=as_json, picked=pick is not None)
+
+
+def _run(
+    model: Checkpoint, output: Path, limits: dict[str, str | None], settings: dict[str, Any], pick: int | None
+) -> Search:
+    """The search, run to its end; or where `pick` is above 0 that point written; or where it is None the plan shown."""
+    from octavo.cli.display import TerminalProgress
+    from octavo.tuning.search import search as make_search
+
+    budget = read_budget(limits)
     if budget is None:
         raise InputError("a search needs a budget", then="--max-drop 1.0, or without labels --min-agreement 99%")
-    language = find_language(lang)
-    reports = [check_report(path, (".html", ".md")) for path in report or ()]
-    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     with TerminalProgress() as progress:
-        found = make_search(
-            model,
-            output,
-            data=DataFile(data, encoding, mapping(columns), limit, max_length, seed),
-            budget=budget,
-            prefer=prefer,  # type: ignore[arg-type]
-            space=space,
-            calibrate=DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None,
-            study=study,
-            threads=threads,
-            jobs=jobs,
-            target=target,
-            force=force,
-            progress=progress,
-        )
-        if dry_run:
+        found = make_search(model, output, budget=budget, **settings, progress=progress)
+        if pick is None:
             _show_plan(found)
-            return
-        if pick is not None:
+        elif pick:
             found.pick(pick)
         else:
             for trial in found:
                 _tell(found, trial)
-    for path in reports:
-        report_search(found.study, path, language=language)
-    _show(found, as_json=as_json, picked=pick is not None)
+    return found
 
 
 def _tell(found: Search, trial: Trial) -> None:

@@ -72,6 +72,10 @@ class GraphWriter:
         """A constant vector of integers."""
         return self.constant("_".join(["integers", *map(str, numbers)]), np.array(numbers, np.int64))
 
+    def integer(self, number: int) -> ir.Value:
+        """A constant integer."""
+        return self.constant(f"integer_{number}", np.array(number, np.int64))
+
     def vector(self, name: str, width: int) -> ir.Value:
         """A weight of one dimension."""
         return self.constant(name, self.tensors.of(name, width))
@@ -185,8 +189,7 @@ class Encoder:
         if family.types:
             types = self.inputs.get("token_type_ids")
             if types is None:  # the first type, for all tokens
-                zero = write.constant("zero", np.array(0, np.int64))
-                types = write.node(f"{where}/Mul", [positions, zero], _dims(positions), _INT)
+                types = write.node(f"{where}/Mul", [positions, write.integer(0)], _dims(positions), _INT)
             vectors = write.embedding(f"{where}.token_type_embeddings", types, self.setting("type_vocab_size"), width)
             total = write.node(f"{where}/Add", [total, vectors], _dims(total))
         rows = self.setting("max_position_embeddings")
@@ -207,12 +210,11 @@ class Encoder:
             bounds = [write.integers(0), length, write.integers(1), write.integers(1)]
             return write.node(f"{where}/Slice", [table, *bounds], (1, _LENGTH), _INT)
         padding = self.family.padding if self.family.padding is not None else self.setting("pad_token_id")
-        pad, shape = write.constant("padding", np.array(padding, np.int64)), (_BATCH, _LENGTH)
+        pad, shape = write.integer(padding), (_BATCH, _LENGTH)
         equal = write.node(f"{where}/Equal", [ids, pad], shape, ir.DataType.BOOL)
         other = write.node(f"{where}/Not", [equal], shape, ir.DataType.BOOL)
         tokens = write.node(f"{where}/Cast", [other], shape, _INT, to=_INT)
-        axis = write.constant("axis_1", np.array(1, np.int64))
-        counted = write.node(f"{where}/CumSum", [tokens, axis], shape, _INT, exclusive=0, reverse=0)
+        counted = write.node(f"{where}/CumSum", [tokens, write.integer(1)], shape, _INT, exclusive=0, reverse=0)
         kept = write.node(f"{where}/Mul", [counted, tokens], shape, _INT)
         return write.node(f"{where}/Add", [kept, pad], shape, _INT)
 
@@ -230,7 +232,7 @@ class Encoder:
         )
         masked = write.node(f"{where}/Not", [seen], shape, ir.DataType.BOOL)
         masked = write.node(f"{where}/Cast", [masked], shape, to=_FLOAT)
-        lowest = write.constant("lowest", np.array(LOWEST, np.float32))
+        lowest = write.constant("lowest_score", np.array(LOWEST, np.float32))
         added = write.node(f"{where}/Mul", [masked, lowest], shape)
         added = write.node(f"{where}/Unsqueeze", [added, write.integers(1, 2)], (_BATCH, 1, 1, _LENGTH))
         if self.family.relative is not None:
@@ -254,16 +256,14 @@ class Encoder:
         near = np.abs(back) < 8
         buckets = np.where(near, np.abs(back), np.minimum(8 + np.where(near, 0, large).astype(np.int64), 15))
         table = write.constant(f"{where}.buckets", buckets + 16 * (back < 0))
-        scalar = [write.constant(name, np.array(number, np.int64)) for name, number in (("zero", 0), ("one", 1))]
         axes = [write.integers(axis) for axis in (0, 1)]
         length = write.node(f"{where}/Squeeze", [self.length()], (), _INT)
-        counted = write.node(f"{where}/Range", [scalar[0], length, scalar[1]], (_LENGTH,), _INT)
+        counted = write.node(f"{where}/Range", [write.integer(0), length, write.integer(1)], (_LENGTH,), _INT)
         seen = write.node(f"{where}/Unsqueeze", [counted, axes[0]], (1, _LENGTH), _INT)
         looking = write.node(f"{where}/Unsqueeze", [counted, axes[1]], (_LENGTH, 1), _INT)
         square = (_LENGTH, _LENGTH)
         apart = write.node(f"{where}/Sub", [seen, looking], square, _INT)
-        shift = write.constant("farthest", np.array(farthest, np.int64))
-        index = write.node(f"{where}/Add", [apart, shift], square, _INT)
+        index = write.node(f"{where}/Add", [apart, write.integer(farthest)], square, _INT)
         bucket = write.node(f"{where}/Gather", [table, index], square, _INT, axis=0)
         bias = write.embedding(path, bucket, self.setting("relative_attention_num_buckets"), self.heads)
         bias = write.node(f"{where}/Transpose", [bias], (self.heads, *square), perm=[2, 0, 1])
@@ -315,8 +315,7 @@ class Encoder:
         write = self.write
         match step:
             case First(scope):
-                first = write.constant("zero", np.array(0, np.int64))
-                return write.node(f"{scope}/Gather", [x, first], (_BATCH, self.width), axis=1)
+                return write.node(f"{scope}/Gather", [x, write.integer(0)], (_BATCH, self.width), axis=1)
             case Linear(path, outputs):
                 return write.linear(path, x, self.setting(outputs))
             case Activation(kind, scope):

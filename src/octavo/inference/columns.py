@@ -68,9 +68,9 @@ class PredictFn:
     """Answers columns; it pickles, and may be called from several threads.
 
     Arrays [rows] of texts, one or two, give arrays by name: a classifier's are `label` and `score`; embeddings are one
-    array [rows, dimension]; what is no number and no text is JSON. A table of pandas is given back with columns of
-    these names (one that had such a name is then `input_NAME`), a column alone as a table of them. Called with nothing
-    it opens the model and gives itself: what `predict_batch_udf` asks of the function that makes one.
+    array [rows, dimension]; what is no number and no text is JSON. A table of pandas, or a mapping of arrays, is given
+    back with these (one that had such a name is then `input_NAME`), a column alone as a table of them. Called with
+    nothing it opens the model and gives itself: what `predict_batch_udf` asks of the function that makes one.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class PredictFn:
             self.predictor()
             return self
         table = columns[0]
-        if hasattr(table, "assign"):
-            return self._of_table(table)
-        found = self._answers(columns)
+        if hasattr(table, "assign") or isinstance(table, Mapping):
+            return self.joined(table, self.answers(self.read(table)))
+        found = self.answers(columns)
         if hasattr(table, "to_frame"):
             return table.to_frame().assign(**_one_dimensional(found))[list(found)]
         return found["embedding"] if found.keys() == {"embedding"} else found
@@ -109,15 +109,29 @@ class PredictFn:
                 _OPENED[key] = open_again(self.folder, self.settings, self.sha256)
             return _OPENED[key]
 
-    def _of_table(self, table: Any) -> Any:
-        if absent := [name for name in self.columns if name not in table.columns]:
-            raise DataError("no such column", got=absent[0], allowed=", ".join(map(str, table.columns)))
-        found = self._answers([table[name] for name in self.columns])
-        taken = {name: f"input_{name}" for name in found if name in table.columns}
+    def read(self, table: Any) -> list[Any]:
+        """The columns of a table that are read.
+
+        Raises:
+            DataError: one is not there.
+        """
+        if absent := [name for name in self.columns if name not in table]:
+            raise DataError("no such column", got=absent[0], allowed=", ".join(map(str, table)))
+        return [table[name] for name in self.columns]
+
+    def joined(self, table: Any, found: Columns) -> Any:
+        """A table of pandas, or a mapping of arrays, with answers; a column of the same name is then `input_NAME`."""
+        taken = {name: f"input_{name}" for name in found if name in table}
+        if isinstance(table, Mapping):
+            return {taken.get(name, name): column for name, column in table.items()} | found
         return table.rename(columns=taken).assign(**_one_dimensional(found))
 
-    def _answers(self, columns: Sequence[Any]) -> Columns:
-        """The answers by name; to no rows those of none, which have the same names and types."""
+    def answers(self, columns: Sequence[Any]) -> Columns:
+        """The answers to columns by name: arrays [rows], embeddings [rows, dimension]; of no rows too, of their types.
+
+        Raises:
+            DataError: a text is missing; the message names its row.
+        """
         if len(columns) != len(self.columns):
             raise DataError("another number of columns", got=len(columns), allowed=", ".join(self.columns))
         lists = [list(as_rows(column)) for column in columns]

@@ -21,7 +21,7 @@ from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, low
 from octavo.graph.scaling import Group, find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.calibrated import Calibrated, calibrate
-from octavo.methods.layer_results import decide, int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
 
@@ -64,7 +64,7 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
         return result
 
     results = lower_layers(decided, lower)
-    return MethodResult(model, results, needs_exact(learnt.weights), reference=smoothed)
+    return MethodResult(model, halved(model, results, recipe), needs_exact(learnt.weights), reference=smoothed)
 
 
 def _rounding_of(granularity: str, group: Group) -> Rounding:

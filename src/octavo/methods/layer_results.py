@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from octavo.arithmetic.affine import Quantized, error_db, quantize_symmetric
 from octavo.arithmetic.saturation import can_saturate
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer, find_layers
-from octavo.graph.lowering import lower_embedding
+from octavo.graph.layers import Layer, find_layers, paths_of
+from octavo.graph.lowering import lower_embedding, lower_half
 from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
+LARGEST_HALF = 65504.0  # the largest finite number of IEEE 754's binary16
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     types, so their rounding errors do not average out as those of words do: 2 KiB of int8 were half of the whole loss
     on film reviews.
     """
-    if rule is not None and rule.keep == "float":
+    if rule is not None and rule.keep in {"float", "float16"}:
         return f"kept by the rule {rule.match!r}"
     if not np.isfinite(layer.matrix()).all():
         return "its weight has values that are not finite"
@@ -78,6 +79,28 @@ def layer_result(layer: AnyLayer, dtype: str, reason: str, size: int, **details:
 def float_result(layer: AnyLayer, reason: str) -> LayerResult:
     """The record of a layer that stays as it is."""
     return layer_result(layer, "float32", reason, 4 * layer.parameters)
+
+
+def store_half(model: ir.Model, layer: Layer, reason: str) -> LayerResult:
+    """Store the layer's weight in 16 bits, in place, unless one of its numbers is too large for them."""
+    if np.abs(layer.matrix()).max(initial=0) > LARGEST_HALF:
+        return float_result(layer, "a number of its weight is too large for 16 bits")
+    if layer.weight.uses():  # another layer that reads the same weight may have done it
+        lower_half(model, layer)
+    return layer_result(layer, "float16", reason, 2 * layer.parameters)
+
+
+def halved(model: ir.Model, results: Sequence[LayerResult], recipe: Recipe) -> tuple[LayerResult, ...]:
+    """The records of all layers when what a rule keeps in 16 bits is stored so, in place, for all its readers."""
+    rules = kept_as(recipe, [path for result in results for path in paths_of(result.path)])
+    layers = find_layers(model)
+    named = {str(layer.weight.name): rules[layer.paths[0]] for layer in layers if layer.paths[0] in rules}
+    halves = {
+        layer.path: store_half(model, layer, f"stored in 16 bits by the rule {named[str(layer.weight.name)].match!r}")
+        for layer in layers
+        if str(layer.weight.name) in named and named[str(layer.weight.name)].keep == "float16"
+    }
+    return tuple(halves.get(result.path, result) for result in results)
 
 
 def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:

@@ -21,7 +21,7 @@ from octavo.graph.scaling import find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_histograms
 from octavo.methods.calibrated import Input, calibrate
-from octavo.methods.layer_results import decide, int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
@@ -57,7 +57,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
         return result
 
     results = lower_layers(decided, lower)
-    return MethodResult(model, results, needs_exact(learnt.weights), overflow, smoothed)
+    return MethodResult(model, halved(model, results, recipe), needs_exact(learnt.weights), overflow, smoothed)
 
 
 def _round_sample(sample: Sample) -> FloatArray:

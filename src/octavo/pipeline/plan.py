@@ -85,10 +85,10 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learn
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
     if calibrated and not recipe.calibrates:
         raise _in_vain(recipe)
-    learnt = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
-    if learnt and not calibrated:
+    needs = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
+    if needs and not calibrated:
         then = "give some 300 sentences of your own with --calibrate FILE"
-        raise RecipeError(f"{' and '.join(learnt)} are learnt from examples, and none were given", then=then)
+        raise RecipeError(f"{' and '.join(needs)} are learnt from examples, and none were given", then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",

@@ -124,7 +124,8 @@ class CurvePoint(Record):
 class Distilling(Record):
     """A step: a model of some of the layers, numbered from 0, was trained to answer as the whole one does.
 
-    `chosen` says how the layers were found, `untrained` what their loss was before training. `trained` texts were
+    `chosen` says how the layers were found, `untrained` what their loss was before training; `ffn` are the units that
+    the feed-forward part of each layer has, where some of the `ffn_before` were left out. `trained` texts were
     learnt from, and `held_out` were not: one half of these chose the best moment of the `curve`; `fidelity` to the
     model before, and the `agreement` with it, are those of the other half, of `judged` texts.
     """
@@ -136,6 +137,8 @@ class Distilling(Record):
     layers: tuple[int, ...]
     chosen: str
     untrained: float | None = None
+    ffn_before: int | None = None
+    ffn: int | None = None
     epochs: int
     batch_size: int
     learning_rate: float

@@ -6,7 +6,7 @@ A recipe is frozen and hashable, and goes to TOML and back:
 
     [[layers]]
     match = "*.attention.output.dense"   # a glob on the module path
-    keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
+    keep = "float"                       # or "float16", "int8", "int4"; the last rule that matches a layer wins
 """
 
 import fnmatch
@@ -31,17 +31,21 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
+    "products": ("weight-only",),
 }
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", *LEARNT)  # a torch model has nothing to do with these
+OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", "products", *LEARNT)  # no concern of a torch model
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
 class LayerRule(Record):
-    """Layers whose module path matches the glob `match` are kept as `keep` says."""
+    """Layers whose module path matches the glob `match` are kept as `keep` says.
+
+    `float16` stores a weight in 16 bits, and computes in float.
+    """
 
     match: str
-    keep: Literal["float", "int8", "int4"]
+    keep: Literal["float", "float16", "int8", "int4"]
 
 
 class Recipe(Record):
@@ -66,7 +70,8 @@ class Recipe(Record):
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
-    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
+    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits, or leave it as it is with `products =
+    "float"`: then weights of 8 bits, one scale per output channel, are floats again when an engine has loaded them.
 
     For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
@@ -84,6 +89,7 @@ class Recipe(Record):
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
+    products: Literal["int8", "float"] = "int8"
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -106,10 +112,14 @@ class Recipe(Record):
         for name in OF_ONNX if self.format != "onnx" else ():
             if self.sets(name):
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
+        if self.format != "onnx" and any(rule.keep == "float16" for rule in self.layers):
+            raise ValueError(f"layers are stored in 16 bits in the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
         if four and (self.method != "weight-only" or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
             raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+        if self.products == "float" and (four or self.bits == 4 or self.block is not None):
+            raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
         return self
 
     def __repr_args__(self) -> list[tuple[str, Any]]:

@@ -91,6 +91,11 @@ class Batches:
         generator = np.random.default_rng((self._seed, number))
         return [Unit(tuple(self._hide(row, generator) for row in unit.rows), unit.gold) for unit in units]
 
+    def sample(self, count: int) -> list[dict[str, Any]]:
+        """About so many units, in batches from all over."""
+        many = min(len(self), max(1, count // max(map(len, self.batches))))
+        return [self.collate([self[len(self) * place // many]]) for place in range(many)]
+
     def reads(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Of a batch what the model takes."""
         return {name: batch[name] for name in self._signature.input_names}

@@ -5,6 +5,7 @@ The student is made of the teacher's own layers, so it answers in its manner bef
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,11 +20,11 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source
 from octavo.data.examples import DataFile, Example
 from octavo.engines.pooled import read_steps
-from octavo.errors import DataError, InputError
+from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.hardware import choose_threads
 from octavo.metrics.estimates import share_estimate
 from octavo.progress import Progress, Silent
-from octavo.schema.lineage import Distilling, Share, SourceRecord
+from octavo.schema.lineage import CurvePoint, Distilling, Share, SourceRecord
 from octavo.shrinking.carried import told_of, write_lineage
 from octavo.shrinking.layers import How, Stack, check_asked, choose_layers, find_layers
 from octavo.shrinking.proof import proof_inputs
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from octavo.shrinking.batches import Batches
     from octavo.shrinking.losses import Lesson
 
-EXAMINED = 2000  # texts held out by which a moment of the training is chosen
+EXAMINED = 2000  # texts held out, at most, by which a moment of the training is chosen
+JUDGED = 10_000  # those, at most, that tell how near it is
 SAMPLE = 64  # units that layers are chosen with
 PROVED = 8  # texts to which a student answers the same when it is loaded
 
@@ -54,6 +56,7 @@ class Asked:
     """How a student is to be made; see `distill`. It decides, with the checkpoint and the texts, what comes out."""
 
     layers: int | tuple[int, ...]
+    ffn: int | None
     epochs: int
     batch_size: int
     learning_rate: float | None
@@ -90,12 +93,24 @@ class Chosen:
     untrained: float | None
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What came of a training; `before`: how many layers the teacher has, and units in each, where some of these go."""
+
+    chosen: Chosen
+    before: tuple[int, int | None]
+    rate: float
+    curve: tuple[CurvePoint, ...]
+    fidelity: dict[str, float]
+
+
 def distill(  # noqa: PLR0913 - each is one thing to say
     checkpoint: str | Path | Checkpoint,
     output: str | Path,
     *,
     data: str | Path | DataFile | Sequence[str | Path | DataFile],
     layers: int | Sequence[int],
+    ffn: int | None = None,
     epochs: int = 3,
     batch_size: int = 32,
     learning_rate: float | None = None,
@@ -117,6 +132,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         data: files of examples, as the task reads them; labels are not needed. One text of ten is held out: one half
             of these chooses the best moment of the training, the other tells how near the student is.
         layers: how many stay, which are then chosen by the loss before training, or their numbers from 0.
+        ffn: the units of each layer's feed-forward part that stay; all by default. With it all layers may stay.
         epochs: how often each text is learnt from, at most.
         batch_size: texts of a step.
         learning_rate: of AdamW at its highest; by default 3e-4 at a width of 256, falling as 1 / width.
@@ -130,7 +146,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         OctavoError: see `octavo.errors` for the kinds.
     """
     chosen = layers if isinstance(layers, int) else tuple(layers)
-    asked = Asked(chosen, epochs, batch_size, learning_rate, temperature, use_labels, seed)
+    asked = Asked(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed)
     place, progress = Path(output).resolve(), progress or Silent()
     _check(asked)
     check_free(place, force=force)
@@ -170,50 +186,65 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
 
     from octavo.shrinking.batches import Examination
     from octavo.shrinking.training import Course, train, usual_rate
+    from octavo.shrinking.widths import check_width, narrow
 
     torch.set_num_threads(choose_threads(None))
     teacher = load_model(source)
     stack = find_layers(teacher, source)
-    check_asked(asked.layers, stack)
+    check_asked(asked.layers, stack, narrower=asked.ffn is not None)
+    width = None if asked.ffn is None else check_width(asked.ffn, stack)
     parts = _split(texts)
     batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place.progress)
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
+    if asked.ffn is not None:
+        narrow(find_layers(student, source), asked.ffn, [batches.reads(one) for one in batches.sample(SAMPLE)])
     with TemporaryDirectory(dir=place.work) as box:
         require_loads_same(student, write_student(student, source, Path(box)), inputs)
     place.progress.start("asking the model about texts held out")
     examination = Examination(source, parts.choosing, teacher)
     rate = asked.learning_rate or usual_rate(student.config)
     curve = train(student, Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress))
+    if min(point.distance for point in curve[1:]) >= curve[0].distance:
+        what = "training brought nothing: held-out answers are no nearer than before; next: give more texts or --epochs"
+        warnings.warn(what, OctavoWarning, stacklevel=3)
     place.progress.start("writing the checkpoint")
-    found = Examination(source, parts.telling, teacher).compare(student)
+    fidelity = Examination(source, parts.telling, teacher).compare(student)
+    learnt = Learnt(chosen, (len(stack.layers), width), rate, curve, fidelity)
     with replace_folder(place.output, force=place.force) as aside, told_of(aside, place.output):
         written = write_student(student, source, aside)
         require_loads_same(student, written, inputs)
-        record = Distilling(
-            version=version("octavo"),
-            source=SourceRecord(name=source.name, dtype=source.weights.dtype, bytes=source.bytes, sha256=source.sha256),
-            layers_before=len(stack.layers),
-            layers=chosen.layers,
-            chosen=chosen.how,
-            untrained=chosen.untrained,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            learning_rate=rate,
-            temperature=asked.temperature,
-            use_labels=asked.use_labels,
-            seed=asked.seed,
-            data=texts.files,
-            trained=len(parts.learnt),
-            held_out=len(parts.choosing) + len(parts.telling),
-            judged=len(parts.telling),
-            curve=curve,
-            fidelity=found,
-            agreement=_share(found.get("agreement"), len(parts.telling)),
-            bytes_before=source.bytes,
-            bytes=written.bytes,
-        )
+        record = _describe(source, texts, asked, parts, learnt, written.bytes)
         write_lineage(source, record, aside)
     return Distilled(place.output, record)
+
+
+def _describe(source: Source, texts: Texts, asked: Asked, parts: Parts, learnt: Learnt, size: int) -> Distilling:
+    layers_before, ffn_before = learnt.before
+    return Distilling(
+        version=version("octavo"),
+        source=SourceRecord(name=source.name, dtype=source.weights.dtype, bytes=source.bytes, sha256=source.sha256),
+        layers_before=layers_before,
+        layers=learnt.chosen.layers,
+        chosen=learnt.chosen.how,
+        untrained=learnt.chosen.untrained,
+        ffn_before=ffn_before,
+        ffn=asked.ffn,
+        epochs=asked.epochs,
+        batch_size=asked.batch_size,
+        learning_rate=learnt.rate,
+        temperature=asked.temperature,
+        use_labels=asked.use_labels,
+        seed=asked.seed,
+        data=texts.files,
+        trained=len(parts.learnt),
+        held_out=len(parts.choosing) + len(parts.telling),
+        judged=len(parts.telling),
+        curve=learnt.curve,
+        fidelity=learnt.fidelity,
+        agreement=_share(learnt.fidelity.get("agreement"), len(parts.telling)),
+        bytes_before=source.bytes,
+        bytes=size,
+    )
 
 
 def _share(value: float | None, count: int) -> Share | None:
@@ -235,7 +266,7 @@ def _split(texts: Texts) -> Parts:
         (parts.learnt if not out else parts.choosing if odd else parts.telling).append(example)
     if not parts.choosing or not parts.telling:
         raise DataError("too few texts: some are held out", got=len(texts.examples), then="give some thousand of yours")
-    del parts.choosing[EXAMINED:]
+    del parts.choosing[EXAMINED:], parts.telling[JUDGED:]
     return parts
 
 
@@ -250,8 +281,8 @@ def _prepare(
         raise InputError("labels of this task are not learnt from", got=source.signature.task, then="no --use-labels")
     units = make_units(source, learnt)
     batches = Batches(source, units, plan(units, asked.batch_size, asked.epochs, asked.seed), asked.seed)
-    dense = read_steps(source.folder, source.signature.pooling) if source.signature.pooling else {}
-    lesson = make_lesson(source.signature, dense, temperature=asked.temperature, use_labels=asked.use_labels)
+    steps = read_steps(source.folder, source.signature.pooling) if source.signature.pooling else {}
+    lesson = make_lesson(source.signature, steps, temperature=asked.temperature, use_labels=asked.use_labels)
     progress.start("choosing layers")
     chosen = _choose(asked.layers, stack, batches, lesson)
     return batches, lesson.of_layers(chosen.layers, len(stack.layers)), chosen
@@ -263,8 +294,7 @@ def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson
         return Chosen(asked, "asked", None)
     import torch
 
-    many = max(1, SAMPLE // max(map(len, batches.batches)))
-    sample = [batches.collate([batches[len(batches) * place // many]]) for place in range(many)]
+    sample = batches.sample(SAMPLE)
     with torch.inference_mode():
         taught = [stack.model(**batches.reads(batch)) for batch in sample]
 

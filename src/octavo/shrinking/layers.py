@@ -70,16 +70,17 @@ def find_layers(model: Any, source: Source) -> Stack:
     return Stack(model, found[0], layers, first=bool(unlike))
 
 
-def check_asked(layers: int | Sequence[int], stack: Stack) -> None:
-    """See that so many layers, or these, can be kept.
+def check_asked(layers: int | Sequence[int], stack: Stack, *, narrower: bool = False) -> None:
+    """See that so many layers, or these, can be kept; all of them where they become `narrower`.
 
     Raises:
         InputError: they cannot.
     """
     count = len(stack.layers)
+    most = count if narrower else count - 1
     if isinstance(layers, int):
-        if not 1 <= layers < count:
-            raise InputError("--layers says how many stay", got=layers, allowed=f"1 to {count - 1}, of {count}")
+        if not 1 <= layers <= most:
+            raise InputError("--layers says how many stay", got=layers, allowed=f"1 to {most}, of {count}")
         return
     if not layers or list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < count:
         allowed = f"numbers from 0 to {count - 1}, rising"

@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, kl_div, layer_norm, linear, log_softmax, mse_loss, normalize, softmax
+from torch.nn.functional import (
+    cross_entropy,
+    kl_div,
+    layer_norm,
+    linear,
+    log_softmax,
+    mse_loss,
+    normalize,
+    softmax,
+)
 
 from octavo.engines import SPAN
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Signature, Step
 from octavo.tasks import find_task
 
 NEVER = -1e4  # a logit of what cannot be chosen: its probability is 0 in float32 and bfloat16
@@ -22,14 +31,14 @@ UNKNOWN = -100  # a gold label that is not known
 class Lesson:
     """The losses of a task; see `loss`. `states`: of each student layer the number of the teacher's state it learns.
 
-    `dense` are the weights of the steps of an embedder, by their folders and names.
+    `steps` are the weights of an embedder's steps, by their folders and names: see `engines.pooled.read_steps`.
     """
 
     signature: Signature
     states: tuple[int, ...]
     temperature: float
     use_labels: bool
-    dense: Mapping[str, Mapping[str, Any]]
+    steps: Mapping[str, Mapping[str, Any]]
 
     def of_layers(self, chosen: Sequence[int], count: int) -> Lesson:
         """The lesson of a student with the `chosen` ones of `count` layers.
@@ -101,27 +110,22 @@ class Lesson:
         assert pooling is not None
         vectors = torch.cat([_pool(hidden, mask, mode) for mode in pooling.modes], 1)
         for step in pooling.steps:
+            weights = {name: one.to(vectors.device) for name, one in self.steps.get(step.folder, {}).items()}
             if step.kind == "normalize":
                 vectors = normalize(vectors, dim=1)
             elif step.kind == "truncate":
                 vectors = vectors[:, : step.dimension]
+            elif step.kind == "layernorm":
+                vectors = layer_norm(vectors, vectors.shape[1:], weights["norm.weight"], weights.get("norm.bias"))
             else:
-                own = {name: tensor.to(vectors.device) for name, tensor in self.dense[step.folder].items()}
-                if step.kind == "layernorm":
-                    vectors = layer_norm(vectors, vectors.shape[1:], own["norm.weight"], own.get("norm.bias"))
-                    continue
-                found = getattr(torch.nn, step.activation)()(
-                    linear(vectors, own["linear.weight"], own.get("linear.bias"))
-                )
-                straight = linear(vectors, own["residual.weight"]) if "residual.weight" in own else vectors
-                vectors = found + straight if step.residual else found
+                vectors = _dense(vectors, weights, step)
         return vectors
 
 
-def make_lesson(signature: Signature, dense: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
-    """The lesson of a model's answers alone; `dense` are the weights of its steps, see `engines.pooled`."""
+def make_lesson(signature: Signature, steps: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
+    """The lesson of a model's answers alone; `steps` are the weights that `engines.pooled.read_steps` reads."""
     tensors = {
-        folder: {name: torch.from_numpy(array) for name, array in parts.items()} for folder, parts in dense.items()
+        folder: {name: torch.from_numpy(one) for name, one in weights.items()} for folder, weights in steps.items()
     }
     return Lesson(signature, (), temperature, use_labels, tensors)
 
@@ -131,6 +135,13 @@ def takes_labels(signature: Signature) -> bool:
     several = signature.problem_type == "multi_label_classification"
     one = signature.task == "text-classification" and len(signature.labels) > 1 and not several
     return one or find_task(signature).name == "multiple-choice"
+
+
+def _dense(vectors: Any, weights: Mapping[str, Any], step: Step) -> Any:
+    found = getattr(torch.nn, step.activation)()(linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
+    if not step.residual:
+        return found
+    return found + (linear(vectors, weights["residual.weight"]) if "residual.weight" in weights else vectors)
 
 
 def _side_by_side(logits: Any, owner: Any) -> Any:

@@ -39,7 +39,8 @@ def _observers(recipe: Recipe, _: Layers) -> list[Recipe]:
 
 def _smoothing(recipe: Recipe, _: Layers) -> list[Recipe]:
     strengths = [value for value in ("auto", 0.5, 0.75) if value != recipe.smoothing]
-    return [_with(recipe, smoothing=value) for value in strengths] if recipe.method == "static" else []
+    learnt = recipe.method == "static" or (recipe.method == "dynamic" and recipe.format == "onnx")
+    return [_with(recipe, smoothing=value) for value in strengths] if learnt else []
 
 
 def _embeddings(recipe: Recipe, layers: Layers) -> list[Recipe]:
@@ -53,7 +54,7 @@ def _tokens(recipe: Recipe, _: Layers) -> list[Recipe]:
     return []
 
 
-# 7-bit weights are no rung: they are what `avx2` is always given, and where 8 bits are exact these are the finer ones.
+# Weights of fewer bits are no rung: where products of 8 bits could saturate, weights always keep to what does not.
 RUNGS: dict[str, Rung] = {
     "other observer": _observers,
     "smoothing strength": _smoothing,

@@ -37,7 +37,7 @@ from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.hardware import Target
 from octavo.metrics.estimates import ratio_estimate
 from octavo.pipeline.calibration import Calibration, encode_calibration
-from octavo.pipeline.plan import Plan
+from octavo.pipeline.plan import Plan, choose_recipe
 from octavo.pipeline.quantization import FloatModel, Prepared, apply_method, write_artifact
 from octavo.progress import Progress, Silent
 from octavo.schema.layers import LayerResult
@@ -105,6 +105,11 @@ class Workshop:
         trained = has_ranges(self.source.folder)
         return export_source(self.source, Recipe(method="qat" if trained else "dynamic"), self.progress)
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether there are examples to calibrate on, and the task learns from them."""
+        return self.task.calibrates and bool(self.splits.calibration)
+
     @cached_property
     def calibration(self) -> Calibration:
         """The examples of the calibration split."""
@@ -112,8 +117,9 @@ class Workshop:
 
     def build(self, recipe: Recipe, folder: Path, *, force: bool = False) -> Artifact:
         """Make the artifact of a recipe."""
-        plan = Plan(self.floats, folder, recipe, self.settings.target, None, force, self.progress)
-        examples = self.calibration if recipe.calibrates else None
+        examples = self.calibration if recipe.calibrates and self.calibrates else None
+        chosen = choose_recipe(recipe, calibrated=examples is not None)  # or it says why it cannot be made
+        plan = Plan(self.floats, folder, chosen, self.settings.target, None, force, self.progress)
         return write_artifact(
             apply_method(FloatModel(Prepared(plan, self.source, examples), self.floats, self.floats.model))
         )

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from octavo.artifact.folder import Artifact
 from octavo.artifact.writing import check_free
-from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
@@ -36,7 +35,7 @@ from octavo.tasks import find_task
 from octavo.tuning.measuring import Settings, Workshop
 from octavo.tuning.run import Run
 from octavo.tuning.space import Setting, default_space, distinct, read_space, sixteen_bits
-from octavo.tuning.splits import split_examples
+from octavo.tuning.splits import Splits, split_examples
 from octavo.tuning.strategy import search_steps, wave_sizes
 from octavo.tuning.study import Study
 
@@ -219,13 +218,12 @@ def search(  # noqa: PLR0913 - each is one thing to say
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    output, progress, cpu = Path(output).resolve(), progress or Silent(), this_cpu()
+    output, progress = Path(output).resolve(), progress or Silent()
     check_free(output, force=force)
     _check(budget, prefer, jobs)
     file = data if isinstance(data, DataFile) else DataFile(data)
     progress.start("reading the checkpoint and the data")
     source = read_source(checkpoint)
-    require_torch()
     task = find_task(source.signature)
     task.require_comparable(task)
     labelled = replace(
@@ -234,13 +232,23 @@ def search(  # noqa: PLR0913 - each is one thing to say
     examples = task.read_examples(labelled, source.signature.labels)
     splits = split_examples(examples, file.seed, _calibration(calibrate, source))
     settings = Settings(find_target(target), choose_threads(threads), jobs, file.max_length, file.seed)
-    calibrates, learnt = task.calibrates and bool(splits.calibration), has_ranges(source.folder)
-    setting = Setting(cpu, calibrates, task.writes, prefer, learnt)
+    workshop = Workshop(source, splits, settings, progress)
+    setting = Setting(this_cpu(), workshop.calibrates, task.writes, prefer, has_ranges(source.folder))
     known = space if isinstance(space, Sequence) and not isinstance(space, str) else None
     candidates = (
         distinct(known) if known else read_space(Path(str(space)), setting) if space else default_space(setting)
     )
-    identity = Identity(
+    identity = _identity(source, file, splits, settings, (budget, prefer))
+    place = Path(study) if study is not None else output.with_name(f"{output.name}.study.jsonl")
+    return Search(identity, output, place, workshop, _Space(candidates, sixteen_bits(setting), force))
+
+
+def _identity(
+    source: Source, file: DataFile, splits: Splits, settings: Settings, wanted: tuple[Budget, Aim]
+) -> Identity:
+    """What the study is of."""
+    cpu = this_cpu()
+    return Identity(
         source=source.name,
         source_sha256=source.sha256,
         task=source.signature.task,
@@ -251,14 +259,11 @@ def search(  # noqa: PLR0913 - each is one thing to say
         target=settings.target.name,
         versions=installed_packages(PACKAGES),
         machine=Machine(cpu.name, cpu.kind, settings.threads),
-        budget=budget,
-        aim=prefer,
+        budget=wanted[0],
+        aim=wanted[1],
         together=splits.together,
         splits=splits.hashes(),
     )
-    place = Path(study) if study is not None else output.with_name(f"{output.name}.study.jsonl")
-    workshop = Workshop(source, splits, settings, progress)
-    return Search(identity, output, place, workshop, _Space(candidates, sixteen_bits(setting), force))
 
 
 def _check(budget: Budget, prefer: str, jobs: int) -> None:
