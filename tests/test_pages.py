@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+import yaml
 from markdown_it import MarkdownIt
 
 from octavo.cli.main import app
@@ -21,6 +22,8 @@ TWINS = [name for name in PAGES if name.endswith(".ko.md")]
 OPTIONS_OF = {  # where a verb's options are told
     "quantize": "docs/quantize.md",
     "trim": "docs/smaller.md",
+    "distill": "docs/smaller.md",
+    "search": "docs/search.md",
     "compare": "docs/compare.md",
     "report": "docs/compare.md",
     "predict": "docs/predict.md",
@@ -166,6 +169,14 @@ def test_every_page_can_be_reached_from_the_readme():
         reached = [str(path.relative_to(ROOT)) for path in there if path.suffix == ".md"]
         waiting += [one for one in reached if one in PAGES and one not in seen]
     assert set(PAGES) - seen == set()
+
+
+@pytest.mark.parametrize("job", ["github", "gitlab"])
+def test_the_ready_jobs_run_the_commands_of_their_page(job):
+    job = yaml.safe_load((ROOT / f"docs/ci/{job}.yml").read_text(encoding="utf-8"))
+    job = job["jobs"]["gate"]["steps"] if "jobs" in job else [{"run": line} for line in job["int8-gate"]["script"]]
+    run = [words(step["run"]) for step in job if step.get("run", "").startswith("octavo ")]
+    assert run == [said for said, whole in commands("docs/ci.md") if whole]
 
 
 @pytest.mark.parametrize("korean", TWINS)

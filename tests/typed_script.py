@@ -20,7 +20,8 @@ def make(folder: Path) -> octavo.Artifact:
     graphs = octavo.export(checkpoint, recipe=recipe)
     assert_type(graphs, octavo.FloatGraphs)
     trimmed: octavo.Trimmed = octavo.trim(checkpoint, "smaller", data=["rows.tsv"], coverage=0.9999)
-    octavo.quantize(trimmed.folder, folder, method="dynamic")
+    distilled: octavo.Distilled = octavo.distill(trimmed.folder, "fewer", data="rows.tsv", layers=6)
+    octavo.quantize(distilled.folder, folder, method="dynamic")
     octavo.quantize(graphs, folder, recipe=recipe, calibration=octavo.DataFile("rows.tsv", limit=300))
     artifact = octavo.quantize("model", folder, method="static", calibrate="rows.tsv", target="any", force=True)
     assert_type(artifact, octavo.Artifact)
@@ -50,6 +51,14 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     assert_type(outputs, NDArray[np.float32] | list[NDArray[np.float32]])
     answers: list[dict[str, Any]] = predictor(["눈"], text_pair=["비"], batch_size=8, top_k=None)
     return answers
+
+
+def find(folder: Path) -> octavo.Artifact | None:
+    search = octavo.search("model", folder, data="rows.tsv", budget=octavo.Budget(max_drop=1.0), prefer="size")
+    assert_type(search, octavo.Search)
+    assert_type([trial.verdict for trial in search], list[Literal["PASS", "FAIL", "UNSURE"]])
+    assert_type(search.run().chosen.recipe, octavo.Recipe)
+    return search.artifact
 
 
 def judge(artifact: octavo.Artifact) -> bool:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from octavo.reporting.page import report
     from octavo.schema.budget import Budget
     from octavo.schema.recipe import LayerRule, Recipe
+    from octavo.shrinking.distilling import Distilled, distill
     from octavo.shrinking.trimming import Trimmed, trim
+    from octavo.tuning.search import Search, search
 
 _HOMES = {
     "octavo.artifact.folder": ("Artifact", "open_artifact", "push"),
@@ -70,7 +72,9 @@ _HOMES = {
     "octavo.reporting.page": ("report",),
     "octavo.schema.budget": ("Budget",),
     "octavo.schema.recipe": ("LayerRule", "Recipe"),
+    "octavo.shrinking.distilling": ("Distilled", "distill"),
     "octavo.shrinking.trimming": ("Trimmed", "trim"),
+    "octavo.tuning.search": ("Search", "search"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
@@ -83,6 +87,7 @@ __all__ = [
     "DataError",
     "DataFile",
     "Diagnosis",
+    "Distilled",
     "Example",
     "ExportError",
     "FloatGraphs",
@@ -98,8 +103,10 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "Search",
     "Trimmed",
     "compare",
+    "distill",
     "doctor",
     "export",
     "inspect",
@@ -112,6 +119,7 @@ __all__ = [
     "quantize",
     "read_examples",
     "report",
+    "search",
     "trim",
     "verify",
 ]

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
@@ -45,7 +45,6 @@ def test_symmetric_equals_a_float64_reference(axis, levels):
     assert quantized.dequantize().dtype == np.float32
 
 
-@settings(deadline=None)
 @given(weight=MATRICES, axis=AXES, levels=LEVELS)
 def test_symmetric_is_off_by_half_a_step_at_most(weight, axis, levels):
     quantized = quantize_symmetric(weight, axis=axis, levels=levels)
@@ -53,7 +52,6 @@ def test_symmetric_is_off_by_half_a_step_at_most(weight, axis, levels):
     assert np.all(error <= quantized.scale.astype(np.float64) * (0.5 + SLACK))
 
 
-@settings(deadline=None)
 @given(weight=MATRICES, axis=AXES, levels=LEVELS)
 def test_symmetric_puts_the_largest_of_each_slice_on_levels_and_nothing_beyond(weight, axis, levels):
     largest_code = np.abs(quantize_symmetric(weight, axis=axis, levels=levels).codes.astype(int)).max(axis=axis)
@@ -63,7 +61,6 @@ def test_symmetric_puts_the_largest_of_each_slice_on_levels_and_nothing_beyond(w
     assert np.all(largest_code[largest < levels * TINY * 0.99] == 0)
 
 
-@settings(deadline=None)
 @given(weight=MATRICES, axis=AXES, levels=LEVELS)
 def test_symmetric_gives_minus_x_the_code_of_x_negated(weight, axis, levels):
     quantized = quantize_symmetric(weight, axis=axis, levels=levels)
@@ -164,7 +161,6 @@ def test_dynamic_range_is_that_of_onnx_runtime(onnx_runtime, low, high, seed):
     assert_as_onnx_runtime(onnx_runtime, x)
 
 
-@settings(deadline=None)
 @given(
     x=hnp.arrays(
         np.float32,

@@ -15,7 +15,7 @@ def matrix(inputs, outputs, seed=0):
 
 
 @given(st.integers(1, 80), st.integers(1, 9), st.sampled_from([4, 8]), st.sampled_from([16, 32]), st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_number_moves_by_more_than_a_step(inputs, outputs, bits, block, seed):
     weight = matrix(inputs, outputs, seed)
     found = quantize_blocks(weight, bits, block)
@@ -26,7 +26,7 @@ def test_no_number_moves_by_more_than_a_step(inputs, outputs, bits, block, seed)
 
 
 @given(st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_clipping_never_loses_against_the_whole_range(seed):
     weight = matrix(32, 5, seed)
     low, high = np.minimum(weight.min(axis=0), 0), np.maximum(weight.max(axis=0), 0)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.arithmetic.affine import INT7_LEVELS
-from octavo.arithmetic.saturation import HIGH, LOW, count_saturated, saturating_product
+from octavo.arithmetic.saturation import HIGH, LOW, can_saturate, count_saturated, quantize_linear, saturating_product
 
 
 def slow_product(x, weight):
@@ -48,3 +48,40 @@ def test_7_bits_never_saturate_and_are_then_exact(inner):
     found, count = saturating_product(x, weight)
     assert count == 0
     np.testing.assert_array_equal(found, x.astype(np.int32) @ weight.astype(np.int32))
+
+
+def worst(weight):
+    """Whether any pair of these codes leaves 16 bits, each activation being 0 or 255, in Python's integers."""
+    padded = np.vstack([weight, np.zeros((len(weight) % 2, weight.shape[1]), np.int8)]).astype(int).tolist()
+    sums = [
+        255 * (first * one + second * other)
+        for above, below in zip(padded[0::2], padded[1::2], strict=True)
+        for one, other in zip(above, below, strict=True)
+        for first in (0, 1)
+        for second in (0, 1)
+    ]
+    return not all(LOW <= pair <= HIGH for pair in sums)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 4), st.sampled_from([40, 70, 127]))
+def test_what_can_saturate_is_what_the_worst_activations_do(seed, inner, outputs, largest):
+    weight = np.random.default_rng(seed).integers(-largest, largest + 1, (inner, outputs)).astype(np.int8)
+    assert can_saturate(weight) == worst(weight)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 4))
+def test_a_weight_in_pairs_never_saturates_and_no_step_is_larger_than_that_of_7_bits(seed, inner, outputs):
+    weight = np.random.default_rng(seed).standard_t(3, (inner, outputs)).astype(np.float32)
+    quantized = quantize_linear(weight, saturates=True)
+    assert not worst(quantized.codes)
+    assert (np.abs(quantized.dequantize() - weight) <= 0.5001 * quantized.scale).all()
+    assert (quantized.scale >= np.abs(weight).max(axis=0) / 127 * 0.9999).all()
+    assert (quantized.scale <= np.abs(weight).max(axis=0) / 63.5 * 1.0001).all()
+
+
+def test_only_two_large_neighbours_of_one_sign_need_a_larger_step():
+    weight = np.array([[127, 127, 127, 63.5], [-127, 127, 1, 63.5], [60, 0, -127, 0]], np.float32)
+    quantized = quantize_linear(weight, saturates=True)
+    np.testing.assert_allclose(quantized.scale, [[1, 2, 128 / 127, 1]], rtol=1e-6)
+    np.testing.assert_array_equal(quantized.codes[:, 0], [127, -127, 60])
+    np.testing.assert_array_equal(quantize_linear(weight, saturates=False).scale, [[1, 1, 1, 0.5]])

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from octavo.arithmetic.affine import INT8_LEVELS, quantize_symmetric
-from octavo.arithmetic.smoothquant import LARGEST, bias_correction, choose_factor, output_error, smoothing_factor
+from octavo.arithmetic.affine import quantize_symmetric, round_range, round_rows
+from octavo.arithmetic.smoothquant import (
+    LARGEST,
+    Sample,
+    bias_correction,
+    choose_factor,
+    output_error,
+    smoothing_factor,
+)
 
 
 @pytest.fixture
@@ -13,8 +20,20 @@ def outliers():
     return rows, [rng.normal(0, 0.1, (32, 24)).astype(np.float32), rng.normal(0, 0.1, (32, 8)).astype(np.float32)]
 
 
-def extremes(rows):
-    return rows.min(axis=0), rows.max(axis=0)
+def sample(rows):
+    return Sample(rows, rows.min(axis=0), rows.max(axis=0))
+
+
+def by_range(one):
+    return round_range(one.rows, one.low.min(), one.high.max())
+
+
+def by_row(one):
+    return round_rows(one.rows)
+
+
+def choose(rows, weights, rounding=by_range, *, free=False):
+    return choose_factor(sample(rows), weights, rounding, saturates=False, free=free)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 0.7, 1.0])
@@ -35,14 +54,14 @@ def test_a_channel_that_is_never_used_does_not_run_away(outliers):
     assert found.min() >= np.float32(1 / LARGEST)
 
 
-def test_a_huge_channel_is_smoothed_and_the_error_falls(outliers):
+@pytest.mark.parametrize("rounding", [by_range, by_row])
+def test_a_huge_channel_is_smoothed_and_the_error_falls(outliers, rounding):
     rows, weights = outliers
-    low, high = extremes(rows)
-    strength, factor = choose_factor(rows, (low, high), weights, INT8_LEVELS, free=False)
+    strength, factor = choose(rows, weights, rounding)
     assert 0 < strength < 1
-    before = output_error(rows, (low.min(), high.max()), weights, INT8_LEVELS)
-    span = ((low / factor).min(), (high / factor).max())
-    after = output_error(rows / factor, span, [weight * factor[:, None] for weight in weights], INT8_LEVELS)
+    before = output_error(rows, rounding(sample(rows)), weights, saturates=False)
+    divided, scaled = sample(rows).divided(factor), [weight * factor[:, None] for weight in weights]
+    after = output_error(divided.rows, rounding(divided), scaled, saturates=False)
     assert after < 0.5 * before
 
 
@@ -50,7 +69,7 @@ def test_none_is_chosen_where_no_factor_pays():
     rng = np.random.default_rng(2)
     rows = rng.uniform(-1, 1, (500, 16)).astype(np.float32)
     weights = [np.sign(rng.normal(0, 1, (16, 8))).astype(np.float32)]
-    assert choose_factor(rows, extremes(rows), weights, INT8_LEVELS, free=False) is None
+    assert choose(rows, weights) is None
 
 
 @pytest.mark.parametrize(("outlier", "free", "chosen"), [(1.2, True, True), (1.2, False, False), (1.4, False, True)])
@@ -60,7 +79,7 @@ def test_a_factor_that_costs_a_multiplication_has_to_bring_a_tenth(outlier, free
     rows = rng.uniform(-1, 1, (500, 16)).astype(np.float32)
     rows[:, 3] *= outlier
     weights = [np.sign(rng.normal(0, 1, (16, 8))).astype(np.float32)]
-    assert (choose_factor(rows, extremes(rows), weights, INT8_LEVELS, free=free) is not None) == chosen
+    assert (choose(rows, weights, free=free) is not None) == chosen
 
 
 def test_the_corrected_bias_keeps_the_mean_output():

@@ -307,10 +307,10 @@ class TestCpu:
 
     @pytest.mark.parametrize("cpu", [VNNI, AVX_VNNI, ARM])
     @pytest.mark.parametrize("target", ["avx2", "avx512"])
-    def test_7_bit_weights_get_a_note_where_8_bits_would_do(self, manifest, on, cpu, target):
+    def test_weights_that_cannot_saturate_get_a_note_where_finer_ones_would_do(self, manifest, on, cpu, target):
         on(cpu)
         note = check_cpu(manifest(target, exact=False), "onnxruntime")
-        assert note == f"made for {target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
+        assert note == f"made for {target}, whose products saturate; this CPU ({cpu.kind}) could take finer weights"
 
     @pytest.mark.parametrize(("cpu", "target"), [(AVX2, "avx512"), (OLD, "avx2"), (OLD, "avx512")])
     def test_a_slower_cpu_gets_a_note(self, manifest, on, cpu, target):
@@ -319,7 +319,7 @@ class TestCpu:
         assert note == f"made for {target}; this CPU ({cpu.kind}) has less and will be slower"
 
     @pytest.mark.parametrize("target", ["avx2", "any"])
-    def test_7_bit_weights_need_no_note_where_they_belong(self, manifest, on, target):
+    def test_weights_that_cannot_saturate_need_no_note_where_they_belong(self, manifest, on, target):
         on(AVX2)
         assert check_cpu(manifest(target, exact=False), "onnxruntime") is None
 
@@ -348,7 +348,7 @@ class TestCpu:
     def test_loading_warns(self, edit, on):
         folder = edit(lambda fields: fields.update(target="avx2", exact_u8s8=False))
         on(VNNI)
-        with pytest.warns(octavo.OctavoWarning, match=r"this CPU \(avx512_vnni\) could take 8-bit ones"):
+        with pytest.warns(octavo.OctavoWarning, match=r"this CPU \(avx512_vnni\) could take finer weights"):
             octavo.load(folder)
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import save_file
 
 from octavo.checkpoint.pooling import pooling_files, read_pooling
-from octavo.engines.pooled import embed, read_dense
+from octavo.engines.pooled import embed, read_steps
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Pooling, Step
 
@@ -80,17 +80,58 @@ def test_several_modes_stand_side_by_side(hidden):
     ).all()
 
 
-@pytest.mark.parametrize("name", ["Identity", "Tanh", "ReLU", "Sigmoid"])
+@pytest.mark.parametrize("name", ["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"])
 def test_dense_and_normalize_are_those_of_torch(hidden, tmp_path, name):
     folder = write(tmp_path, dense={"activation_function": f"torch.nn.modules.activation.{name}"})
     pooling = read_pooling(folder, WIDTH)
     assert (pooling.dimension, [step.kind for step in pooling.steps]) == (4, ["dense", "normalize"])
-    dense = read_dense(folder, pooling)
-    weight, bias = (torch.from_numpy(array) for array in dense["2_Dense"])
+    dense = read_steps(folder, pooling)
+    weight, bias = (torch.from_numpy(dense["2_Dense"][name]) for name in ("linear.weight", "linear.bias"))
     mean = torch.from_numpy(by_torch(*hidden, "mean"))
     expected = getattr(torch.nn, name)()(torch.nn.functional.linear(mean, weight, bias))
     expected = torch.nn.functional.normalize(expected, dim=1).numpy()
     np.testing.assert_allclose(embed(*hidden, pooling, dense), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_norm_is_that_of_torch(hidden, tmp_path):
+    folder = write(tmp_path, (*MODULES[:2], ("LayerNorm", "2_LayerNorm")))
+    chance = np.random.default_rng(6)
+    arrays = {name: chance.normal(size=WIDTH).astype(np.float32) for name in ("norm.weight", "norm.bias")}
+    save_file(arrays, folder / "2_LayerNorm" / "model.safetensors")
+    pooling = read_pooling(folder, WIDTH)
+    mean = torch.from_numpy(by_torch(*hidden, "mean"))
+    weights = [torch.from_numpy(arrays[name]) for name in ("norm.weight", "norm.bias")]
+    expected = torch.nn.functional.layer_norm(mean, (WIDTH,), *weights).numpy()
+    found = embed(*hidden, pooling, read_steps(folder, pooling))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert "2_LayerNorm/model.safetensors" in pooling_files(folder, pooling)
+
+
+def test_a_residual_dense_adds_its_input(hidden, tmp_path):
+    folder = write(tmp_path, MODULES[:3], dense={"use_residual": True})
+    pooling, chance = read_pooling(folder, WIDTH), np.random.default_rng(7)
+    with pytest.raises(CheckpointError, match=r"weights of a Dense cannot be read.*residual\.weight"):
+        read_steps(folder, pooling)
+    names = {"linear.weight": (4, WIDTH), "linear.bias": (4,), "residual.weight": (4, WIDTH)}
+    arrays = {name: chance.normal(size=shape).astype(np.float32) for name, shape in names.items()}
+    save_file(arrays, folder / "2_Dense" / "model.safetensors")
+    mean = by_torch(*hidden, "mean")
+    straight = mean @ arrays["residual.weight"].T
+    expected = np.tanh(mean @ arrays["linear.weight"].T + arrays["linear.bias"]) + straight
+    np.testing.assert_allclose(embed(*hidden, pooling, read_steps(folder, pooling)), expected, rtol=1e-4, atol=1e-5)
+    plain = pooling.model_copy(update={"steps": (pooling.steps[0].model_copy(update={"residual": False}),)})
+    with pytest.raises(CheckpointError, match=r"weights that nothing reads.*residual\.weight"):
+        read_steps(folder, plain)
+
+
+def test_vectors_are_cut_where_the_folder_says_so(hidden, tmp_path):
+    settings = {"truncate_dim": 3, "similarity_fn_name": "dot_product"}
+    folder = write(tmp_path, settings=settings)
+    pooling = read_pooling(folder, WIDTH)
+    assert (pooling.dimension, pooling.similarity) == (3, "dot")
+    whole = pooling.model_copy(update={"steps": pooling.steps[:-1], "dimension": 4})
+    weights = read_steps(folder, pooling)
+    np.testing.assert_array_equal(embed(*hidden, pooling, weights), embed(*hidden, whole, weights)[:, :3])
 
 
 def test_normalize_comes_where_the_folder_has_it(hidden, tmp_path):
@@ -144,6 +185,9 @@ def test_every_file_that_says_it_is_carried(tmp_path):
         ({"pooling": {"pooling_mode": "mean", "include_prompt": False}}, "include_prompt"),
         ({"dense": {"activation_function": "my.own.Swish"}}, "activation_function Swish"),
         ({"dense": {"module_input_name": "token_embeddings"}}, "module_input_name token_embeddings"),
+        ({"dense": {"module_output_name": "other"}}, "module_output_name other"),
+        ({"settings": {"truncate_dim": "many"}}, "truncate_dim 'many'"),
+        ({"settings": {"similarity_fn_name": "maxsim"}}, "similarity_fn_name maxsim"),
     ],
 )
 def test_what_is_not_carried_over_is_refused(tmp_path, change, message):
@@ -178,7 +222,7 @@ def test_dense_weights_that_are_not_there_or_not_finite_are_an_error(tmp_path):
     weights = np.full((4, WIDTH), np.nan, np.float32)
     save_file({"linear.weight": weights}, folder / "2_Dense" / "model.safetensors")
     with pytest.raises(CheckpointError, match="NaN or infinite"):
-        read_dense(folder, pooling)
+        read_steps(folder, pooling)
     (folder / "2_Dense" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         read_pooling(folder, WIDTH)

@@ -23,7 +23,10 @@ from octavo.errors import DataError, HardwareError, InputError
 from octavo.schema.budget import Budget
 from octavo.tasks import task_class
 
-VERBS = ("quantize", "export", "trim", "compare", "report", "predict", "inspect", "doctor", "layout", "push")
+VERBS = (
+    "quantize", "export", "search", "trim", "distill", "compare", "report", "predict", "inspect", "doctor", "layout",
+    "push",
+)  # fmt: skip
 PAIRS = (("아이들이 공원에서 놀고 있다.", "아무도 공원에 없다."), ("오늘 날씨는 춥다.", "하늘은 맑다."))
 
 

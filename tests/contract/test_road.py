@@ -279,12 +279,12 @@ def codes(made, kind):
     return [int(np.abs(initializers[f"{path}.weight_int8"].const_value.numpy().astype(int)).max()) for path in paths]
 
 
-def test_weights_stay_within_7_bits_where_products_saturate(artifact):
+def test_weights_leave_room_for_their_neighbours_where_products_saturate(artifact):
     made = artifact("bert", "dynamic", "avx2")
-    assert set(codes(made, "linear")) == {64}
+    assert max(codes(made, "linear")) > 64
+    assert not any(weight.saturates for weight in octavo.inspect(made.folder).weights)
     assert set(codes(made, "embedding")) == {127}
     assert (made.manifest.target, made.manifest.exact_u8s8) == ("avx2", False)
-    assert {layer.weight_bits for layer in made.manifest.layers if layer.kind == "linear"} == {7}
 
 
 def test_weights_have_8_bits_for_vnni_and_such_an_artifact_is_refused_without_it(artifact, monkeypatch):

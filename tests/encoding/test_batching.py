@@ -22,7 +22,6 @@ SIGNATURE = Signature(
 LENGTHS = st.lists(st.integers(1, 600), max_size=700)
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, budget=st.integers(1, 5000))
 def test_plan_has_each_row_once_within_the_budget(lengths, budget):
     plan = plan_batches(lengths, budget)
@@ -34,7 +33,6 @@ def test_plan_has_each_row_once_within_the_budget(lengths, budget):
     assert in_order == sorted(in_order)
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, budget=st.integers(1, 5000))
 def test_plan_does_not_end_a_batch_early(lengths, budget):
     plan = plan_batches(lengths, budget)
@@ -82,7 +80,7 @@ def test_a_padding_id_inside_a_row_is_attended():
     assert padded["attention_mask"].tolist() == [[1, 1], [1, 0]]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.lists(st.lists(st.integers(8, 100), min_size=1, max_size=40), max_size=60), budget=st.integers(1, 300))
 def test_batches_give_every_row_back(data, budget):
     encoded = [Encoded(ids, [index % 2] * len(ids)) for index, ids in enumerate(data)]

@@ -38,9 +38,16 @@ def model(source):
     return load_model(source)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def exported(request, artifact):
-    return artifact(request.param, "float")
+@pytest.fixture(scope="module", params=[(family, road) for family in FAMILIES for road in ("exported", "written")])
+def exported(request, artifact, checkpoint, tmp_path_factory):
+    """A float artifact whose graph transformers exports, or Octavo writes."""
+    family, road = request.param
+    made = artifact(family, "float")
+    if road == "exported":
+        graphs = octavo.export(checkpoint(family), recipe=Recipe(method="float"), exporter=True)
+        made = octavo.quantize(graphs, tmp_path_factory.mktemp("exported") / family, recipe="float")
+    assert made.manifest.export.graph == road
+    return made
 
 
 def opset_of(made):
@@ -268,16 +275,15 @@ def test_a_cache_has_the_name_of_its_version_of_transformers(arguments, name):
     assert _LEAF.fullmatch(f"{name}.cross_attention_cache.layers.12.values").groups() == ("cross", "12", "value")
 
 
-def test_an_architecture_that_cannot_be_exported_is_one_line(monkeypatch, checkpoint, tmp_path):
+def test_an_architecture_that_cannot_be_exported_is_one_line(monkeypatch, checkpoint):
     def fail(*_):
         raise RuntimeError("cannot trace this\nand much more\nof a long story")
 
     monkeypatch.setattr("transformers.exporters.exporter_onnx.OnnxExporter.export", fail)
     with pytest.raises(octavo.ExportError) as caught:
-        octavo.quantize(checkpoint("bert"), tmp_path / "out")
+        octavo.export(checkpoint("bert"), exporter=True)
     expected = "this architecture cannot be exported; got: BertForSequenceClassification: cannot trace this"
     assert str(caught.value) == expected
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_outputs_than_those_asked_for_are_an_error(monkeypatch, model, graph):

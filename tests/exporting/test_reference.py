@@ -85,7 +85,7 @@ def test_the_model_that_is_asked_is_not_the_one_that_is_exported(checkpoint, mon
         return graph
 
     monkeypatch.setattr(exporter, "run_exporter", spoil)
-    floats = octavo.export(checkpoint("bert"))
+    floats = octavo.export(checkpoint("bert"), exporter=True)
     assert len(exported) == 1
     assert exported[0] is not floats.model
     assert floats.model.config.num_labels == 3
@@ -107,7 +107,7 @@ def test_an_export_that_changes_the_model_for_good_does_not_pass(checkpoint, mon
     monkeypatch.setattr(exporter, "run_exporter", turn)
     source = read_source(checkpoint("bert"))
     with pytest.raises(octavo.ExportError, match="differs from torch at 1 x 1"):
-        float_graphs.prove(source, load_model(source), Recipe(opset=23), Silent())
+        float_graphs.prove(source, load_model(source), Recipe(opset=23), Silent(), exporter=True)
 
 
 def test_lengths_are_on_both_sides_of_every_size_in_a_config():

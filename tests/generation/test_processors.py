@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers.generation.logits_process")
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(4, 40), st.integers(0, 2**32 - 1))
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 def drawn(shape):

@@ -105,8 +105,14 @@ def test_other_settings_are_near_float_too(settings, demo_float, tmp_path):
 def test_without_examples_it_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(RecipeError, match="--calibrate FILE"):
         octavo.quantize("no-such-folder", tmp_path / "out", recipe="static")
+    recipe = Recipe(smoothing=0.5, bias_correction=False)
+    with pytest.raises(RecipeError, match=r"smoothing and bias_correction are learnt from examples.*--calibrate FILE"):
+        octavo.quantize("no-such-folder", tmp_path / "out", recipe=recipe)
     with pytest.raises(RecipeError, match="does not calibrate"):
-        octavo.quantize("no-such-folder", tmp_path / "out", recipe="dynamic", calibration=DEMO / "pairs.tsv")
+        octavo.quantize("no-such-folder", tmp_path / "out", recipe="float", calibration=DEMO / "pairs.tsv")
+    recipe = Recipe(format="torch")
+    with pytest.raises(RecipeError, match="the format torch does not calibrate"):
+        octavo.quantize("no-such-folder", tmp_path / "out", recipe=recipe, calibration=DEMO / "pairs.tsv")
     with pytest.raises(RecipeError, match=r"rounded without examples.*take 4 bits"):
         octavo.quantize("no-such-folder", tmp_path / "out", recipe="weight-only", calibration=DEMO / "pairs.tsv")
 

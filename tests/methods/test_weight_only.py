@@ -56,6 +56,26 @@ def run(graph):
     return open_graph(graph).fetch({"ids": np.arange(30)}, ["logits"])[0]
 
 
+def test_products_in_float_are_of_the_numbers_that_the_codes_stand_for():
+    """In float64: int8 rows and columns of the weights, the inputs not rounded; the blocks' products round them."""
+    made = applied(Recipe(method="weight-only", products="float"), target="any")
+    assert {layer.dtype for layer in made.layers} == {"int8"}
+    assert not made.exact_u8s8
+    held = {name: value.const_value.numpy().astype(np.float64) for name, value in made.model.graph.initializers.items()}
+
+    def number(path):
+        return held[f"{path}.weight_int8"] * held[f"{path}.weight_scale"]
+
+    x = np.tanh(number("embed") @ number("h.0.mlp.up") + held["h.0.mlp.up.bias"])
+    expected = (x @ number("h.0.mlp.down") + held["h.0.mlp.down.bias"]) @ number("lm_head")
+    np.testing.assert_allclose(run(made.model), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(run(applied().model) - expected).max() > 1e-3
+    float32 = [
+        value for value in made.model.graph.initializers.values() if value.const_value.dtype == ir.DataType.FLOAT
+    ]
+    assert max(value.const_value.size for value in float32) == 70, "scales and biases only"
+
+
 def levels(graph):
     return {
         node.name.partition("/")[0]: (

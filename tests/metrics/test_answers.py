@@ -36,7 +36,7 @@ def korquad_f1(said, gold):
     return 0.0 if both == 0 else 2 * (both / len(one)) * (both / len(other)) / (both / len(one) + both / len(other))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(answers, st.lists(answers.filter(bool), min_size=1, max_size=3))
 def test_as_squad(said, gold):
     match, overlap = as_torchmetrics(said, gold)

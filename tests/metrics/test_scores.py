@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import softmax
@@ -18,7 +18,6 @@ def label_pairs(draw):
     return np.array(draw(gold), np.int64), np.array(draw(predicted), np.int64)
 
 
-@settings(deadline=None)
 @given(pair=label_pairs())
 def test_accuracy_and_f1_are_those_of_scikit_learn(pair):
     gold, predicted = pair
@@ -49,7 +48,6 @@ def logits(rows, columns):
     return arrays.arrays(np.float32, (rows, columns), elements=values)
 
 
-@settings(deadline=None)
 @given(data=st.data(), rows=st.integers(1, 8), columns=st.integers(2, 5))
 def test_kl_is_that_of_scipy(data, rows, columns):
     reference, candidate = data.draw(logits(rows, columns)), data.draw(logits(rows, columns))

@@ -15,9 +15,9 @@ from octavo.exporting import float_graphs
 
 @pytest.fixture
 def exports(monkeypatch):
-    """A list that grows by one with each run of the exporter."""
+    """A list that grows by one with each checkpoint that becomes graphs."""
     count, prove = [], float_graphs.prove
-    monkeypatch.setattr(float_graphs, "prove", lambda *arguments: count.append(1) or prove(*arguments))
+    monkeypatch.setattr(float_graphs, "prove", lambda *given, **more: count.append(1) or prove(*given, **more))
     return count
 
 

@@ -1,12 +1,12 @@
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from octavo.errors import RecipeError
-from octavo.schema.recipe import FORMATS, METHODS, RESERVED, LayerRule, Recipe, kept_as, recipe_from
+from octavo.schema.recipe import FORMATS, LayerRule, Recipe, kept_as, recipe_from
 
 RULES = st.builds(LayerRule, match=st.text(st.characters(codec="utf-8")), keep=st.sampled_from(["float", "int8"]))
 RECIPES = st.builds(
@@ -19,7 +19,6 @@ RECIPES = st.builds(
 PATHS = ["embeddings.word", "layer.0.attention.output.dense", "layer.1.attention.output.dense", "classifier"]
 
 
-@settings(deadline=None)
 @given(recipe=RECIPES)
 def test_toml_reads_back_equal(tmp_path_factory, recipe):
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"
@@ -59,6 +58,7 @@ def test_toml_holds_every_setting():
         "bias_correction": True,
         "storage": "float32",
         "bits": 8,
+        "products": "int8",
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -84,7 +84,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, storage, bits, block, "
+        "bias_correction, storage, bits, block, products, "
         "layers (did you mean 'method'?)"
     )
 
@@ -93,15 +93,6 @@ def test_unknown_key_of_a_rule_proposes_the_keys_of_rules():
     with pytest.raises(RecipeError) as caught:
         recipe_from({"layers": [{"match": "a", "keep": "float"}, {"match": "a", "keep": "float", "mtch": "b"}]})
     assert "got: layers.1.mtch; allowed: match, keep (did you mean 'match'?)" in str(caught.value)
-
-
-@pytest.mark.parametrize("name", RESERVED)
-def test_reserved_method_does_not_exist_yet(name):
-    with pytest.raises(RecipeError) as caught:
-        recipe_from({"method": name})
-    assert str(caught.value) == (
-        f"this method does not exist yet in the recipe; got: {name}; allowed: {', '.join(METHODS)}"
-    )
 
 
 def test_unknown_method_proposes_the_closest():
@@ -120,7 +111,7 @@ def test_method_that_is_not_a_name(value):
     [
         (
             {"layers": [{"match": "a", "keep": "int3"}]},
-            r"layers\.0\.keep .*got: int3; allowed: 'float', 'int8' or 'int4'",
+            r"layers\.0\.keep .*got: int3; allowed: 'float', 'float16', 'int8' or 'int4'",
         ),
         (
             {"layers": [{"match": "a", "keep": "int4"}]},
@@ -140,12 +131,12 @@ def test_wrong_value_is_named_with_its_place(table, message):
 
 
 def test_several_problems_are_told_together_a_line_each():
-    table = {"method": "qat", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
+    table = {"method": "awq", "granularty": "tensor", "layers": [{"match": "a", "keep": "int3"}]}
     with pytest.raises(RecipeError) as caught:
         recipe_from(table)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
-    for told in ("this method does not exist yet", "layers.0.keep has an unknown value", "got: granularty"):
+    for told in ("unknown method", "layers.0.keep has an unknown value", "got: granularty"):
         assert sum(told in line for line in lines) == 1
 
 
@@ -229,11 +220,12 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
 @pytest.mark.parametrize(
     ("setting", "owner"),
     [
-        ({"smoothing": 0.7}, "static"),
-        ({"bias_correction": False}, "static"),
+        ({"observer": "mse"}, "static"),
+        ({"percentile": 99.9}, "static"),
         ({"storage": "float16"}, "float"),
         ({"bits": 4}, "weight-only"),
         ({"block": 64}, "weight-only"),
+        ({"products": "float"}, "weight-only"),
     ],
 )
 def test_a_setting_of_another_method_is_refused(setting, owner):
@@ -242,3 +234,26 @@ def test_a_setting_of_another_method_is_refused(setting, owner):
     name = next(iter(setting))
     assert str(caught.value) == f"{name} is a setting of the method {owner}, and this is dynamic in a.toml"
     assert recipe_from({"method": owner} | setting)
+
+
+@pytest.mark.parametrize("setting", [{"bits": 4}, {"block": 32}, {"layers": [{"match": "*", "keep": "int4"}]}])
+def test_products_in_float_are_of_8_bits(setting):
+    with pytest.raises(RecipeError, match="of weights of 8 bits with one scale per output channel"):
+        recipe_from({"method": "weight-only", "products": "float"} | setting)
+
+
+def test_layers_in_16_bits_are_for_graphs():
+    rule = {"layers": [{"match": "*", "keep": "float16"}]}
+    assert recipe_from(rule).layers[0].keep == "float16"
+    with pytest.raises(RecipeError, match="stored in 16 bits in the format onnx, and this is torch"):
+        recipe_from(rule | {"format": "torch"})
+
+
+@pytest.mark.parametrize("setting", [{"smoothing": 0.7}, {"bias_correction": False}])
+def test_what_is_learnt_from_examples_is_a_setting_of_both_methods_that_learn_it(setting):
+    name = next(iter(setting))
+    for method in ("static", "dynamic"):
+        assert recipe_from({"method": method} | setting).calibrates
+    for other in ({"method": "weight-only"}, {"method": "dynamic", "format": "torch"}):
+        with pytest.raises(RecipeError, match=f"{name} is a setting of"):
+            recipe_from(other | setting)

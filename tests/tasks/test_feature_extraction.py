@@ -231,3 +231,21 @@ def test_korean_sentence_similarity_survives_int8(tmp_path):
     assert abs(found.rows[1].differences["spearman"].value) < 0.003
     assert found.rows[1].fidelity["cosine_min"] > 0.99
     assert found.rows[1].batch_effect < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:.*examples are few:octavo.OctavoWarning")
+def test_an_artifact_keeps_the_ranges_of_the_texts_it_was_calibrated_on(embedder, exported, sentences, tmp_path):
+    data = tmp_path / "texts.txt"
+    data.write_text("\n".join(sentences), encoding="utf-8")
+    artifact = octavo.quantize(exported(embedder), tmp_path / "static", calibration=data)
+    assert "vector_ranges.safetensors" in artifact.manifest.files
+    embed = octavo.load(artifact.folder)
+    vectors = embed(list(sentences))
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    np.testing.assert_allclose(embed.ranges[16], [low, high], atol=1e-6)
+    codes = embed.embed(list(sentences), precision="int8")
+    expected = np.clip(np.floor((vectors - low) / ((high - low) / 255)), 0, 255) - 128
+    assert np.abs(codes - expected).max() <= 1  # where a number stands at the border of two codes
+    assert (codes != expected).mean() < 0.1
+    with pytest.raises(InputError, match="int8 needs ranges of the numbers; got: 8 dimensions; allowed: 16 dimensions"):
+        embed.embed("하나", dimensions=8, precision="int8")

@@ -28,7 +28,7 @@ TEXTS = st.lists(st.tuples(WORDS.map(" ".join), WORDS.map(" ".join)), min_size=1
 @given(
     st.lists(st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_texts_come_back_from_their_code_points(texts):
     outputs = points(texts, 20)
     assert outputs.dtype == np.float32
@@ -36,7 +36,7 @@ def test_texts_come_back_from_their_code_points(texts):
 
 
 @given(TEXTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scores_are_those_of_sacrebleu(pairs):
     sacrebleu = pytest.importorskip("sacrebleu")
     texts, targets = (list(side) for side in zip(*pairs, strict=True))

@@ -114,7 +114,7 @@ def test_half_of_a_surrogate_pair_is_a_data_error():
         TASK.parse_row("글 \ud83d")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(TEXTS, st.none() | TEXTS), min_size=1, max_size=4), limit=st.integers(4, 40))
 def test_tokens_are_those_of_transformers(rows, limit):
     task = find_task(SIGNATURE.model_copy(update={"max_length": limit}))
@@ -162,7 +162,6 @@ def test_the_lowest_limit_keeps_one_token():
     assert (single.truncated, pair.truncated) == (len(auto_tokenizer()("그 남자")["input_ids"]) > 4, True)
 
 
-@settings(deadline=None)
 @given(logits=LOGITS, problem=PROBLEMS)
 def test_decode_answers_as_the_pipeline_of_transformers(logits, problem):
     assume(problem != "single_label_classification" or logits.shape[1] > 1)  # no config of transformers is so
@@ -178,7 +177,6 @@ def test_decode_answers_as_the_pipeline_of_transformers(logits, problem):
         assert found["score"] == pytest.approx(best["score"], abs=1e-6)
 
 
-@settings(deadline=None)
 @given(logits=LOGITS)
 def test_scores_by_scipy(logits):
     columns = logits.shape[1]

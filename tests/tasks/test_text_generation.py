@@ -14,7 +14,7 @@ from octavo.schema.signature import Generation, Signature
 from octavo.tasks import find_task
 from octavo.tasks.text_generation import windows
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 
 
 def signature(size):

@@ -144,7 +144,7 @@ def test_a_text_is_as_near_to_another_tag_as_its_nearest_token():
 tags = st.lists(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 3), min_size=1, max_size=6), min_size=1, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tags)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning", "ignore::UserWarning")
 def test_scores_as_seqeval(rows):
@@ -159,7 +159,7 @@ def test_scores_as_seqeval(rows):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tags)
 def test_the_difference_of_scores_is_the_mean_of_effects(rows):
     gold, first, second = ([[one[place] for one in row] for row in rows] for place in range(3))

@@ -80,6 +80,22 @@ def quantize_asymmetric(x: FloatArray, scale: np.float32, zero_point: np.uint8) 
     return codes
 
 
+def round_range(x: FloatArray, low: float, high: float) -> FloatArray:
+    """The numbers that the codes of `x` stand for, uint8 with one scale and zero point that span `low` to `high`."""
+    scale, zero_point = affine_range(low, high)
+    return (quantize_asymmetric(x, scale, zero_point).astype(np.float32) - np.float32(zero_point)) * scale
+
+
+def round_rows(x: FloatArray, zero_point: int = 128, lowest: float | None = None) -> FloatArray:
+    """The numbers that the codes of `x` [n, width] stand for, one scale for each row; see `lower_row_linear`."""
+    if lowest is None:
+        step = np.abs(x).max(axis=1, keepdims=True) / np.float32(INT8_LEVELS)
+    else:
+        step = np.maximum(x.max(axis=1, keepdims=True) / np.float32(255 - zero_point), -lowest / zero_point)
+    scale = safe_scale(np.asarray(step, np.float32))
+    return np.asarray(np.rint(x / scale) * scale, np.float32)
+
+
 def error_db(reference: FloatArray, approximation: FloatArray) -> float:
     """Signal over quantization noise in decibels, 10 log10(sum x^2 / sum (x - x')^2); infinite where they are equal.
 

@@ -16,33 +16,38 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import FloatArray, Quantized, quantize_symmetric
+from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized
+from octavo.arithmetic.saturation import MOST, quantize_linear
 
 DAMPING = 0.1  # of the mean of C's diagonal, added to it: C comes from examples, and other texts will be read
 BLOCK = 64  # rows to which the losses of the rows before them are added in one product
 
 
-def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, levels: int) -> list[Quantized]:
-    """The codes of layers that share one input; scales are those of `quantize_symmetric`, one per output channel.
+def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, *, saturates: bool) -> list[Quantized]:
+    """The codes of layers that share one input; scales are those of `quantize_linear`, one per output channel.
 
     Args:
         weights: each [in, out], finite.
         moment: C, [in, in], symmetric and positive semi-definite.
-        levels: the largest weight code, see `quantize_symmetric`.
+        saturates: keep the codes of each pair within what does not, see `octavo.arithmetic.saturation`.
     """
     widths = np.cumsum([weight.shape[1] for weight in weights])[:-1]
     joined = np.concatenate(weights, axis=1, dtype=np.float32)
-    scale = quantize_symmetric(joined, axis=0, levels=levels).scale
+    scale = quantize_linear(joined, saturates=saturates).scale
     order, ahead = passed_on(moment)
-    rows, codes = joined[order] / scale, np.empty(joined.shape, np.int8)
+    rows = joined[order] / scale
+    codes = np.zeros((len(joined) + len(joined) % 2, joined.shape[1]), np.int16)
     lost = np.zeros_like(rows)
     for start in range(0, len(rows), BLOCK):
         stop = min(len(rows), start + BLOCK)
         wanted = rows[start:stop] + ahead[:start, start:stop].T @ lost[:start]
         for row in range(start, stop):
             value = wanted[row - start] + ahead[start:row, row] @ lost[start:row]
-            rounded = np.clip(np.rint(value), -levels, levels)
+            beside = codes[order[row] ^ 1] * np.int16(saturates)  # of the same pair; 0 where it is not rounded yet
+            low, high = np.maximum(-beside, 0) - MOST, MOST - np.maximum(beside, 0)
+            rounded = np.clip(np.rint(value), np.maximum(low, -INT8_LEVELS), np.minimum(high, INT8_LEVELS))
             codes[order[row]], lost[row] = rounded, rows[row] - rounded
+    codes = codes[: len(joined)].astype(np.int8)
     parts = zip(np.split(codes, widths, axis=1), np.split(scale, widths, axis=1), strict=True)
     return [Quantized(np.ascontiguousarray(code), part) for code, part in parts]
 

@@ -4,12 +4,61 @@
 Developer's Manual, volume 2, PMADDUBSW); only then are the sums widened to 32 bits:
 
     pair = clip(u_0 s_0 + u_1 s_1, -32768, 32767)
+
+Nothing is lost where the codes of one sign in a pair add up to 128 at most: 255 x 128 = 32640. Two codes of 7 bits keep
+to that, and so do 127 and 1, or 127 and -127; weights need a larger step than that of 8 bits only where two large ones
+of one sign are neighbours.
 """
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized, quantize_symmetric, safe_scale
+
 LOW, HIGH = -32768, 32767
+Number = TypeVar("Number", np.float32, np.int32)
+MOST = 128  # that codes of one sign in a pair may add up to
+
+
+def quantize_linear(weight: FloatArray, *, saturates: bool) -> Quantized:
+    """Codes of a Linear's weight [in, out], one scale per output channel: the largest magnitude on 127.
+
+    Where products can saturate it is the largest sum of one sign in a pair that is on 127: both codes are rounded, so
+    that 128 is the most that they add up to.
+    """
+    if not saturates:
+        return quantize_symmetric(weight, axis=0)
+    scale = safe_scale(np.asarray(largest_pairs(weight) / INT8_LEVELS, np.float32))
+    return Quantized(np.rint(weight / scale).astype(np.int8), scale)
+
+
+def quantize_by_steps(weight: FloatArray, scale: FloatArray, *, saturates: bool) -> Quantized:
+    """Codes of a Linear's weight [in, out] for scales [1, out] that are given: the nearest, up to 127.
+
+    Where products can saturate the second code of a pair gives way, so that those of one sign add up to 128 at most.
+    """
+    codes = np.clip(np.rint(weight / scale), -INT8_LEVELS, INT8_LEVELS)
+    if saturates:
+        pairs = _pairs(codes)
+        first, second = pairs[:, 0], pairs[:, 1]
+        pairs[:, 1] = np.clip(second, np.maximum(-first, 0) - MOST, MOST - np.maximum(first, 0))
+        codes = pairs.reshape(-1, codes.shape[1])[: len(codes)]
+    return Quantized(codes.astype(np.int8), scale)
+
+
+def largest_pairs(weight: NDArray[Number]) -> NDArray[Number]:
+    """The largest sum of one sign in a pair, of numbers or codes [in, out]: the magnitude, [1, out]."""
+    pairs = _pairs(weight)
+    up, down = np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1)
+    largest: NDArray[Number] = np.maximum(up, down).max(axis=0, keepdims=True)
+    return largest
+
+
+def can_saturate(codes: NDArray[np.int8]) -> bool:
+    """Whether there are activations with which a product of these codes [in, out] saturates."""
+    return bool(largest_pairs(codes.astype(np.int32)).max(initial=0) > MOST)
 
 
 def saturating_product(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
@@ -43,7 +92,7 @@ def count_saturated(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> int:
     return saturated
 
 
-def _pairs(codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Codes [in, n] as [ceil(in / 2), 2, n]; an odd last row is paired with zeros."""
-    even = np.pad(codes, ((0, len(codes) % 2), (0, 0)))
-    return even.reshape(-1, 2, codes.shape[1])
+def _pairs(rows: NDArray[Number]) -> NDArray[Number]:
+    """Rows [in, n] as [ceil(in / 2), 2, n]; an odd last one is paired with zeros."""
+    even = np.pad(rows, ((0, len(rows) % 2), (0, 0)))
+    return even.reshape(-1, 2, rows.shape[1])

@@ -7,17 +7,40 @@ to leave all of the difficulty to the activations, and 1 to move all of it into 
 normalized to a geometric mean of 1 and clipped, so that the factors of unused channels stay bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import FloatArray, affine_range, quantize_asymmetric, quantize_symmetric
-from octavo.arithmetic.observers import Range
+from octavo.arithmetic.affine import FloatArray
+from octavo.arithmetic.saturation import quantize_linear
 
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LARGEST = 100.0  # of a factor; 1 / LARGEST is the smallest
 PAYS = 0.9  # a factor that costs a multiplication has to bring the error below this share of the error without one
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of a layer's input [n, in], and the extremes of each channel [in] over these and more rows."""
+
+    rows: FloatArray
+    low: FloatArray
+    high: FloatArray
+    smoothed: bool = False
+
+    def divided(self, factor: FloatArray) -> "Sample":
+        """The same behind a division of each channel by its factor [in]."""
+        return Sample(self.rows / factor, self.low / factor, self.high / factor, smoothed=True)
+
+    @property
+    def largest(self) -> FloatArray:
+        """The largest magnitude of each channel [in]."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+
+Rounding = Callable[[Sample], FloatArray]  # the numbers that the codes of a sample's rows stand for, [n, in]
 
 
 def smoothing_factor(largest_input: FloatArray, weights: Sequence[FloatArray], strength: float) -> FloatArray:
@@ -36,49 +59,39 @@ def smoothing_factor(largest_input: FloatArray, weights: Sequence[FloatArray], s
     return np.asarray(np.clip(factor, 1 / LARGEST, LARGEST), np.float32)
 
 
-def output_error(rows: FloatArray, span: Range, weights: Sequence[FloatArray], levels: int) -> float:
+def output_error(rows: FloatArray, rounded: FloatArray, weights: Sequence[FloatArray], *, saturates: bool) -> float:
     """How far int8 layers are from float layers: the squared error of their outputs over the squared outputs.
 
     Args:
         rows: inputs [n, in].
-        span: the range of the inputs' codes.
+        rounded: the numbers that their codes stand for, [n, in].
         weights: each [in, out].
-        levels: the largest weight code, see `quantize_symmetric`.
+        saturates: see `quantize_linear`.
     """
-    scale, zero_point = affine_range(*span)
-    codes = quantize_asymmetric(rows, scale, zero_point).astype(np.float32)
-    rounded = (codes - np.float32(zero_point)) * scale
     noise = signal = 0.0
     for weight in weights:
         exact = rows @ weight
-        approximate = rounded @ quantize_symmetric(weight, axis=0, levels=levels).dequantize()
+        approximate = rounded @ quantize_linear(weight, saturates=saturates).dequantize()
         noise += float(np.sum(np.square(approximate - exact), dtype=np.float64))
         signal += float(np.sum(np.square(exact), dtype=np.float64))
     return noise / max(signal, np.finfo(np.float64).tiny)
 
 
 def choose_factor(
-    rows: FloatArray,
-    extremes: tuple[FloatArray, FloatArray],
-    weights: Sequence[FloatArray],
-    levels: int,
-    *,
-    free: bool,
+    sample: Sample, weights: Sequence[FloatArray], rounding: Rounding, *, saturates: bool, free: bool
 ) -> tuple[float, FloatArray] | None:
     """The strength with the smallest `output_error`, and its factor; None where none pays.
 
-    `extremes` are the lowest and the highest number of each channel [in], over more rows than `rows`. `free`: the
-    factor can be folded into what comes before, so that any gain is worth it.
+    `rounding` is how the layers' input will be rounded. `free`: the factor can be folded into what comes before, so
+    that any gain is worth it.
     """
-    low, high = extremes
-    largest = np.maximum(np.abs(low), np.abs(high))
     best: tuple[float, FloatArray] | None = None
-    least = output_error(rows, (float(low.min()), float(high.max())), weights, levels) * (1.0 if free else PAYS)
+    least = output_error(sample.rows, rounding(sample), weights, saturates=saturates) * (1.0 if free else PAYS)
     for strength in STRENGTHS:
-        factor = smoothing_factor(largest, weights, strength)
+        factor = smoothing_factor(sample.largest, weights, strength)
+        divided = sample.divided(factor)
         scaled = [weight * factor[:, None] for weight in weights]
-        span = (float((low / factor).min()), float((high / factor).max()))
-        error = output_error(rows / factor, span, scaled, levels)
+        error = output_error(divided.rows, rounding(divided), scaled, saturates=saturates)
         if error < least:
             best, least = (strength, factor), error
     return best

@@ -59,5 +59,5 @@ def check_cpu(manifest: Manifest, engine: str) -> str | None:
     if "arm64" not in {manifest.target, cpu.kind} and TARGETS[manifest.target].rank > TARGETS[cpu.kind].rank:
         return f"made for {manifest.target}; this CPU ({cpu.kind}) has less and will be slower"
     if not cpu.saturates and TARGETS[manifest.target].saturates:
-        return f"made for {manifest.target}, with 7-bit weights; this CPU ({cpu.kind}) could take 8-bit ones"
+        return f"made for {manifest.target}, whose products saturate; this CPU ({cpu.kind}) could take finer weights"
     return None

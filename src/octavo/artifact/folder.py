@@ -78,8 +78,8 @@ class Artifact:
     def opened(self) -> set[str]:
         """The files that are opened to run it, by their paths in the folder; those that a graph names apart."""
         pooling = self.manifest.signature.pooling
-        dense = [step.folder for step in pooling.steps if step.kind == "dense"] if pooling else []
-        weights = {PurePosixPath(folder, "model.safetensors").as_posix() for folder in dense}
+        folders = [step.folder for step in pooling.steps if step.folder] if pooling else []
+        weights = {PurePosixPath(folder, "model.safetensors").as_posix() for folder in folders}
         return {"config.json", "tokenizer.json", *self.manifest.components.values(), *weights}
 
     @property

@@ -99,12 +99,14 @@ def _require_readable(artifact: Artifact, program: Program) -> None:
         raise InputError(f"{program.title} may not read that opset", where=where, got=got, allowed=allowed, then=then)
     if pooling is None or program.poolings is None:
         return
-    modes, dense = pooling.modes, [step.folder for step in pooling.steps if step.kind == "dense"]
+    modes, dense = pooling.modes, [step.folder or step.kind for step in pooling.steps if step.kind != "normalize"]
     if not program.dense and (len(modes) > 1 or modes[0] not in program.poolings):
         got, allowed = " and ".join(modes), "one of " + ", ".join(program.poolings)
         raise InputError(f"{program.title} does not pool so", where=where, got=got, allowed=allowed)
     if dense and not program.dense:
-        raise InputError(f"{program.title} runs no Dense behind the pooling", where=where, got=", ".join(dense))
+        raise InputError(
+            f"{program.title} runs nothing but Normalize behind the pooling", where=where, got=", ".join(dense)
+        )
 
 
 def _unsafe_elsewhere(artifact: Artifact) -> str | None:
@@ -149,30 +151,39 @@ def _config(folder: Path) -> dict[str, Any]:
     return {new: stored[old] for old, new in _SAME_NAMES.items() if old in stored} | stored
 
 
+_MODULES = {"dense": "Dense", "layernorm": "LayerNorm", "normalize": "Normalize"}
+
+
 def _write_sentence_files(folder: Path, artifact: Artifact) -> None:
     """Of an embedder the limit, `modules.json`, its modules and its prompts, as sentence-transformers writes them."""
     signature, pooling = artifact.manifest.signature, artifact.manifest.signature.pooling
     if pooling is None:
         return
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": signature.max_length, "do_lower_case": False})
-    dense = [step.folder for step in pooling.steps if step.kind == "dense"]
+    dense = [step.folder for step in pooling.steps if step.folder]
+    cut = next((step.dimension for step in pooling.steps if step.kind == "truncate"), None)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     modules += [
-        (step.folder or f"{number}_Normalize", step.kind.title()) for number, step in enumerate(pooling.steps, 2)
+        (step.folder or f"{number}_{_MODULES[step.kind]}", _MODULES[step.kind])
+        for number, step in enumerate(pooling.steps, 2)
+        if step.kind in _MODULES
     ]
     listed = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (path, kind) in enumerate(modules)
     ]
     _write_json(folder / "modules.json", listed)
-    width = read_json(folder / "config.json")["hidden_size"] if dense else pooling.dimension // len(pooling.modes)
+    width = (
+        read_json(folder / "config.json")["hidden_size"] if dense or cut else pooling.dimension // len(pooling.modes)
+    )
     flags = {name: mode in pooling.modes for mode, name in _FLAGS.items()}
     (folder / "1_Pooling").mkdir()
     _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width} | flags)
     for name in dense:
         shutil.copytree(artifact.folder / name, folder / name)
     prompts = {"prompts": pooling.prompts, "default_prompt_name": pooling.default_prompt}
-    _write_json(folder / "config_sentence_transformers.json", prompts | {"similarity_fn_name": "cosine"})
+    settings = prompts | {"similarity_fn_name": pooling.similarity} | ({"truncate_dim": cut} if cut else {})
+    _write_json(folder / "config_sentence_transformers.json", settings)
 
 
 def triton_config(name: str, artifact: Artifact) -> str:

@@ -49,7 +49,7 @@ def check_self_test(test: SelfTest, session: Session, where: object) -> float:
     """
     inputs = {name: np.array(rows, np.int64) for name, rows in test.inputs.items()}
     expected = np.array(test.outputs, np.float32)
-    found = _flat(session.run(inputs), inputs)
+    found = flat(session.run(inputs), inputs)
     deviation = float(np.max(np.abs(found - expected))) if found.shape == expected.shape else float("inf")
     allowed = test.allowed("bf16" if "bf16" in session.name else "float32")
     if not deviation <= allowed:
@@ -64,8 +64,8 @@ def check_self_test(test: SelfTest, session: Session, where: object) -> float:
     return deviation
 
 
-def _flat(outputs: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:
-    """Outputs as [rows, numbers], 0 where they belong to padding: what stands there is no answer."""
+def flat(outputs: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:
+    """Outputs as [rows, numbers], 0 where they belong to padding: what stands there is no answer; of many a part."""
     if outputs.shape[:2] == inputs["attention_mask"].shape and outputs.ndim == 3:
         outputs = outputs * inputs["attention_mask"][:, :, None].astype(np.float32)
     flat = outputs.reshape(len(outputs), -1)
@@ -89,7 +89,7 @@ def record_self_test(
     inputs: Inputs, outputs: NDArray[np.float32], reference: NDArray[np.float32], *, threads: int
 ) -> SelfTest:
     """The record of `outputs` [rows, ...], which so many threads computed; `reference` are the float model's."""
-    outputs, reference = _flat(outputs, inputs), _flat(reference, inputs)
+    outputs, reference = flat(outputs, inputs), flat(reference, inputs)
     return SelfTest(
         inputs={name: array.tolist() for name, array in inputs.items()},
         outputs=[[float(f"{value:.7g}") for value in row] for row in outputs.tolist()],

@@ -3,13 +3,22 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from octavo.errors import MissingExtraError
 
 
-def require_torch() -> tuple[Any, Any]:
-    """The modules torch and transformers.
+def has_torch() -> bool:
+    """Whether torch, transformers and what their exporter needs are installed; nothing is imported."""
+    try:
+        return all(find_spec(name) is not None for name in ("onnxscript", "torch", "transformers"))
+    except ModuleNotFoundError:
+        return False
+
+
+def require_torch(why: str | None = None) -> tuple[Any, Any]:
+    """The modules torch and transformers; `why` they are needed, where not everything of their kind needs them.
 
     Raises:
         MissingExtraError: they are not installed; the message shows how to install them.
@@ -21,7 +30,7 @@ def require_torch() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError(
             "checkpoints are read by torch and transformers, which are not installed",
-            got=f"no module {error.name}",
+            got=f"no module {error.name}{f' for {why}' if why else ''}",
             then="pip install 'octavo[convert]' (on Linux install the CPU build of torch first: see the README)",
         ) from None
     return torch, transformers

@@ -1,15 +1,18 @@
 """How a sentence-transformers folder says that token vectors are pooled."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError
-from octavo.schema.signature import Pooling, PoolingMode, Step
+from octavo.schema.signature import Activation, Pooling, PoolingMode, Step
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
+CHAIN = "Transformer, Pooling, Dense, LayerNorm, Normalize"
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # Settings before sentence-transformers 6 -> the modes, in the order in which their results are concatenated.
 _FLAGS: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
@@ -40,27 +43,27 @@ def read_pooling(folder: Path, width: int) -> Pooling:
             settings = read_table(folder / path / "config.json", dict)
             modes = _modes(settings, folder / path)
             dimension = width * len(modes)
-        elif kind == "Dense" and modes:
-            settings = read_table(folder / path / "config.json", dict)
-            steps.append(_dense(settings, path, folder))
-            dimension = int(settings["out_features"])
-        elif kind == "Normalize" and modes:
-            steps.append(Step(kind="normalize"))
+        elif kind in _STEPS and modes:
+            steps.append(_STEPS[kind](folder, path))
+            if kind == "Dense":
+                dimension = int(read_table(folder / path / "config.json", dict)["out_features"])
         elif kind != "Dropout" and (kind != "Transformer" or modes):
-            _refuse(folder / MODULES, f"the module {kind or module!r}", "Transformer, Pooling, Dense, Normalize")
+            _refuse(folder / MODULES, f"the module {kind or module!r}", CHAIN)
     if not modes:
-        _refuse(folder / MODULES, "no Pooling", "Transformer, Pooling, Dense, Normalize")
+        _refuse(folder / MODULES, "no Pooling", CHAIN)
     if read_table(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
     settings = read_table(folder / SETTINGS, dict)
+    dimension, more = _truncation(settings, dimension, folder)
     prompts = {str(name): str(text) for name, text in (settings.get("prompts") or {}).items()}
     default = settings.get("default_prompt_name")
     return Pooling(
         modes=modes,
         dimension=dimension,
-        steps=tuple(steps),
+        steps=(*steps, *more),
         prompts=prompts,
         default_prompt=default if default in prompts else None,
+        similarity=_similarity(settings, folder),
     )
 
 
@@ -69,7 +72,7 @@ def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
     modules = read_table(folder / MODULES, list) if (folder / MODULES).exists() else []
     names = [MODULES, SETTINGS, "sentence_bert_config.json"]
     names += [f"{module['path']}/config.json" for module in modules if module.get("path")]
-    names += [f"{step.folder}/model.safetensors" for step in pooling.steps if step.kind == "dense"]
+    names += [f"{step.folder}/model.safetensors" for step in pooling.steps if step.folder]
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
@@ -85,22 +88,65 @@ def _modes(settings: dict[str, Any], folder: Path) -> tuple[PoolingMode, ...]:
     return modes
 
 
-def _dense(settings: dict[str, Any], path: str, folder: Path) -> Step:
-    names = ("Identity", "Tanh", "ReLU", "Sigmoid")
+def _truncation(settings: dict[str, Any], dimension: int, folder: Path) -> tuple[int, list[Step]]:
+    """How many numbers `truncate_dim` leaves, and the step that does it."""
+    kept = settings.get("truncate_dim")
+    if kept is None:
+        return dimension, []
+    if type(kept) is not int or kept < 1:
+        _refuse(folder / SETTINGS, f"truncate_dim {kept!r:.40}", "a number of dimensions")
+    return min(dimension, kept), [Step(kind="truncate", dimension=min(dimension, kept))]
+
+
+def _similarity(settings: dict[str, Any], folder: Path) -> Any:
+    """`similarity_fn_name`, in the names of sentence-transformers; the cosine where it is not told."""
+    name = str(settings.get("similarity_fn_name") or "cosine").replace("dot_product", "dot")
+    if name not in SIMILARITIES:
+        _refuse(folder / SETTINGS, f"similarity_fn_name {name}", ", ".join(SIMILARITIES))
+    return name
+
+
+def _dense(folder: Path, path: str) -> Step:
+    settings, names = read_table(folder / path / "config.json", dict), get_args(Activation)
     name = str(settings.get("activation_function", "Tanh")).rpartition(".")[2]
     if name not in names:
         _refuse(folder / path, f"activation_function {name}", ", ".join(names))
-    if not (folder / path / "model.safetensors").exists():
-        old = (folder / path / "pytorch_model.bin").exists()
+    _require_weights(folder / path, "Dense")
+    _require_sentence(settings, folder / path)
+    residual = bool(settings.get("use_residual"))
+    return Step(kind="dense", folder=path, activation=name, residual=residual)  # type: ignore[arg-type]  # it is one of the names
+
+
+def _layer_norm(folder: Path, path: str) -> Step:
+    _require_weights(folder / path, "LayerNorm")
+    return Step(kind="layernorm", folder=path)
+
+
+def _normalize(folder: Path, path: str) -> Step:
+    settings = read_table(folder / path / "config.json", dict) if path else {}
+    _require_sentence(settings, folder / path)
+    return Step(kind="normalize")
+
+
+_STEPS: dict[str, Callable[[Path, str], Step]] = {"Dense": _dense, "LayerNorm": _layer_norm, "Normalize": _normalize}
+
+
+def _require_weights(folder: Path, kind: str) -> None:
+    if not (folder / "model.safetensors").exists():
+        old = (folder / "pytorch_model.bin").exists()
         raise CheckpointError(
-            "a Dense has no model.safetensors",
-            where=folder / path,
+            f"a {kind} has no model.safetensors",
+            where=folder,
             got="pytorch_model.bin" if old else None,
             then="save the model again with a newer sentence-transformers",
         )
-    if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        _refuse(folder / path, f"module_input_name {settings['module_input_name']}", "sentence_embedding")
-    return Step(kind="dense", folder=path, activation=name)  # type: ignore[arg-type]  # it is one of the names
+
+
+def _require_sentence(settings: dict[str, Any], where: Path) -> None:
+    """See that a module works on the vector of the text, and puts it back there."""
+    for name in ("module_input_name", "module_output_name"):
+        if settings.get(name) not in {None, "sentence_embedding"}:
+            _refuse(where, f"{name} {settings[name]}", "sentence_embedding")
 
 
 def _refuse(where: Path, got: str, allowed: str) -> None:

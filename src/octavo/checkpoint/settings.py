@@ -45,7 +45,7 @@ SEMANTIC: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
 }
 _BY_VALUE = {"position_embedding_type", "attention_type", "classifier_pooling"}  # each value has code that names it
 # Settings of training, of tokenizers, of files, of versions; and what a class has always done in one way.
-_HARMLESS = re.compile(
+HARMLESS = re.compile(
     r"_.*|.*(dropout|dropout_prob|pdrop|_drop|_token_id|_token_index|_index|_ids?|_version|dtype|_len|_loss|_coef)$"
     r"|init.*|.*initializer.*|pooler_.*|summary_.*|auto_map|custom_pipelines|architectures|model_type|num_labels"
     r"|id2label|label2id|problem_type|tie_.*|tf_.*|use_bfloat16|use_cache|output_past|xla_device|prefix|n_ctx|n_special"
@@ -58,7 +58,7 @@ _HARMLESS = re.compile(
     r"|max_(seq_)?length|max_seq_len|.*_chars|.*vocab.*|quantization_config|attn_implementation|name|version"
     r"|n_positions|predict_special_tokens|license|library_name"
 )
-_SETFIT = "model_head.pkl"
+SETFIT = "model_head.pkl"
 _NOTHING: tuple[Any, ...] = (None, False, {}, [], "")
 
 
@@ -79,7 +79,7 @@ def unread_settings(model: Any, stored: Mapping[str, Any], folder: Path) -> tupl
             inert, readers = SEMANTIC[name]
             if value not in inert and not read.intersection(readers):
                 wrong[name] = value
-        elif name not in known and not _HARMLESS.fullmatch(name):
+        elif name not in known and not HARMLESS.fullmatch(name):
             doubtful[name] = value
     problems = []
     if wrong:
@@ -99,8 +99,8 @@ def _foreign_code(model: Any, stored: Mapping[str, Any], folder: Path) -> list[s
             f"config.json names the class {', '.join(names)}, which transformers does not have: its "
             f"{type(model).__name__} is taken, which fits the weights; see that it computes the same"
         )
-    if (folder / _SETFIT).exists():
-        notes.append(f"{_SETFIT}, the classifier of SetFit, is a pickle and is not read: this model gives vectors only")
+    if (folder / SETFIT).exists():
+        notes.append(f"{SETFIT}, the classifier of SetFit, is a pickle and is not read: this model gives vectors only")
     return notes
 
 

@@ -12,13 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from octavo.checkpoint import encoders
 from octavo.checkpoint.adapter import adapter_files, require_mergeable
 from octavo.checkpoint.config import CONVENIENCE, choose_task, fill_config, label_names, make_signature, read_config
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
-from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.libraries import has_torch, require_torch
 from octavo.checkpoint.lineage import read_lineage
 from octavo.checkpoint.paths import require_files
+from octavo.checkpoint.plain_tokenizer import read_plain_tokenizer
 from octavo.checkpoint.pooling import pooling_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
@@ -96,21 +98,23 @@ def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) ->
     for place in (folder, *([Path(checkpoint.tokenizer)] if checkpoint.tokenizer else [])):
         require_files(place)
     require_mergeable(folder)
-    require_torch()
+    light = not has_torch()
+    if light and (why := encoders.beyond(read_config(folder), folder)):
+        require_torch(why)
     problems: list[OctavoError] = []
     config = filled = weights = parts = signature = lineage = None
     with _collect(problems, folder):
         config = read_config(folder)
         _require_float(config, folder)
         lineage = read_lineage(folder)
-        filled = fill_config(folder, config)
+        filled = encoders.filled(config) if light else fill_config(folder, config)
     with _collect(problems, folder):
         weights = read_weights(folder, packed=packed)
     with _collect(problems, folder):
         place = Path(checkpoint.tokenizer) if checkpoint.tokenizer else folder
         find_tokenizer(place)
         if filled is not None:  # transformers reads the config to choose the tokenizer's class
-            parts = read_tokenizer(place)
+            parts = read_plain_tokenizer(place) if light else read_tokenizer(place)
     if config is not None and filled is not None:
         with _collect(problems, folder):
             task = choose_task(filled, folder, checkpoint.task)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,12 +66,10 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
         CheckpointError: the tokenizer is damaged, or has no fast form.
         MissingExtraError: transformers is not installed.
     """
-    files, stored = find_tokenizer(folder), folder / "tokenizer.json"
+    find_tokenizer(folder)
+    stored = folder / "tokenizer.json"
     if stored.exists():
-        try:
-            tokenizer = Tokenizer.from_file(str(stored))
-        except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot read
-            raise CheckpointError("tokenizer.json cannot be read", where=stored, got=error) from None
+        tokenizer = read_json_form(folder)
     added_tokens(folder)  # a damaged file is told here, and not by transformers
     reference = _auto_tokenizer(folder)
     import transformers
@@ -88,7 +86,25 @@ def read_tokenizer(folder: Path) -> TokenizerParts:
         raise
     except Exception as error:  # tokenizers raises a plain Exception for a text that it cannot split
         raise CheckpointError("the tokenizer cannot split a text", where=folder, got=error) from None
-    text = tokenizer.to_str()
+    return make_parts(tokenizer, folder, reference)
+
+
+def read_json_form(folder: Path) -> Tokenizer:
+    """The tokenizer of `tokenizer.json`.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    file = folder / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises a plain Exception for a file that it cannot read
+        raise CheckpointError("tokenizer.json cannot be read", where=file, got=error) from None
+
+
+def make_parts(tokenizer: Tokenizer, folder: Path, reference: Any) -> TokenizerParts:
+    """The parts of a tokenizer of a folder; `reference` has the settings that its class in transformers has."""
+    text, files = tokenizer.to_str(), find_tokenizer(folder)
     side_files = {name: (folder / name).read_bytes() for name in SIDE_FILES if (folder / name).exists()}
     limit = reference.model_max_length
     return TokenizerParts(
@@ -113,15 +129,12 @@ def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: b
         CheckpointError: it does not know the vocabulary of its own files.
     """
     model, added = read_sentencepiece(folder, reference), added_tokens(folder)
-    _check_vocabulary(tokenizer, model, folder, converted=converted)
+    check_vocabulary(tokenizer, model, folder, converted=converted)
     texts = sample_texts(tokenizer, model.known if model else None)
     if model is not None:
         plain = [text for text in texts if not any(token in text for token in added)]
         tokenizer = _as_sentencepiece(tokenizer, model, plain, folder, converted=converted)
-    index_of = {token: tokenizer.token_to_id(token) for token in added}
-    lost = [one for one, index in index_of.items() if index not in {None, *tokenizer.encode(f"오늘 {one} now").ids}]
-    if lost:
-        _warn(f"{folder}: added tokens are not found in texts: {', '.join(map(repr, lost[:5]))}{_more(lost)}")
+    warn_of_lost(tokenizer, added, folder)
     if model is not None and converted:  # how transformers splits texts was told
         return tokenizer
     unlike = [text for text in (*in_sentences(added), *texts) if _differs(tokenizer, reference, text)]
@@ -132,6 +145,14 @@ def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: b
             f"{_more(unlike)}; {_AUTO}, else check do_lower_case and strip_accents in tokenizer_config.json"
         )
     return tokenizer
+
+
+def warn_of_lost(tokenizer: Tokenizer, added: Iterable[str], folder: Path) -> None:
+    """Warn of added tokens that are not found in a text."""
+    index_of = {token: tokenizer.token_to_id(token) for token in added}
+    lost = [one for one, index in index_of.items() if index not in {None, *tokenizer.encode(f"오늘 {one} now").ids}]
+    if lost:
+        _warn(f"{folder}: added tokens are not found in texts: {', '.join(map(repr, lost[:5]))}{_more(lost)}")
 
 
 _AUTO = "for AutoTokenizer's way save it to a folder by save_pretrained, and name that with --tokenizer"
@@ -176,7 +197,7 @@ def _differs(tokenizer: Tokenizer, reference: Any, text: str) -> bool:
     )
 
 
-def _check_vocabulary(tokenizer: Tokenizer, model: SentencePiece | None, folder: Path, *, converted: bool) -> None:
+def check_vocabulary(tokenizer: Tokenizer, model: SentencePiece | None, folder: Path, *, converted: bool) -> None:
     """Check that tokens have the ids that the files of the vocabulary give them.
 
     Raises:

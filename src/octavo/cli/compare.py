@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,6 +60,15 @@ Reports = Annotated[
 WriteCard = Annotated[
     bool, typer.Option("--write-card", help="Put the result on the cards of the artifacts that were compared.")
 ]
+Dimensions = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=1, help="Embedders over queries and passages: so many numbers of a vector; several times for several."
+    ),
+]
+Precision = Annotated[
+    list[str] | None, typer.Option(help="The same, stored as float16, int8, uint8, binary or ubinary; or several.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -78,6 +88,8 @@ def compare(
     ignore_weights: IgnoreWeights = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
+    dimensions: Dimensions = None,
+    precision: Precision = None,
     profile: WithProfile = False,
     details: Details = False,
     max_drop: MaxDrop = None,
@@ -97,7 +109,6 @@ def compare(
     """  # noqa: D205 - one paragraph of help
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
-    from octavo.engines import on_device
     from octavo.reporting import languages, page
 
     paths = baseline, *(candidates or ())
@@ -106,12 +117,11 @@ def compare(
     budget = read_budget({"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size} | alike)
     language = languages.find_language(lang)
     reports = [page.check_report(path) for path in report or ()]
-    engines, rest = [on_device(name, device) for name in engine or ("auto",)], tuple(ignore_weights or ())
+    rest = tuple(ignore_weights or ())
     models = [Checkpoint(path, task, tokenizer, names(labels), target_tokenizer, rest) for path in paths]
-    comparison = _measure(models, examples, engines, threads, budget=budget, profiled=profile)
-    for path in reports:
-        page.report(comparison, path, language=language)
-    _write_cards(comparison, [Path(model.path) for model in models if write_card], language)
+    settings = {"engines": engine, "threads": threads, "dimensions": dimensions, "precision": precision}
+    comparison = _measure(models, examples, settings, device, budget=budget, profiled=profile)
+    _write(comparison, reports, [Path(model.path) for model in models if write_card], language)
     _show(comparison, details=details, as_json=as_json)
     if comparison.not_run or (budget and comparison.verdict not in {"PASS", "UNSURE" if allow_unsure else ""}):
         raise typer.Exit(1)
@@ -120,42 +130,47 @@ def compare(
 def _measure(
     models: list[Checkpoint],
     file: DataFile,
-    engines: list[str],
-    threads: int | None,
+    settings: Mapping[str, Any],
+    device: str,
     *,
     budget: Budget | None,
     profiled: bool,
 ) -> Comparison:
     """The comparison, with its verdict and profiles where these are asked for; checks the models for them first."""
     from octavo.cli.display import TerminalProgress
+    from octavo.engines import on_device
     from octavo.evaluation.comparison import compare as run_compare
     from octavo.evaluation.entries import find_entries
     from octavo.evaluation.profiling import profile, require_profiled, with_graphs
     from octavo.schema.comparison import require_candidates
 
+    given = {name: value for name, value in settings.items() if value}
+    given["engines"] = [on_device(name, device) for name in given.get("engines", ("auto",))]
     if budget and len(models) == 1:
-        require_candidates(find_entries(models[0], engines))
+        require_candidates(find_entries(models[0], given["engines"]))
     graphs = with_graphs(models) if profiled else []
     require_profiled(graphs)
     with TerminalProgress() as progress:
-        comparison = run_compare(models[0], models[1:], data=file, engines=engines, threads=threads, progress=progress)
+        comparison = run_compare(models[0], models[1:], data=file, progress=progress, **given)
         if budget:
             comparison = comparison.under(budget)
         if profiled:
             progress.start("profiling", len(graphs))
         profiles = []
         for model in graphs:
-            profiles.append(profile(model, data=file, threads=threads))
+            profiles.append(profile(model, data=file, threads=settings["threads"]))
             progress.advance()
     return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=tuple(profiles))
 
 
-def _write_cards(comparison: Comparison, paths: list[Path], language: Language) -> None:
-    """Put each artifact's rows on its card; the baseline of a comparison gets none."""
+def _write(comparison: Comparison, reports: list[Path], paths: list[Path], language: Language) -> None:
+    """Write the reports, and put each artifact's rows on its card; the baseline of a comparison gets none."""
     from octavo.checkpoint.paths import kind_of
     from octavo.reporting.card import add_comparison
-    from octavo.reporting.page import summary_markdown
+    from octavo.reporting.page import report, summary_markdown
 
+    for path in reports:
+        report(comparison, path, language=language)
     for folder in (path for path in paths[1:] if kind_of(path) == "artifact"):
         rows = [row for row in comparison.rows[1:] if row.name in {str(folder), folder.resolve().name}]
         if rows:
@@ -174,6 +189,8 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
         return
     print_cells(tables.quality_cells(comparison))
     print_cells(tables.speed_cells(comparison))
+    if any(row.stored for row in comparison.rows):
+        print_cells(tables.stored_cells(comparison))
     say(*tables.comparison_notes(comparison), *tables.verdict_notes(comparison))
     for row in comparison.rows[1:] if details else ():
         for cells in (tables.group_cells(row), tables.changed_cells(row)):
@@ -185,13 +202,16 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
 
 
 def report(
-    result: Annotated[Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE.")],
+    result: Annotated[
+        Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE; or a study of search.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
     lang: Lang = None,
 ) -> None:
-    """Make the report of a comparison again, from its JSON."""
+    """Make a report again, of a comparison or a search."""
     from octavo.reporting.page import report as run_report
+    from octavo.reporting.search_page import report_search
 
     check_report(result, output)
-    run_report(result, output, language=lang)
+    (report_search if result.suffix == ".jsonl" else run_report)(result, output, language=lang)
     say(f"written to {output}", err=True)

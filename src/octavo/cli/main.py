@@ -13,12 +13,14 @@ import typer
 import typer.core
 
 from octavo.cli.compare import compare, report
+from octavo.cli.distill import distill
 from octavo.cli.echo import say
 from octavo.cli.inspect import doctor, inspect
 from octavo.cli.layout import layout
 from octavo.cli.predict import predict
 from octavo.cli.push import push
 from octavo.cli.quantize import export, quantize
+from octavo.cli.search import search
 from octavo.cli.trim import trim
 from octavo.errors import OctavoError, OctavoWarning, printable
 
@@ -54,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # help and usage errors without boxes, on a terminal and in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for verb in (quantize, export, trim, compare, report, predict, inspect, doctor, layout, push):
+for verb in (quantize, export, search, trim, distill, compare, report, predict, inspect, doctor, layout, push):
     app.command()(verb)
 
 

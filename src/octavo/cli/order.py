@@ -47,7 +47,7 @@ def check_compare(models: Sequence[str], data: Path | None) -> Path:
     """
     files = [model for model in models if _is_data(model)]
     folders = [model for model in models if model not in files]
-    if data is not None and data.is_dir():
+    if data is not None and data.is_dir() and not _is_corpus(data):
         swapped = command_line("compare", *folders, data, "--data", files[0]) if files else None
         then = swapped or "name a file of examples: .tsv, .csv, .jsonl or .json"
         raise InputError("--data is a folder", got=data, then=then)
@@ -70,6 +70,12 @@ def check_report(result: Path, output: Path) -> None:
         raise InputError(
             "the JSON is named first, and the report is the output", got=f"{result} -o {output}", then=then
         )
+
+
+def _is_corpus(path: Path) -> bool:
+    from octavo.data.ranking import folder_of
+
+    return folder_of(path) is not None
 
 
 def _is_data(name: str) -> bool:

@@ -21,6 +21,7 @@ from octavo.cli.options import (
 )
 from octavo.cli.order import check_quantize, command_line
 from octavo.errors import HardwareError, InputError
+from octavo.schema.ranges import RANGES
 
 if TYPE_CHECKING:
     from octavo.artifact.folder import Artifact
@@ -35,8 +36,8 @@ Output = Annotated[
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="float, dynamic, static or weight-only; default: static with --calibrate, else dynamic. Several times for "
-        "several artifacts of one export."
+        help="float, dynamic, static, weight-only or qat; default: static with --calibrate, qat where the checkpoint "
+        "was trained for int8, else dynamic. Several times for several artifacts of one export."
     ),
 ]
 RecipeFile = Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")]
@@ -90,12 +91,14 @@ def quantize(
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
-    recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None)
+    learnt = (Path(checkpoint) / RANGES).is_file()
+    recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None, learnt=learnt)
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
     folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
     artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)
     reason = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
+    reason = "the checkpoint was trained for int8" if recipes[0].method == "qat" else reason
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)
         if method is None and recipe is None and not half:
@@ -105,7 +108,11 @@ def quantize(
 
 
 def _comparison(model: Checkpoint, folders: list[Path]) -> str:
-    """The command that compares artifacts with their checkpoint, up to its data."""
+    """The command that compares artifacts with their checkpoint, which torch runs, where it is; up to its data."""
+    from octavo.checkpoint.libraries import has_torch
+
+    if not has_torch():
+        return command_line("compare", *folders)
     words = [model.path, *folders]
     given = {"--task": model.task, "--tokenizer": model.tokenizer, "--target-tokenizer": model.target_tokenizer}
     given["--labels"] = ",".join(model.labels) or None
@@ -115,7 +122,7 @@ def _comparison(model: Checkpoint, folders: list[Path]) -> str:
 
 
 def choose_recipes(
-    methods: list[str] | None, file: Path | None, settings: dict[str, Any], *, calibrated: bool
+    methods: list[str] | None, file: Path | None, settings: dict[str, Any], *, calibrated: bool, learnt: bool = False
 ) -> list[Recipe]:
     """The recipe of each method with its settings; of several methods, each gets the settings that belong to it."""
     from octavo.schema.recipe import BELONGS, Recipe, recipe_from
@@ -124,12 +131,14 @@ def choose_recipes(
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
     settings = {name: value for name, value in settings.items() if value is not None}
     default = "float" if "storage" in settings else "static" if calibrated else "dynamic"
+    if default == "dynamic" and learnt and BELONGS.keys().isdisjoint(settings) and settings.get("format") != "torch":
+        default = "qat"
     options = {"storage": "--half", "optimize": "--no-optimize"}
     recipes = []
     for method in dict.fromkeys(methods or [default]):
         own = settings
         if methods and len(methods) > 1:
-            own = {name: value for name, value in settings.items() if BELONGS.get(name, method) == method}
+            own = {name: value for name, value in settings.items() if method in BELONGS.get(name, (method,))}
         start = {"method": method} | {name: own[name] for name in ("format",) if name in own}
         recipe = Recipe.from_toml(file) if file is not None else recipe_from(start)
         for group in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
@@ -160,7 +169,8 @@ def _make(
             for folder, recipe in recipes.items():  # the errors of each are raised before the export
                 make_plan(model, folder, recipe=recipe, calibration=calibrations[folder], progress=None, **shared)
             if all(recipe.format == "onnx" for recipe in recipes.values()):
-                floats = export(model, recipe=next(iter(recipes.values())), progress=progress)
+                first = next((one for one in recipes.values() if one.method == "qat"), next(iter(recipes.values())))
+                floats = export(model, recipe=first, progress=progress)
         return [
             run_quantize(floats, folder, recipe=recipe, calibration=calibrations[folder], progress=progress, **shared)
             for folder, recipe in recipes.items()

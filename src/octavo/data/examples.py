@@ -4,8 +4,6 @@ It finds columns by their names and maps labels to the model's ids by theirs. It
 """
 
 import hashlib
-import json
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from octavo.data.labels import label_columns, label_ids, label_sets, require_same_classes
 from octavo.data.rows import (
     NO_HEADER,
-    Rows,
     check_length,
     check_roles,
     column_names,
@@ -25,6 +23,7 @@ from octavo.data.rows import (
     read_rows,
     read_text,
     shortened,
+    value_of,
 )
 from octavo.errors import DataError, OctavoWarning, did_you_mean
 
@@ -36,6 +35,8 @@ PAIRS = (
     ("premise", "hypothesis"),
     ("question1", "question2"),
     ("question", "sentence"),
+    ("query", "passage"),
+    ("query", "document"),
 )
 TEXT = ("text", "sentence1", "premise", "sentence", "document", "review", "question", "content", "comment")
 TARGETS = ("target", "translation", "summary", "output", "text_pair")
@@ -43,14 +44,14 @@ TEXT_PAIR = ("text_pair", "sentence2", "hypothesis")
 LABEL = ("gold_label", "label", "labels", "class", "target")
 SCORE = ("score", "similarity_score", "similarity", "labels", "label")
 SCORE_KEYS = ("real-label", "score", "label")  # of KLUE-STS, which has an object of several scores for a label
-ENOUGH_ROWS = 50  # in which each class of a file is likely to come
-NO_GOLD = ("", "-")  # SNLI and its translations write "-" where the annotators did not agree
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row. `label` is an id in the model's labels, `score` how similar the pair is; None where none was read.
+    """One row. `label` is an id in the model's labels, `score` a number (how similar a pair is); None: not read.
 
+    `labels` are the ids of all labels that a row has, where it may have several; `relevance`, of a query, the positions
+    of its relevant passages in `choices` (-1: not among them), each with its grade.
     `words` are the characters (start, end) of the words of a text whose words are tagged, `tags` their tags; `answers`
     the texts that answer a question (`text`) from its context (`text_pair`), empty where nothing does; `choices` the
     texts of which `label` is the right one.
@@ -64,6 +65,8 @@ class Example:
     tags: tuple[str, ...] | None = None
     answers: tuple[str, ...] | None = None
     choices: tuple[str, ...] = ()
+    labels: tuple[int, ...] | None = None
+    relevance: tuple[tuple[int, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,18 @@ class DataFile:
     seed: int = 0
     labels_told: bool = False
 
-    def read(self, labels: Sequence[str] = (), *, scored: bool = False) -> tuple[Example, ...]:
+    def read(self, labels: Sequence[str] = (), *, scored: bool = False, several: bool = False) -> tuple[Example, ...]:
         """The examples, sampled; see `read_examples`."""
         settings: dict[str, Any] = {"encoding": self.encoding, "columns": self.columns, "scored": scored}
+        settings["several"] = several
         examples = read_examples(Path(self.path), labels=labels, labels_told=self.labels_told, **settings)
         return sample(examples, self.limit, self.seed)
 
 
 def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
     """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to recognize a row."""
-    texts = ["\0".join([example.text, example.text_pair or "", *example.choices]) for example in examples]
+    alone = [() if example.relevance is not None else example.choices for example in examples]  # and not the corpus
+    texts = ["\0".join([one.text, one.text_pair or "", *more]) for one, more in zip(examples, alone, strict=True)]
     return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
 
 
@@ -112,6 +117,7 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
     columns: Mapping[str, str] | None = None,
     require_labels: bool = False,
     scored: bool = False,
+    several: bool = False,
     labels_told: bool = True,
 ) -> tuple[Example, ...]:
     """Read a file of one or two texts a row.
@@ -123,7 +129,8 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
         columns: `text`, `text_pair` or `label` -> the file's column; 1-based positions for a table without a header.
             Where `text` is named, only a `text_pair` that is named too is read.
         require_labels: Whether a file without a label column is an error.
-        scored: Whether to read how similar pairs are, a number, where the file has a column of it.
+        scored: Whether to read a number, such as how similar pairs are, where the file has a column of it.
+        several: Whether a row may have several labels; see `labels.label_sets`.
         labels_told: Whether the labels were named for this file; a `DataFile` without refuses a file of 50 rows or
             more whose labels are the ids of the first few only.
 
@@ -136,15 +143,21 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
     check_roles(named, ROLES)
     rows = read_rows(path, encoding, named)
     names = column_names(rows)
-    chosen = _choose(names, named, path, scored=scored)
+    own = label_columns(names, labels, named, path) if several else ()
+    chosen = _choose([name for name in names if name not in own], named, path, scored=scored)
     if require_labels and "label" not in chosen:
         known = ", ".join(LABEL)
         raise DataError("no label column", where=path, got=listed(names), allowed=known, then="--columns label=NAME")
     labelled: list[tuple[str, dict[str, Any], int | None]] = [(place, row, None) for place, row in rows]
-    if labels and "label" in chosen:
-        ids = _label_ids(rows, chosen["label"], labels)
+    sets: dict[str, tuple[int, ...]] = {}
+    if several and labels and (own or "label" in chosen):
+        found = label_sets(rows, own or chosen["label"], labels)
+        sets = {place: ids for (place, _), ids in zip(rows, found, strict=True) if ids is not None}
+        labelled = [row for row in labelled if row[0] in sets]
+    elif labels and "label" in chosen:
+        ids = label_ids(rows, chosen["label"], labels)
         if not labels_told:
-            _require_same_classes([row.get(chosen["label"]) for _, row in rows], labels, path)
+            require_same_classes([row.get(chosen["label"]) for _, row in rows], labels, path)
         labelled = [(place, row, label) for (place, row), label in zip(rows, ids, strict=True) if label is not None]
     if not labelled:
         raise DataError("no row has a label", where=path, got=f"{len(rows)} rows without one")
@@ -157,6 +170,7 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
             text_pair=text_of(row, chosen["text_pair"], place) if "text_pair" in chosen else None,
             label=label,
             score=_score(row, chosen["score"], place) if "score" in chosen else None,
+            labels=sets.get(place),
         )
         for place, row, label in labelled
     )
@@ -241,16 +255,9 @@ def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:
     return None
 
 
-def _value(row: Mapping[str, Any], column: str, place: str) -> Any:
-    """The row's value of a column, which a row of JSON may lack."""
-    if column not in row:
-        raise DataError(f"a row has no {column!r}", where=place, got=listed(row))
-    return row[column]
-
-
 def text_of(row: Mapping[str, Any], column: str, place: str) -> str:
     """The row's text, which may be empty."""
-    text = _value(row, column, place)
+    text = value_of(row, column, place)
     if isinstance(text, str):
         check_length(text, longest_line(), place)
     else:
@@ -264,7 +271,7 @@ def text_of(row: Mapping[str, Any], column: str, place: str) -> str:
 
 def _score(row: Mapping[str, Any], column: str, place: str) -> float:
     """The row's score: a number, or text of one; in an object of several the one that is a real number."""
-    value = _value(row, column, place)
+    value = value_of(row, column, place)
     if isinstance(value, dict):
         value = next((value[key] for key in SCORE_KEYS if key in value), None)
     try:
@@ -274,60 +281,3 @@ def _score(row: Mapping[str, Any], column: str, place: str) -> float:
     if not np.isfinite(score):
         raise DataError(f"{column!r} is not a number", where=place, got=f"{value!r:.40}")
     return score
-
-
-def _label_ids(rows: Rows, column: str, labels: Sequence[str]) -> list[int | None]:
-    """The id of each row's label, None where it has none. Names go before ids, exact names before folded ones."""
-    if len(set(labels)) < len(labels):
-        raise DataError("two of the model's labels have one name", got=", ".join(labels), then="--labels")
-    exact = {label: index for index, label in enumerate(labels)}
-    folds = [label.strip().casefold() for label in labels]
-    folded = {str(index): index for index in range(len(labels))}
-    folded |= {fold: index for index, fold in enumerate(folds) if folds.count(fold) == 1}
-    ids: list[int | None] = []
-    for place, row in rows:
-        value = _value(row, column, place)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-            got = f"{json.dumps(value):.40} ({type(value).__name__})"
-            raise DataError(f"{column!r} is neither a name nor an id", where=place, got=got)
-        name = "" if value is None else str(value)
-        known = exact.get(name, folded.get(name.strip().casefold()))
-        if known is None and name.strip() not in NO_GOLD:
-            stored = sorted({str(row[column]) for _, row in rows if row.get(column) is not None})
-            raise _unknown_label(name, place, stored, labels)
-        ids.append(known)
-    return ids
-
-
-def _require_same_classes(stored: Sequence[Any], labels: Sequence[str], path: Path) -> None:
-    """See that a file which names its classes by ids alone has as many of them as the model.
-
-    Ids from 0 to less than the model's last one are more likely those of other classes than a sample without some.
-
-    Raises:
-        DataError: it has fewer, in `ENOUGH_ROWS` rows or more.
-    """
-    found = {str(value).strip() for value in stored} - {*NO_GOLD, "None", *labels}
-    ids = [str(index) for index in range(len(found))]
-    if len(stored) >= ENOUGH_ROWS and 2 <= len(found) < len(labels) and found == set(ids):
-        then = "if they are ids of the model's labels, say so with --labels (labels=): its names, in id order"
-        got, allowed = f"{', '.join(ids)} in the file", f"{', '.join(labels)} of the model"
-        raise DataError("the labels are hardly those of this model", where=path, got=got, allowed=allowed, then=then)
-
-
-def _unknown_label(name: str, place: str, stored: Iterable[str], labels: Sequence[str]) -> DataError:
-    """The error about a label that the model does not have; it lists the file's labels and the model's."""
-    stored = list(stored)
-    classes = sum(label.strip() not in NO_GOLD for label in stored)
-    then = "give the model's labels in id order, by the names of the file, with --labels"
-    if classes > len(labels):  # no names fit
-        then = f"take data of the model's {len(labels)} classes: the file has {classes}"
-    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
-        then = "give the names in id order, such as --labels entailment,contradiction,neutral"
-    return DataError(
-        f"the model has no label {shortened(name)!r}",
-        where=place,
-        got=f"{listed(stored)} in the file",
-        allowed=f"{', '.join(labels)} (or ids from 0 to {len(labels) - 1})",
-        then=then,
-    )

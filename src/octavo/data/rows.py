@@ -217,6 +217,13 @@ def parse_json(text: str, where: object, then: str) -> Any:
         raise DataError("not JSON", where=where, got=error, then=then) from None
 
 
+def value_of(row: Mapping[str, Any], column: str, place: str) -> Any:
+    """The row's value of a column, which a row of JSON may lack."""
+    if column not in row:
+        raise DataError(f"a row has no {column!r}", where=place, got=listed(row))
+    return row[column]
+
+
 def without(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """A row's other fields than these."""
     left_out = set(names)

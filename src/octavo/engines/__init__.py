@@ -31,6 +31,7 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
     },
 }
 SPAN = ("start_logits", "end_logits")
+STATIC = ("static", "qat")  # methods whose graphs know the ranges of activations
 
 
 class Session(Protocol):
@@ -158,12 +159,12 @@ def choose_engine(recipe: Recipe) -> tuple[str, str]:
     if recipe.format == "torch":
         return "torch", "the format is torch"
     features, method = this_cpu().features, recipe.method
-    if method == "static" and features & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+    if method in STATIC and features & {"avx512_vnni", "avx_vnni", "amx_int8"}:
         name, reason = "openvino", "static int8 on a CPU with VNNI"
     elif recipe.storage == "float16" and features & {"amx_bf16", "avx512_bf16"}:
         name, reason = "openvino:bf16", "16-bit weights on a CPU that computes in bf16"
     else:
-        why = "this CPU has no VNNI, without which OpenVINO's int8 is slow" if method == "static" else "the usual one"
+        why = "this CPU has no VNNI, without which OpenVINO's int8 is slow" if method in STATIC else "the usual one"
         return "onnxruntime", why
     if find_spec("openvino") is None:
         return "onnxruntime", f"OpenVINO would be faster ({reason}): pip install 'octavo[openvino]'"

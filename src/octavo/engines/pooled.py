@@ -1,10 +1,11 @@
 """Sessions reduced to what a task answers with, batch by batch: one vector for a text, or what stands at masks.
 
-The arithmetic is that of sentence-transformers' Pooling, Dense and Normalize, in numpy.
+The arithmetic is that of sentence-transformers' Pooling, Dense, LayerNorm and Normalize, in numpy.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from octavo.engines import Session
 from octavo.errors import CheckpointError
-from octavo.schema.signature import Pooling, PoolingMode, Signature
+from octavo.schema.signature import Pooling, PoolingMode, Signature, Step
 
 
 class MaskedSession:
@@ -37,73 +38,98 @@ class MaskedSession:
 class PooledSession:
     """Another session with pooling, and what else sentence-transformers does to a vector, behind it."""
 
-    def __init__(self, session: Session, pooling: Pooling, dense: Mapping[str, Dense]) -> None:
+    def __init__(self, session: Session, pooling: Pooling, weights: Mapping[str, Weights]) -> None:
         self.name, self.threads, self.streams = session.name, session.threads, session.streams
         self.model = getattr(session, "model", None)  # the torch module, where there is one
-        self._session, self._pooling, self._dense = session, pooling, dense
+        self._session, self._pooling, self._weights = session, pooling, weights
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns [batch, dimension], which a graph may give itself."""
         hidden = self._session.run(inputs)
-        return hidden if hidden.ndim == 2 else embed(hidden, inputs["attention_mask"], self._pooling, self._dense)
+        return hidden if hidden.ndim == 2 else embed(hidden, inputs["attention_mask"], self._pooling, self._weights)
 
 
 def pooled(session: Session, signature: Signature, folder: Path) -> Session:
     """The session itself, or reduced to what its task answers with: one vector, or what stands at the masks.
 
-    Weights of Dense steps are in `folder`.
+    Weights of steps are in `folder`.
     """
     if signature.mask_token_id is not None:
         return MaskedSession(session, signature.mask_token_id)
     if signature.pooling is None:
         return session
-    return PooledSession(session, signature.pooling, read_dense(folder, signature.pooling))
+    return PooledSession(session, signature.pooling, read_steps(folder, signature.pooling))
 
 
 _TINY = 1e-12  # below it a vector is not divided by its length, as torch.nn.functional.normalize has it
-Dense = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # weight [outputs, inputs], bias [outputs]
+Weights = dict[str, NDArray[np.float32]]  # of a step, by the names that sentence-transformers stores
 
 
-def read_dense(folder: Path, pooling: Pooling) -> dict[str, Dense]:
-    """The weights of the Dense steps, by their folders.
+def read_steps(folder: Path, pooling: Pooling) -> dict[str, Weights]:
+    """The weights of the steps, by their folders.
 
     Raises:
         CheckpointError: they are not there or not as they should be.
     """
     weights = {}
-    for name in (step.folder for step in pooling.steps if step.kind == "dense"):
+    for step in (step for step in pooling.steps if step.folder):
         from safetensors.numpy import load_file
 
-        file = folder / name / "model.safetensors"
+        file, wanted = folder / step.folder / "model.safetensors", _NAMES[step.kind][: 2 + step.residual]
         try:
-            stored = load_file(file)
-            weight, bias = stored["linear.weight"].astype(np.float32), stored.get("linear.bias")
+            stored = {name: array.astype(np.float32) for name, array in load_file(file).items()}
+            first = stored[wanted[0]]
+            if step.residual and first.shape[0] != first.shape[1]:
+                stored[wanted[2]]  # it has to be there
         except Exception as error:  # safetensors has an exception of its own
-            raise CheckpointError("the weights of a Dense cannot be read", where=file, got=error) from None
+            kind = "Dense" if step.kind == "dense" else "LayerNorm"
+            raise CheckpointError(f"the weights of a {kind} cannot be read", where=file, got=error) from None
+        if unknown := sorted(set(stored) - set(wanted)):
+            raise CheckpointError("weights that nothing reads", where=file, got=", ".join(unknown)[:80])
         if not all(np.isfinite(array).all() for array in stored.values()):
             raise CheckpointError("weights that are NaN or infinite", where=file)
-        weights[name] = weight, None if bias is None else bias.astype(np.float32)
-    if weights and len(weight) != pooling.dimension:
-        got, allowed = f"out_features {pooling.dimension!s:.20}", len(weight)
+        weights[step.folder] = stored
+    cut = any(step.kind == "truncate" for step in pooling.steps)
+    if weights and (len(first) < pooling.dimension if cut else len(first) != pooling.dimension):
+        got, allowed = f"out_features {pooling.dimension!s:.20}", len(first)
         raise CheckpointError("the weights of a Dense have another size", where=file, got=got, allowed=allowed)
     return weights
 
 
+_NAMES = {  # the first is always there; a residual is projected where the sizes differ
+    "dense": ("linear.weight", "linear.bias", "residual.weight"),
+    "layernorm": ("norm.weight", "norm.bias"),
+}
+_EPSILON = 1e-5  # of torch.nn.LayerNorm
+
+
 def embed(
-    hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: Pooling, dense: Mapping[str, Dense]
+    hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: Pooling, weights: Mapping[str, Weights]
 ) -> NDArray[np.float32]:
     """One vector for each text: [batch, length, width] and a mask [batch, length] -> [batch, dimension].
 
-    Padding is on the right. As sentence-transformers' Pooling, Dense and Normalize compute it.
+    Padding is on the right. As sentence-transformers' modules compute it.
     """
     vectors = np.concatenate([_pool(hidden, mask, mode) for mode in pooling.modes], axis=1)
     for step in pooling.steps:
         if step.kind == "normalize":
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
+        elif step.kind == "truncate":
+            vectors = vectors[:, : step.dimension]
+        elif step.kind == "layernorm":
+            own, centred = weights[step.folder], vectors - vectors.mean(axis=1, keepdims=True)
+            deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + _EPSILON)
+            vectors = centred / deviation * own["norm.weight"] + own.get("norm.bias", 0)
         else:
-            weight, bias = dense[step.folder]
-            vectors = _activate(vectors @ weight.T + (0 if bias is None else bias), step.activation)
+            vectors = _dense(vectors, weights[step.folder], step)
     return np.asarray(vectors, np.float32)
+
+
+def _dense(x: NDArray[np.float32], weights: Weights, step: Step) -> NDArray[np.float32]:
+    found = _activate(x @ weights["linear.weight"].T + weights.get("linear.bias", 0), step.activation)
+    if not step.residual:
+        return found
+    return found + (x @ weights["residual.weight"].T if "residual.weight" in weights else x)
 
 
 def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], mode: PoolingMode) -> NDArray[np.float32]:
@@ -127,4 +153,10 @@ def _activate(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         return np.tanh(x)
     if name == "ReLU":
         return np.maximum(x, 0)
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32) if name == "Sigmoid" else x
+    if name == "GELU":
+        return np.asarray(0.5 * x * (1 + _erf(x / np.float32(math.sqrt(2)))), np.float32)
+    sigmoid = np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float32)
+    return sigmoid if name == "Sigmoid" else x * sigmoid if name == "SiLU" else x
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from octavo.data.examples import Example
 from octavo.metrics.differences import DIFFERENCES, MARGINED
-from octavo.metrics.scores import RATIOS, SCORES
+from octavo.metrics.scores import CORRELATIONS, RATIOS, SCORES
 from octavo.schema.comparison import FEWEST, Changed, Group
 from octavo.tasks.task import Task
 
@@ -41,7 +41,8 @@ def score_groups(
     answers = name in RATIOS and gold.ndim == 1  # where it is 0 no answer is known
     for kind, title, part, mask in parts:
         right, before, after = (array[part[0] > 0] for array in part) if answers else part
-        if len(right) >= FEWEST and (answers or not task.scored or len(set(right.tolist())) > 1):
+        varies = answers or not (task.scored or name in CORRELATIONS) or len(set(right.tolist())) > 1
+        if len(right) >= FEWEST and varies:
             scores = SCORES[name](right, before), SCORES[name](right, after)
             own = {"margins": margins and margins.at(mask)} if name in MARGINED else {}
             groups.append(Group(kind, title, len(right), *scores, DIFFERENCES[name](right, before, after, **own)))
@@ -58,7 +59,9 @@ def most_changed(task: Task[Any], reference: Any, outputs: Any, examples: Sequen
     for row in np.lexsort((-moved, ~flipped))[:MOST_CHANGED].tolist():
         example = examples[row]
         if moved[row] > 0:
-            pair = " | ".join(example.choices) or example.text_pair
+            pair = (
+                example.text_pair if example.relevance is not None else " | ".join(example.choices) or example.text_pair
+            )
             if pair is not None and len(pair) > SHOWN:  # a context
                 pair = f"{pair[:SHOWN]}..."
             changed.append(Changed(row, example.text, pair, gold[row], before[row], after[row], float(moved[row])))

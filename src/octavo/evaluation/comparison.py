@@ -11,6 +11,7 @@ from typing import Any
 
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile, Example, example_hashes
+from octavo.data.ranking import files_of
 from octavo.encoding.batching import make_batches
 from octavo.encoding.tokenizing import Asked
 from octavo.errors import InputError, OctavoError, OctavoWarning
@@ -32,7 +33,10 @@ from octavo.progress import Progress, Silent
 from octavo.reporting.page import notebook_html
 from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord, NotRun
 from octavo.schema.signature import Signature, lower_limit
-from octavo.tasks import find_task
+from octavo.tasks import find_task, task_over
+from octavo.tasks.ranking import Retrieval
+from octavo.tasks.stored_vectors import storings
+from octavo.tasks.task import Task
 
 
 class Comparison(ComparisonRecord):
@@ -55,6 +59,8 @@ def compare(  # noqa: PLR0913 - each is one thing to say
     columns: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
     engines: str | Sequence[str] = ("auto",),
+    dimensions: Sequence[int] = (),
+    precision: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -69,6 +75,9 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         columns: the columns of the file, as `DataFile(columns=...)` names them: `{"text": ..., "label": ...}`.
         labels: names in id order for all models, as `Checkpoint(labels=...)` gives them to one.
         engines: one or several, a row for each, for artifacts.
+        dimensions: of an embedder over queries and passages: how many numbers of a vector might be stored, one or
+            several; a search over these is scored too.
+        precision: in which precisions (`octavo.Predictor.embed`), with each of these dimensions.
         threads: of every model; by default `hardware.default_threads`.
         progress: hears of every step.
 
@@ -87,16 +96,30 @@ def compare(  # noqa: PLR0913 - each is one thing to say
         file = replace(file, labels_told=True)
     entries = with_distinct_names([entry for model in models for entry in find_entries(model, engines)])
     require_one_task(entries)
-    signature = _common_signature(entries, file)
+    signature = common_signature(entries, file)
     for entry in entries:
-        find_task(entry.signature).require_comparable()
-    examples = find_task(signature).read_examples(file, signature.labels)
+        find_task(entry.signature).require_comparable(find_task(entries[0].signature))
+    task = _storing(task_over(signature, file), dimensions, precision)
+    examples = task.read_examples(file, signature.labels)
     _warn_of_calibrated(entries, examples)
-    comparison = compare_entries(
-        entries, examples, signature, threads=choose_threads(threads), seed=file.seed, progress=progress
-    )
+    settings = {"threads": choose_threads(threads), "seed": file.seed}
+    comparison = compare_entries(entries, examples, task, **settings, progress=progress)
     path = Path(file.path)
-    return replace(comparison, data=DataRecord(path.name, sha256_of(path), file.limit, file.seed))
+    return replace(comparison, data=DataRecord(path.name, sha256_of(*files_of(path)), file.limit, file.seed))
+
+
+def _storing(task: Task[Any], dimensions: Sequence[int], precision: Sequence[str]) -> Task[Any]:
+    """The task, which also scores vectors as they might be stored.
+
+    Raises:
+        InputError: it is no search, or see `storings`.
+    """
+    if not dimensions and not precision:
+        return task
+    if not isinstance(task, Retrieval):
+        allowed = "an embedder, and data of queries and passages"
+        raise InputError("stored vectors are scored by a search", got=f"a model for {task.name}", allowed=allowed)
+    return Retrieval(task.signature, storings(task.signature, tuple(dimensions), tuple(precision)))
 
 
 def _with_labels(model: Model, labels: Sequence[str]) -> Checkpoint:
@@ -127,7 +150,7 @@ def _as_data_file(data: str | Path | DataFile, limit: int | None, columns: Mappi
     return replace(file, **settings)
 
 
-def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
+def common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
     """The signature that all models run under: their common labels, and the shortest limit or a lower one."""
     shortest = min(entry.signature.max_length for entry in entries)
     labels = common_labels(entries)
@@ -140,20 +163,22 @@ def _common_signature(entries: Sequence[Entry], file: DataFile) -> Signature:
 def compare_entries(
     entries: Sequence[Entry],
     examples: Sequence[Example],
-    signature: Signature,
+    task: Task[Any],
     *,
     threads: int,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Run all entries on the examples, encoded once by the first one's tokenizer under `signature`; see `compare`."""
-    task = find_task(signature)
-    start = time.perf_counter()
+    """Run all entries on the examples, encoded once by the first one's tokenizer; see `compare`.
+
+    `task` says under which signature, and how answers are scored.
+    """
+    signature, start = task.signature, time.perf_counter()
     tokenizer = task.make_tokenizer(entries[0].tokenizer_json)
     examples, rows, encoded = task.prepare(tokenizer, examples)
     tokenize_seconds = time.perf_counter() - start
     for entry in entries[1:]:
-        require_same_tokens(entry, entries[0], rows[:200], signature)
+        require_same_tokens(entry, entries[0], rows[:200], task)
     tokens = sum(len(row.ids) for row in encoded)
     unknown = sum(row.unknown for row in encoded) / tokens
     if unknown > UNKNOWN_SHARE:
@@ -180,7 +205,7 @@ def compare_entries(
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(measured, examples, signature, Asked(rows, encoded, tokenizer)),
+        rows=_rows(measured, examples, task, Asked(rows, encoded, tokenizer)),
         versions={name: version(name) for name in packages},
         load=worst_load([timing.load for _, timing in measured if timing.load]),
         not_run=tuple(
@@ -192,14 +217,14 @@ def compare_entries(
 
 
 def _rows(
-    measured: Sequence[tuple[Entry, Timing]], examples: Sequence[Example], signature: Signature, asked: Asked
+    measured: Sequence[tuple[Entry, Timing]], examples: Sequence[Example], task: Task[Any], asked: Asked
 ) -> tuple[ComparedRow, ...]:
     """The rows of the table, the baseline's first.
 
     Raises:
         OctavoError: the baseline's answers are not numbers.
     """
-    task, (baseline, first) = find_task(signature), measured[0]
+    baseline, first = measured[0]
     if not_finite(first):
         got = f"NaN or infinity in {not_finite(first):,} rows"
         raise OctavoError("the baseline's answers are not numbers", where=baseline.name, got=got)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from octavo.artifact.compatibility import check_cpu
 from octavo.artifact.folder import Artifact, open_artifact
@@ -20,8 +21,9 @@ from octavo.files import sha256_of
 from octavo.hardware import this_cpu
 from octavo.inspection.models import inspect, main_output
 from octavo.schema.comparison import Origin
-from octavo.schema.signature import Signature, require_task, task_name
-from octavo.tasks import TASKS, find_task, task_class
+from octavo.schema.signature import Pooling, Signature, require_task, task_name
+from octavo.tasks import TASKS, task_class
+from octavo.tasks.task import Task
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -191,13 +193,18 @@ def require_one_task(entries: Sequence[Entry]) -> None:
                 got=f"{entry.name}: {entry.signature.task}",
                 allowed=f"{entries[0].name}: {first.task}",
             )
-        if entry.signature.pooling != first.pooling:
+        if _pooled(entry.signature) != _pooled(first):
             raise InputError(
                 "the models do not pool alike",
                 got=f"{entry.name}: {entry.signature.pooling!r}",
                 allowed=f"{entries[0].name}: {first.pooling!r}",
                 then="put modules.json and the folders that it names beside both",
             )
+
+
+def _pooled(signature: Signature) -> Pooling | None:
+    """How token vectors become one, whatever vectors are then compared by, which older artifacts do not say."""
+    return signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine"})
 
 
 def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -220,7 +227,7 @@ def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
     return first.signature.labels
 
 
-def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], signature: Signature) -> None:
+def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], task: Task[Any]) -> None:
     """Check that two tokenizers give the same ids for the rows.
 
     Raises:
@@ -228,7 +235,7 @@ def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], sign
     """
     if entry.tokenizer_json == baseline.tokenizer_json:
         return
-    task, texts = find_task(signature), [baseline.tokenizer_json, entry.tokenizer_json]
+    texts = [baseline.tokenizer_json, entry.tokenizer_json]
     first, second = (task.encode(task.make_tokenizer(text), rows) for text in texts)
     for index, (expected, actual) in enumerate(zip(first, second, strict=False)):
         if list(expected.ids) != list(actual.ids):

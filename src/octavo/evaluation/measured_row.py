@@ -8,13 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.data.examples import Example
-from octavo.encoding.batching import Encoded
+from octavo.encoding.batching import Encoded, Outputs
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.entries import Entry
 from octavo.metrics.differences import DIFFERENCES, MARGINED
-from octavo.metrics.estimates import Estimate, cosine_estimate, identical, mcnemar, ratio_estimate, share_estimate
+from octavo.metrics.estimates import (
+    Estimate,
+    cosine_estimate,
+    identical,
+    mcnemar,
+    ratio_estimate,
+    share_estimate,
+    tau_estimate,
+)
 from octavo.metrics.movement import modelled_accuracy
 from octavo.metrics.quantiles import low_percentile_estimate
 from octavo.schema.comparison import ComparedRow, Latency, McNemar
@@ -45,10 +53,11 @@ class Compared:
         row = replace(
             row,
             quality=self.task.quality(outputs, self.examples),
-            differences=self._differences(outputs, same=same),
+            differences=differences(self.task, self.examples, (self.reference, outputs), same=same),
             fidelity=fidelity,
-            closeness=_closeness(fidelity, self.task.distances(self.reference, outputs), same=same),
+            closeness=closeness(self.task, fidelity, (self.reference, outputs), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
+            stored=self.task.stored_vectors(self.reference, outputs, self.examples),
         )
         if is_baseline:
             return row
@@ -91,18 +100,6 @@ class Compared:
             origin=entry.origin,
         )
 
-    def _differences(self, outputs: Any, *, same: bool) -> dict[str, Estimate]:
-        first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
-        if first is None or second is None:
-            return {}
-        names = self.task.quality(outputs, self.examples)
-        if same:
-            return {name: identical() for name in names}
-        margins = {"margins": self.task.margins(self.reference, outputs, self.examples)}
-        judged = first[0], first[1], second[1]
-        known = [name for name in names if name in DIFFERENCES]
-        return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
-
     def _modelled(self, outputs: Any) -> Estimate | None:
         """The difference of accuracies by margins; None where another score is the first, or nothing moved."""
         margins = self.task.margins(self.reference, outputs, self.examples)
@@ -111,17 +108,41 @@ class Compared:
     def _mcnemar(self, outputs: Any) -> McNemar | None:
         """The test on rows that only one model has right; None without labels, or where a row has several."""
         first, second = self.task.judged(self.reference, self.examples), self.task.judged(outputs, self.examples)
-        if self.task.scored or first is None or second is None or first[1].ndim > 1:
+        if first is None or second is None or first[1].ndim > 1 or first[1].dtype.kind != "i":
             return None
         before, after = first[1] == first[0], second[1] == first[0]
         worse, better = int(np.sum(before & ~after)), int(np.sum(after & ~before))
         return McNemar(worse, better, mcnemar(worse, better))
 
 
+def differences(
+    task: Task[Any], examples: Sequence[Example], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
+    """Those of the scores of two models' answers, the second less the first; none without labels.
+
+    `same`: the answers are the same to the last bit.
+    """
+    reference, outputs = answers
+    first, second = task.judged(reference, examples), task.judged(outputs, examples)
+    if first is None or second is None:
+        return {}
+    names = task.quality(outputs, examples)
+    if same:
+        return {name: identical() for name in names}
+    margins = {"margins": task.margins(reference, outputs, examples)}
+    judged = first[0], first[1], second[1]
+    known = [name for name in names if name in DIFFERENCES]
+    return {name: DIFFERENCES[name](*judged, **(margins if name in MARGINED else {})) for name in known}
+
+
 def not_finite(timing: Timing) -> int:
     """How many rows have an answer with NaN or infinity in it."""
-    rows = (row for outputs in (timing.outputs, timing.alone, timing.among) for row in outputs)
-    return sum(not bool(np.isfinite(row).all()) for row in rows)
+    return sum(broken_rows(outputs) for outputs in (timing.outputs, timing.alone, timing.among))
+
+
+def broken_rows(outputs: Outputs) -> int:
+    """How many rows of a session's outputs have NaN or infinity in them."""
+    return sum(not bool(np.isfinite(row).all()) for row in outputs)
 
 
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
@@ -133,11 +154,17 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
     return lengths
 
 
-def _closeness(fidelity: Mapping[str, float], distances: NDArray[np.float64], *, same: bool) -> dict[str, Estimate]:
+def closeness(
+    task: Task[Any], fidelity: Mapping[str, float], answers: tuple[Any, Any], *, same: bool
+) -> dict[str, Estimate]:
     """The figures that a budget without labels is about, the one to decide by first."""
+    reference, outputs = answers
+    if orders := task.orders(reference, outputs) if "agreement" not in fidelity else None:
+        return {"tau": identical(1.0) if same else tau_estimate(*orders)}
+    distances = task.distances(reference, outputs)
     if "agreement" in fidelity:
-        share = fidelity["agreement"]
-        return {"agreement": identical(1.0) if same else share_estimate(round(share * len(distances)), len(distances))}
+        share, n = fidelity["agreement"], len(distances)
+        return {"agreement": identical(1.0) if same else share_estimate(round(share * n), n)}
     if same:
         return {"cosine": identical(1.0), "cosine_p1": identical(1.0)}
     return {"cosine": cosine_estimate(distances), "cosine_p1": low_percentile_estimate(1 - distances)}

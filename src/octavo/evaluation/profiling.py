@@ -25,7 +25,7 @@ from octavo.hardware import choose_threads
 from octavo.inspection.models import inspect
 from octavo.schema.comparison import PARTS, Profile
 from octavo.schema.signature import lower_limit
-from octavo.tasks import find_task
+from octavo.tasks import find_task, task_over
 
 
 def profile_nodes(
@@ -103,7 +103,7 @@ def profile(model: str | Path | Checkpoint, *, data: str | Path | DataFile, thre
     (entry,) = require_profiled([model])
     file = data if isinstance(data, DataFile) else DataFile(data)
     signature = lower_limit(entry.signature, file.max_length)
-    task = find_task(signature)
+    task = task_over(signature, file)
     rows = task.rows(task.read_examples(replace(file, limit=min(file.limit or ROWS, ROWS))))
     encoded = task.encode(task.make_tokenizer(entry.tokenizer_json), rows)
     batches = make_batches(encoded, signature, task.token_budget)

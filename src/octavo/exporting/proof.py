@@ -70,7 +70,7 @@ def export_checked(
     def attempt(opset: int) -> tuple[dict[str, ir.Model], dict[str, float], list[PassRecord]]:
         graph = export_graph(load_again(), sample, signature.output_names, opset)
         passes = optimize_checked(graph, batches, recipe, progress)
-        return {"model": graph}, _compare(graph, answers, config), passes
+        return {"model": graph}, compare(graph, answers, config), passes
 
     return newest_opset(attempt, recipe, progress)
 
@@ -101,25 +101,33 @@ def newest_opset(attempt: Attempt, recipe: Recipe, progress: Progress) -> Proved
 
 
 def optimize_checked(
-    graph: ir.Model, batches: Sequence[Mapping[str, NDArray[Any]]], recipe: Recipe, progress: Progress
+    graph: ir.Model,
+    batches: Sequence[Mapping[str, NDArray[Any]]],
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    written: bool = False,
 ) -> list[PassRecord]:
     """Run the passes on the float graph, in place, and measure how each that applied changes the outputs.
 
-    The difference is the largest of all outputs, over the largest output, on these batches.
+    The difference is the largest of all outputs, over the largest output, on these batches. `written`: the graph has
+    the form already that all but `merge_qkv` lead to.
 
     Raises:
         OpsetError: the graph does not run, or a pass changes its outputs by more than `PASS_TOLERANCE`.
     """
     from octavo.graph.layers import find_layers
-    from octavo.graph.passes.order import PASSES, optimize
+    from octavo.graph.passes.order import MOVE_VALUES, PASSES, optimize
 
-    if not recipe.optimize:
+    if not recipe.optimize or (written and not recipe.merge_qkv):
         return []
     paths = [path for layer in find_layers(graph) for path in layer.paths]
     kept = {path: rule.keep for path, rule in kept_as(recipe, paths).items()}
-    progress.start("optimizing the graph", len(PASSES) + recipe.merge_qkv)
+    leave = MOVE_VALUES if recipe.method == "qat" else ()  # ranges were learnt of what layers read in torch
+    chosen = {} if written else {name: apply for name, apply in PASSES.items() if name not in leave}
+    progress.start("optimizing the graph", len(chosen) + recipe.merge_qkv)
     before, records = _answers(graph, batches), list[PassRecord]()
-    for record in optimize(graph, merge=recipe.merge_qkv, kept=kept):
+    for record in optimize(graph, chosen, merge=recipe.merge_qkv, kept=kept):
         difference = None
         if record.applied:
             after = _answers(graph, batches)
@@ -159,8 +167,10 @@ def open_checked(graph: ir.Model) -> OnnxRuntimeSession:
         raise OpsetError("ONNX Runtime cannot load the exported graph", got=error) from None
 
 
-def _compare(graph: ir.Model, answers: Sequence[Answer], config: Mapping[str, Any]) -> dict[str, float]:
-    """The largest difference between a graph and what torch answered, by shape.
+def compare(
+    graph: ir.Model, answers: Sequence[Answer], config: Mapping[str, Any], of: str = "torch"
+) -> dict[str, float]:
+    """The largest difference between a graph and what its reference, called `of`, answered, by shape.
 
     Raises:
         ExportError: a shape fails or differs by more than the tolerance; the message names it.
@@ -171,7 +181,7 @@ def _compare(graph: ir.Model, answers: Sequence[Answer], config: Mapping[str, An
         expected, length = answer.outputs, answer.inputs["input_ids"].shape[1]
         difference = float(np.max(np.abs(expected - actual))) if expected.shape == actual.shape else float("inf")
         agrees = describe_agreement(agreed, length, config)
-        allowed = require_near(difference, float(np.max(np.abs(expected))), shape, agrees)
+        allowed = require_near(difference, float(np.max(np.abs(expected))), shape, agrees, of=of)
         differences[shape], agreed = difference, max(agreed, length)
         if len(expected) > 1 and (expected.ndim == 2 or expected.shape[1] == length):
             _check_padding(session, answer.inputs, actual, allowed)

@@ -30,7 +30,7 @@ MOST_NUMBERS = 2**24  # of a batch's outputs that are kept and compared: all, or
 
 @dataclass(frozen=True)
 class Answer:
-    """What torch answered to a batch; `shape` is what the batch is called."""
+    """What a reference answered to a batch; `shape` is what the batch is called."""
 
     inputs: dict[str, NDArray[np.int64]]
     outputs: NDArray[np.float32]
@@ -45,20 +45,29 @@ def ask_reference(model: Any, signature: Signature) -> list[Answer]:
     """
     from octavo.engines.torch import TorchSession
 
-    session, vocabulary = TorchSession(model), model.config.vocab_size
+    session = TorchSession(model)
+    answers = ask(session, signature, model.config.to_dict())
+    longest = max(answers, key=lambda answer: answer.inputs["input_ids"].shape[1])
+    require_stateless(model, longest.outputs, run(session, longest.inputs)[0], longest.shape)
+    return answers
+
+
+def ask(session: Session, signature: Signature, config: Mapping[str, Any]) -> list[Answer]:
+    """A session's answers at all shapes that are compared, the longest asked first.
+
+    Raises:
+        ExportError: it cannot run a shape, or answers with NaN.
+    """
     batches = {
-        (rows, length): probe(signature, rows, length, vocabulary)
-        for rows, length in shapes(model.config.to_dict(), signature.max_length)
+        (rows, length): probe(signature, rows, length, config["vocab_size"])
+        for rows, length in shapes(config, signature.max_length)
     }
     answers = {}
-    order = sorted(batches, key=lambda shape: (-shape[1], shape[0]))
-    for shape in order:
+    for shape in sorted(batches, key=lambda shape: (-shape[1], shape[0])):
         outputs, name = run(session, batches[shape])
         if not np.isfinite(outputs).all():
-            raise ExportError("torch answers with values that are not finite", got=f"a run at {name}")
+            raise ExportError(f"{session.name} answers with values that are not finite", got=f"a run at {name}")
         answers[shape] = Answer(batches[shape], outputs, name)
-    first = answers[order[0]]
-    require_stateless(model, first.outputs, run(session, first.inputs)[0], first.shape)
     return [answers[shape] for shape in batches]
 
 
@@ -136,17 +145,17 @@ def require_stateless(model: Any, before: NDArray[np.float32], after: NDArray[np
         )
 
 
-def require_near(difference: float, largest: float, shape: str, then: str = "") -> float:
-    """Check that a graph's outputs differ from torch's, whose largest is given, by no more than is returned.
+def require_near(difference: float, largest: float, shape: str, then: str = "", *, of: str = "torch") -> float:
+    """Check that a graph's outputs differ from the reference's, whose largest is given, by no more than is returned.
 
-    `then` is what to do where they do.
+    `then` is what to do where they do, `of` the name of the reference.
 
     Raises:
         ExportError: they do; the message names the shape.
     """
     allowed = TOLERANCE * max(1.0, largest)
     if not difference <= allowed:
-        what = f"the exported graph differs from torch at {shape}"
+        what = f"the exported graph differs from {of} at {shape}"
         raise OpsetError(what, got=f"{difference:.2g}", allowed=f"{allowed:.2g}", then=then or None)
     return allowed
 
@@ -162,7 +171,7 @@ def run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np
     try:
         return _spread(session.run(dict(batch))), shape
     except OctavoError as error:
-        kind = ExportError if session.name == "torch" else OpsetError
+        kind = OpsetError if session.name == "onnxruntime" else ExportError
         raise kind(f"a run at {shape} failed", got=error) from None
 
 

@@ -31,8 +31,7 @@ class Layer:
     @property
     def paths(self) -> tuple[str, ...]:
         """The module paths that it covers: several where layers were merged (`joint_path`)."""
-        stem, brace, names = self.path.partition("{")
-        return tuple(f"{stem}{name}" for name in names.rstrip("}").split(",")) if brace else (self.path,)
+        return paths_of(self.path)
 
     @property
     def inputs(self) -> dict[str, ir.Value]:
@@ -52,6 +51,12 @@ class Layer:
     def matrix(self) -> NDArray[np.float32]:
         """The weight as [in, out] for a Linear and [rows, width] for an Embedding."""
         return numbers_of(self.weight).T if self.transposed else numbers_of(self.weight)
+
+
+def paths_of(path: str) -> tuple[str, ...]:
+    """The module paths that the path of a layer covers."""
+    stem, brace, names = path.partition("{")
+    return tuple(f"{stem}{name}" for name in names.rstrip("}").split(",")) if brace else (path,)
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:

@@ -44,6 +44,21 @@ def lower_embedding(model: ir.Model, layer: Layer, table: Quantized) -> None:
     drop_if_unread(model, layer.weight)
 
 
+def lower_stored_linear(model: ir.Model, layer: Layer, weight: Quantized) -> None:
+    """Multiply in float by `Cast(codes) * scale`, which engines compute once when they load; in place.
+
+    `weight.codes` int8 [in, out], `weight.scale` float32 [1, out].
+    """
+    codes, scale = store_weight(model, layer.path, weight.codes, weight.scale)
+    nodes: list[ir.Node] = []
+    real = add_node(nodes, "Cast", [codes], f"{layer.path}.weight_cast", to=ir.DataType.FLOAT)
+    real = add_node(nodes, "Mul", [real, scale], f"{layer.path}.weight_real")
+    model.graph.insert_before(model.graph[0], nodes)
+    for node, x, bias in call_sites(layer):
+        replace_layer(model, node, [], ("MatMul", [x, real]), bias)
+    drop_if_unread(model, layer.weight)
+
+
 def lower_static_linear(
     model: ir.Model, layer: Layer, weight: Quantized, ranges: Mapping[str, tuple[np.float32, np.uint8]]
 ) -> None:

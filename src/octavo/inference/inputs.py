@@ -7,7 +7,9 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from octavo.encoding.tokenizing import parse_row
 from octavo.errors import DataError, InputError
+from octavo.tasks.task import Task
 
 _END = object()
 
@@ -71,7 +73,37 @@ def _pairs(rows: Iterator[Any], pairs: Iterator[Any]) -> Iterator[Any]:
         raise DataError("text_pair has more second texts than there are rows")
 
 
-def require_batch_size(size: int | None) -> int | None:
+def require_texts(passages: Any) -> tuple[str, ...]:
+    """Passages to be ranked.
+
+    Raises:
+        DataError: they are one text, or one of them is none.
+    """
+    require_several(passages)
+    texts = tuple(passages)
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"passage {position} is no text", got=f"{text!r:.60}")
+        parse_row(text)
+    return texts
+
+
+def require_ranking(task: Task[Any]) -> Task[Any]:
+    """What the models of a task rank by (`Task.ranking`).
+
+    Raises:
+        InputError: nothing.
+    """
+    ranking = task.ranking()
+    if ranking is None:
+        got = f"{task.name} with {len(task.signature.labels)} outputs"
+        raise InputError(
+            "a ranking needs one score for a pair, or vectors", got=got, allowed="one output, or an embedder"
+        )
+    return ranking
+
+
+def require_batch_size(size: int | None, what: str = "batch_size is how many rows run at once") -> int | None:
     """How many rows run at once at most; None: Octavo chooses.
 
     Raises:
@@ -80,7 +112,7 @@ def require_batch_size(size: int | None) -> int | None:
     if size is None:
         return None
     if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
-        raise InputError("batch_size is how many rows run at once", got=repr(size), allowed="1 or more, or None")
+        raise InputError(what, got=repr(size), allowed="1 or more, or None")
     return operator.index(size)
 
 

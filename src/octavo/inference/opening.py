@@ -25,8 +25,9 @@ from octavo.files import sha256_of
 from octavo.hardware import granted_threads
 from octavo.inference.generator import Generator
 from octavo.inference.predictor import Predictor
+from octavo.inference.storing import read_ranges
 from octavo.inference.texts import make_tokenizers
-from octavo.schema.manifest import MANIFEST
+from octavo.schema.manifest import MANIFEST, VECTOR_RANGES
 from octavo.schema.signature import Signature, lower_limit, require_task
 from octavo.tasks import find_task
 
@@ -93,6 +94,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
+    if isinstance(predictor, Predictor) and VECTOR_RANGES in artifact.manifest.files:
+        predictor.ranges = read_ranges(folder)
     predictor.reopen = partial(open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
 

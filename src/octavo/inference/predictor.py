@@ -3,18 +3,30 @@
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from octavo.arithmetic.vectors import Ranges
 from octavo.artifact.agreement import require_labels
+from octavo.data.examples import Example
 from octavo.encoding.batching import MAX_ROWS, Counts, Encoded, Outputs, in_order, make_batches
 from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.inference.answers import require_finite
-from octavo.inference.inputs import as_rows, reduced, require_batch_size, require_several, with_pairs
+from octavo.inference.inputs import (
+    as_rows,
+    reduced,
+    require_batch_size,
+    require_ranking,
+    require_several,
+    require_texts,
+    with_pairs,
+)
+from octavo.inference.storing import Storage
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
@@ -44,6 +56,7 @@ class Predictor:
         self._tokenizer = self.task.make_tokenizer(tokenizer_json)
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self.reopen: Callable[[], Predictor] | None = None  # opens the same in another process; see `octavo.load`
+        self.ranges: Mapping[int, Ranges] = {}  # of an embedder's numbers, by how many of them are kept
         self._lock = threading.Lock()
         self._warned = False
 
@@ -115,6 +128,61 @@ class Predictor:
         rows = rows if text_pair is None else with_pairs(rows, text_pair)
         prefix, chosen = self.signature.prompt(prompt), settings(options, self.task.options)
         return self._stream(rows, prefix, chosen, require_batch_size(batch_size))
+
+    def rank(
+        self, query: str, passages: Iterable[str], *, top_k: int | None = None, return_documents: bool = False
+    ) -> list[dict[str, Any]]:
+        """The passages by how well they answer a query, best first, as sentence-transformers' `CrossEncoder.rank` does.
+
+        `[{"corpus_id": position, "score": ...}, ...]`, of `top_k` passages, all where it is None; with
+        `return_documents` also their `text`. Of a reranker the score is that of the pair, and passages stand by their
+        logits, also where scores are the same; of an embedder the similarity, each text behind its prompt.
+
+        Raises:
+            InputError: the model has neither one score for a pair nor vectors.
+            DataError: a passage is no text; the message names its position.
+        """
+        ranking, texts = require_ranking(self.task), require_texts(as_rows(passages))
+        if top_k is not None:
+            require_batch_size(top_k, "top_k is how many passages are told")
+        if not texts:
+            return []
+        self.task.parse_row(query)
+        _, rows, encoded = ranking.prepare(self.tokenizer, [Example(query, choices=texts, relevance=())])
+        self._count(len(encoded), encoded)
+        outputs = self.run(encoded)
+        require_finite(outputs, [replace(row, row=0) for row in encoded], [(query, None)])
+        found = ranking.decode(ranking.read(outputs, Asked(rows, encoded, self.tokenizer)))[0][:top_k]
+        return [one | {"text": texts[one["corpus_id"]]} for one in found] if return_documents else list(found)
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        dimensions: int | None = None,
+        precision: str = "float32",
+        ranges: Any = None,
+        **options: Any,
+    ) -> Any:
+        """The vectors of texts as they are to be stored; an array [texts, numbers], or [numbers] of one text.
+
+        Args:
+            texts: one or several.
+            dimensions: so many numbers of each, brought to length 1 again where the model normalizes.
+            precision: `float32`, `float16`, `int8`, `uint8`, `binary` or `ubinary`, as sentence-transformers'
+                `quantize_embeddings` has them.
+            ranges: of int8 and uint8, [2, dimensions]: the smallest and the largest number of each place; by default
+                those that the artifact learnt from the examples it was calibrated on.
+            options: those of a call: `prompt`, `batch_size`.
+
+        Raises:
+            InputError: the model gives no vectors, or there are no ranges.
+        """
+        storage = Storage(self.signature, dimensions, precision, self.ranges if ranges is None else ranges)
+        single, rows = isinstance(texts, str), as_rows(texts)
+        found = list(self.stream([rows] if single else rows, **options))
+        stored = storage.stored(self.task.gather(found))
+        return stored[0] if single else stored
 
     def logits(self, rows: Iterable[Any]) -> Outputs:
         """The model's raw outputs for rows as a call takes them: in their order, float32.

@@ -11,6 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from octavo.arithmetic.affine import INT7_LEVELS
+from octavo.arithmetic.saturation import can_saturate
 from octavo.schema.inspection import Port, Weight
 from octavo.schema.layers import Kind, part_of
 
@@ -155,10 +157,19 @@ def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | Non
     named = part_of(path, kind)
     part = named if "." in path or named == "head" else _part_by_shape(node, kind, shape)
     floating = tensor.dtype.is_floating_point() and tensor.dtype.bitwidth > 8
-    signed = tensor.numpy() if kind == "linear" and tensor.dtype == ir.DataType.INT8 else np.zeros(1, np.int8)
-    saturates = bool(signed.max(initial=0) > 64 or signed.min(initial=0) < -64)
+    signed = kind == "linear" and tensor.dtype == ir.DataType.INT8
+    saturates = signed and _saturates(node, stored, np.asarray(tensor.numpy()))
     middle = None if floating else symmetric
     return Weight(path, kind, part, dtype, shape, numbers, tensor.nbytes, middle, saturates)
+
+
+def _saturates(node: ir.Node, stored: ir.Value, codes: NDArray[np.int8]) -> bool:
+    """Whether products of these codes can saturate; where it is not plain which ones are pairs, whether any could."""
+    readers = [reader for reader, _ in stored.uses()]
+    readers += [later for reader in readers for output in reader.outputs for later, _ in output.uses()]
+    if codes.ndim != 2 or "Conv" in node.op_type or any(reader.op_type == "Transpose" for reader in readers):
+        return bool(np.abs(codes.astype(np.int16)).max(initial=0) > INT7_LEVELS)
+    return can_saturate(codes.T if node.attributes.get_int("transB", 0) else codes)
 
 
 def module_path(node: ir.Node, stored: ir.Value | None = None) -> str:

@@ -78,7 +78,9 @@ def doctor() -> Diagnosis:
 def _choices(packages: dict[str, str | None]) -> dict[str, str]:
     cpu = this_cpu()
     bits = (
-        "7-bit weights: products of 8-bit ones saturate here" if cpu.saturates else "8-bit weights: they are exact here"
+        "weights in pairs of 8 bits together: products of any 8-bit ones saturate here"
+        if cpu.saturates
+        else "8-bit weights: they are exact here"
     )
     dynamic, static = choose_engine(Recipe()), choose_engine(Recipe(method="static"))
     threads, granted = default_threads()

@@ -15,6 +15,7 @@ from octavo.encoding.batching import Inputs
 from octavo.hardware import Target
 from octavo.progress import Progress, Silent
 from octavo.schema.layers import LayerResult, Overflow
+from octavo.schema.ranges import Ranges
 from octavo.schema.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ METHODS = {
     "dynamic": "octavo.methods.dynamic:quantize_dynamic",
     "static": "octavo.methods.static:quantize_static",
     "weight-only": "octavo.methods.weight_only:quantize_weight_only",
+    "qat": "octavo.methods.qat:quantize_learnt",
 }
 
 
@@ -33,12 +35,13 @@ class Context:
     """What a method may look at besides the graph and the recipe.
 
     `target` is the CPU that it works for; `calibration` the user's examples in batches, empty where none were given;
-    `progress` hears of every step.
+    `progress` hears of every step; `ranges` are those that the checkpoint was trained with, if it was.
     """
 
     target: Target
     calibration: tuple[Inputs, ...] = ()
     progress: Progress = Silent()  # noqa: RUF009 - it holds nothing
+    ranges: Ranges | None = None
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,27 @@
-"""`dynamic`: int8 weights, activations quantized as they come; needs no data.
+"""`dynamic`: int8 weights, activations quantized as they come; needs no data, and gains by it.
 
 Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row. Activations: one scale per
 token, so that no text's answer depends on what else is in its batch. The recipe's `granularity = "tensor"` is faster:
 one scale and zero point for all that a layer reads, except where that comes straight out of an activation function.
 There a few tokens are many times larger than the rest (in the models that were measured up to seven times the median
 token), one scale for all of them leaves the rest with a few codes, and it was half of the whole loss.
+
+With examples, inputs are smoothed and weights rounded as those of `static` are (`methods.calibrated`).
 """
 
 from functools import partial
 
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import quantize_symmetric
+from octavo.arithmetic.affine import FloatArray, round_range, round_rows
+from octavo.arithmetic.saturation import quantize_linear
+from octavo.arithmetic.smoothquant import Rounding, Sample
 from octavo.graph.layers import Layer
-from octavo.graph.lower_dynamic import lower_dynamic_linear, lower_row_linear
+from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
+from octavo.graph.scaling import Group, find_groups
 from octavo.methods import Context, MethodResult
-from octavo.methods.layer_results import can_saturate, decide, int8_result, lower_layers, lower_rows, weight_levels
+from octavo.methods.calibrated import Calibrated, calibrate
+from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
 
@@ -25,32 +31,62 @@ LOWEST = {"Gelu": -0.17, "Relu": 0.0}  # the smallest value of an activation fun
 def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:
     """Make every layer int8 but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
-    Where products could saturate on the target, weights stay within 7 bits: exact there, and faster than u8 x u8 (which
-    is exact too; `bench/dynamic.py` measures both).
+    Where products could saturate on the target, weights keep to what does not: exact there, and faster than u8 x u8
+    (which is exact too; `bench/dynamic.py` measures both).
 
     Raises:
         RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
-    lower = partial(_lower, model, weight_levels(context.target), recipe.granularity)
-    results = lower_layers(decide(model, recipe), lower)
-    return MethodResult(model, results, can_saturate(results))
+    decided = decide(model, recipe)
+    linears = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
+    if context.calibration:
+        learnt = calibrate(model, find_groups(linears), recipe, context, partial(_rounding_of, recipe.granularity))
+        smoothed = model.clone(deep_copy=False)
+    else:
+        saturates = context.target.saturates
+        weights = {layer.path: quantize_linear(layer.matrix(), saturates=saturates) for layer in linears}
+        learnt, smoothed = Calibrated({}, {}, weights), None
+
+    def lower(layer: Layer) -> LayerResult:
+        if layer.kind == "embedding":
+            return lower_rows(model, layer)
+        weight, lowest = learnt.weights[layer.path], _lowest_input(layer)
+        by_tensor = recipe.granularity == "tensor" and lowest is None
+        activation, strength = "tensor" if by_tensor else "token", learnt.strengths.get(layer.path)
+        result = int8_result(layer, weight, activation=activation, smoothing=strength)
+        if context.calibration and recipe.bias_correction:
+            learnt.correct(model, layer)
+        if by_tensor:
+            lower_dynamic_linear(model, layer, weight)
+        else:
+            lower_row_linear(model, layer, weight, lowest)
+        return result
+
+    results = lower_layers(decided, lower)
+    return MethodResult(model, halved(model, results, recipe), needs_exact(learnt.weights), reference=smoothed)
 
 
-def _lower(model: ir.Model, levels: int, granularity: str, layer: Layer) -> LayerResult:
-    if layer.kind == "embedding":
-        return lower_rows(model, layer)
-    weight = quantize_symmetric(layer.matrix(), axis=0, levels=levels)
-    bounds = [_lowest_input(node) for node in layer.nodes]
-    lowest = None if None in bounds else min(bound for bound in bounds if bound is not None)
-    if granularity == "tensor" and lowest is None:
-        lower_dynamic_linear(model, layer, weight)
-        return int8_result(layer, weight, levels, activation="tensor")
-    lower_row_linear(model, layer, weight, lowest)
-    return int8_result(layer, weight, levels, activation="token")
+def _rounding_of(granularity: str, group: Group) -> Rounding:
+    """How the group's input is rounded; behind a division it comes no longer straight out of an activation function."""
+    lowest = [_lowest(value) for value in group.inputs]
+
+    def rounding(sample: Sample) -> FloatArray:
+        if None not in lowest and not sample.smoothed:
+            return round_rows(sample.rows, ROW_ZERO_POINT, min(bound for bound in lowest if bound is not None))
+        if granularity == "tensor":
+            return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
+        return round_rows(sample.rows)
+
+    return rounding
 
 
-def _lowest_input(node: ir.Node) -> float | None:
-    """The lower bound of the node's input, where it comes straight out of a known activation function."""
-    producer = node.inputs[0].producer() if node.inputs[0] is not None else None
+def _lowest_input(layer: Layer) -> float | None:
+    """The lower bound of what the layer reads, where that comes straight out of known activation functions."""
+    bounds = [_lowest(node.inputs[0]) for node in layer.nodes]
+    return None if None in bounds else min(bound for bound in bounds if bound is not None)
+
+
+def _lowest(value: ir.Value | None) -> float | None:
+    producer = value.producer() if value is not None else None
     return LOWEST.get(producer.op_type) if producer is not None else None

@@ -1,6 +1,6 @@
 """What all methods do alike: which layers stay float and why, int8 rows of embeddings, and the records of layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,15 +8,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_db, quantize_symmetric
+from octavo.arithmetic.affine import Quantized, error_db, quantize_symmetric
+from octavo.arithmetic.saturation import can_saturate
 from octavo.errors import RecipeError
-from octavo.graph.layers import Layer, find_layers
-from octavo.graph.lowering import lower_embedding
-from octavo.hardware import Target
+from octavo.graph.layers import Layer, find_layers, paths_of
+from octavo.graph.lowering import lower_embedding, lower_half
 from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
+LARGEST_HALF = 65504.0  # the largest finite number of IEEE 754's binary16
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,6 @@ AnyLayer = Layer | ModuleLayer
 LayerT = TypeVar("LayerT", Layer, ModuleLayer)
 
 
-def weight_levels(target: Target) -> int:
-    """The largest weight code: within 7 bits where products of 8-bit codes could saturate."""
-    return INT7_LEVELS if target.saturates else INT8_LEVELS
-
-
 def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     """Why a layer stays float; None where it is to be quantized.
 
@@ -59,7 +55,7 @@ def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     types, so their rounding errors do not average out as those of words do: 2 KiB of int8 were half of the whole loss
     on film reviews.
     """
-    if rule is not None and rule.keep == "float":
+    if rule is not None and rule.keep in {"float", "float16"}:
         return f"kept by the rule {rule.match!r}"
     if not np.isfinite(layer.matrix()).all():
         return "its weight has values that are not finite"
@@ -72,7 +68,7 @@ def lower_rows(model: ir.Model, layer: Layer) -> LayerResult:
     """Make an embedding table int8, one scale per row; in place."""
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
-    return int8_result(layer, table, INT8_LEVELS)
+    return int8_result(layer, table)
 
 
 def layer_result(layer: AnyLayer, dtype: str, reason: str, size: int, **details: Any) -> LayerResult:
@@ -85,10 +81,32 @@ def float_result(layer: AnyLayer, reason: str) -> LayerResult:
     return layer_result(layer, "float32", reason, 4 * layer.parameters)
 
 
-def int8_result(layer: AnyLayer, weight: Quantized, levels: int, **details: Any) -> LayerResult:
+def store_half(model: ir.Model, layer: Layer, reason: str) -> LayerResult:
+    """Store the layer's weight in 16 bits, in place, unless one of its numbers is too large for them."""
+    if np.abs(layer.matrix()).max(initial=0) > LARGEST_HALF:
+        return float_result(layer, "a number of its weight is too large for 16 bits")
+    if layer.weight.uses():  # another layer that reads the same weight may have done it
+        lower_half(model, layer)
+    return layer_result(layer, "float16", reason, 2 * layer.parameters)
+
+
+def halved(model: ir.Model, results: Sequence[LayerResult], recipe: Recipe) -> tuple[LayerResult, ...]:
+    """The records of all layers when what a rule keeps in 16 bits is stored so, in place, for all its readers."""
+    rules = kept_as(recipe, [path for result in results for path in paths_of(result.path)])
+    layers = find_layers(model)
+    named = {str(layer.weight.name): rules[layer.paths[0]] for layer in layers if layer.paths[0] in rules}
+    halves = {
+        layer.path: store_half(model, layer, f"stored in 16 bits by the rule {named[str(layer.weight.name)].match!r}")
+        for layer in layers
+        if str(layer.weight.name) in named and named[str(layer.weight.name)].keep == "float16"
+    }
+    return tuple(halves.get(result.path, result) for result in results)
+
+
+def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:
     """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
     reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
-    size, bits = weight.codes.nbytes + weight.scale.nbytes, 8 if levels > INT7_LEVELS else 7
+    size = weight.codes.nbytes + weight.scale.nbytes
     error = round(error_db(layer.matrix(), weight.dequantize()), 2)
     return layer_result(layer, "int8", reason, size, weight_bits=bits, error_db=error, **details)
 
@@ -118,6 +136,6 @@ def lower_layers(
     return results
 
 
-def can_saturate(results: Sequence[LayerResult]) -> bool:
-    """Whether products could saturate: some layer multiplies quantized activations by weights of more than 7 bits."""
-    return any(result.activation is not None and result.weight_bits == 8 for result in results)
+def needs_exact(weights: Mapping[str, Quantized]) -> bool:
+    """Whether there are activations with which a product of one of these weights [in, out] saturates."""
+    return any(can_saturate(weight.codes) for weight in weights.values())

@@ -76,12 +76,13 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
             rows = quantize_symmetric(layer.matrix().T if linear else layer.matrix(), axis=1, levels=levels)
             known[key] = rows, torch.from_numpy(rows.codes), torch.from_numpy(rows.scale[:, 0].copy())
         rows, stored, scale = known[key]
+        bits = 7 if levels == INT7_LEVELS else 8
         if not linear:
             quantized.set_submodule(layer.path, Int8Embedding(stored, scale))
-            return int8_result(layer, rows, levels)
+            return int8_result(layer, rows, bits=bits)
         bias = None if old.bias is None else old.bias.detach().clone()
         quantized.set_submodule(layer.path, Int8Linear(stored, scale, bias, activation))
-        return int8_result(layer, Quantized(rows.codes.T, rows.scale.T), levels, activation=activation)
+        return int8_result(layer, Quantized(rows.codes.T, rows.scale.T), bits=bits, activation=activation)
 
     unlike = {layer.path: f"{layer.unlike} computes something else" for layer in layers if layer.unlike}
     reasons = [unlike.get(layer.path) or reason_for_float(layer, rules.get(layer.path)) for layer in layers]

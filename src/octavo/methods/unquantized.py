@@ -5,17 +5,13 @@ loaded them: half of the size at a loss of 2^-11 of each number. (The file is no
 name would hide the type in the annotations of this package.)
 """
 
-import numpy as np
 import onnx_ir as ir
 
 from octavo.errors import RecipeError
 from octavo.graph.layers import find_layers
-from octavo.graph.lowering import lower_half
 from octavo.methods import Context, MethodResult
-from octavo.methods.layer_results import float_result, layer_result
+from octavo.methods.layer_results import float_result, halved, store_half
 from octavo.schema.recipe import Recipe, kept_as
-
-LARGEST_HALF = 65504.0  # the largest finite number of IEEE 754's binary16
 
 
 def leave_float(model: ir.Model, recipe: Recipe, context: Context) -> MethodResult:  # noqa: ARG001 - as all methods
@@ -26,18 +22,10 @@ def leave_float(model: ir.Model, recipe: Recipe, context: Context) -> MethodResu
     """
     layers = find_layers(model)
     for rule in kept_as(recipe, [path for layer in layers for path in layer.paths]).values():
-        if rule.keep != "float":
+        if rule.keep not in {"float", "float16"}:
             raise RecipeError("the method float keeps every layer float", got=f"{rule.match}: {rule.keep}")
-    if recipe.storage == "float32":
-        return MethodResult(model, tuple(float_result(layer, "the method is float") for layer in layers))
     model = model.clone(deep_copy=False)
-    results, done = [], set()
-    for layer in find_layers(model):
-        if np.abs(layer.matrix()).max(initial=0) > LARGEST_HALF:
-            results.append(float_result(layer, "a number of its weight is too large for 16 bits"))
-            continue
-        results.append(layer_result(layer, "float16", "stored in 16 bits", 2 * layer.parameters))
-        if layer.weight.name not in done:  # several layers may read one weight
-            done.add(layer.weight.name)
-            lower_half(model, layer)
-    return MethodResult(model, tuple(results))
+    if recipe.storage == "float16":
+        return MethodResult(model, tuple(store_half(model, layer, "stored in 16 bits") for layer in find_layers(model)))
+    results = tuple(float_result(layer, "the method is float") for layer in layers)
+    return MethodResult(model, halved(model, results, recipe))

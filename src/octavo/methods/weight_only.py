@@ -8,24 +8,25 @@ calibrate on, where they are given, are for the compensated rounding (`octavo.ar
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They never
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
 `sqnbitgemm_kernel_avx2_int8_blklen64.h`: "2 x i8 x i8 may be larger than i16"). In float32 (accuracy_level 1) products
-of 8-bit weights were two hundred times as slow.
+of 8-bit weights were two hundred times as slow. So the recipe's `products = "float"` stores int8 with one scale per
+output channel, which are floats again when the model is loaded: float's speed and memory, a quarter of the file.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import FloatArray, error_db
+from octavo.arithmetic.affine import FloatArray, error_db, quantize_symmetric
 from octavo.arithmetic.blocks import Blocks, quantize_blocks
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer
-from octavo.graph.lowering import lower_block_linear, lower_block_rows
+from octavo.graph.lowering import lower_block_linear, lower_block_rows, lower_stored_linear
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels
-from octavo.methods.layer_results import decide, layer_result, lower_layers, lower_rows
+from octavo.methods.layer_results import decide, halved, int8_result, layer_result, lower_layers, lower_rows
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
@@ -42,6 +43,8 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
     """
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
+    if recipe.products == "float":
+        return MethodResult(model, halved(model, lower_layers(decided, partial(_lower_stored, model)), recipe))
     rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
     linears = [layer for layer, reason in decided if layer.kind == "linear" and reason is None]
     bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
@@ -68,7 +71,17 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
         reason = f"rows of the codes of {head.path}"  # its bytes are counted there
         return layer_result(layer, "int8", reason, 0, weight_bits=8, error_db=error)
 
-    return MethodResult(model, lower_layers(decided, lower))
+    return MethodResult(model, halved(model, lower_layers(decided, lower), recipe))
+
+
+def _lower_stored(model: ir.Model, layer: Layer) -> LayerResult:
+    """Int8 with one scale per row or output channel, and products in float."""
+    if layer.kind == "embedding":
+        return lower_rows(model, layer)
+    weight = quantize_symmetric(layer.matrix(), axis=0)
+    result = int8_result(layer, weight)
+    lower_stored_linear(model, layer, weight)
+    return result
 
 
 def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]:

@@ -36,6 +36,29 @@ class Shares:
     above: Callable[[FloatArray], FloatArray]
 
 
+def auc_difference(gold: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
+    """Of the areas under two models' ROC curves; gold [rows] is 0 or 1, the scores are [rows] each.
+
+    With F the share of rows with lower scores, G the gold and p its mean, the area is 1/2 + E[(G - p) F] / p (1 - p): a
+    covariance with ranks, bounded as Spearman's correlation is. Where all rows have one gold it is 1/2.
+    """
+    if gold.min() == gold.max():
+        return Estimate(0.0, -1.0, 1.0, -1.0, 1.0, "score", int(np.sum(first != second)))
+    values = [one.astype(np.float64) for one in (gold, first, second)]
+    value, effects = _auc_effects(values[0], *map(_steps, values[1:]))
+    if making(effects) >= FEW:
+
+        def difference(drawn: list[FloatArray], weights: FloatArray) -> float:
+            return _area(drawn[0], drawn[2], weights) - _area(drawn[0], drawn[1], weights)
+
+        return _bootstrapped(value, values, effects, seed, difference)
+    smoothed = [_smoothed(one) for one in _levelled(*values[1:])]
+    means = [effects, _auc_effects(values[0], *smoothed)[1]]
+    spread = math.sqrt(1 / 12) / float(gold.std())  # of a correlation to a covariance over p (1 - p)
+    unseen = spread * _unseen(values[0], *(one.centred for one in smoothed))
+    return _scored(value, means, unseen, int(np.sum(first != second)))
+
+
 def correlation_difference(
     gold: FloatArray, first: FloatArray, second: FloatArray, *, ranked: bool, seed: int = 0
 ) -> Estimate:
@@ -47,17 +70,40 @@ def correlation_difference(
     """
     values = [one.astype(np.float64) for one in (gold, first, second)]
     value, effects = _rank_effects(*map(_steps, values)) if ranked else _pearson_effects(*values)
-    changed = int(np.sum(first != second))
     if making(effects) >= FEW:
-        drawn = _resampled(values, seed, ranked=ranked)
-        wide, narrow = (bca_interval(value, drawn, effects, confidence) for confidence in (0.95, 0.90))
-        return Estimate(value, *wide, *narrow, "bca", changed)
+        codes = [_codes(one) for one in values] if ranked else None
+
+        def difference(drawn: list[FloatArray], weights: FloatArray) -> float:
+            drawn = drawn if codes is None else [midranks(code, weights) for code in codes]
+            return _correlation(drawn[0], drawn[2], weights) - _correlation(drawn[0], drawn[1], weights)
+
+        return _bootstrapped(value, values, effects, seed, difference)
     means, measured = [effects], values
     if ranked:
         shares = [_steps(values[0]), *map(_smoothed, _levelled(*values[1:]))]
         means.append(_rank_effects(*shares)[1])
         measured = [one.centred for one in shares]
-    unseen = _unseen(*measured)
+    return _scored(value, means, _unseen(*measured), int(np.sum(first != second)))
+
+
+def _bootstrapped(
+    value: float,
+    values: list[FloatArray],
+    effects: FloatArray,
+    seed: int,
+    difference: Callable[[list[FloatArray], FloatArray], float],
+) -> Estimate:
+    """By resamples of the rows; `difference` is of the values and how often each row was drawn."""
+    generator, n, drawn = np.random.default_rng(seed), len(values[0]), np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        weights = np.bincount(generator.integers(0, n, n), minlength=n).astype(np.float64)
+        drawn[index] = difference(values, weights)
+    wide, narrow = (bca_interval(value, drawn, effects, confidence) for confidence in (0.95, 0.90))
+    return Estimate(value, *wide, *narrow, "bca", int(np.sum(values[1] != values[2])))
+
+
+def _scored(value: float, means: list[FloatArray], unseen: float, changed: int) -> Estimate:
+    """By score intervals, which hold what all of the effects' means say."""
 
     def ends(confidence: float) -> tuple[float, float]:
         lows, highs = zip(*(score_interval(mean, unseen, confidence) for mean in means), strict=True)
@@ -165,15 +211,27 @@ def _pearson_effects(gold: FloatArray, first: FloatArray, second: FloatArray) ->
     return value, np.asarray(effects + (value - float(effects.mean())), np.float64)
 
 
-def _resampled(values: list[FloatArray], seed: int, *, ranked: bool) -> FloatArray:
-    """Differences of resamples of the rows."""
-    generator, n, found = np.random.default_rng(seed), len(values[0]), np.empty(RESAMPLES)
-    codes = [_codes(one) for one in values] if ranked else None
-    for index in range(RESAMPLES):
-        weights = np.bincount(generator.integers(0, n, n), minlength=n).astype(np.float64)
-        drawn = values if codes is None else [midranks(code, weights) for code in codes]
-        found[index] = _correlation(drawn[0], drawn[2], weights) - _correlation(drawn[0], drawn[1], weights)
-    return found
+def _auc_effects(gold: FloatArray, first: Shares, second: Shares) -> tuple[float, FloatArray]:
+    """The difference of the areas, and the effects of the rows, of which it is the mean."""
+    g = gold - gold.mean()
+    value = float(np.mean(g * (second.centred - first.centred))) / float(np.mean(g * g))
+    effects = _auc_influence(g, second) - _auc_influence(g, first)
+    return value, effects + (value - float(effects.mean()))
+
+
+def _auc_influence(g: FloatArray, y: Shares) -> FloatArray:
+    """Of each row on E[g F] / V, up to a constant; V = E[g^2], and what a row adds to V is g^2."""
+    spread = float(np.mean(g * g))
+    area = float(np.mean(g * y.centred)) / spread
+    return np.asarray((g * y.centred + y.above(g) - area * g * g) / spread, np.float64)
+
+
+def _area(gold: FloatArray, scores: FloatArray, weights: FloatArray) -> float:
+    """`metrics.auc` of rows that occur as often as their weights say."""
+    ones = weights * gold
+    pairs = float(ones.sum() * (weights.sum() - ones.sum()))
+    above = float(ones @ midranks(_codes(scores), weights)) - ones.sum() * (ones.sum() + 1) / 2
+    return above / pairs if pairs else 0.5
 
 
 def _codes(values: FloatArray) -> LabelArray:

@@ -10,6 +10,7 @@ predictions the margins, where they are given (`movement.within`).
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any
@@ -18,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.metrics import scores as metrics
-from octavo.metrics.correlations import correlation_difference
+from octavo.metrics.correlations import auc_difference, correlation_difference
 from octavo.metrics.estimates import RESAMPLES, Estimate
-from octavo.metrics.intervals import BEYOND, FEW, FloatArray, bca_interval, making, score_interval, tango_bound
+from octavo.metrics.intervals import BEYOND, FEW, FloatArray, bca_interval, making, score_interval, size, tango_bound
 from octavo.metrics.movement import Margins, within
 
 LabelArray = NDArray[np.int64]
@@ -56,8 +57,11 @@ def macro_f1_difference(
     """Of the means over the labels of F1 = 2 tp / (predicted + gold); labels are [rows] each, from 0.
 
     The effect of a row is the change of its two cells' derivatives, integrated over the straight way from the first
-    confusion matrix to the second (Aumann and Shapley 1974): the effects of all rows add up to the difference.
+    confusion matrix to the second (Aumann and Shapley 1974): the effects of all rows add up to the difference. Of
+    several labels at once, [rows, labels] each, see `_macro_of_several`.
     """
+    if gold.ndim == 2:
+        return _macro_of_several(gold, first, second, margins, seed)
     count = int(max(gold.max(), first.max(), second.max())) + 1
     cells, index, numbers = np.unique((gold * count + first) * count + second, return_inverse=True, return_counts=True)
     g, a, b = cells // count**2, cells // count % count, cells % count
@@ -98,28 +102,90 @@ def ratio_difference(
     model's sums to the second's (Aumann and Shapley 1974): the effects of all rows add up to the difference.
     """
     (a, b), (c, d) = (metrics.RATIOS[name](gold, predicted) for predicted in (first, second))
-    rows, counts = np.unique(np.stack([a, b, c, d], axis=1).astype(np.float64), axis=0, return_counts=True)
+    sums = np.stack([a, b, c, d], axis=1).astype(np.float64)
+    effects, by_above = _ratio_effects(sums)
+    unseen = by_above * (
+        2.0 if name in {"entity_f1", "micro_f1"} else 1.0
+    )  # an entity, tag, label, answer more is lost
+    changed = int(np.sum(np.any(first != second, axis=1)))
+    value = metrics.ratio(name, gold, second) - metrics.ratio(name, gold, first)
+    found = _bounded(value, effects, unseen, _ratio_resamples(sums, seed), changed)
+    most = max(BEYOND * unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
+    return found if margins is None else within(found, margins, most)
 
-    def difference(drawn: NDArray[np.int64]) -> FloatArray:
-        """Of resamples of the rows, [resamples, different rows] -> [resamples]."""
-        before, below, after, above = (drawn @ rows).T
-        return np.asarray(after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12), np.float64)
 
-    n = len(gold)
+def _ratio_effects(sums: FloatArray) -> tuple[FloatArray, float]:
+    """What rows do to C / D - A / B, and what one more in A or C does; `sums` [rows, (a, b, c, d)]."""
+    a, b, c, d = sums.T
     ends = np.array([[a.mean(), b.mean()], [c.mean(), d.mean()]])
     ways = (1 + NODES[:, None]) / 2 * (ends[1] - ends[0]) + ends[0]
     below = np.maximum(ways[:, 1], 1e-12)
     by_above, by_below = float(WEIGHTS @ (1 / below)) / 2, -float(WEIGHTS @ (ways[:, 0] / below**2)) / 2
-    effects = by_above * (c - a) + by_below * (d - b).astype(np.float64)
-    unseen = by_above * (2.0 if name == "entity_f1" else 1.0)  # one entity, or tag, or answer more that is lost
+    return np.asarray(by_above * (c - a) + by_below * (d - b), np.float64), by_above
+
+
+def _ratio_resamples(sums: FloatArray, seed: int) -> Callable[[], FloatArray]:
+    """What gives the differences of `RESAMPLES` resamples; of several ratios, [rows, 4 x ratios], the mean."""
+    rows, counts = np.unique(sums, axis=0, return_counts=True)
 
     def resampled() -> FloatArray:
-        return difference(np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES))
+        drawn = np.random.default_rng(seed).multinomial(len(sums), counts / len(sums), RESAMPLES)
+        before, below, after, above = np.moveaxis((drawn @ rows).reshape(RESAMPLES, -1, 4), 2, 0)
+        found = after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12)
+        return np.asarray(found.mean(axis=1), np.float64)
 
+    return resampled
+
+
+def _macro_of_several(
+    gold: LabelArray, first: LabelArray, second: LabelArray, margins: Margins | None, seed: int
+) -> Estimate:
+    """Of the means over all labels of F1, rows having several: the mean of the effects on each label's ratio.
+
+    A row that was not seen changes one of its labels, which are as frequent there as in the file.
+    """
+    count = gold.shape[1]
+    parts = [
+        np.stack([2 * (g & a), a + g, 2 * (g & b), b + g], axis=1).astype(np.float64)
+        for g, a, b in zip(gold.T, first.T, second.T, strict=True)
+    ]
+    found = [_ratio_effects(part) for part in parts if part.any()]
+    effects = np.sum([one for one, _ in found], axis=0) / count if found else np.zeros(len(gold))
+    sizes = np.array([2 * by_above / count for _, by_above in found] or [1.0])
+    shares = np.array([part[:, (1, 3)].sum() for part in parts if part.any()] or [1.0])
+    unseen = math.sqrt(float(sizes**2 @ shares / shares.sum()))
     changed = int(np.sum(np.any(first != second, axis=1)))
-    found = _bounded(float(difference(counts[None])[0]), effects, unseen, resampled, changed)
-    most = max(BEYOND * unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
-    return found if margins is None else within(found, margins, most)
+    resampled = _ratio_resamples(np.concatenate(parts, axis=1), seed)
+    value = metrics.macro_f1(gold, second) - metrics.macro_f1(gold, first)
+    bounded = _bounded(value, effects, unseen, resampled, changed)
+    most = max(BEYOND * unseen, float(sizes.sum()))
+    return bounded if margins is None else within(bounded, margins, most)
+
+
+def subset_accuracy_difference(
+    gold: LabelArray, first: LabelArray, second: LabelArray, *, margins: Margins | None = None
+) -> Estimate:
+    """Of the shares of rows whose labels are all right, [rows, labels] each; as `accuracy_difference`."""
+    right = [(predicted == gold).all(axis=1).astype(np.int64) for predicted in (first, second)]
+    found = accuracy_difference(np.ones(len(gold), np.int64), right[0], right[1])
+    found = replace(found, changed=int(np.sum(np.any(first != second, axis=1))))
+    return found if margins is None else within(found, margins)
+
+
+def binary_accuracy_difference(
+    gold: FloatArray, first: FloatArray, second: FloatArray, *, margins: Margins | None = None
+) -> Estimate:
+    """Of the shares of rows whose one logit is on the right side of 0, [rows] each; as `accuracy_difference`."""
+    sides = [(one > 0).astype(np.int64) for one in (gold, first, second)]
+    return accuracy_difference(sides[0], sides[1], sides[2], margins=margins)
+
+
+def error_difference(gold: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
+    """Of two mean absolute errors, in the unit of gold and with the sign of a score: below 0 where it rose."""
+    effects, n = np.abs(first - gold) - np.abs(second - gold), len(gold)
+    unseen = size((first - second).astype(np.float64))  # no row's error changes by more than its score moves
+    resampled = _resamples(lambda rows: float(effects[rows].mean()), n, seed)
+    return _bounded(float(effects.mean()), effects, unseen, resampled, int(np.sum(first != second)))
 
 
 def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatArray, *, seed: int = 0) -> Estimate:
@@ -142,10 +208,14 @@ def perplexity_difference(counts: FloatArray, first: FloatArray, second: FloatAr
 
 
 # Of what is right and what two models predicted; those of predictions also take `margins`.
-MARGINED = frozenset({"accuracy", "macro_f1", *metrics.RATIOS})
+MARGINED = frozenset({"accuracy", "macro_f1", "subset_accuracy", "binary_accuracy", *metrics.RATIOS})
 DIFFERENCES: dict[str, Callable[..., Estimate]] = {
     "accuracy": accuracy_difference,
     "macro_f1": macro_f1_difference,
+    "subset_accuracy": subset_accuracy_difference,
+    "binary_accuracy": binary_accuracy_difference,
+    "auc": auc_difference,
+    "mae": error_difference,
     "perplexity": perplexity_difference,
     "spearman": partial(correlation_difference, ranked=True),
     "pearson": partial(correlation_difference, ranked=False),

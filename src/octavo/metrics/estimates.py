@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from octavo.metrics.intervals import FloatArray, bca_interval, chi_squared, student
+from octavo.metrics.scores import concordances, kendall_tau
 
 RESAMPLES = 2000
 
@@ -111,6 +112,27 @@ def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:
         return max(-1.0, 1 - max(far, farthest)), 1 - min(near, nearest)
 
     return Estimate(1 - mean, *ends(0.95), *ends(0.90), "bca")
+
+
+def tau_estimate(x: FloatArray, y: FloatArray, most: int = 2000, *, seed: int = 0) -> Estimate:
+    """Kendall's tau-b of [rows] pairs of numbers, of the first `most`; see `metrics.scores.kendall_tau`.
+
+    By the bootstrap of the rows' influence on tau, which is that of a U-statistic (Hoeffding 1948, "A class of
+    statistics with asymptotically normal distribution", Annals of Mathematical Statistics 19), as distances from 1 are
+    bounded in `cosine_estimate`. Where no pair changed its order, each of the rows that might have (Wilson) is taken to
+    stand otherwise to all others.
+    """
+    x, y = x[:most], y[:most]
+    same, of_x, of_y = concordances(x, y)
+    n, tau, spread = len(x), kendall_tau(x, y), math.sqrt(float(of_x.sum() * of_y.sum()))
+    influence = np.zeros(n)
+    if spread:
+        influence = n * (2 * same / spread - tau * (of_x / of_x.sum() + of_y / of_y.sum()))
+    if tau < 1 and bool(np.any(np.abs(influence) > 1e-9)):
+        return cosine_estimate(1 - tau - influence, seed=seed)
+    most_changed = share_estimate(0, n)
+    low, lower = (max(-1.0, tau - 4 * end) for end in (most_changed.high, most_changed.upper))
+    return Estimate(tau, low, 1.0, lower, 1.0, "score")
 
 
 def ratio_estimate(numerators: FloatArray, denominators: FloatArray, *, seed: int = 0) -> Estimate:

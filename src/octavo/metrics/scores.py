@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.metrics.ranking import OF_A_QUERY
+
 Labels = NDArray[np.int64]
 Float = TypeVar("Float", np.float32, np.float64)
 
@@ -19,10 +21,62 @@ def accuracy(gold: Labels, predicted: Labels) -> float:
 def macro_f1(gold: Labels, predicted: Labels) -> float:
     """The mean of the labels' F1 = 2 tp / (2 tp + fp + fn), over the labels that occur in either.
 
-    As scikit-learn's `f1_score(average="macro")`.
+    As scikit-learn's `f1_score(average="macro")`. Of rows with several labels at once, [rows, labels] of 0 and 1, over
+    all labels, 0 for one that occurs in neither (`zero_division=0`).
     """
+    if gold.ndim == 2:
+        both = gold.sum(axis=0) + predicted.sum(axis=0)
+        return float(np.mean(2 * np.sum(gold & predicted, axis=0) / np.maximum(both, 1)))
     cells = [(gold == label, predicted == label) for label in np.union1d(gold, predicted)]
     return float(np.mean([2 * np.sum(right & said) / (np.sum(right) + np.sum(said)) for right, said in cells]))
+
+
+def subset_accuracy(gold: Labels, predicted: Labels) -> float:
+    """The share of rows whose labels are all right, [rows, labels] of 0 and 1: scikit-learn's `accuracy_score`."""
+    return float(np.mean((gold == predicted).all(axis=1)))
+
+
+def binary_accuracy(gold: NDArray[np.float64], logits: NDArray[np.float64]) -> float:
+    """The share of rows, gold 0 or 1, whose one logit is on the right side of 0: a probability above a half means 1."""
+    return float(np.mean((logits > 0) == (gold > 0)))
+
+
+def auc(gold: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+    """The area under the ROC curve: how likely a row of gold 1 scores above one of 0, equal scores counting half.
+
+    From the ranks, as Mann and Whitney 1947 have U (Annals of Mathematical Statistics 18); scikit-learn's
+    `roc_auc_score`. 0.5 where all rows have one gold.
+    """
+    ones, ranks = gold > 0, midranks(np.unique(scores, return_inverse=True)[1], np.ones(len(scores)))
+    pairs = float(ones.sum() * (~ones).sum())
+    return float(ranks[ones].sum() - ones.sum() * (ones.sum() + 1) / 2) / pairs if pairs else 0.5
+
+
+def mean_absolute_error(gold: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+    """The mean of |predicted - gold|, in the unit of gold."""
+    return float(np.mean(np.abs(predicted - gold)))
+
+
+def kendall_tau(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Kendall's tau-b: pairs of rows in the same order less those in the other, over those that are no ties.
+
+    (C - D) / sqrt((pairs - ties of x) (pairs - ties of y)), Kendall 1945, "The treatment of ties in ranking problems"
+    (Biometrika 33); scipy's `kendalltau`. 1 where neither varies, 0 where one of them does not.
+    """
+    counts = concordances(x, y)
+    same, of_x, of_y = (float(count.sum()) for count in counts)
+    return same / np.sqrt(of_x * of_y) if of_x and of_y else float(of_x == of_y)
+
+
+def concordances(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each row, [rows] each: the others that it stands to alike in both, less otherwise; those no tie in x; in y."""
+    found = np.zeros((3, len(x)))
+    for index, (a, b) in enumerate(zip(x, y, strict=True)):
+        before, after = np.sign(x - a), np.sign(y - b)
+        found[:, index] = before @ after, before @ before, after @ after
+    return found[0], found[1], found[2]
 
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
@@ -119,7 +173,8 @@ def ratio(name: str, gold: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 
 # Scores that are a sum of numbers of the rows by a sum of others: of entities [rows, (there are, words)] and [rows,
-# (found, named, right tags)], of answers [rows], 1 where one is known and else 0, and [rows, (exact match, F1)].
+# (found, named, right tags)], of answers [rows], 1 where one is known and else 0, and [rows, (exact match, F1)], of
+# several labels at once [rows, labels], 0 and 1.
 RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]] = {
     "entity_f1": lambda gold, predicted: (2 * predicted[:, 0], predicted[:, 1] + gold[:, 0]),
     "precision": lambda gold, predicted: (predicted[:, 0], predicted[:, 1]),  # noqa: ARG005
@@ -127,11 +182,25 @@ RATIOS: dict[str, Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDA
     "tag_accuracy": lambda gold, predicted: (predicted[:, 2], gold[:, 1]),
     "exact_match": lambda gold, predicted: (predicted[:, 0], gold),
     "answer_f1": lambda gold, predicted: (predicted[:, 1], gold),
+    "micro_f1": lambda gold, predicted: (2 * (gold & predicted).sum(axis=1), predicted.sum(axis=1) + gold.sum(axis=1)),
 }
+
+
+def _of_query(column: int, gold: NDArray[Any], predicted: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return gold * predicted[:, column], gold
+
+
+# Of queries, 1 where a passage is known to be relevant, and [rows, OF_A_QUERY].
+RATIOS |= {name: partial(_of_query, column) for column, name in enumerate(OF_A_QUERY)}
+CORRELATIONS = frozenset({"spearman", "pearson"})  # that need gold numbers which differ, and are no shares
 # By name, of what is right and what was predicted.
 SCORES: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
+    "subset_accuracy": subset_accuracy,
+    "binary_accuracy": binary_accuracy,
+    "auc": auc,
+    "mae": mean_absolute_error,
     "perplexity": perplexity,
     "spearman": spearman,
     "pearson": pearson,

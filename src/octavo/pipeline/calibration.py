@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octavo.data.examples import DataFile, example_hashes
+import numpy as np
+
+from octavo.arithmetic.vectors import ranges_of, shortened
+from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.data.sentences import SENTENCES
 from octavo.encoding.batching import Encoded, Inputs, make_batches
+from octavo.engines import Session
 from octavo.errors import OctavoWarning
 from octavo.schema.manifest import CalibrationRecord
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Pooling, Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
 
 ENOUGH = 300  # examples: more change the ranges, and the answers, very little
 FEW = 100
+SIZES = 32  # numbers: a shortened vector has a multiple of it
 TOKEN_BUDGET = 1024  # of a batch: what the layers read is held for one batch at a time
 
 
@@ -34,14 +39,19 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
+    examples = find_task(signature).read_examples(replace(file, limit=file.limit or ENOUGH))
+    return encode_calibration(examples, tokenizer_json, signature)
+
+
+def encode_calibration(examples: Sequence[Example], tokenizer_json: str, signature: Signature) -> Calibration:
+    """Examples that were read, encoded; a warning where they are few."""
     task = find_task(signature)
-    examples = task.read_examples(replace(file, limit=file.limit or ENOUGH))
     if len(examples) < FEW:
         warnings.warn(
             f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
             f"{ENOUGH} would do",
             OctavoWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     encoded = task.encode(task.make_tokenizer(tokenizer_json), task.rows(examples))
     hashes = example_hashes(examples)
@@ -49,6 +59,22 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     tokens = sum(len(row.ids) for row in encoded)
     record = CalibrationRecord(rows=len(examples), tokens=tokens, sha256=digest, examples=hashes)
     return Calibration(_batches(task, encoded), record)
+
+
+def vector_ranges(session: Session, batches: Sequence[Inputs], pooling: Pooling) -> bytes:
+    """The ranges of an embedder's numbers on the examples, as safetensors, for every size that may be asked for.
+
+    All of them, and every multiple of `SIZES` below: shortened vectors are brought to length 1 again, so that each size
+    has ranges of its own.
+    """
+    from safetensors.numpy import save
+
+    vectors = np.concatenate([session.run(inputs) for inputs in batches])
+    whole, normalize = vectors.shape[1], any(step.kind == "normalize" for step in pooling.steps)
+    ranges = {str(whole): ranges_of(vectors)}
+    for size in range(SIZES, whole, SIZES):
+        ranges[str(size)] = ranges_of(shortened(vectors, size, normalize=normalize))
+    return bytes(save(ranges))
 
 
 def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:

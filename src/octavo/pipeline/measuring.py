@@ -36,9 +36,9 @@ def measure_layers(
     layers, recipe, say = artifact.manifest.layers, artifact.manifest.recipe, progress or Silent()
     say.start("reading the checkpoint")
     source = read_source(checkpoint)
-    require_torch()
     batches = sentence_batches(source.tokenizer.json, source.signature)
     if recipe.format == "torch":
+        require_torch()
         from octavo.engines.torch_saved import load_saved
         from octavo.methods.torch_modules import find_modules, module_errors
 

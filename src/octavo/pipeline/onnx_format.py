@@ -28,6 +28,11 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
     apply, source = find_method(recipe.method), floats.source
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
     runnable = {name: _runnable(one) for name, one in results.items()}
+    if context.ranges is not None:
+        from octavo.qat.proof import require_agreement
+
+        context.progress.start("comparing with the trained model")
+        require_agreement(floats.model, runnable["model"], context.ranges)
     layers = [
         layer
         for name, one in results.items()

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from octavo.artifact.writing import check_free
+from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile
 from octavo.errors import RecipeError
 from octavo.exporting.float_graphs import FloatGraphs
 from octavo.hardware import Target, find_target
 from octavo.progress import Progress, Silent
-from octavo.schema.recipe import Recipe, recipe_from
+from octavo.schema.recipe import LEARNT, Recipe, recipe_from
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def make_plan(  # noqa: PLR0913 - those of `quantize`
     """
     output = Path(output).resolve()
     check_free(output, force=force)
-    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None), find_target(target)
+    learnt = is_trained(checkpoint)
+    chosen, cpu = choose_recipe(recipe, calibrated=calibration is not None, learnt=learnt), find_target(target)
     if isinstance(checkpoint, FloatGraphs) and chosen.format == "onnx":
         checkpoint.require_fit(chosen)
     file = calibration if calibration is None or isinstance(calibration, DataFile) else DataFile(calibration)
@@ -61,26 +63,47 @@ def require_one(**settings: object) -> None:
         raise RecipeError(f"{' and '.join(settings)} exclude each other", got=", ".join(given))
 
 
-def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool) -> Recipe:
+def is_trained(checkpoint: str | Path | Checkpoint | FloatGraphs) -> bool:
+    """Whether a checkpoint is a folder with ranges that it was trained for int8 with."""
+    if isinstance(checkpoint, FloatGraphs):
+        return checkpoint.settings.method == "qat"
+    return has_ranges(checkpoint.path if isinstance(checkpoint, Checkpoint) else checkpoint)
+
+
+def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learnt: bool = False) -> Recipe:
     """The recipe that was asked for, where it and the examples fit each other.
+
+    `learnt`: the checkpoint was trained for int8, which is then what its default method takes.
 
     Raises:
         RecipeError: examples for a method that learns nothing from them, or a method that needs some and has none.
     """
     if recipe is None:
-        recipe = "static" if calibrated else "dynamic"
+        recipe = "static" if calibrated else "qat" if learnt else "dynamic"
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})
-    if calibrated and recipe.method not in {"static", "weight-only"}:
-        then = "leave the examples out, or take static or weight-only"
-        raise RecipeError("this method does not calibrate", got=recipe.method, then=then)
     if calibrated and not recipe.calibrates:
-        then = "leave the examples out, or take 4 bits"
-        raise RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
+        raise _in_vain(recipe)
+    needs = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
+    if needs and not calibrated:
+        then = "give some 300 sentences of your own with --calibrate FILE"
+        raise RecipeError(f"{' and '.join(needs)} are learnt from examples, and none were given", then=then)
     if recipe.method == "static" and not calibrated:
         raise RecipeError(
             "static int8 learns ranges from examples, and none were given",
             then="give some 300 sentences of your own with --calibrate FILE, or take the method dynamic",
         )
     return recipe
+
+
+def _in_vain(recipe: Recipe) -> RecipeError:
+    """The error about examples that would change nothing."""
+    if recipe.method == "weight-only" and recipe.format == "onnx":
+        then = "leave the examples out, or take 4 bits"
+        return RecipeError("weights of 8 bits are rounded without examples", got=recipe.method, then=then)
+    if recipe.format == "torch":
+        then = "leave the examples out, or take the format onnx"
+        return RecipeError("the format torch does not calibrate", got=recipe.method, then=then)
+    then = "leave the examples out, or take dynamic, static or weight-only"
+    return RecipeError("this method does not calibrate", got=recipe.method, then=then)

@@ -12,7 +12,7 @@ from octavo.files import whole_file
 from octavo.reporting.markdown import code, plain
 from octavo.schema.comparison import ComparisonRecord
 from octavo.schema.layers import Overflow
-from octavo.schema.lineage import Trimming
+from octavo.schema.lineage import Distilling, Trimming
 from octavo.schema.manifest import Manifest
 
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
@@ -88,7 +88,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     if manifest.source.ignored_weights:
         safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
     for step in manifest.lineage or ():
-        safety += f"\n\n{trimming_note(step)}"
+        safety += f"\n\n{trimming_note(step) if step.kind == 'trim' else distilling_note(step)}"
     usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
@@ -179,7 +179,7 @@ def overflow_note(overflow: Overflow) -> str:
     """How many sums overflow on a CPU without VNNI, with 8-bit weights and with these: a sentence, no full stop."""
     return (
         f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
-        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these of 7 bits"
+        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these"
     )
 
 
@@ -191,6 +191,19 @@ def trimming_note(step: Trimming) -> str:
         f"The checkpoint is {code(step.source.name)} with {step.rows:,} of {step.rows_before:,} rows of its table: "
         f"what {sum(file.rows for file in step.data):,} texts need. Of these texts, {texts.value:.2%} of those "
         f"{which} are split otherwise ({texts.low:.2%} to {texts.high:.2%})."
+    )
+
+
+def distilling_note(step: Distilling) -> str:
+    """Which layers the checkpoint has left, and how near it is to the model before: sentences."""
+    narrower = f", {step.ffn:,} of {step.ffn_before:,} units in the feed-forward part of each" if step.ffn else ""
+    near = f"`{next(iter(step.fidelity))}` {next(iter(step.fidelity.values())):.4f}"
+    if step.agreement:
+        near = f"{step.agreement.value:.2%} ({step.agreement.low:.2%} to {step.agreement.high:.2%}) the same answer"
+    return (
+        f"The checkpoint is {code(step.source.name)} with {len(step.layers)} of {step.layers_before} layers "
+        f"({', '.join(map(str, step.layers))}){narrower}, trained on {step.trained:,} texts, labels "
+        f"{'used' if step.use_labels else 'unseen'}, to answer as that does: to {step.judged:,} others {near}."
     )
 
 

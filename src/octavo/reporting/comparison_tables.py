@@ -6,6 +6,7 @@ Every word goes through `say`, which puts it into a language; see `octavo.report
 from collections.abc import Callable
 
 from octavo.metrics.estimates import Estimate
+from octavo.metrics.scores import CORRELATIONS
 from octavo.reporting.languages import Say, english
 from octavo.schema.budget import Check
 from octavo.schema.comparison import Answer, ComparedRow, ComparisonRecord, NotRun
@@ -19,6 +20,13 @@ Cells = list[list[str]]  # the first row is the header
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
     "macro_f1": ("macro-F1", lambda value: f"{100 * value:.2f}"),
+    "micro_f1": ("micro-F1", lambda value: f"{100 * value:.2f}"),
+    "subset_accuracy": ("all labels right", lambda value: f"{100 * value:.2f}"),
+    "binary_accuracy": ("accuracy", lambda value: f"{100 * value:.2f}"),
+    "auc": ("AUC", lambda value: f"{100 * value:.2f}"),
+    "mae": ("mean error", lambda value: f"{value:.4f}"),
+    "tau": ("Kendall's tau", lambda value: f"{value:.4f}"),
+    "moved": ("moved, deviations", lambda value: f"{value:.4f}"),
     "spearman": ("Spearman", lambda value: f"{100 * value:.2f}"),
     "pearson": ("Pearson", lambda value: f"{100 * value:.2f}"),
     "perplexity": ("perplexity", lambda value: f"{value:.4f}"),
@@ -41,8 +49,13 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "answer_overlap": ("F1 with baseline", lambda value: f"{100 * value:.2f}%"),
     "margin": ("margin left", lambda value: f"{100 * value:.1f}%"),
     "recall_at_10": ("recall@10", lambda value: f"{100 * value:.1f}%"),
+    "recall_at_100": ("recall@100", lambda value: f"{100 * value:.1f}%"),
+    "ndcg_at_10": ("nDCG@10", lambda value: f"{100 * value:.2f}"),
+    "mrr_at_10": ("MRR@10", lambda value: f"{100 * value:.2f}"),
+    "map": ("MAP", lambda value: f"{100 * value:.2f}"),
+    "top_10": ("top 10 kept", lambda value: f"{100 * value:.1f}%"),
+    "rbo": ("rank-biased overlap", lambda value: f"{value:.4f}"),
 }
-CORRELATIONS = frozenset({"spearman", "pearson"})  # whose hundredths are no percentage points
 
 
 def quality_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
@@ -84,6 +97,22 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
         for row in comparison.rows
     ]
     return [header, *rows, *_not_run_cells(comparison, len(header))]
+
+
+def stored_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
+    """One row for each way in which a model's vectors might be stored; the header alone where none was asked for."""
+    scores = [name for name in ("ndcg_at_10", "recall_at_10") if name in comparison.rows[0].quality]
+    interval = [_interval_title(scores[0], say)] if scores else []
+    titles = [say(COLUMNS[name][0]) for name in scores]
+    header = [say(name) for name in ("model", "vectors", "rescored", "bytes")]
+    cells = [[*header, *titles[:1], *interval, *titles[1:], say("top 10 kept")]]
+    for row in comparison.rows:
+        for one in row.stored:
+            found = [_score(name, one.quality.get(name)) for name in scores]
+            found[1:1] = [points(one.differences.get(name), say) for name in scores[:1]]
+            kind = f"{one.dimensions:,} {one.precision}", say("yes") if one.rescored else say("no")
+            cells.append([title(row), *kind, f"{one.bytes:,}", *found, _score("top_10", one.top_10)])
+    return cells
 
 
 def _not_run_cells(comparison: ComparisonRecord, width: int) -> Cells:

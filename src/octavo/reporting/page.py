@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from octavo.errors import InputError, printable
 from octavo.files import whole_file
@@ -30,6 +30,7 @@ from octavo.reporting.comparison_tables import (
     quality_cells,
     score_unit,
     speed_cells,
+    stored_cells,
 )
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
 from octavo.reporting.layer_heatmap import heat_cells, heat_level, other_cells
@@ -68,15 +69,15 @@ def report(result: ComparisonRecord | str | Path, output: str | Path, *, languag
         stream.write(text)
 
 
-def check_report(path: str | Path) -> Path:
+def check_report(path: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     """Check that a report can be written there, before the work starts.
 
     Raises:
-        InputError: another ending than `.html`, `.md` and `.json`; no such folder.
+        InputError: another ending than `.html`, `.md` and `.json`, or than those of `formats`; no such folder.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise InputError("a report's ending says what it is", got=path.name, allowed=", ".join(FORMATS))
+    if path.suffix not in formats:
+        raise InputError("a report's ending says what it is", got=path.name, allowed=", ".join(formats))
     if not path.resolve().parent.is_dir() or path.is_dir():
         raise InputError("a report cannot be written there", got=path, then="make the folder first")
     return path
@@ -91,7 +92,7 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
     """The page."""
     say, rows = LANGUAGES[language], comparison.rows
     sentences, score = headlines(comparison, say), next(iter(rows[0].quality), None)
-    page = _template().render(
+    page = find_template("page.html.j2").render(
         lang=language,
         t=say,
         level=heat_level,
@@ -131,11 +132,18 @@ def report_html(comparison: ComparisonRecord, language: Language = "en") -> str:
     return re.sub(r"https?:/*", "", page)  # a page that needs nothing else has no address, whatever users wrote
 
 
-def _template() -> Template:
+def find_template(name: str) -> Template:
+    """A page of this folder, which escapes whatever is put into it."""
+    home = files("octavo.reporting")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+        loader=FunctionLoader(lambda file: home.joinpath(file).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
-    return environment.from_string(files("octavo.reporting").joinpath("page.html.j2").read_text(encoding="utf-8"))
+    return environment.get_template(name)
 
 
 def _shown(value: Any) -> Any:
@@ -200,8 +208,10 @@ def notebook_html(comparison: ComparisonRecord) -> str:
 
 
 def _tables(comparison: ComparisonRecord, say: Say) -> list[tuple[str, Cells]]:
-    """Heading and cells of the two tables of all models."""
-    return [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
+    """Heading and cells of the tables of all models."""
+    tables = [("Quality", quality_cells(comparison, say)), ("Size and speed", speed_cells(comparison, say))]
+    stored = stored_cells(comparison, say)
+    return [*tables, ("Stored vectors", stored)] if len(stored) > 1 else tables
 
 
 def _checks(row: ComparedRow, say: Say, score: str | None) -> list[tuple[str, str]]:
@@ -235,7 +245,7 @@ def _band(comparison: ComparisonRecord) -> tuple[float, float]:
         quality = 100 * _level(first) - budget.max_drop
     elif not first.quality:
         limits = {"agreement": budget.min_agreement, "cosine": budget.min_cosine}
-        limit = limits[next(iter(first.closeness))]
+        limit = limits.get(next(iter(first.closeness)))
         quality = -math.inf if limit is None else 100 * limit
     return time, quality
 

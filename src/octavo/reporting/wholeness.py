@@ -62,6 +62,9 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
 
 def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     estimates = {"speedup": row.speedup, **row.differences, **row.closeness}
+    estimates |= {
+        f"stored.{i}.{name}": each for i, one in enumerate(row.stored) for name, each in one.differences.items()
+    }
     for name, one in estimates.items():
         if one.low > one.high or one.lower > one.upper:
             yield f"{name}: from {one.low} to {one.high}"
@@ -69,5 +72,5 @@ def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
         own, wanted = (row.differences, first.quality) if first.quality else (row.closeness, first.closeness)
         if next(iter(wanted), None) not in own:
             yield "differences" if first.quality else "closeness"
-    if not set(first.closeness) <= {"agreement", "cosine", "cosine_p1"}:
+    if not set(first.closeness) <= {"agreement", "tau", "cosine", "cosine_p1"}:
         yield f"closeness: {', '.join(first.closeness):.40}"

@@ -81,6 +81,23 @@ FORMAT: Literal["octavo-comparison-1"] = "octavo-comparison-1"  # what the field
 
 
 @dataclass(frozen=True)
+class StoredVectors:
+    """A search over vectors of which `dimensions` numbers are kept in a `precision`, in so many `bytes` each.
+
+    `rescored`: the best passages are ordered again by the query in float32. `differences` of `quality` are from the
+    baseline's whole vectors in float32; `top_10` is the share of its first ten passages that are among the ten.
+    """
+
+    dimensions: int
+    precision: str
+    rescored: bool
+    bytes: int
+    quality: dict[str, float]
+    differences: dict[str, Estimate]
+    top_10: float
+
+
+@dataclass(frozen=True)
 class Latency:
     """Milliseconds for one row alone: median and 95th percentile."""
 
@@ -142,6 +159,7 @@ class ComparedRow:
     length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
     `modelled` is the difference of accuracies as margins and their movements tell it (`metrics.movement`): it decides
     nothing.
+    `stored` are the scores of an embedder's vectors as they might be stored, where that was asked for.
     `not_finite` counts the answers with NaN or infinity in them; where there is one, its answers have no other figure.
     """
 
@@ -170,6 +188,7 @@ class ComparedRow:
     changed: tuple[Changed, ...] = ()
     mcnemar: McNemar | None = None
     modelled: Estimate | None = None
+    stored: tuple[StoredVectors, ...] = ()
     not_finite: int = 0
     origin: Origin | None = None
     judgement: Judgement | None = None

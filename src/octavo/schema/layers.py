@@ -84,7 +84,8 @@ class LayerResult:
 class Overflow:
     """Sums of two neighbouring u8 x s8 products that leave 16 bits, counted on the model's own activations and weights.
 
-    Of `pairs` sums, `with_8_bits` overflow if the weights have 8 bits and `with_7_bits` if they have 7.
+    Of `pairs` sums, `with_8_bits` overflow if the weights use all of 8 bits, and `with_7_bits` with those of the
+    artifact, which do not: an earlier version used 7, which gave the name.
     """
 
     pairs: int

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from octavo.schema import Record
 
@@ -33,13 +33,15 @@ class FileRecord(Record):
 class SourceRecord(Record):
     """The checkpoint that the artifact was made from: its name, the dtype and size as stored, a hash of its weights.
 
-    `ignored_weights` are those that no module takes, and that were left out because it was asked for.
+    `ignored_weights` are those that no module takes, and that were left out because it was asked for; `ranges` is the
+    hash of the file of ranges that it was trained for int8 with, where these were taken.
     """
 
     name: str
     dtype: str
     bytes: int
     sha256: str
+    ranges: str | None = None
     ignored_weights: tuple[str, ...] | None = None
 
 
@@ -111,7 +113,52 @@ class Trimming(Record):
     logits: SameLogits
 
 
-Step = Trimming
+class CurvePoint(Record):
+    """After so many steps: the mean loss since the point before, and how near held-out answers were (0: the same)."""
+
+    step: int
+    loss: float | None = None
+    distance: float
+
+
+class Distilling(Record):
+    """A step: a model of some of the layers, numbered from 0, was trained to answer as the whole one does.
+
+    `chosen` says how the layers were found, `untrained` what their loss was before training; `ffn` are the units that
+    the feed-forward part of each layer has, where some of the `ffn_before` were left out; `int8`: it was trained with
+    the rounding of int8. `trained` texts were learnt from, and `held_out` were not: one half of these chose the best
+    moment of the `curve`; `fidelity` to the model before, and the `agreement` with it, are those of the other half, of
+    `judged` texts.
+    """
+
+    kind: Literal["distill"] = "distill"
+    version: str
+    source: SourceRecord
+    layers_before: int
+    layers: tuple[int, ...]
+    chosen: str
+    untrained: float | None = None
+    ffn_before: int | None = None
+    ffn: int | None = None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    temperature: float
+    use_labels: bool
+    seed: int
+    int8: bool = False
+    data: tuple[TextsRecord, ...]
+    trained: int
+    held_out: int
+    judged: int
+    curve: tuple[CurvePoint, ...]
+    fidelity: dict[str, float]
+    agreement: Share | None = None
+    bytes_before: int
+    bytes: int
+
+
+Step = Annotated[Trimming | Distilling, Field(discriminator="kind")]
 
 
 class Lineage(Record):

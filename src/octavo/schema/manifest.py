@@ -16,6 +16,7 @@ from octavo.schema.signature import Signature
 MANIFEST = "octavo.json"
 SCHEMA: Literal[1] = 1
 CARD = "README.md"
+VECTOR_RANGES = "vector_ranges.safetensors"  # of embedders that were calibrated; "256": [2, 256], and so on
 TIMES_THE_DISTANCE = 2.0  # of the artifact's own distance from float
 OF_THE_RANGE = 1e-3
 OF_THE_RANGE_IN_BF16 = 0.05  # its numbers have 8 bits
@@ -44,11 +45,17 @@ class PassRecord(Record):
 
 
 class ExportRecord(Record):
-    """The float graph: its opset, why not a newer one, and its largest difference from torch at each shape."""
+    """The float graph: its opset, why not a newer one, and its largest difference from its reference at each shape.
+
+    `graph`: exported by transformers, or written by Octavo from config and weights. `reference`: the model in torch, or
+    the one that is written out in numpy.
+    """
 
     opset: int
     note: str | None = None
     differences: dict[str, float]
+    graph: Literal["exported", "written"] = "exported"
+    reference: Literal["torch", "numpy"] = "torch"
 
 
 class CalibrationRecord(Record):

@@ -6,7 +6,7 @@ A recipe is frozen and hashable, and goes to TOML and back:
 
     [[layers]]
     match = "*.attention.output.dense"   # a glob on the module path
-    keep = "float"                       # "float", "int8" or "int4"; the last rule that matches a layer wins
+    keep = "float"                       # or "float16", "int8", "int4"; the last rule that matches a layer wins
 """
 
 import fnmatch
@@ -21,27 +21,31 @@ from pydantic import Field, ValidationError, model_validator
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 from octavo.schema import Record
 
-Method = Literal["float", "dynamic", "static", "weight-only"]
+Method = Literal["float", "dynamic", "static", "weight-only", "qat"]
 METHODS: tuple[str, ...] = get_args(Method)
-BELONGS = {  # settings that one method alone reads: given to another they would be ignored without a word
-    "observer": "static",
-    "percentile": "static",
-    "smoothing": "static",
-    "bias_correction": "static",
-    "storage": "float",
-    "bits": "weight-only",
-    "block": "weight-only",
+BELONGS = {  # the methods that read a setting: given to another it would be ignored without a word
+    "observer": ("static",),
+    "percentile": ("static",),
+    "smoothing": ("static", "dynamic", "qat"),
+    "bias_correction": ("static", "dynamic"),
+    "storage": ("float",),
+    "bits": ("weight-only",),
+    "block": ("weight-only",),
+    "products": ("weight-only",),
 }
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block")  # settings that a torch model has nothing to do with
-RESERVED = ("qat",)  # names that are taken, for methods that do not exist yet
+LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
+OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", "products", *LEARNT)  # no concern of a torch model
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
 class LayerRule(Record):
-    """Layers whose module path matches the glob `match` are kept as `keep` says."""
+    """Layers whose module path matches the glob `match` are kept as `keep` says.
+
+    `float16` stores a weight in 16 bits, and computes in float.
+    """
 
     match: str
-    keep: Literal["float", "int8", "int4"]
+    keep: Literal["float", "float16", "int8", "int4"]
 
 
 class Recipe(Record):
@@ -57,13 +61,17 @@ class Recipe(Record):
     `opset` is the ONNX operator set to write, for older runtimes; by default the newest that runs. `optimize` rewrites
     the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
 
-    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, or the
-    range of the smallest squared error); `smoothing` is the strength of SmoothQuant (`octavo.arithmetic.smoothquant`),
-    a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps the mean outputs of layers.
+    For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, the range
+    of the smallest squared error, or the share of the extremes' range that leaves a layer's outputs nearest).
+
+    For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
+    (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
+    the mean outputs of layers.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
-    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits.
+    bits 32, or 16 in layers of few inputs. Products round their input to 8 bits, or leave it as it is with `products =
+    "float"`: then weights of 8 bits, one scale per output channel, are floats again when an engine has loaded them.
 
     For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
@@ -74,13 +82,14 @@ class Recipe(Record):
     opset: Literal[20, 21, 22, 23] | None = None
     optimize: bool = True
     merge_qkv: bool = False
-    observer: Literal["minmax", "percentile", "mse"] = "minmax"
+    observer: Literal["minmax", "percentile", "mse", "output"] = "minmax"
     percentile: float = Field(default=99.99, gt=50, le=100)
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
+    products: Literal["int8", "float"] = "int8"
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -92,32 +101,41 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _settings_belong_to_the_method(self) -> Self:
-        for name, method in BELONGS.items():
-            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is a setting of the method {method}, and this is {self.method}")
+        for name, readers in BELONGS.items():
+            if self.method not in readers and self.sets(name):
+                raise ValueError(f"{name} is a setting of the method {' or '.join(readers)}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
             raise ValueError(
                 f"the format {self.format} has the methods {', '.join(methods)}, and this is {self.method}"
             )
         for name in OF_ONNX if self.format != "onnx" else ():
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self.sets(name):
                 raise ValueError(f"{name} is a setting of the format onnx, and this is {self.format}")
+        if self.format != "onnx" and any(rule.keep == "float16" for rule in self.layers):
+            raise ValueError(f"layers are stored in 16 bits in the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
         if four and (self.method != "weight-only" or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
             raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+        if self.products == "float" and (four or self.bits == 4 or self.block is not None):
+            raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
         return self
 
     def __repr_args__(self) -> list[tuple[str, Any]]:
         """The method, and what is not as it is by default."""
         return list(({"method": self.method} | self.model_dump(exclude_defaults=True)).items())
 
+    def sets(self, name: str) -> bool:
+        """Whether a setting is another than by default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     @property
     def calibrates(self) -> bool:
-        """Whether examples change what is made: ranges of static int8, the rounding of 4-bit weights."""
+        """Whether examples change what is made: ranges of static int8, smoothing, the rounding of weights."""
         four = self.bits == 4 or any(rule.keep == "int4" for rule in self.layers)
-        return self.method == "static" or (self.method == "weight-only" and four)
+        dynamic = self.method == "dynamic" and self.format == "onnx"
+        return self.method == "static" or dynamic or (self.method == "weight-only" and four)
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""
@@ -163,8 +181,6 @@ def _problem(detail: Any, where: object) -> OctavoError:
         known = LayerRule.model_fields if len(detail["loc"]) > 1 else Recipe.model_fields
         return RecipeError("unknown key", where=where, got=place, allowed=did_you_mean(str(detail["loc"][-1]), known))
     if place == "method":
-        if got in RESERVED:
-            return RecipeError("this method does not exist yet", where=where, got=got, allowed=", ".join(METHODS))
         return RecipeError("unknown method", where=where, got=got, allowed=did_you_mean(str(got), METHODS))
     if detail["type"] == "literal_error":
         return RecipeError(f"{place} has an unknown value", where=where, got=got, allowed=detail["ctx"]["expected"])

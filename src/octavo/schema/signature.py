@@ -28,20 +28,28 @@ SYNONYMS = {
 }
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
+Activation = Literal["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"]
+
 
 class Step(Record):
-    """What is done to a pooled vector: `dense`, with weights in `folder` and torch's activation, or `normalize`."""
+    """What is done to a pooled vector.
 
-    kind: Literal["dense", "normalize"]
+    `dense`, with weights in `folder`, torch's activation, and perhaps the input added behind it (`residual`);
+    `layernorm`, with weights there; `normalize`; `truncate`, to the first `dimension` numbers.
+    """
+
+    kind: Literal["dense", "normalize", "layernorm", "truncate"]
     folder: str = ""
-    activation: Literal["Identity", "Tanh", "ReLU", "Sigmoid"] = "Identity"
+    activation: Activation = "Identity"
+    residual: bool = False
+    dimension: int | None = None
 
 
 class Pooling(Record):
     """How token vectors become one vector: `modes`, their results side by side, then `steps` in order.
 
     `dimension` is the vector's; `prompts` are names and what they put before a text, `default_prompt` is the name of
-    the prompt that is used where none is asked for.
+    the prompt that is used where none is asked for; `similarity` is what two vectors are compared by.
     """
 
     modes: tuple[PoolingMode, ...]
@@ -49,6 +57,7 @@ class Pooling(Record):
     steps: tuple[Step, ...] = ()
     prompts: dict[str, str] = Field(default={})
     default_prompt: str | None = None
+    similarity: Literal["cosine", "dot", "euclidean", "manhattan"] = "cosine"
 
 
 class GenerationConfig(Record):
@@ -127,6 +136,17 @@ class Signature(Record):
             allowed = did_you_mean(name, tuple(prompts)) if prompts else "none: the model has no prompts"
             raise InputError("no such prompt", got=name, allowed=allowed)
         return prompts[name]
+
+    def prompt_before(self, kind: str) -> str:
+        """What goes before a `query` or a `document`: the prompt of its name, else the default one.
+
+        As sentence-transformers' `encode_query` and `encode_document`.
+        """
+        prompts = self.pooling.prompts if self.pooling else {}
+        return self.prompt(next((name for name in PROMPTS_BEFORE[kind] if name in prompts), None))
+
+
+PROMPTS_BEFORE = {"query": ("query",), "document": ("document", "passage", "corpus")}  # of sentence-transformers
 
 
 def task_name(name: str) -> str:

@@ -1,1 +1,1 @@
-"""A checkpoint to a smaller checkpoint: rows of the vocabulary that texts of a user do not use are left out."""
+"""A checkpoint to a smaller checkpoint: rows of the vocabulary that texts do not use, or layers, are left out."""

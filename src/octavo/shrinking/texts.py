@@ -32,22 +32,26 @@ class Texts:
     files: tuple[TextsRecord, ...]
 
 
-def read_texts(files: Sequence[DataFile], task: Task[Any]) -> Texts:
+def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str] = ()) -> Texts:
     """The examples of all files; one of ten, by the hash of its texts, is held out: the same text on the same side.
+
+    Labels are read where those of the model are given.
 
     Raises:
         DataError: a file cannot be read.
     """
     examples, records = list[Example](), list[TextsRecord]()
     for file in files:
-        found = task.read_examples(file)
+        found = task.read_examples(file, labels)
         examples += found
         path = Path(file.path)
         records.append(TextsRecord(name=path.name, sha256=sha256_of(path), rows=len(found)))
     hashes = [hashlib.sha256("\0".join(strings_of(one)).encode()).digest() for one in examples]
     held_out = np.array([int.from_bytes(one[:8]) % HELD_OUT == 0 for one in hashes], np.bool_)
     if held_out.all():
-        raise DataError("too few texts to count tokens in", got=len(examples), then="give some thousand of yours")
+        raise DataError(
+            "too few texts: all of them are held out", got=len(examples), then="give some thousand of yours"
+        )
     return Texts(tuple(examples), held_out, tuple(records))
 
 

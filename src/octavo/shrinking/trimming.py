@@ -4,10 +4,8 @@ What was read, counted and chosen is settled, and the answers of the model befor
 """
 
 import json
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from octavo.artifact.writing import check_free, hash_files, replace_folder
+from octavo.artifact.writing import check_free, replace_folder
 from octavo.checkpoint.adapter import adapter_files
 from octavo.checkpoint.added_tokens import read_settings
 from octavo.checkpoint.config import OFFSET_POSITIONS, fill_config, read_config
@@ -24,11 +22,11 @@ from octavo.checkpoint.generation_config import FILE as GENERATION
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile
-from octavo.errors import CheckpointError, InputError, OctavoWarning, did_you_mean
+from octavo.errors import CheckpointError, InputError, did_you_mean
 from octavo.progress import Progress, Silent
 from octavo.schema.documents import json_text
-from octavo.schema.lineage import LINEAGE, Lineage, SameLogits, SourceRecord, Trimming
-from octavo.shrinking.carried import carried_files
+from octavo.schema.lineage import SameLogits, SourceRecord, Trimming
+from octavo.shrinking.carried import carried_files, told_of, write_lineage
 from octavo.shrinking.proof import logits_of, proof_inputs, renumbered_inputs, require_same
 from octavo.shrinking.settings import named_ids, renumbered, require_renumbered, side_files, trimmed_config
 from octavo.shrinking.tables import find_tables, write_weights
@@ -248,25 +246,13 @@ def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trim
     with replace_folder(plan.output, force=plan.force) as aside:
         _write_files(prepared, choice, aside)
         plan.progress.start("asking the trimmed model")
-        with _told_of(aside, plan.output):
+        with told_of(aside, plan.output):
             trimmed = read_source(replace(source.asked, path=aside, tokenizer=None))
             after = logits_of(trimmed, renumbered_inputs(inputs, choice.new_ids), None)
         same = require_same(before, after, inputs, columns=columns)
         record = _describe(plan, prepared, texts, choice, (trimmed.bytes, same))
-        earlier = source.lineage.steps if source.lineage else ()
-        lineage = Lineage(steps=(*earlier, record), files=hash_files(aside))
-        (aside / LINEAGE).write_text(lineage.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+        write_lineage(source, record, aside)
     return Trimmed(plan.output, record, choice.otherwise)
-
-
-@contextmanager
-def _told_of(aside: Path, output: Path) -> Iterator[None]:
-    """Warnings about a folder, as of the place that it is to have."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", OctavoWarning)
-        yield
-    for one in caught:
-        warnings.warn(str(one.message).replace(str(aside), str(output)), one.category, stacklevel=3)
 
 
 def _write_files(prepared: Prepared, choice: Choice, folder: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from octavo.data.ranking import is_ranking
 from octavo.errors import InputError
 
 if TYPE_CHECKING:
+    from octavo.data.examples import DataFile
     from octavo.schema.signature import Signature
     from octavo.tasks.task import Task
 
@@ -26,6 +28,12 @@ TASKS = {
 def find_task(signature: Signature) -> Task[Any]:
     """The task of a model; see `task_class`."""
     return task_class(signature.task)(signature)
+
+
+def task_over(signature: Signature, file: DataFile) -> Task[Any]:
+    """The task of a model as a file is scored: its own, or what it does with queries and passages (`Task.ranking`)."""
+    task = find_task(signature)
+    return (task.ranking() if is_ranking(file) else None) or task
 
 
 def task_class(name: str) -> type[Task[Any]]:

@@ -12,6 +12,7 @@ from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
 from octavo.metrics.scores import cosine, neighbour_recall
 from octavo.schema.comparison import Answer
+from octavo.tasks.ranking import Retrieval
 from octavo.tasks.task import Judged, Task
 
 NEIGHBOURS = 10
@@ -52,6 +53,11 @@ class FeatureExtraction(Task[FloatArray]):
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """Texts, or pairs with a score; see `data.read_examples`."""
         return file.read(labels, scored=True)
+
+    @override
+    def ranking(self) -> Task[Any]:
+        """The passages that a query finds."""
+        return Retrieval(self.signature)
 
     @override
     def rows(self, examples: Sequence[Example]) -> list[Row]:

@@ -17,7 +17,7 @@ from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row
 from octavo.errors import DataError
 from octavo.metrics.movement import Margins
 from octavo.metrics.scores import SCORES, largest_change
-from octavo.schema.comparison import Answer
+from octavo.schema.comparison import Answer, StoredVectors
 from octavo.schema.signature import Signature
 
 Results = TypeVar("Results")  # what `read` makes of a session's outputs: a sequence, one for each of the user's rows
@@ -75,6 +75,10 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
         """The examples of a file, with their labels where the model's are given."""
+
+    def ranking(self) -> "Task[Any] | None":
+        """What models like this one do with queries and passages; None where that is nothing that is scored."""
+        return None
 
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
         """Rows made of any texts, to run a model on: each text alone."""
@@ -148,8 +152,8 @@ class Task(ABC, Generic[Results]):
 
     # How good and how near it is
 
-    def require_comparable(self) -> None:
-        """See that models like this one can be scored.
+    def require_comparable(self, baseline: "Task[Any]") -> None:
+        """See that models like this one can be scored, and beside the baseline's.
 
         Raises:
             InputError: they cannot.
@@ -183,6 +187,16 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def fidelity(self, reference: Results, outputs: Results, rows: Sequence[Row]) -> dict[str, float]:
         """How near answers are to those of the baseline, labels unseen."""
+
+    def orders(self, reference: Results, outputs: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Of answers that are neither chosen nor vectors the two numbers of each row, [rows] each; None of others."""
+        return None
+
+    def stored_vectors(
+        self, reference: Results, outputs: Results, examples: Sequence[Example]
+    ) -> tuple[StoredVectors, ...]:
+        """What is lost where vectors are stored otherwise; nothing of other answers."""
+        return ()
 
     @abstractmethod
     def gold(self, outputs: Results, examples: Sequence[Example]) -> list[str | float | None]:

@@ -1,7 +1,7 @@
 """text-classification: one text or a pair in, a label and its score out, as Hugging Face's pipeline returns them."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +11,22 @@ from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, UNSAID, Options, Row, settings
 from octavo.errors import InputError
-from octavo.metrics.movement import Margins, classifier_margins
-from octavo.metrics.scores import mean_kl, median_margin, softmax
+from octavo.metrics.movement import Margins, classifier_margins, furthest_margins
+from octavo.metrics.scores import SCORES, kendall_tau, kl_rows, mean_kl, median_margin
 from octavo.schema.comparison import Answer
-from octavo.schema.signature import Signature
 from octavo.tasks.label_order import better_assignment
-from octavo.tasks.task import Judged, Task
+from octavo.tasks.logits import scores
+from octavo.tasks.ranking import Reranking
+from octavo.tasks.task import Judged, JudgedByClass, Task
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
-
-
-def scores(logits: FloatArray, signature: Signature, function: str | None = None) -> NDArray[np.float64]:
-    """Logits [rows, labels] as the scores that Hugging Face gives: unchanged for regression, sigmoid for one output or
-    several labels at once, softmax otherwise; or by one of `FUNCTIONS`.
-
-    In float64, where sigmoids become 1 above 36, and not above 17 as in float32.
-    """  # noqa: D205 - one sentence
-    problem, wide = signature.problem_type, np.asarray(logits, np.float64)
-    if function is None:
-        single = problem == "multi_label_classification" or wide.shape[1] == 1
-        function = "none" if problem == "regression" else "sigmoid" if single else "softmax"
-    if function != "sigmoid":
-        return softmax(wide) if function == "softmax" else wide
-    small = np.exp(-np.abs(wide))  # 1 / (1 + exp(-x)), written so that it neither overflows nor cancels
-    return np.asarray(np.where(wide < 0, small, 1.0) / (1 + small), np.float64)
+MOST_ORDERED = 2000  # rows whose order is looked at: all pairs of them are compared
+SCORED_BY = {  # the one to decide by first
+    "one": ("accuracy", "macro_f1"),
+    "several": ("micro_f1", "macro_f1", "subset_accuracy"),
+    "binary": ("binary_accuracy", "auc"),
+    "numbers": ("pearson", "spearman", "mae"),
+}
 
 
 def predicted_labels(outputs: FloatArray) -> NDArray[np.int64]:
@@ -42,20 +34,39 @@ def predicted_labels(outputs: FloatArray) -> NDArray[np.int64]:
     return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
+def _is_binary(gold: NDArray[Any]) -> bool:
+    return bool(np.isin(gold, (0, 1)).all())
+
+
+def _against_none(logits: FloatArray) -> FloatArray:
+    """Each label's logit beside 0, that of not having it: [rows, labels] -> [rows, labels, 2]."""
+    return np.stack([np.zeros_like(logits), logits], axis=-1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "-"
+
+
 class TextClassification(Task[FloatArray]):
     """A label for each text or pair, or several, or a number."""
 
     name = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
-    scores = ("accuracy", "macro_f1")
+    scores = SCORED_BY["one"]
     labelled = True
     onnx_output = ("the output has no row of classes", "logits [batch, classes]", (2,))
     options: ClassVar[Options] = {"function_to_apply": None, "top_k": UNSAID}
 
     @override
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:
-        """Texts or pairs with a label; see `data.read_examples`."""
-        return file.read(labels)
+        """Texts or pairs with a label, labels, or a number; see `data.read_examples`."""
+        scored = bool(labels) and self.kind in {"binary", "numbers"}
+        return file.read(() if scored else labels, scored=scored, several=self.kind == "several")
+
+    @override
+    def ranking(self) -> Task[Any] | None:
+        """The order of passages, by a single output."""
+        return Reranking(self.signature) if len(self.signature.labels) == 1 else None
 
     @override
     def decode(self, outputs: FloatArray, options: Options = NO_OPTIONS) -> list[Any]:
@@ -93,62 +104,152 @@ class TextClassification(Task[FloatArray]):
         """The prediction; with `top_k` the first one, and all of them as its `scores`."""
         return prediction if isinstance(prediction, dict) else {**prediction[0], "scores": prediction}
 
+    @property
+    def kind(self) -> Literal["one", "several", "binary", "numbers"]:
+        """What a row is answered with: one of several labels, any of several, whether it has one, or a number each."""
+        problem, several = self.signature.problem_type, len(self.signature.labels) > 1
+        if problem == "regression":
+            return "numbers"
+        if problem == "multi_label_classification" and several:
+            return "several"
+        return "one" if several else "binary"
+
     @override
-    def require_comparable(self) -> None:
-        """See that the model chooses one of several labels.
+    def require_comparable(self, baseline: Task[Any]) -> None:
+        """See that the model answers with labels, or with one number, and as the baseline does.
 
         Raises:
-            InputError: it has one output, or several labels at once.
+            InputError: it does not.
         """
-        problem = self.signature.problem_type
-        several = problem == "multi_label_classification"
-        if len(self.signature.labels) < 2 or several or problem == "regression":
-            raise InputError(
-                "compare scores models that choose one of several labels",
-                got="several labels at once" if several else "a model with one output",
-                then="compare such models by their own score",
-            )
+        assert isinstance(baseline, TextClassification)
+        if self.kind == "numbers" and len(self.signature.labels) > 1:
+            got = f"regression with {len(self.signature.labels)} outputs"
+            raise InputError("compare scores one number a row", got=got, then="compare such models by their own score")
+        if self.kind != baseline.kind:
+            got, allowed = f"problem_type {self.signature.problem_type}", f"{baseline.signature.problem_type}"
+            raise InputError("the models do not answer alike", got=got, allowed=allowed)
+
+    @override
+    def quality(self, outputs: FloatArray, examples: Sequence[Example]) -> dict[str, float]:
+        """The scores of what the model answers with; of one logit, those of what is known of the rows."""
+        judged = self.judged(outputs, examples)
+        return {} if judged is None else {name: SCORES[name](*judged) for name in self._score_names(judged[0])}
+
+    def _score_names(self, gold: NDArray[Any]) -> tuple[str, ...]:
+        name = "numbers" if self.kind == "binary" and not _is_binary(gold) else self.kind
+        return SCORED_BY[name]
 
     @override
     def judged(self, outputs: FloatArray, examples: Sequence[Example]) -> Judged | None:
-        """The labels of the examples that have one, and the predicted ones of these; None where none has."""
+        """What is known of the examples, and what is said of these; None where nothing is.
+
+        One label: ids, [known]. Several: 0 or 1, [known, labels]. A number: it and the score, [known] each; the logit
+        in the place of the score where all numbers are 0 and 1, and the model says which.
+        """
+        if self.kind in {"binary", "numbers"}:
+            known = [index for index, example in enumerate(examples) if example.score is not None]
+            numbers = np.array([examples[index].score for index in known], np.float64)
+            logits = np.asarray(outputs[known, 0], np.float64)
+            is_logit = self.kind == "binary" and _is_binary(numbers)
+            said = logits if is_logit else scores(outputs[known], self.signature)[:, 0]
+            return (numbers, said) if known and (is_logit or len(set(numbers.tolist())) > 1) else None
+        if self.kind == "several":
+            known = [index for index, example in enumerate(examples) if example.labels is not None]
+            sets = np.zeros((len(known), outputs.shape[1]), np.int64)
+            for row, index in enumerate(known):
+                sets[row, list(examples[index].labels or ())] = 1
+            return (sets, (outputs[known] > 0).astype(np.int64)) if known else None
         labelled = [index for index, example in enumerate(examples) if example.label is not None]
         gold = np.array([examples[index].label for index in labelled], np.int64)
         return (gold, predicted_labels(outputs)[labelled]) if labelled else None
 
     @override
     def margins(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> Margins | None:
-        """Of the rows that have a label."""
+        """Of the rows whose labels are known: a label of its own stands against none, whose logit is 0."""
+        if self.kind == "numbers":
+            return None
+        if self.kind == "several":
+            known = np.array([example.labels is not None for example in examples])
+            return furthest_margins(list(_against_none(reference[known])), list(_against_none(outputs[known])))
+        if self.kind == "binary":
+            scored = [example.score for example in examples]
+            known, gold = np.array([one is not None for one in scored]), np.array([one or 0 for one in scored])
+            if not _is_binary(gold[known]):
+                return None
+            before, after = (_against_none(one[known])[:, 0] for one in (reference, outputs))
+            return classifier_margins(before, after, (gold[known] > 0).astype(np.int64))
         known = np.array([example.label is not None for example in examples])
         gold = np.array([example.label for example in examples if example.label is not None], np.int64)
         return classifier_margins(reference[known], outputs[known], gold)
 
     @override
+    def orders(self, reference: FloatArray, outputs: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The one output of each row."""
+        return np.asarray(reference[:, 0], np.float64), np.asarray(outputs[:, 0], np.float64)
+
+    @override
     def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:
         """How near the outputs are to the baseline's, labels unseen.
 
-        `agreement`, the share of rows with the baseline's label; `kl`, the mean divergence (see `metrics.mean_kl`);
-        `margin`, the median over the rows of the margin of the baseline's label over its next one, in logits, divided
-        by the same margin of the baseline: below 1 where margins shrink.
+        `agreement`, the share of rows with the baseline's label, or labels; `kl`, the mean divergence (see
+        `metrics.mean_kl`), of several labels the sum of theirs; `margin`, the median over the rows of the margin of the
+        baseline's label over its next one, in logits, divided by the same margin of the baseline: below 1 where margins
+        shrink. Of numbers `tau`, Kendall's correlation with the baseline's, and `moved`, the mean movement in standard
+        deviations of the baseline's.
         """
-        same = predicted_labels(reference) == predicted_labels(outputs)
-        scores = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
-        return scores | ({"margin": median_margin(reference, outputs)} if reference.shape[1] > 1 else {})
+        if self.kind == "numbers":
+            before, after = self.orders(reference, outputs)
+            moved = float(np.mean(np.abs(after - before)) / (before.std() or 1.0))
+            return {"tau": kendall_tau(before[:MOST_ORDERED], after[:MOST_ORDERED]), "moved": moved}
+        if self.kind == "one":
+            same = predicted_labels(reference) == predicted_labels(outputs)
+            found = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+            return found | {"margin": median_margin(reference, outputs)}
+        same = ((reference > 0) == (outputs > 0)).all(axis=1)
+        pairs = zip(_against_none(reference), _against_none(outputs), strict=True)
+        return {"agreement": float(np.mean(same)), "kl": float(np.mean([kl_rows(*pair).sum() for pair in pairs]))}
+
+    @override
+    def judged_by_class(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> JudgedByClass:
+        """The same by label: of several at once each label alone, over all rows."""
+        if self.kind != "several":
+            return super().judged_by_class(reference, outputs, examples)
+        before, after = self.judged(reference, examples), self.judged(outputs, examples)
+        if before is None or after is None:
+            return {}
+        parts = (before[0], before[1], after[1])
+        named = [(i, name) for i, name in enumerate(self.signature.labels) if before[0][:, i].any()]
+        return {name: (parts[0][:, [i]], parts[1][:, [i]], parts[2][:, [i]]) for i, name in named}
 
     @override
     def classes(self, gold: NDArray[Any], examples: Sequence[Example]) -> dict[str, NDArray[np.bool_]]:
-        """The examples of each label."""
-        return {name: gold == label for label, name in enumerate(self.signature.labels)}
+        """The examples of each label; of a model with one output those of 0 and of 1."""
+        if self.kind == "binary" and _is_binary(gold):
+            return {"0": gold == 0, "1": gold == 1}
+        return {name: gold == label for label, name in enumerate(self.signature.labels)} if self.kind == "one" else {}
 
     @override
     def gold(self, outputs: FloatArray, examples: Sequence[Example]) -> list[str | float | None]:
-        """The label of each example."""
-        return [None if example.label is None else self.signature.labels[example.label] for example in examples]
+        """The label, the labels, or the number of each example."""
+        names = self.signature.labels
+        if self.kind == "several":
+            return [None if one.labels is None else _listed([names[index] for index in one.labels]) for one in examples]
+        if self.kind != "one":
+            return [example.score for example in examples]
+        return [None if example.label is None else names[example.label] for example in examples]
 
     @override
     def answers(self, outputs: FloatArray, examples: Sequence[Example]) -> list[Answer]:
-        """Each row's label and score."""
-        return [Answer(**prediction) for prediction in self.decode(outputs)]
+        """Each row's label and score, its labels, or its number."""
+        if self.kind == "one":
+            return [Answer(**prediction) for prediction in self.decode(outputs)]
+        if self.kind == "several":
+            names = np.array(self.signature.labels, object)
+            return [Answer(_listed(names[row > 0].tolist()), None) for row in outputs]
+        found = scores(outputs, self.signature)[:, 0].tolist()
+        if self.kind == "numbers":
+            return [Answer(None, score) for score in found]
+        return [Answer(str(int(logit > 0)), score) for logit, score in zip(outputs[:, 0], found, strict=True)]
 
     @override
     def distances(self, first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
@@ -159,5 +260,5 @@ class TextClassification(Task[FloatArray]):
     @override
     def doubt_labels(self, outputs: FloatArray, examples: Sequence[Example]) -> str | None:
         """A warning where the model's labels, in another order, would score far better; see `better_assignment`."""
-        judged = self.judged(outputs, examples)
+        judged = self.judged(outputs, examples) if self.kind == "one" else None
         return None if judged is None else better_assignment(judged[1], judged[0], self.signature.labels)

@@ -18,21 +18,6 @@ from octavo.graph.passes.attention import (
 from octavo.graph.passes.constants import drop_no_ops, fold_constants, share_equal_weights
 from octavo.schema.manifest import PassRecord
 
-
-def optimize(model: ir.Model, *, merge: bool = False, kept: Mapping[str, object] | None = None) -> Iterator[PassRecord]:
-    """Run every pass in order, in place; yields after each, so that the graph can be run between two.
-
-    `merge` adds `merge_qkv`, which does not pay for every method; `kept` is for it.
-    """
-    chosen = dict(PASSES)
-    if merge:
-        chosen["merge_qkv"] = partial(merge_qkv, kept=kept or {})
-    for name, apply in chosen.items():
-        before = len(model.graph)
-        applied = apply(model)
-        yield PassRecord(name=name, applied=applied, nodes_before=before, nodes_after=len(model.graph))
-
-
 PASSES: dict[str, Callable[[ir.Model], int]] = {
     "share_equal_weights": share_equal_weights,
     "fold_constants": fold_constants,
@@ -42,3 +27,24 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "drop_attention_biases": drop_attention_biases,
     "sum_before_layer_norm": sum_before_layer_norm,
 }
+MOVE_VALUES = ("drop_attention_biases",)  # passes after which a layer reads other numbers than in torch
+
+
+def optimize(
+    model: ir.Model,
+    passes: Mapping[str, Callable[[ir.Model], int]] = PASSES,
+    *,
+    merge: bool = False,
+    kept: Mapping[str, object] | None = None,
+) -> Iterator[PassRecord]:
+    """Run passes in order, in place; yields after each, so that the graph can be run between two.
+
+    `merge` adds `merge_qkv`, which does not pay for every method; `kept` is for it.
+    """
+    chosen = dict(passes)
+    if merge:
+        chosen["merge_qkv"] = partial(merge_qkv, kept=kept or {})
+    for name, apply in chosen.items():
+        before = len(model.graph)
+        applied = apply(model)
+        yield PassRecord(name=name, applied=applied, nodes_before=before, nodes_after=len(model.graph))

@@ -1,0 +1,265 @@
+"""What `octavo search` finds within a drop of one point, beside the defaults, ten random recipes, and NNCF.
+
+    .venv/bin/python bench/search.py [--shared ../shared] [--only ko-nli ko-ner ko-sts outliers feed-forward] [--quick]
+    .venv/bin/pip install --target extra nncf && PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
+
+Each search has one file; what it finds is compared with the float graph and the defaults on another file, which
+nothing was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred
+times as large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-
+nli whose third block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so
+that int8 destroys what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of
+CPU>.json: half an hour on two quiet cores; --quick takes some hundred rows of each and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import octavo
+from octavo.data.examples import DataFile
+from octavo.hardware import this_cpu, usable_cores
+from octavo.schema.recipe import Recipe, recipe_from
+from octavo.schema.search import Candidate
+from octavo.tuning.splits import split_examples
+
+ROOT = Path(__file__).resolve().parents[1]
+BUDGET = octavo.Budget(max_drop=1.0)
+THREADS = min(2, usable_cores())
+FILES = {  # to search with, and to check on
+    "ko-nli": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
+    "ko-ner": ("panx/dev-ko.tsv", "panx/test-ko.tsv"),
+    "ko-sts": ("korsts/sts-dev.tsv", "korsts/sts-test.tsv"),
+    "outliers": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
+    "feed-forward": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
+}
+PLAIN = {
+    "static": Recipe(method="static"),
+    "static, unsmoothed": Recipe(method="static", smoothing="none"),
+    "dynamic": Recipe(),
+}
+FACTOR, COLUMN, CHANNELS, RANDOM = 100.0, 40.0, 16, 10
+
+
+def make_hard(kind: str, source: Path, folder: Path) -> Path:
+    """A checkpoint that int8 is bad for; see above."""
+    shutil.copytree(source, folder)
+    weights, draw = load_file(folder / "model.safetensors"), np.random.default_rng(0)
+    numbers = sorted({int(name.split(".")[3]) for name in weights if ".encoder.layer." in name})
+    for number in numbers if kind == "outliers" else numbers[2:3]:
+        block = f"bert.encoder.layer.{number}"
+        if kind == "outliers":
+            value, output = f"{block}.attention.self.value", f"{block}.attention.output.dense.weight"
+            weights[f"{value}.weight"][:CHANNELS] *= FACTOR
+            weights[f"{value}.bias"][:CHANNELS] *= FACTOR
+            weights[output][:, :CHANNELS] /= FACTOR
+            continue
+        up, down = f"{block}.intermediate.dense", f"{block}.output.dense.weight"
+        for first in range(0, 2 * CHANNELS, 2):  # of each pair the second becomes the first, with the other sign behind
+            weights[f"{up}.weight"][first] *= FACTOR
+            weights[f"{up}.weight"][first + 1] = weights[f"{up}.weight"][first]
+            weights[f"{up}.bias"][first + 1] = weights[f"{up}.bias"][first]
+            column = COLUMN * weights[down].std() * draw.choice([-1.0, 1.0], len(weights[down]))
+            weights[down][:, first], weights[down][:, first + 1] = column, -column
+    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / "model.safetensors")
+    return folder
+
+
+def told(trial: Any, speed: Any = None) -> dict[str, Any]:
+    quality = trial.quality
+    figures = {name: [one.value, one.low, one.high] for name, one in quality.differences.items()}
+    return {"rows": trial.rows, "differences": figures, "bytes": quality.bytes, "verdict": trial.verdict} | (
+        {"speedup": [speed.speedup.value, speed.speedup.low, speed.speedup.high], "busy": speed.busy} if speed else {}
+    )
+
+
+def searched(checkpoint: Path, data: DataFile, output: Path) -> dict[str, Any]:
+    """The search itself, and the seconds it took."""
+    start = time.perf_counter()
+    found = octavo.search(checkpoint, output, data=data, budget=BUDGET, threads=THREADS)
+    steps: dict[str, int] = {}
+    for trial in found:
+        steps[trial.step] = steps.get(trial.step, 0) + 1
+        print(f"{checkpoint.name}, {trial.step}, {trial.candidate.name}: {trial.verdict}", file=sys.stderr)
+    outcome = found.outcome
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "chosen": outcome.chosen.name,
+        "recipe": outcome.chosen.recipe.to_toml(),
+        "engine": outcome.chosen.engine,
+        "verdict": outcome.verdict,
+        "trials": steps,
+        "selected": told(outcome.selected),
+        "confirmed": told(outcome.confirmed, outcome.speed),
+        "float layers": [rule.match for rule in outcome.chosen.recipe.layers],
+        "rank correlation": [one.correlation for one in outcome.sensitivity],
+    }
+
+
+def random_recipes(seed: int) -> list[Recipe]:
+    """Ten recipes as anybody might guess them."""
+    draw, found = random.Random(seed), []
+    while len(found) < RANDOM:
+        method = draw.choice(["static", "static", "dynamic", "weight-only"])
+        settings: dict[str, Any] = {"method": method}
+        if method == "static":
+            settings |= {
+                "observer": draw.choice(["minmax", "percentile", "mse"]),
+                "smoothing": draw.choice(["auto", "none", 0.25, 0.5, 0.75]),
+                "bias_correction": draw.choice([True, False]),
+            }
+        elif method == "dynamic":
+            settings["granularity"] = draw.choice(["token", "tensor"])
+        else:
+            settings |= {"bits": draw.choice([4, 8]), "block": draw.choice([32, 64, 128])}
+        recipe = recipe_from(settings)
+        found += [recipe] if recipe not in found else []
+    return found
+
+
+def compared(baseline: Path, folders: dict[str, Path], data: DataFile, engines: list[str]) -> dict[str, Any]:
+    """Each artifact on the file that nothing was chosen by; a row for each engine that runs it."""
+    found = octavo.compare(baseline, list(folders.values()), data=data, engines=engines, threads=THREADS).under(BUDGET)
+    names = {str(folder.resolve().name): name for name, folder in folders.items()}
+    rows = {}
+    for row in found.rows[1:]:
+        if row.name not in names:
+            continue
+        score, difference = next(iter(row.differences.items()))
+        speed = row.speedup
+        rows[f"{names[row.name]}, {row.engine}"] = {
+            "verdict": row.judgement.verdict if row.judgement else None,
+            score: [100 * difference.value, 100 * difference.low, 100 * difference.high],
+            "speedup": [speed.value, speed.low, speed.high],
+            "size": 1 / row.smaller,
+        }
+    return {"rows": found.n, "busy": found.was_busy, "models": rows}
+
+
+def best_of_ten(graphs: Any, baseline: Path, calibration: DataFile, data: DataFile, work: Path) -> tuple[Path, dict]:
+    """The fastest of ten random recipes that keeps the budget on the searched file; the first where none does."""
+    start, folders = time.perf_counter(), {}
+    for number, recipe in enumerate(random_recipes(0)):
+        folders[work / f"random-{number}"] = recipe
+        examples = calibration if recipe.calibrates else None
+        octavo.quantize(graphs, work / f"random-{number}", recipe=recipe, calibration=examples)
+    found = octavo.compare(baseline, list(folders), data=data, threads=THREADS).under(BUDGET)
+    rows = [row for row in found.rows[1:] if row.judgement and row.judgement.verdict == "PASS"]
+    best = max(rows, key=lambda row: row.speedup.value) if rows else found.rows[1]
+    folder = next(path for path in folders if path.name == best.name)
+    facts = {"seconds": round(time.perf_counter() - start, 1), "recipe": Candidate(folders[folder], best.engine).name}
+    return folder, facts | {"passed": len(rows)}
+
+
+def nncf_found(baseline: Path, splits: Any, output: Path) -> dict[str, Any] | None:
+    """NNCF's `quantize_with_accuracy_control` on the same float graph and examples; None where it is not installed."""
+    if find_spec("nncf") is None:
+        return None
+    import nncf
+    import openvino
+
+    artifact = octavo.open_artifact(baseline)
+    task = octavo.load(baseline)
+    model = openvino.Core().read_model(artifact.model_file)
+    names = artifact.manifest.signature.input_names
+
+    def inputs(example: Any) -> dict[str, np.ndarray]:
+        encoded = task.task.encode(task.tokenizer, task.task.rows([example]))[0]
+        columns = {"input_ids": encoded.ids, "token_type_ids": encoded.type_ids}
+        columns["attention_mask"] = [1] * len(encoded.ids)
+        return {name: np.array([columns[name]], np.int64) for name in names}
+
+    def right(compiled: Any, examples: Any) -> tuple[float, list[float]]:
+        hits = [float(np.argmax(compiled(inputs(one))[0]) == one.label) for one in examples]
+        return float(np.mean(hits)), hits
+
+    start = time.perf_counter()
+    found = nncf.quantize_with_accuracy_control(
+        model,
+        calibration_dataset=nncf.Dataset(list(splits.calibration), inputs),
+        validation_dataset=nncf.Dataset(list(splits.selection)),
+        validation_fn=right,
+        max_drop=BUDGET.max_drop / 100,
+        model_type=nncf.ModelType.TRANSFORMER,
+    )
+    seconds = time.perf_counter() - start
+    openvino.save_model(found, output / "nncf.xml")
+    compiled = [openvino.Core().compile_model(one, "CPU", {"INFERENCE_NUM_THREADS": THREADS}) for one in (model, found)]
+    times: list[list[float]] = [[], []]
+    batch = [inputs(one) for one in splits.confirmation[:200]]
+    for _ in range(5):
+        for index, one in enumerate(compiled):
+            begin = time.perf_counter()
+            for row in batch:
+                one(row)
+            times[index].append(time.perf_counter() - begin)
+    scores = [right(one, splits.confirmation)[0] for one in compiled]
+    speedup = float(np.median(times[0]) / np.median(times[1]))
+    return {
+        "seconds": round(seconds, 1),
+        "confirmed drop": 100 * (scores[0] - scores[1]),
+        "speedup, row by row": speedup,
+    }
+
+
+def measure(name: str, shared: Path, work: Path, *, quick: bool) -> dict[str, Any]:
+    searching, checking = FILES[name]
+    limit = 400 if quick else None
+    model = shared / "models" / (name if name.startswith("ko") else "ko-nli")
+    checkpoint = model if name.startswith("ko") else make_hard(name, model, work / f"{name}-checkpoint")
+    data = DataFile(shared / "data" / searching, limit=limit)
+    check = DataFile(shared / "data" / checking, limit=limit)
+    result = {"search": searched(checkpoint, data, work / f"{name}-found")}
+    graphs = octavo.export(checkpoint)
+    baseline, folders = work / f"{name}-float", {"search": work / f"{name}-found"}
+    octavo.quantize(graphs, baseline, recipe="float")
+    calibration = DataFile(data.path, limit=300)
+    for title, recipe in PLAIN.items():
+        folders[title] = work / f"{name}-{title.replace(', ', '-')}"
+        octavo.quantize(graphs, folders[title], recipe=recipe, calibration=calibration if recipe.calibrates else None)
+    folders["best of ten random"], result["random"] = best_of_ten(graphs, baseline, calibration, data, work)
+    folders = {title: folder for title, folder in folders.items() if folder.exists()}
+    engines = list(dict.fromkeys(["auto", "onnxruntime", result["search"]["engine"]]))
+    result["check"] = compared(baseline, folders, check, engines)
+    source = octavo.open_artifact(baseline).manifest.signature
+    if source.task == "text-classification":
+        examples = data.read(source.labels)
+        found = nncf_found(baseline, split_examples(examples, 0, None), work)
+        result |= {"nncf": found} if found else {}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--only", nargs="*", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
+    results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    versions = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "nncf") if find_spec(name)}
+    machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
+    for name in asked.only:
+        with tempfile.TemporaryDirectory() as work:
+            results[name] = measure(name, asked.shared.resolve(), Path(work), quick=asked.quick) | {"machine": machine}
+        text = json.dumps(results[name] if asked.quick else results, ensure_ascii=False, indent=1)
+        if asked.quick:
+            print(text)
+        else:
+            stored.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""`smaller.py --only distill`: fewer layers of ko-sentiment and ko-nli, beside runs with labels and without a teacher.
+
+Scores are taken by plain torch and transformers, on rows that no run read. "alone": the same layers of ko-encoder,
+which never saw the task, trained on the labels by a plain Trainer as long. ko-nli: the pairs of KLUE-NLI, alone and
+as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns from 1,500 reviews is
+killed (SIGKILL) at five random moments and begun again each time; its weights against those of a run left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+import octavo
+from octavo.files import sha256_of
+
+Row = tuple[str, str | None, str]  # text, second text, label
+EPOCHS, RATE, BATCH = 2, 3e-4, 32
+NLI = (  # layers, units in the feed-forward part of each (None: all), epochs, whether pairs are recombined
+    (3, None, 1, False),
+    (3, None, 3, False),
+    (3, 512, 1, False),
+    (3, 512, 3, False),
+    (2, None, 1, False),
+    (2, None, 3, False),
+    (2, None, 6, False),
+    (2, None, 6, True),
+)
+
+
+def rows_of(file: Path, text: str, pair: str | None, label: str) -> list[Row]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        found = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row[text], row[pair] if pair else None, row[label]) for row in found if row[label]]
+
+
+def write(file: Path, rows: list[Row], *, labels: bool) -> Path:
+    """Rows as a table, with their labels or without."""
+    head = ["text", *(["text_pair"] if rows[0][1] is not None else []), *(["label"] if labels else [])]
+    lines = ["\t".join(head)] + [
+        "\t".join([one for one in row[:2] if one is not None] + [row[2]] * labels) for row in rows
+    ]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def recombined(rows: list[Row]) -> list[Row]:
+    """All pairs of the sentences that share a first one, both ways; no labels."""
+    groups = dict[str, dict[str, None]]()
+    for text, pair, _ in rows:
+        groups.setdefault(text, {text: None})[str(pair)] = None
+    return [(one, other, "") for group in groups.values() for one, other in permutations(group, 2)]
+
+
+class Reader:
+    """A checkpoint by plain transformers; label ids of rows by its names, or by `names`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        self.ids = {name: number for number, name in self.model.config.id2label.items()}
+
+    def encode(self, rows: list[Row]):
+        pairs = [one[1] for one in rows] if rows[0][1] is not None else None
+        return self.tokenizer([one[0] for one in rows], pairs, padding=True, truncation=True, return_tensors="pt")
+
+    def logits(self, rows: list[Row]) -> np.ndarray:
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place][0]) + len(rows[place][1] or ""))
+        answers = np.zeros((len(rows), len(self.ids)), np.float32)
+        for start in range(0, len(order), 128):
+            places = order[start : start + 128]
+            with torch.inference_mode():
+                answers[places] = self.model(**self.encode([rows[place] for place in places])).logits.numpy()
+        return answers
+
+
+class Judge:
+    """A teacher's answers to rows with labels, and how near others come."""
+
+    def __init__(self, teacher: Path, rows: list[Row], names: dict[str, str]) -> None:
+        reader = Reader(teacher)
+        self.rows, self.teacher = rows, reader.logits(rows).argmax(1)
+        self.gold = np.array([reader.ids[names.get(row[2], row[2])] for row in rows])
+
+    def say(self, folder: Path) -> dict:
+        answers = Reader(folder).logits(self.rows).argmax(1)
+        right, before = (one == self.gold for one in (answers, self.teacher))
+        moved = right.astype(float) - before
+        return {
+            "rows": len(self.rows),
+            "teacher": round(100 * float(before.mean()), 2),
+            "score": round(100 * float(right.mean()), 2),
+            "drop": round(-100 * float(moved.mean()), 2),
+            "drop_se": round(100 * float(moved.std(ddof=1)) / len(moved) ** 0.5, 2),
+            "agreement": round(float((answers == self.teacher).mean()), 4),
+        }
+
+
+def distilled(teacher: Path, data: Path, output: Path, judge: Judge, **asked) -> dict:
+    start = time.perf_counter()
+    result = octavo.distill(teacher, output, data=data, **asked)
+    found = {"minutes": round((time.perf_counter() - start) / 60, 1)} | judge.say(output)
+    print(output.name, found, file=sys.stderr, flush=True)
+    return found | {"lineage": json.loads(result.record.model_dump_json(exclude_none=True))}
+
+
+def alone(
+    encoder: Path, teacher: Path, rows: list[Row], names: dict[str, str], place: tuple[Path, tuple[int, ...]]
+) -> Path:
+    """The same layers of the encoder that never saw the task, trained on labels: a checkpoint."""
+    output, layers = place
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.from_pretrained(teacher)
+    reader = Reader(teacher)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, config=config)
+    model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[number] for number in layers)
+    model.config.num_hidden_layers = len(layers)
+    tokens = reader.tokenizer([row[0] for row in rows], truncation=True)
+    labels = [reader.ids[names[row[2]]] for row in rows]
+    data = [
+        {name: values[place] for name, values in tokens.items()} | {"labels": labels[place]}
+        for place in range(len(rows))
+    ]
+    arguments = transformers.TrainingArguments(
+        output_dir=str(output) + ".training",
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        learning_rate=RATE,
+        warmup_steps=100,
+        train_sampling_strategy="group_by_length",
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    transformers.Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        data_collator=transformers.DataCollatorWithPadding(reader.tokenizer),
+    ).train()
+    model.save_pretrained(output)
+    reader.tokenizer.save_pretrained(output)
+    return output
+
+
+def sentiment(shared: Path, folder: Path, *, quick: bool) -> dict:
+    teacher, names = shared / "models/ko-sentiment", {"0": "negative", "1": "positive"}
+    nsmc = [rows_of(shared / "data/nsmc" / name, "document", None, "label") for name in ("train_60k.tsv", "test.tsv")]
+    rows, judged = (part[:1500] for part in nsmc) if quick else nsmc
+    judge = Judge(teacher, judged, names)
+    labelled = [(*row[:2], names[row[2]]) for row in rows]
+    data = [write(folder / f"reviews-{use}.tsv", labelled, labels=use) for use in (False, True)]
+    asked = {"layers": 2, "epochs": 1 if quick else EPOCHS}
+    found = {"labels unused": distilled(teacher, data[0], folder / "unlabelled", judge, **asked)}
+    kept = tuple(found["labels unused"]["lineage"]["layers"])
+    found["labels used"] = distilled(
+        teacher, data[1], folder / "labelled", judge, **asked | {"layers": kept}, use_labels=True
+    )
+    encoder = shared / "models/ko-encoder"
+    found["alone"] = judge.say(alone(encoder, teacher, rows, names, (folder / "alone", kept)))
+    return found
+
+
+def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
+    teacher, columns = shared / "models/ko-nli", ("sentence1", "sentence2", "gold_label")
+    rows = rows_of(shared / "data/klue_nli/train.tsv", *columns)
+    judged = rows_of(shared / "data/kornli/xnli.test.ko.tsv", *columns)
+    judge = Judge(teacher, judged[:500] if quick else judged, {})
+    pairs = {False: rows, True: recombined(rows)}
+    data = {
+        many: write(folder / f"pairs-{many}.tsv", part[:1500] if quick else part, labels=False)
+        for many, part in pairs.items()
+    }
+    found = {}
+    for layers, ffn, epochs, many in NLI[2:3] if quick else NLI:
+        narrower, how = f" of {ffn} units" if ffn else "", ", recombined" if many else ""
+        # As many steps on the recombined pairs, which are more.
+        times = max(1, round(epochs * len(rows) / len(pairs[True]))) if many else epochs
+        name, output = f"{layers} layers{narrower}, {epochs} x {len(rows):,} pairs{how}", folder / f"nli-{len(found)}"
+        found[name] = distilled(teacher, data[many], output, judge, layers=layers, ffn=ffn, epochs=times)
+    return found
+
+
+def killed(shared: Path, folder: Path, **_: bool) -> dict:
+    """Weights of a run that was killed five times, and of one that was not."""
+    rows = rows_of(shared / "data/nsmc/train_60k.tsv", "document", None, "label")[:1500]
+    data = write(folder / "few.tsv", rows, labels=False)
+
+    def command(output: Path) -> list[str]:
+        asked = ["--data", str(data), "-o", str(output), "--layers", "2", "--epochs", "2"]
+        return [sys.executable, "-m", "octavo", "distill", str(shared / "models/ko-sentiment"), *asked]
+
+    start = time.perf_counter()
+    subprocess.run(command(folder / "whole"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds, chance, moments, after = time.perf_counter() - start, random.Random(20), [], []
+    while len(moments) < 5:
+        moment = chance.uniform(0.3, 0.8) * seconds
+        run = subprocess.Popen(command(folder / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            run.wait(moment)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+            moments.append(round(moment, 1))
+            after.append(sorted(one.name for one in folder.glob("killed.training/checkpoint-*")))
+        else:  # it came to its end before its moment: another one, from the beginning
+            shutil.rmtree(folder / "killed")
+    subprocess.run(command(folder / "killed"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    hashes = {name: sha256_of(folder / name / "model.safetensors") for name in ("whole", "killed")}
+    return {"seconds": moments, "kept": after, "hashes": hashes, "same": hashes["whole"] == hashes["killed"]}
+
+
+def distill(shared: Path, folder: Path, *, quick: bool) -> dict:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    parts = {"ko-sentiment": sentiment, "ko-nli": nli, "killed": killed}
+    found = {}
+    for name, part in parts.items():
+        (folder / name).mkdir()
+        found[name] = part(shared, folder / name, quick=quick)
+    return found | {"threads": torch.get_num_threads()}

@@ -1,0 +1,128 @@
+"""`octavo distill`: a checkpoint with fewer layers that answers as the whole one does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from octavo.cli.echo import say
+from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
+from octavo.errors import InputError
+from octavo.schema.documents import json_text
+
+if TYPE_CHECKING:
+    from octavo.schema.lineage import Distilling
+
+Data = Annotated[
+    list[Path], typer.Option("--data", help="Texts of yours, labels not needed; several times for several.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
+Layers = Annotated[str, typer.Option(help="How many layers stay (6), or which (0,2), counted from 0.")]
+Ffn = Annotated[int | None, typer.Option("--ffn", help="Units that stay in each layer's feed-forward part.")]
+Epochs = Annotated[int, typer.Option(help="How often each text is learnt from, at most.")]
+BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
+Rate = Annotated[float | None, typer.Option(help="Default: 3e-4 at a width of 256, less for wider models.")]
+Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
+UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
+Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
+
+
+def distill(
+    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder of an encoder, or a hub id.")],
+    data: Data,
+    output: Output,
+    layers: Layers,
+    ffn: Ffn = None,
+    epochs: Epochs = 3,
+    batch_size: BatchSize = 32,
+    learning_rate: Rate = None,
+    temperature: Temperature = 2.0,
+    use_labels: UseLabels = False,
+    seed: Seed = 0,
+    int8: Int8 = False,
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    ignore_weights: IgnoreWeights = None,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Leave out layers, and train the others to answer as all did.
+
+    What is done is kept beside the output: the same command goes on where it was interrupted.
+    """
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.cli.display import TerminalProgress
+    from octavo.data.examples import DataFile
+    from octavo.shrinking.distilling import distill as run_distill
+
+    with TerminalProgress() as progress:
+        distilled = run_distill(
+            Checkpoint(checkpoint, task, tokenizer, ignore_weights=tuple(ignore_weights or ())),
+            output,
+            data=[DataFile(path, encoding, mapping(columns)) for path in data],
+            layers=_layers(layers),
+            ffn=ffn,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            temperature=temperature,
+            use_labels=use_labels,
+            seed=seed,
+            int8=int8,
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        record = distilled.record.model_dump(mode="json", exclude_none=True)
+        say(*json_text(record, indent=1).split("\n"))
+        return
+    _show(distilled.record)
+    say(f"written to {output}")
+    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    asked += " --method qat" if int8 else f" --calibrate {data[0]}"
+    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+
+
+def _layers(text: str) -> int | tuple[int, ...]:
+    """`6` as a number of layers, `0,2` or `0,` as layers.
+
+    Raises:
+        InputError: it is neither.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise InputError("--layers is not understood", got=text, allowed="a number, 6, or numbers with commas, 0,2")
+    return tuple(map(int, parts)) if "," in text else int(parts[0])
+
+
+def _show(record: Distilling) -> None:
+    how = {
+        "asked": "as you said",
+        "all tried": "the least loss before training, of all sets",
+        "one after the other": "the least loss before training, one after the other left out",
+        "evenly spaced": "evenly spaced",
+    }[record.chosen]
+    kept = ", ".join(map(str, record.layers))
+    say(f"layers {kept} of {record.layers_before} stay: {how}")
+    if record.ffn:
+        say(f"{record.ffn:,} of {record.ffn_before:,} units stay in the feed-forward part of each")
+    size, share = record.bytes / 2**20, record.bytes / record.bytes_before
+    say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
+    best = min(record.curve, key=lambda point: point.distance)
+    say(
+        f"distance to the answers before: {record.curve[0].distance:.4f} untrained, {best.distance:.4f} after step "
+        f"{best.step:,} of {record.curve[-1].step:,}, which is kept"
+    )
+    near = {name: value for name, value in record.fidelity.items() if name != "distance"} or record.fidelity
+    told = ", ".join(f"{name} {value:.4f}" for name, value in near.items())
+    say(f"on {record.judged:,} texts that neither trained nor chose it: {told}")
+    if record.agreement:
+        one = record.agreement
+        say(f"the same answer to {one.value:.2%} of them ({one.low:.2%} to {one.high:.2%})")

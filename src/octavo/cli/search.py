@@ -1,0 +1,189 @@
+"""`octavo search`: the best artifact within a budget, found, repaired and confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from octavo.cli.compare import Reports
+from octavo.cli.echo import say
+from octavo.cli.limits import MaxDrop, MaxSize, MinAgreement, MinCosine, MinCosineWorst, MinSpeedup, read_budget
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    IgnoreWeights,
+    Labels,
+    Lang,
+    MaxLength,
+    TargetTokenizer,
+    TaskName,
+    Threads,
+    TokenizerFolder,
+    mapping,
+    names,
+)
+from octavo.cli.order import check_quantize
+from octavo.errors import InputError
+from octavo.schema.documents import json_text
+
+if TYPE_CHECKING:
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.schema.search import Trial
+    from octavo.tuning.search import Search
+
+Data = Annotated[Path, typer.Option("--data", help="Examples: .tsv, .csv, .jsonl or .json; split in three parts.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
+Prefer = Annotated[str, typer.Option(help="What counts within the budget: speed, latency, size or quality.")]
+Space = Annotated[Path | None, typer.Option(help="Your own candidates: a TOML file of [[space]] tables.")]
+Examples = Annotated[Path | None, typer.Option(help="Examples to calibrate on, in the place of a part of the data.")]
+StudyFile = Annotated[Path | None, typer.Option("--study", help="The file of trials; default: OUTPUT.study.jsonl.")]
+Pick = Annotated[int | None, typer.Option(min=1, help="Write another point of a finished study's front.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Candidates that answer at once; timings run alone.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and about how long it takes, and end.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="A seeded sample of that many rows.")]
+Seed = Annotated[int, typer.Option(help="Of the order of the examples.")]
+Target = Annotated[str, typer.Option(help="The CPU it is for: see quantize.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The outcome as one JSON document on stdout.")]
+
+
+def search(
+    checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
+    data: Data,
+    output: Output,
+    max_drop: MaxDrop = None,
+    min_agreement: MinAgreement = None,
+    min_cosine: MinCosine = None,
+    min_cosine_worst: MinCosineWorst = None,
+    min_speedup: MinSpeedup = None,
+    max_size: MaxSize = None,
+    prefer: Prefer = "speed",
+    space: Space = None,
+    calibrate: Examples = None,
+    study: StudyFile = None,
+    pick: Pick = None,
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    limit: Limit = None,
+    seed: Seed = 0,
+    target: Target = "auto",
+    max_length: MaxLength = None,
+    threads: Threads = None,
+    task: TaskName = None,
+    tokenizer: TokenizerFolder = None,
+    target_tokenizer: TargetTokenizer = None,
+    labels: Labels = None,
+    ignore_weights: IgnoreWeights = None,
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
+    report: Reports = None,
+    lang: Lang = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find, repair and confirm the best model within a budget.
+
+    Exit code 1 where nothing passes.
+    """
+    from octavo.checkpoint.source import Checkpoint
+    from octavo.data.examples import DataFile
+
+    check_quantize(checkpoint, output)
+    limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
+    limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
+    tell = _reports(report, lang)
+    model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
+    settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
+    settings |= {"data": DataFile(data, encoding, mapping(columns), limit, max_length, seed), "target": target}
+    settings |= {"calibrate": DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None}
+    found = _run(model, output, limits, settings | {"force": force}, None if dry_run else pick or 0)
+    if not dry_run:
+        tell(found)
+        _show(found, as_json=as_json, picked=pick is not None)
+
+
+def _reports(paths: list[Path] | None, lang: str | None) -> Callable[[Search], None]:
+    """What writes the reports; that they can be written is checked at once."""
+    from octavo.reporting import languages, page
+    from octavo.reporting.search_page import report_search
+
+    language = languages.find_language(lang)
+    checked = [page.check_report(path, (".html", ".md")) for path in paths or ()]
+
+    def write(found: Search) -> None:
+        for path in checked:
+            report_search(found.study, path, language=language)
+
+    return write
+
+
+def _run(
+    model: Checkpoint, output: Path, limits: dict[str, str | None], settings: dict[str, Any], pick: int | None
+) -> Search:
+    """The search, run to its end; or where `pick` is above 0 that point written; or where it is None the plan shown.
+
+    Raises:
+        InputError: no limit is given.
+    """
+    from octavo.cli.display import TerminalProgress
+    from octavo.tuning.search import search as make_search
+
+    budget = read_budget(limits)
+    if budget is None:
+        raise InputError("a search needs a budget", then="--max-drop 1.0, or without labels --min-agreement 99%")
+    with TerminalProgress() as progress:
+        found = make_search(model, output, budget=budget, **settings, progress=progress)
+        if pick is None:
+            _show_plan(found)
+        elif pick:
+            found.pick(pick)
+        else:
+            for trial in found:
+                _tell(found, trial)
+    return found
+
+
+def _tell(found: Search, trial: Trial) -> None:
+    left = f", about {found.seconds_left:,.0f} s left" if found.seconds_left >= 1 else ""
+    rows = "" if trial.timed else f" on {trial.rows:,} rows"
+    say(f"{trial.step}{rows}: {trial.candidate.name}: {trial.verdict}, {trial.reason}{left}", err=True)
+
+
+def _show_plan(found: Search) -> None:
+    plan = found.plan()
+    say(f"{len(plan.candidates)} candidates:", *(f"  {one.name}" for one in plan.candidates))
+    say("examples: " + ", ".join(f"{number:,} for {name}" for name, number in plan.splits.items()))
+    say(
+        f"each on {plan.waves[0]:,} first; those that are not clear failures on {plan.waves[1]:,}, or as many as decide"
+    )
+    say(f"about {plan.seconds / 60:.1f} minutes on this machine, more where a ladder is climbed; nothing was written")
+
+
+def _show(found: Search, *, as_json: bool, picked: bool) -> None:
+    """The outcome; exit code 1 where it is not PASS."""
+    from octavo.cli.display import print_cells
+    from octavo.reporting.search_tables import front_lines, ladder_cells, outcome_sentences, trial_cells
+    from octavo.schema.search import FLOAT, line_of
+
+    outcome, record = found.outcome, found.record()
+    assert outcome is not None
+    if as_json:
+        from octavo.data.json_text import parse_json
+
+        say(*json_text(parse_json(line_of(outcome)), indent=1).split("\n"))
+    else:
+        print_cells(trial_cells(record))
+        if len(cells := ladder_cells(record)) > 1:
+            print_cells(cells)
+        say(*outcome_sentences(outcome), *front_lines(outcome.front))
+    if found.artifact is not None:
+        say(f"written to {found.output}", err=True)
+        engine = found.artifact.engine()
+        chosen: Any = outcome.chosen if not picked else None
+        if chosen is not None and chosen.engine != engine:
+            say(f"it was measured on {chosen.engine}: run it with --engine {chosen.engine}", err=True)
+    if not picked and (outcome.verdict != "PASS" or outcome.chosen == FLOAT):
+        raise typer.Exit(1)

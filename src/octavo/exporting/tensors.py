@@ -1,0 +1,78 @@
+"""The weights of a checkpoint as arrays, by the names of its modules, with an account of which were read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.checkpoint.source import Source
+from octavo.errors import ExportError
+
+_OLD = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))  # of checkpoints from TensorFlow
+_FLOATS = {"float64", "float32", "float16", "bfloat16"}
+
+
+class UnwrittenError(ExportError):
+    """A setting or a weight that is not known here: the graph is transformers' to export. The message is the reason."""
+
+
+class Tensors(Mapping[str, NDArray[np.float32]]):
+    """Weights by name, read from their files once and copied; `read` are the names that were asked for."""
+
+    def __init__(self, source: Source, prefix: str) -> None:
+        """Open the weights of a checkpoint; `prefix` is taken off their names.
+
+        Raises:
+            UnwrittenError: they are no safetensors, or two of them have one name.
+        """
+        from safetensors import safe_open
+
+        self.read: set[str] = set()
+        self._declared = source.weights.tensors
+        self._stored, self._arrays = dict[str, str](), dict[str, NDArray[np.float32]]()
+        if any(file.suffix != ".safetensors" for file in source.weights.files):
+            raise UnwrittenError("weights that are no safetensors")
+        for stored in self._declared:
+            name = stored
+            for old, new in _OLD:
+                name = name.replace(old, new)
+            if (name := name.removeprefix(prefix)) in self._stored:
+                raise UnwrittenError(f"the weights {self._stored[name]} and {stored}")
+            self._stored[name] = stored
+        files: list[Any] = [safe_open(file, "np") for file in source.weights.files]
+        self._home = {stored: file for file in files for stored in file.keys()}  # noqa: SIM118 - not a mapping
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """A weight in float32; KeyError where there is none."""
+        stored = self._stored[name]
+        self.read.add(name)
+        if name not in self._arrays:
+            self._arrays[name] = np.asarray(self._home[stored].get_tensor(stored), np.float32)
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._stored)
+
+    def left(self) -> list[str]:
+        """The stored names of weights that nothing has asked for."""
+        return sorted(stored for name, stored in self._stored.items() if name not in self.read)
+
+    def of(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """A weight of a shape.
+
+        Raises:
+            UnwrittenError: there is none, or it has another shape.
+        """
+        if name not in self._stored:
+            raise UnwrittenError(f"no weight {name}")
+        declared = self._declared[self._stored[name]]
+        if declared.shape != shape or declared.dtype not in _FLOATS:
+            got = f"{declared.dtype} {list(declared.shape)}"
+            raise UnwrittenError(f"the weight {name} is {got} where the config says {list(shape)}")
+        return self[name]

@@ -1,0 +1,133 @@
+"""What `static` and `dynamic` learn from the user's examples alike: smoothing, compensated rounding, biases.
+
+The order: see what the layers read, smooth (`arithmetic.smoothquant`) where it pays, round (`arithmetic.ldlq`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from octavo.arithmetic.affine import FloatArray, Quantized
+from octavo.arithmetic.ldlq import round_compensated
+from octavo.arithmetic.smoothquant import Rounding, Sample, bias_correction, choose_factor, smoothing_factor
+from octavo.graph.layers import Layer, find_bias
+from octavo.graph.scaling import Group, correct_bias, find_maker, scale_group, separable
+from octavo.methods import Context
+from octavo.methods.activations import see_channels
+from octavo.schema.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a layer reads, over the calibration examples.
+
+    `low`, `high` extremes of each channel, float32 [in]; `mean` float64 [in]; `rows` a sample, float32 [n, in];
+    `moment` E[x x^T] of what was seen, float32 [in, in], and `factor` what it was divided by since, float32 [in].
+    """
+
+    low: FloatArray
+    high: FloatArray
+    mean: NDArray[np.float64]
+    rows: FloatArray
+    moment: FloatArray
+    factor: FloatArray
+
+    def divided(self, factor: FloatArray) -> Self:
+        """The same behind a division of each channel by its factor [in]."""
+        divided = {name: getattr(self, name) / factor for name in ("low", "high", "mean", "rows")}
+        return replace(self, **divided, factor=self.factor * factor)
+
+    def spread(self, *, centered: bool) -> FloatArray:
+        """E[x x^T], or the covariance, [in, in]."""
+        moment = self.moment / np.outer(self.factor, self.factor)
+        return moment - np.outer(self.mean, self.mean).astype(np.float32) if centered else moment
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What examples say of layers.
+
+    `seen`: what they read, by the value's name. By module path: the `strengths` of smoothing, where there is any, and
+    the `weights`.
+    """
+
+    seen: Mapping[str, Input]
+    strengths: Mapping[str, float]
+    weights: Mapping[str, Quantized]
+
+    def correct(self, model: ir.Model, layer: Layer) -> None:
+        """Add to the layer's bias what makes its mean output that of the float layer, in place."""
+        mean = np.mean([self.seen[name].mean for name in layer.inputs], axis=0)
+        correct_bias(model, layer, bias_correction(mean, layer.matrix(), self.weights[layer.path].dequantize()))
+
+
+RoundingOf = Callable[[Group], Rounding]  # how the input of a group of layers will be rounded
+
+
+def calibrate(
+    model: ir.Model, groups: Sequence[Group], recipe: Recipe, context: Context, rounding_of: RoundingOf
+) -> Calibrated:
+    """Smooth the groups as the recipe says, in place, and round their weights."""
+    layers = [layer for group in groups for layer in group.layers]
+    seen = {
+        name: Input(stats.low, stats.high, stats.mean, stats.rows, stats.moment, np.ones_like(stats.low))
+        for name, stats in see_channels(model, layers, context).items()
+    }
+    seen, strengths = _smooth(model, groups, seen, recipe, context, rounding_of)
+    return Calibrated(seen, strengths, _round(layers, seen, recipe, context))
+
+
+def _smooth(
+    model: ir.Model,
+    groups: Sequence[Group],
+    seen: dict[str, Input],
+    recipe: Recipe,
+    context: Context,
+    rounding_of: RoundingOf,
+) -> tuple[dict[str, Input], dict[str, float]]:
+    """What layers read when the groups are smoothed, which they are in place, and each layer's strength."""
+    smoothed, strengths = dict(seen), {}
+    for group in groups:
+        if not separable(group) or recipe.smoothing == "none":
+            continue
+        before = [seen[str(value.name)] for value in group.inputs]
+        low, high = np.min([x.low for x in before], axis=0), np.max([x.high for x in before], axis=0)
+        sample = Sample(np.concatenate([x.rows for x in before]), low, high)
+        weights = [layer.matrix() for layer in group.layers]
+        if recipe.smoothing == "auto":
+            flags = {"saturates": context.target.saturates, "free": find_maker(group) is not None}
+            chosen = choose_factor(sample, weights, rounding_of(group), **flags)
+        else:
+            chosen = recipe.smoothing, smoothing_factor(sample.largest, weights, recipe.smoothing)
+        if chosen is None:
+            continue
+        strength, factor = chosen
+        names = [list(layer.inputs) for layer in group.layers]
+        scale_group(model, group, factor)
+        for layer, names_before in zip(group.layers, names, strict=True):
+            strengths[layer.path] = strength
+            for name, name_before in zip(layer.inputs, names_before, strict=True):
+                smoothed[name] = seen[name_before].divided(factor)
+    return smoothed, strengths
+
+
+def _round(
+    layers: Sequence[Layer], seen: Mapping[str, Input], recipe: Recipe, context: Context
+) -> dict[str, Quantized]:
+    """The integers of each layer's weight; layers that read the same values are rounded together."""
+    together: dict[tuple[bool, tuple[str, ...]], list[Layer]] = {}
+    for layer in layers:
+        corrected = recipe.bias_correction and all(find_bias(node) for node in layer.nodes)
+        together.setdefault((corrected, tuple(layer.inputs)), []).append(layer)
+    rounded: dict[str, Quantized] = {}
+    context.progress.start("rounding weights", len(together))
+    for (corrected, names), members in together.items():
+        moment = np.mean([seen[name].spread(centered=corrected) for name in names], axis=0)
+        weights = round_compensated([layer.matrix() for layer in members], moment, saturates=context.target.saturates)
+        rounded |= zip((layer.path for layer in members), weights, strict=True)
+        context.progress.advance()
+    return rounded

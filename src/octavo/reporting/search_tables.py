@@ -1,0 +1,144 @@
+"""A search as cells and sentences: what was tried, what became of it, and what was chosen."""
+
+from collections.abc import Sequence
+
+from octavo.reporting.comparison_tables import COLUMNS, MIB, NOTHING, Cells, check_reason, points
+from octavo.reporting.languages import Say, english
+from octavo.schema.search import FLOAT, Candidate, Outcome, Quality, SearchRecord, Trial
+
+
+def latest_trials(record: SearchRecord) -> list[Trial]:
+    """The trial of each candidate on the most examples of the selection; layers that were alone are left out."""
+    latest: dict[str, Trial] = {}
+    for trial in record.trials:
+        if trial.split == "selection" and not trial.timed and trial.step != "sensitivity":
+            known = latest.get(trial.candidate.key)
+            if known is None or trial.rows >= known.rows:
+                latest[trial.candidate.key] = trial
+    return list(latest.values())
+
+
+def timed_trials(record: SearchRecord) -> dict[str, Trial]:
+    """The timing of each candidate that was timed on the selection, by its key."""
+    trials = (trial for trial in record.trials if trial.timed and trial.speed and trial.split == "selection")
+    return {trial.candidate.key: trial for trial in trials}
+
+
+def step_name(step: str, say: Say = english) -> str:
+    """A step in words; those of the ladder have what they change behind a colon."""
+    head, colon, rest = step.partition(": ")
+    return say(head) + (f": {say(rest)}" if colon else "")
+
+
+def reason(trial: Trial, say: Say = english) -> str:
+    """Why a trial has its verdict."""
+    score = next(iter(trial.quality.scores), None) if trial.quality else None
+    return "; ".join(check_reason(check, say, score) for check in trial.checks) or trial.reason
+
+
+def trial_cells(record: SearchRecord, say: Say = english) -> Cells:
+    """A row for each candidate: how far it came, its quality against float, size, speed and verdict."""
+    head = ("candidate", "step", "rows", "against float", "MiB", "faster", "1 row, ms p95", "verdict")
+    speeds, cells = timed_trials(record), [[say(name) for name in head]]
+    numbers = {one.key: number for number, one in enumerate(record.outcome.front, 1)} if record.outcome else {}
+    for trial in latest_trials(record):
+        quality, timed = trial.quality, speeds.get(trial.candidate.key)
+        speed = timed.speed if timed else None
+        number = numbers.get(trial.candidate.key)
+        name = trial.candidate.name if number is None else f"[{number}] {trial.candidate.name}"
+        cells.append(
+            [
+                name,
+                step_name(trial.step, say),
+                f"{trial.rows:,}",
+                against_float(quality, say),
+                f"{quality.bytes / MIB:.1f}" if quality else NOTHING,
+                f"{speed.speedup.value:.2f}x" if speed else NOTHING,
+                f"{speed.p95_ms:.1f}" if speed else NOTHING,
+                trial.verdict,
+            ]
+        )
+    return cells
+
+
+def against_float(quality: Quality | None, say: Say = english) -> str:
+    """The first score's difference from that of the float graph in points, or the likeness of its answers."""
+    if quality is None or quality.not_finite:
+        return NOTHING
+    if quality.differences:
+        name, difference = next(iter(quality.differences.items()))
+        return f"{say(COLUMNS[name][0])} {points(difference, say)}"
+    name, likeness = next(iter(quality.closeness.items()))
+    title, show = COLUMNS[name]
+    return f"{say(title)} {show(likeness.value)} ({show(likeness.low)} - {show(likeness.high)})"
+
+
+def dropped_cells(record: SearchRecord, say: Say = english) -> Cells:
+    """What did not pass, and why."""
+    trials = [one for one in latest_trials(record) if one.verdict != "PASS"]
+    rows = [[one.candidate.name, step_name(one.step, say), one.verdict, reason(one, say)] for one in trials]
+    return [[say(name) for name in ("candidate", "step", "verdict", "reason")], *rows]
+
+
+def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
+    """Each step of the ladder, what it tried and what came of it."""
+    trials = [trial for trial in record.trials if trial.step.startswith("ladder")]
+    rows = [
+        [
+            step_name(trial.step, say).partition(": ")[2],
+            trial.candidate.name + kept_float(trial.candidate, say),
+            f"{trial.rows:,}",
+            against_float(trial.quality, say),
+            trial.verdict,
+        ]
+        for trial in trials
+    ]
+    return [[say(name) for name in ("changed", "candidate", "rows", "against float", "verdict")], *rows]
+
+
+def kept_float(candidate: Candidate, say: Say = english) -> str:
+    """The layers that a candidate's rules keep float, by name."""
+    names = [rule.match for rule in candidate.recipe.layers if rule.keep.startswith("float")]
+    return f"; {say('float')}: {', '.join(names)}" if names else ""
+
+
+def sensitivity_cells(outcome: Outcome, say: Say = english) -> Cells:
+    """The layers that were int8 alone: the stored error, and what it did to answers."""
+    rows = [
+        [one.candidate.name, layer.path, f"{layer.decibels:.1f}", f"{layer.moved:.2g}"]
+        for one in outcome.sensitivity
+        for layer in one.layers
+    ]
+    return [[say(name) for name in ("candidate", "layer", "dB", "moved")], *rows]
+
+
+def outcome_sentences(outcome: Outcome, say: Say = english) -> list[str]:
+    """What was chosen, what it is on examples that the search never saw, and what it was chosen by."""
+    chosen, quality = outcome.chosen, outcome.confirmed.quality
+    if chosen == FLOAT:
+        return [say("Do not quantize: no candidate keeps the budget.")]
+    found = [f"{outcome.verdict}: {chosen.name}{kept_float(chosen, say)}"]
+    text = say("on {n:,} examples that the search never saw: {figure}")
+    found.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, say)))
+    text = say("it was chosen by {n:,} others, which flatter it: {figure}")
+    found.append(text.format(n=outcome.selected.rows, figure=against_float(outcome.selected.quality, say)))
+    checks = outcome.confirmed.checks
+    score = next(iter(quality.scores), None) if quality else None
+    found += [f"{check.verdict}: {check_reason(check, say, score)}" for check in checks]
+    if speed := outcome.speed:
+        one = speed.speedup
+        text = say("{faster:.2f}x as fast as the float graph ({low:.2f} to {high:.2f}), {ms:.1f} ms for a row (p95)")
+        found.append(text.format(faster=one.value, low=one.low, high=one.high, ms=speed.p95_ms))
+        found += [say("the machine was busy while it was timed: no speed here is to be believed")] if speed.busy else []
+    for layers in outcome.sensitivity:
+        if layers.correlation is not None:
+            text = say("stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}")
+            found.append(text.format(n=len(layers.layers), name=layers.candidate.name, value=layers.correlation))
+    if outcome.rows_needed:
+        found.append(say("about {n:,} rows would decide").format(n=outcome.rows_needed))
+    return found
+
+
+def front_lines(front: Sequence[Candidate], say: Say = english) -> list[str]:
+    """The points of the front that `--pick` takes, by their numbers."""
+    return [say("--pick {n}: {name}").format(n=n, name=one.name) for n, one in enumerate(front, 1) if one != FLOAT]

@@ -1,0 +1,72 @@
+"""The choice among candidates that were measured and timed: by the user's aim, and what nothing beats in everything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octavo.schema.search import Aim, Candidate, Speed, Trial
+from octavo.tuning.run import risk
+
+TIE = 0.97  # of the best value: what comes so near is as good, and the safer quality decides
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A candidate with its trial on the most examples, and its speed."""
+
+    candidate: Candidate
+    trial: Trial
+    speed: Speed
+
+    @property
+    def bytes(self) -> int:
+        """Of the artifact."""
+        return self.trial.quality.bytes if self.trial.quality else 0
+
+    def gain(self, aim: Aim) -> float:
+        """What the aim wants more of; a ratio to the float graph where it is not quality."""
+        if aim == "speed":
+            return self.speed.speedup.value
+        if aim == "latency":
+            return self.speed.float_p95_ms / self.speed.p95_ms
+        return 1 / max(1, self.bytes)
+
+
+def choose(timed: Sequence[Timed], aim: Aim) -> Timed:
+    """The best by the aim; of those that are as good the one whose quality is the safest."""
+    if aim == "quality":
+        return min(timed, key=lambda one: (risk(one.trial), -one.gain("speed")))
+    most = max(one.gain(aim) for one in timed)
+    return min((one for one in timed if one.gain(aim) >= TIE * most), key=lambda one: risk(one.trial))
+
+
+def pareto_front(timed: Sequence[Timed]) -> tuple[Candidate, ...]:
+    """Those that no other one beats in speed, size and quality together; the fastest first."""
+
+    def figures(one: Timed) -> tuple[float, float, float]:
+        return one.gain("speed"), one.gain("size"), -risk(one.trial)
+
+    def beaten(one: Timed) -> bool:
+        own = figures(one)
+        others = (figures(other) for other in timed if other is not one)
+        return any(all(a >= b for a, b in zip(other, own, strict=True)) and other != own for other in others)
+
+    front = [one for one in timed if not beaten(one)]
+    return tuple(one.candidate for one in sorted(front, key=lambda one: -one.gain("speed")))
+
+
+def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:
+    """Of candidates whose graphs differ in numbers only, and so are equally fast, the safest few.
+
+    Of those with layers in float the ones with the fewest.
+    """
+    groups: dict[tuple[object, ...], list[Trial]] = {}
+    for trial in trials:
+        recipe = trial.candidate.recipe
+        kind = (recipe.method, recipe.granularity, recipe.bits, recipe.storage, trial.candidate.engine)
+        groups.setdefault(kind, []).append(trial)
+    chosen = [trial for group in groups.values() for trial in sorted(group, key=_rules_and_risk)[:each]]
+    return [trial.candidate for trial in chosen]
+
+
+def _rules_and_risk(trial: Trial) -> tuple[int, float]:
+    return len(trial.candidate.recipe.layers), risk(trial)

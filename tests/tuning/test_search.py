@@ -1,0 +1,162 @@
+"""One real search of a tiny model, and what can be made of its study: an artifact, its card, reports, another point."""
+
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo.cli import main
+from octavo.errors import InputError
+from octavo.reporting.search_page import search_html, search_markdown
+from octavo.schema.recipe import Recipe
+from octavo.schema.search import FLOAT, Candidate, read_study
+
+SPACE = [Candidate(Recipe(method="dynamic")), Candidate(Recipe(method="static"))]
+ROWS = 640
+
+
+@pytest.fixture(scope="module")
+def data(sentences, tmp_path_factory):
+    """Rows of words that the tiny tokenizers know, in two columns, with labels that mean nothing."""
+    words, draw = sorted({word for text in sentences for word in text.split()}), random.Random(3)
+    lines = [f"{' '.join(draw.sample(words, 6))}\t{' '.join(draw.sample(words, 4))}\t{n % 3}" for n in range(ROWS)]
+    path = tmp_path_factory.mktemp("data") / "문장.tsv"
+    path.write_text("\n".join(["sentence1\tsentence2\tlabel", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(checkpoint, data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("search") / "int8"
+    budget = octavo.Budget(max_drop=30.0)
+    found = octavo.search(checkpoint("bert"), output, data=data, budget=budget, space=SPACE, threads=1)
+    return found, list(found)
+
+
+def test_it_ends_with_the_artifact_that_was_measured(finished, data):
+    found, trials = finished
+    assert found.outcome.chosen in SPACE
+    assert found.outcome.verdict == "PASS"
+    assert found.artifact.manifest.recipe == found.outcome.chosen.recipe
+    octavo.verify(found.artifact)
+    record = read_study(found.study)
+    assert list(record.trials) == trials
+    assert record.outcome == found.outcome
+    (float_trial,) = [one for one in trials if one.candidate == FLOAT]
+    assert float_trial.quality.differences["accuracy"].method == "identical"
+    static = next(one for one in trials if one.candidate == SPACE[1] and one.quality)
+    assert len(static.quality.answers) == len(static.quality.distances) == static.rows
+    assert {one.dtype for one in static.quality.layers} == {"int8", "float32"}
+
+
+def test_no_example_that_was_calibrated_on_was_selected_by_or_confirmed_with(finished, data):
+    found, _ = finished
+    splits = read_study(found.study).identity.splits
+    assert sum(map(len, splits.values())) == ROWS
+    used = [set(hashes) for hashes in splits.values()]
+    assert not used[0] & used[1] | used[0] & used[2] | used[1] & used[2]
+    artifact = found.artifact.manifest
+    if artifact.calibration:
+        assert set(artifact.calibration.examples) == used[0]
+
+
+def test_its_confirmed_figure_is_that_of_the_artifact(finished, data):
+    """Predictions of the written artifact, by the usual way, on the examples of the confirmation split."""
+    found, _ = finished
+    identity, hashes = read_study(found.study).identity, octavo.read_examples(data, labels=("0", "1", "2"))
+    from octavo.data.examples import example_hashes
+
+    wanted = set(identity.splits["confirmation"])
+    rows = [one for one, key in zip(hashes, example_hashes(hashes), strict=True) if key in wanted]
+    predictor = octavo.load(found.output, engine=found.outcome.chosen.engine)
+    logits = predictor.logits([(one.text, one.text_pair) for one in rows])
+    right = np.mean(logits.argmax(axis=1) == [one.label for one in rows])
+    assert right == pytest.approx(found.outcome.confirmed.quality.scores["accuracy"])
+
+
+def test_the_card_says_it(finished):
+    card = (finished[0].output / "README.md").read_text(encoding="utf-8")
+    assert "examples that the search never saw" in card
+    assert 'method = "' in card
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_reports(finished, language):
+    record = finished[0].record()
+    page, text = search_html(record, language), search_markdown(record, language)
+    for one in SPACE:
+        assert one.name in page
+    assert "<svg" in page
+    assert "http" not in page
+    assert ("신뢰구간" in page) == (language == "ko")
+    assert f'method = "{finished[0].outcome.chosen.recipe.method}"' in text
+
+
+def test_another_point_of_the_front_is_written_without_measuring(finished, checkpoint, data, tmp_path, monkeypatch):
+    found, _ = finished
+    front = found.outcome.front
+    number, other = next((n, one) for n, one in enumerate(front, 1) if one != FLOAT)
+    monkeypatch.setattr("octavo.tuning.measuring.run_benchmark", None)
+    monkeypatch.setattr("octavo.tuning.measuring.open_contender", None)
+    budget = octavo.Budget(max_drop=30.0)
+    settings = {"data": data, "budget": budget, "space": SPACE, "threads": 1, "study": found.study}
+    again = octavo.search(checkpoint("bert"), tmp_path / "other", **settings)
+    assert again.pick(number).manifest.recipe == other.recipe
+    third = octavo.search(checkpoint("bert"), tmp_path / "third", **settings)
+    with pytest.raises(InputError, match="no such point"):
+        third.pick(9)
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["octavo", "search", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    out, err = capsys.readouterr()
+    return end.value.code or 0, out, err
+
+
+def test_the_command_line_takes_up_a_study(finished, checkpoint, data, tmp_path, monkeypatch, capsys):
+    found, _ = finished
+    space = tmp_path / "space.toml"
+    space.write_text("[[space]]\nmethod = ['dynamic', 'static']\nengine = 'onnxruntime'\n", encoding="utf-8")
+    words = [checkpoint("bert"), "--data", data, "-o", tmp_path / "cli", "--max-drop", "30", "--space", space]
+    words += ["--study", found.study, "--threads", 1, "--report", tmp_path / "탐색.html"]
+    code, out, err = run(monkeypatch, capsys, *words, "--json")
+    assert code == 0, err
+    assert json.loads(out)["verdict"] == "PASS"
+    assert json.loads(out)["chosen"]["recipe"]["method"] == found.outcome.chosen.recipe.method
+    assert (tmp_path / "cli" / "octavo.json").exists()
+    assert "<svg" in (tmp_path / "탐색.html").read_text(encoding="utf-8")
+
+
+def test_a_dry_run_writes_nothing(checkpoint, data, tmp_path, monkeypatch, capsys):
+    words = [checkpoint("bert"), "--data", data, "-o", tmp_path / "dry", "--max-drop", "1", "--dry-run"]
+    code, out, _ = run(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "minutes on this machine" in out
+    assert "  dynamic, onnxruntime" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_without_a_limit_on_quality_is_refused(checkpoint, data, tmp_path):
+    with pytest.raises(InputError, match="worst model wins"):
+        octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(min_speedup=2.0))
+
+
+def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatch):
+    """And a drop is refused, before a candidate is made."""
+    bare = tmp_path / "라벨없음.tsv"
+    lines = data.read_text(encoding="utf-8").splitlines()
+    bare.write_text("\n".join(line.rpartition("\t")[0] for line in lines) + "\n", encoding="utf-8")
+    wanted = {"data": bare, "space": SPACE[:1], "threads": 1, "jobs": 2}
+    with pytest.raises(InputError, match="decide nothing"):
+        octavo.search(checkpoint("bert"), tmp_path / "a", budget=octavo.Budget(max_drop=1.0), **wanted).run()
+    monkeypatch.setattr("octavo.tuning.measuring.Workshop.speeds", lambda *_: ["not timed here"])
+    found = octavo.search(checkpoint("bert"), tmp_path / "b", budget=octavo.Budget(min_agreement=0.5), **wanted)
+    measured = [one.quality for one in found if one.quality]
+    assert measured[1].scores == {}
+    assert 0.5 < measured[1].closeness["agreement"].value <= 1
+    assert found.outcome.chosen == FLOAT  # nothing could be timed

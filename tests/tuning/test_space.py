@@ -1,0 +1,99 @@
+"""Spaces: each candidate once, what the CPU and the task call for, and the user's own."""
+
+import pytest
+
+from octavo.errors import InputError, RecipeError
+from octavo.hardware import Cpu
+from octavo.schema.recipe import LayerRule, Recipe
+from octavo.schema.search import FLOAT, Candidate
+from octavo.tuning.space import Setting, canonical, default_space, distinct, read_space, sixteen_bits
+
+
+def setting(*features, **others):
+    cpu = Cpu("a CPU", "x86_64", frozenset(features), 2)
+    return Setting(cpu, **{"calibrates": True, "writes": False} | others)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "space.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def openvino_is_there(monkeypatch):
+    monkeypatch.setattr("octavo.tuning.space.find_spec", lambda name: name)
+
+
+def test_equal_models_are_one_candidate():
+    rule, other = LayerRule(match="*.a", keep="float"), LayerRule(match="*.b", keep="float")
+    same = [
+        Candidate(Recipe(method="static", percentile=99.0)),
+        Candidate(Recipe(method="static")),
+        Candidate(Recipe(method="static", granularity="tensor")),
+    ]
+    assert len(distinct(same)) == 1
+    twice = Candidate(Recipe(method="static", layers=(rule, other, rule)))
+    assert canonical(twice).recipe.layers == (other, rule)
+    assert len(distinct([Candidate(Recipe()), Candidate(Recipe(granularity="tensor")), FLOAT])) == 2
+
+
+def test_the_default_depends_on_cpu_and_task():
+    plain = default_space(setting("avx2"))
+    assert {one.engine for one in plain} == {"onnxruntime"}
+    assert plain[0] == Candidate(Recipe())
+    vnni = default_space(setting("avx2", "avx512_vnni"))
+    assert {one.engine for one in vnni if one.recipe.method == "static"} == {"onnxruntime", "openvino"}
+    uncalibrated = default_space(setting("avx512_vnni", calibrates=False, writes=True))
+    assert {one.recipe.method for one in uncalibrated} == {"dynamic", "weight-only"}
+    assert {one.engine for one in uncalibrated} == {"onnxruntime"}
+    assert {one.recipe.bits for one in default_space(setting(aim="size"))} == {8, 4}
+    assert [one.engine for one in sixteen_bits(setting("amx_bf16"))] == ["openvino:bf16", "onnxruntime"]
+
+
+def test_a_list_means_try_each(written):
+    text = """
+[[space]]
+method = "static"
+observer = ["minmax", "mse"]
+smoothing = ["auto", 0.5]
+engine = ["onnxruntime", "openvino"]
+
+[[space]]
+method = "dynamic"
+layers = [{match = "*.dense", keep = "float"}]
+"""
+    found = read_space(written(text), setting("avx512_vnni"))
+    assert len(found) == 9
+    assert {(one.recipe.observer, one.recipe.smoothing) for one in found[:8]} == {
+        ("minmax", "auto"), ("minmax", 0.5), ("mse", "auto"), ("mse", 0.5)
+    }  # fmt: skip
+    assert found[8].recipe.layers == (LayerRule(match="*.dense", keep="float"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[space]]\nmethod = ['static', 'dynamik']", "did you mean 'dynamic'"),
+        ("[[space]]\nmethod = 'static'\nobservr = 'mse'", "observr"),
+        ("[[space]]\nmethod = 'dynamic'\nobserver = 'mse'", "a setting of the method static"),
+        ("[[space]]\nmethod = 'dynamic'\nengine = 'openvno'", "openvno"),
+        ("[[space]]\nmethod = 'dynamic'\nopset = 21", "one export"),
+        ("[[space]]\nmethod = 'float'", "no candidate"),
+        ("method = ['static']", "[[space]] tables"),
+        ("[[space]\n", "TOML"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_its_place(written, text, words):
+    with pytest.raises(InputError) as error:
+        read_space(written(text), setting("avx512_vnni"))
+    assert words in str(error.value)
+
+
+def test_static_is_refused_where_nothing_is_calibrated(written):
+    with pytest.raises(RecipeError, match="not calibrated"):
+        read_space(written("[[space]]\nmethod = 'static'"), setting(calibrates=False))
