@@ -30,9 +30,11 @@ from safetensors.numpy import load_file, save_file
 
 import octavo
 from octavo.data.examples import DataFile
+from octavo.evaluation import benchmark
 from octavo.hardware import this_cpu, usable_cores
 from octavo.schema.recipe import Recipe, recipe_from
 from octavo.schema.search import Candidate
+from octavo.tuning import measuring
 from octavo.tuning.splits import split_examples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,6 +252,8 @@ def main() -> None:
     stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     versions = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "nncf") if find_spec(name)}
+    if asked.quick:  # to see that it runs, on any machine
+        measuring.TRIES, benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1, 5.0, 10
     machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:

@@ -56,6 +56,7 @@ def test_toml_holds_every_setting():
         "percentile": 99.99,
         "smoothing": "auto",
         "bias_correction": True,
+        "own_sentences": False,
         "storage": "float32",
         "bits": 8,
         "products": "int8",
@@ -84,7 +85,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, storage, bits, block, products, "
+        "bias_correction, own_sentences, storage, bits, block, products, "
         "layers (did you mean 'method'?)"
     )
 
@@ -254,6 +255,7 @@ def test_what_is_learnt_from_examples_is_a_setting_of_both_methods_that_learn_it
     name = next(iter(setting))
     for method in ("static", "dynamic"):
         assert recipe_from({"method": method} | setting).calibrates
+    assert recipe_from({"own_sentences": True} | setting)
     for other in ({"method": "weight-only"}, {"method": "dynamic", "format": "torch"}):
         with pytest.raises(RecipeError, match=f"{name} is a setting of"):
             recipe_from(other | setting)

@@ -28,13 +28,23 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "percentile": ("static",),
     "smoothing": ("static", "dynamic", "qat"),
     "bias_correction": ("static", "dynamic"),
+    "own_sentences": ("dynamic",),
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
     "products": ("weight-only",),
 }
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", "products", *LEARNT)  # no concern of a torch model
+OF_ONNX = (
+    "opset",
+    "optimize",
+    "merge_qkv",
+    "bits",
+    "block",
+    "products",
+    "own_sentences",
+    *LEARNT,
+)  # no concern of a torch model
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
@@ -66,7 +76,8 @@ class Recipe(Record):
 
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
-    the mean outputs of layers.
+    the mean outputs of layers. With `own_sentences` dynamic learns both from a few sentences that Octavo carries, where
+    there are none of the user's.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
@@ -86,6 +97,7 @@ class Recipe(Record):
     percentile: float = Field(default=99.99, gt=50, le=100)
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
+    own_sentences: bool = False
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
