@@ -178,21 +178,17 @@ class Told:
     """Answers a text with itself; each character is a token. Until it is set, `free` keeps it busy."""
 
     def __init__(self):
-        self.batches, self.free = [], threading.Event()
+        self.batches, self.begun, self.free = [], threading.Event(), threading.Event()
         self.task = SimpleNamespace(parse_row=lambda row: (row, None))
         self.tokenizer = SimpleNamespace(encode_batch=lambda rows: rows)
 
     def __call__(self, rows):
         self.batches.append(list(rows))
+        self.begun.set()
         assert self.free.wait(60)
         if "나쁘다" in rows:
             raise octavo.OctavoError("row 0: the model's answer is NaN or infinite")
         return rows
-
-    async def begun(self):
-        """Wait until it has a batch."""
-        while not self.batches:
-            await asyncio.sleep(0.001)
 
 
 def run_batches(work, **limits):
@@ -213,7 +209,7 @@ def run_batches(work, **limits):
 def test_a_batch_is_what_came_meanwhile_up_to_its_tokens():
     async def work(batches, told):
         asked = [asyncio.create_task(batches.ask(["하나"]))]
-        await told.begun()
+        assert await asyncio.to_thread(told.begun.wait, 60)
         asked += [asyncio.create_task(batches.ask([str(number) * 4])) for number in range(6)]
         await asyncio.sleep(0)
         told.free.set()
@@ -227,7 +223,7 @@ def test_a_batch_is_what_came_meanwhile_up_to_its_tokens():
 def test_who_is_late_is_told_and_left_out_and_a_full_queue_says_so():
     async def work(batches, told):
         asked = [asyncio.create_task(batches.ask(["하나"]))]
-        await told.begun()
+        assert await asyncio.to_thread(told.begun.wait, 60)
         asked += [asyncio.create_task(batches.ask(["둘"]))]
         await asyncio.sleep(0)
         with pytest.raises(Full, match="1 texts are waiting, 2 may"):
