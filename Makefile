@@ -7,7 +7,7 @@ HOLD ?= torch
 # --no-compile: a module is compiled when it is imported; for tests all are, as their warnings would be errors there.
 INSTALL = $(BIN)/python -m pip install --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: setup demo demo-torch demo-out test test-fast test-latest corpus check docs package bench clean
+.PHONY: setup demo demo-torch demo-out test test-fast test-latest test-scale corpus check docs package bench clean
 
 setup: .venv/ready
 
@@ -62,6 +62,11 @@ test-latest:
 	@echo 'Newer than the pinned versions:'
 	@$(LATEST)/bin/python -m pip list --format=freeze | sed 's/+.*//' | grep -iF "$$(sed -n 's/==.*/==/p' constraints.txt)" | grep -vixFf constraints.txt || echo none
 	$(LATEST)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+# Ray, Spark, Dask, servers, other programs: installs them into .scale first; see the script for what is Debian's.
+test-scale: setup
+	tests/scale/run
+
 corpus: setup
 	$(BIN)/python tests/corpus/run.py --kills 40
 	$(BIN)/python tests/corpus/threads.py 90

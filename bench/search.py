@@ -3,12 +3,12 @@
     .venv/bin/python bench/search.py [--shared ../shared] [--only ko-nli ko-ner ko-sts outliers feed-forward] [--quick]
     .venv/bin/pip install --target extra nncf && PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
 
-Each search has one file; what it finds is compared with the float graph and the defaults on another file, which nothing
-was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred times as
-large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-nli whose third
-block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so that int8 destroys
-what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of CPU>.json: half an hour on
-two quiet cores; --quick takes some hundred rows of each and writes nothing.
+Each search has one file; what it finds is compared with the float graph and the defaults on another file, which
+nothing was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred
+times as large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-
+nli whose third block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so
+that int8 destroys what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of
+CPU>.json: half an hour on two quiet cores; --quick takes some hundred rows of each and writes nothing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from safetensors.numpy import load_file, save_file
 
 import octavo
 from octavo.data.examples import DataFile
+from octavo.evaluation import benchmark
 from octavo.hardware import this_cpu, usable_cores
 from octavo.schema.recipe import Recipe, recipe_from
 from octavo.schema.search import Candidate
+from octavo.tuning import measuring
 from octavo.tuning.splits import split_examples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,6 +252,8 @@ def main() -> None:
     stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     versions = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "nncf") if find_spec(name)}
+    if asked.quick:  # to see that it runs, on any machine
+        measuring.TRIES, benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1, 5.0, 10
     machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:

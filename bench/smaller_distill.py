@@ -27,7 +27,16 @@ from octavo.files import sha256_of
 
 Row = tuple[str, str | None, str]  # text, second text, label
 EPOCHS, RATE, BATCH = 2, 3e-4, 32
-NLI = (("3", 1, False), ("3", 3, False), ("2", 1, False), ("2", 3, False), ("2", 6, False), ("2", 6, True))
+NLI = (  # layers, units in the feed-forward part of each (None: all), epochs, whether pairs are recombined
+    (3, None, 1, False),
+    (3, None, 3, False),
+    (3, 512, 1, False),
+    (3, 512, 3, False),
+    (2, None, 1, False),
+    (2, None, 3, False),
+    (2, None, 6, False),
+    (2, None, 6, True),
+)
 
 
 def rows_of(file: Path, text: str, pair: str | None, label: str) -> list[Row]:
@@ -177,12 +186,12 @@ def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
         for many, part in pairs.items()
     }
     found = {}
-    for layers, epochs, many in NLI[:1] if quick else NLI:
-        # As many steps on three times the pairs: a third of the epochs.
-        name = f"{layers} layers, {epochs} x {len(rows):,} pairs{', recombined' if many else ''}"
+    for layers, ffn, epochs, many in NLI[2:3] if quick else NLI:
+        narrower, how = f" of {ffn} units" if ffn else "", ", recombined" if many else ""
+        # As many steps on the recombined pairs, which are more.
         times = max(1, round(epochs * len(rows) / len(pairs[True]))) if many else epochs
-        output = folder / f"nli-{layers}-{epochs}-{many}"
-        found[name] = distilled(teacher, data[many], output, judge, layers=int(layers), epochs=times)
+        name, output = f"{layers} layers{narrower}, {epochs} x {len(rows):,} pairs{how}", folder / f"nli-{len(found)}"
+        found[name] = distilled(teacher, data[many], output, judge, layers=layers, ffn=ffn, epochs=times)
     return found
 
 

@@ -22,6 +22,7 @@ LEVELS = (  # a room may import from those before its own level, and from itself
     {"checkpoint"},
     {"engines", "source"},
     {"artifact", "exporting", "methods"},
+    {"qat"},
     {"inference", "inspection", "pipeline", "shrinking"},
     {"evaluation", "ray"},
     {"tuning"},
@@ -44,6 +45,11 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.engines.torch_writer": {"torch"},
     "octavo.methods.torch_modules": {"torch", "transformers"},
     "octavo.methods.torch_rescue": {"torch"},
+    "octavo.qat.calibration": {"torch"},
+    "octavo.qat.fake": {"torch"},
+    "octavo.qat.model": {"torch"},
+    "octavo.qat.proof": {"torch"},
+    "octavo.qat.trainer": {"transformers"},  # TrainerCallback
     "octavo.shrinking.batches": {"torch"},
     "octavo.shrinking.distilling": {"torch"},  # its threads
     "octavo.shrinking.layers": {"torch"},  # ModuleList

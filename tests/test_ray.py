@@ -1,8 +1,10 @@
 """Artifacts in Ray Data: the answers of `octavo.predict`, each row once, or a message that names the node."""
 
+import contextlib
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -108,18 +110,29 @@ def test_what_was_sent_is_written_once_and_checked(made_before, answers, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Ray on its own libraries
-def test_map_batches(made_before, answers, monkeypatch):
+def test_map_batches_while_an_actor_dies(made_before, answers, monkeypatch, tmp_path):
     ray = pytest.importorskip("ray", reason="ray is not installed")
     pytest.importorskip("pyarrow", reason="ray[data] is not installed")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # by default it writes a token into the user's home
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    class Mortal(octavo.ray.Predictor):
+        """The first that sees row 20 dies with it, as if it were killed."""
+
+        def __call__(self, batch):
+            if 20 in batch["id"]:
+                with contextlib.suppress(FileExistsError), (tmp_path / "dead").open("x"):
+                    os.kill(os.getpid(), signal.SIGKILL)
+            found = super().__call__(batch)
+            return found | {"threads": np.full(len(batch["id"]), self.predict_fn.predictor().session.threads)}
+
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
     with ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment):
         rows = [{"id": number, "text": TEXTS[number % 4] if number != 13 else None} for number in range(41)]
         found = (
             ray.data.from_items(rows, override_num_blocks=3)
             .map_batches(
-                octavo.ray.Predictor,
+                Mortal,
                 fn_constructor_kwargs={"artifact": octavo.ray.put(made_before), "on_error": "column"},
                 compute=ray.data.ActorPoolStrategy(size=2),
                 num_cpus=1,
@@ -128,7 +141,9 @@ def test_map_batches(made_before, answers, monkeypatch):
             )
             .take_all()
         )
+    assert (tmp_path / "dead").exists()
     assert sorted(row["id"] for row in found) == list(range(41))
+    assert {row["threads"] for row in found} == {1}
     for row in found:
         if row["id"] == 13:
             assert "a row is a text or a pair" in row["error"]

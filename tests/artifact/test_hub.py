@@ -115,8 +115,8 @@ def test_what_could_be_an_id(path, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert is_hub_id(path) is expected
     if expected:
-        Path(path).mkdir(parents=True)
-        assert not is_hub_id(path)  # a folder that is there comes first
+        Path(path).parent.mkdir()
+        assert not is_hub_id(path)  # a folder here comes first, also for a name in it that is written wrongly
 
 
 # The card

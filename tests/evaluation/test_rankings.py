@@ -48,7 +48,7 @@ def ranked(demo_float, tmp_path, monkeypatch):
         asked = {}
 
         def benchmark(contenders, batches, **_):
-            asked["rows"] = sum(len(batch.rows) for batch in batches)
+            asked["rows"] = sum(len(batch.rows) for batch in batches[0])
             single, turns = np.linspace(0.001, 0.003, 101), np.full((1, 3), 2.0)
             return [Timing(one(asked["rows"]), one(2), one(2), turns, single, 0.5, 0.6, 2**30) for one in outputs]
 

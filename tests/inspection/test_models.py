@@ -5,11 +5,13 @@ import warnings
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 
 import octavo
 from octavo.exporting.exporter import export_graph
+from octavo.inspection.anatomy import find_weights
 from octavo.inspection.listing import list_graph
 from octavo.inspection.models import guess_task, main_output, read_model
 from octavo.schema.inspection import Port
@@ -259,3 +261,17 @@ def test_whole_numbers_and_numbers_for_each_token_are_no_answer():
     assert guess_task((ids,), (mask, scores), {}, 99)[0] == "text-classification"
     spans = tuple(Port(name, "float32", ("batch", "sequence")) for name in ("start_logits", "end_logits"))
     assert (guess_task((ids,), spans, {}, 99)[0], main_output((ids,), spans)) == ("question-answering", spans[0])
+
+
+@pytest.mark.parametrize(("operator", "saturates"), [("MatMulInteger", False), ("ConvInteger", True)])
+def test_what_can_saturate_are_neighbours_of_one_sign_along_the_inputs(operator, saturates):
+    """127 above -127 in each column leave room; of a convolution nobody says which numbers are neighbours."""
+    for codes, neighbours in (([[127, 127], [-127, -127]], False), ([[127, -127], [127, -127]], True)):
+        array = np.array(codes, np.int8)
+        array = array if operator == "MatMulInteger" else np.tile(array[..., None, None], (3, 3))
+        weight = ir.val("up.weight", ir.DataType.INT8, array.shape, const_value=ir.tensor(array, name="up.weight"))
+        x = ir.val("x", ir.DataType.UINT8, [1, 2] if operator == "MatMulInteger" else [1, 2, 3, 3])
+        node = ir.node(operator, [x, weight], name=f"up/{operator}")
+        graph = ir.Graph([x], [node.outputs[0]], nodes=[node], initializers=[weight], opset_imports={"": 20})
+        (found,) = find_weights(ir.Model(graph, ir_version=10))
+        assert found.saturates is (neighbours or saturates)

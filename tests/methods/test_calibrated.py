@@ -92,6 +92,20 @@ def test_one_scale_per_token_is_nearer_than_ranges(model):
     assert closeness(model) > closeness(model, method="static") + 0.5
 
 
+def test_a_range_is_cut_where_that_leaves_the_outputs_nearer(model):
+    settings = {"method": "static", "smoothing": "none"}
+    assert closeness(model, **settings, observer="output") > closeness(model, **settings) + 0.2
+    held = make(model, Recipe(**settings, layers=FLOAT_WORDS)).model.graph.initializers
+    cut = make(model, Recipe(**settings, layers=FLOAT_WORDS, observer="output")).model.graph.initializers
+    shares = {
+        round(float(cut[name].const_value.numpy() / held[name].const_value.numpy()), 3)
+        for name in held
+        if name.endswith("_scale") and "weight" not in name
+    }
+    assert shares <= {1.0, 0.9, 0.8, 0.7, 0.6, 0.5}
+    assert shares != {1.0}
+
+
 def test_a_layers_mean_output_is_that_of_the_float_layer(model, weights):
     """Over the examples, of the first layer, recomputed in float64 from the codes that the graph holds."""
     made = make(model, Recipe(layers=FLOAT_WORDS, smoothing="none"))

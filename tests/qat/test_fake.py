@@ -8,17 +8,28 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from octavo.arithmetic.affine import affine_range, quantize_asymmetric, quantize_symmetric
-from octavo.qat.fake import PACE, FakeLinear, LearntInput, round_weight
+from octavo.arithmetic.saturation import can_saturate, quantize_by_steps, quantize_linear
+from octavo.qat.fake import PACE, FakeLinear, LearntInput, WeightSteps, round_rows
 
 NUMBERS = st.floats(-100, 100, width=32)
 MATRICES = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=NUMBERS)
 ENDS = st.floats(0, 50, width=32)
 
 
-@given(MATRICES, st.sampled_from([127, 64]))
-def test_a_weight_is_rounded_as_the_graph_stores_it(weight, levels):
-    found = round_weight(torch.from_numpy(weight), levels).numpy()
-    np.testing.assert_array_equal(found, quantize_symmetric(weight, axis=1, levels=levels).dequantize())
+@given(MATRICES)
+def test_rows_of_a_table_are_rounded_as_the_graph_stores_them(table):
+    found = round_rows(torch.from_numpy(table)).numpy()
+    np.testing.assert_array_equal(found, quantize_symmetric(table, axis=1).dequantize())
+
+
+@given(MATRICES, st.floats(0.3, 1.5, width=32), st.booleans())
+def test_a_weight_is_rounded_as_the_graph_stores_it(weight, share, saturates):
+    """With the steps that it starts from, and with smaller ones, to which it has grown."""
+    scale = quantize_linear(weight.T, saturates=saturates).scale * np.float32(share)
+    expected = quantize_by_steps(weight.T, scale, saturates=saturates)
+    found = WeightSteps(torch.from_numpy(scale.T.copy()), saturates=saturates)(torch.from_numpy(weight)).numpy()
+    np.testing.assert_array_equal(found, expected.dequantize().T)
+    assert not (saturates and can_saturate(expected.codes))
 
 
 @given(MATRICES, ENDS, ENDS)
@@ -64,15 +75,15 @@ def test_a_factor_changes_nothing_but_how_errors_are_shared():
     errors = []
     for given_factor in (None, factor):
         smooth = scaled if given_factor is None else x
-        linear.int8 = (LearntInput(float(smooth.min()), float(smooth.max()), given_factor), 127)
+        seen = weight if given_factor is None else weight * factor
+        steps = WeightSteps(seen.abs().amax(dim=1, keepdim=True) / 127, saturates=False)
+        linear.int8 = (LearntInput(float(smooth.min()), float(smooth.max()), given_factor), steps)
         errors.append(float((linear(scaled) - exact).detach().square().mean()))
     assert errors[1] < errors[0] / 20
-    linear(scaled).sum().backward()
-    assert linear.int8[0].shared.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("levels", [127, 64])
-def test_gradients_pass_a_weight(levels):
+@pytest.mark.parametrize("saturates", [True, False])
+def test_gradients_pass_a_weight(saturates):
     weight = torch.randn(4, 6, requires_grad=True)
-    round_weight(weight, levels).sum().backward()
+    WeightSteps(torch.full((4, 1), 0.02), saturates=saturates)(weight).sum().backward()
     assert torch.equal(weight.grad, torch.ones(4, 6))

@@ -8,9 +8,9 @@ from tokenizers import Tokenizer
 import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.errors import OctavoWarning
-from octavo.reporting.card import write_card
+from octavo.reporting.card import distilling_note, write_card
 from octavo.schema.layers import LayerResult
-from octavo.schema.lineage import SourceRecord
+from octavo.schema.lineage import Distilling, Share, SourceRecord
 from octavo.schema.manifest import CARD, Manifest
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
@@ -186,3 +186,29 @@ def test_what_the_card_shows_works_without_octavo(demo_float):
     (expected,) = predict([("설악산 정상 부근에는 눈이 남아 있다.", "도로가 통제되었다.")])
     assert predict.signature.labels[int(logits.argmax())] == expected["label"]
     assert float(np.exp(logits).max() / np.exp(logits).sum()) == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_a_card_says_what_was_distilled():
+    step = Distilling.model_construct(
+        source=SourceRecord(name="klue/roberta-base", dtype="float32", bytes=1, sha256="0"),
+        layers_before=12,
+        layers=(0, 4, 8),
+        ffn_before=3072,
+        ffn=1536,
+        trained=54_000,
+        use_labels=False,
+        judged=3000,
+        fidelity={"agreement": 0.9812, "kl": 0.01},
+        agreement=Share(value=0.9812, low=0.9757, high=0.9855),
+    )
+    assert distilling_note(step) == (
+        "The checkpoint is `klue/roberta-base` with 3 of 12 layers (0, 4, 8), 1,536 of 3,072 units in the feed-forward "
+        "part of each, trained on 54,000 texts, labels unseen, to answer as that does: to 3,000 others 98.12% "
+        "(97.57% to 98.55%) the same answer."
+    )
+    vectors = step.model_copy(
+        update={"ffn": None, "use_labels": True, "fidelity": {"cosine_mean": 0.97}, "agreement": None}
+    )
+    assert distilling_note(vectors).endswith(
+        "(0, 4, 8), trained on 54,000 texts, labels used, to answer as that does: to 3,000 others `cosine_mean` 0.9700."
+    )

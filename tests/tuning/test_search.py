@@ -151,12 +151,13 @@ def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatc
     bare = tmp_path / "라벨없음.tsv"
     lines = data.read_text(encoding="utf-8").splitlines()
     bare.write_text("\n".join(line.rpartition("\t")[0] for line in lines) + "\n", encoding="utf-8")
-    wanted = {"data": bare, "space": SPACE[:1], "threads": 1}
+    wanted = {"data": bare, "space": SPACE[:1], "threads": 1, "jobs": 2}
     with pytest.raises(InputError, match="decide nothing"):
         octavo.search(checkpoint("bert"), tmp_path / "a", budget=octavo.Budget(max_drop=1.0), **wanted).run()
     monkeypatch.setattr("octavo.tuning.measuring.Workshop.speeds", lambda *_: ["not timed here"])
     found = octavo.search(checkpoint("bert"), tmp_path / "b", budget=octavo.Budget(min_agreement=0.5), **wanted)
     measured = [one.quality for one in found if one.quality]
+    assert "agreement" in search_markdown(found.record())
     assert measured[1].scores == {}
     assert 0.5 < measured[1].closeness["agreement"].value <= 1
     assert found.outcome.chosen == FLOAT  # nothing could be timed

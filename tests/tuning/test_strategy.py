@@ -50,7 +50,7 @@ class TestWinnersCurse:
 
 class TestWhatIsMeasured:
     def test_clear_failures_are_not_measured_in_full(self, simulated):
-        measurer = simulated(wrong=lambda one: 0.3 if one == DYNAMIC else 0.004)
+        measurer = simulated(wrong=lambda one: 0.3 if one.recipe.method == "dynamic" else 0.004)
         outcome, _ = run_to_end(measurer, [DYNAMIC, STATIC])
         rows = [(key, rows) for key, split, rows in (one for one in measurer.asked if one[0] != "speeds")]
         assert (DYNAMIC.key, 150) in rows
@@ -124,7 +124,7 @@ BAD = {"encoder.layer.3.output.dense", "encoder.layer.7.output.dense"}
 
 
 def kept(candidate):
-    return {rule.match for rule in candidate.recipe.layers if rule.keep == "float"}
+    return {rule.match for rule in candidate.recipe.layers if rule.keep in {"float", "float16"}}
 
 
 def broken_layers(candidate):
@@ -138,6 +138,12 @@ def broken_layers(candidate):
 
 
 class TestRepair:
+    def test_it_is_not_begun_where_too_few_examples_could_show_that_it_helped(self, simulated):
+        measurer = simulated(selection=150, wrong=lambda _: 0.02)
+        outcome, trials = run_to_end(measurer, [STATIC], Budget(min_agreement=0.99))
+        assert outcome.verdict != "PASS"
+        assert not [trial for trial in trials if trial.step.startswith("ladder")]
+
     def test_the_layers_that_break_it_are_kept_float_and_no_others(self, simulated):
         measurer = simulated(wrong=broken_layers, mended=lambda _: 0.0, layers=lambda _: LAYERS)
         outcome, trials = run_to_end(measurer, [STATIC])

@@ -7,6 +7,7 @@ import pytest
 from test_strategy import DYNAMIC, STATIC, broken_layers
 
 from octavo.errors import DataError, InputError
+from octavo.reporting.search_page import search_html, search_markdown
 from octavo.schema.budget import Budget
 from octavo.schema.recipe import LayerRule, Recipe
 from octavo.schema.search import Candidate, Identity, Machine, line_of, read_study
@@ -110,6 +111,11 @@ class TestKilled:
         outcome = search(tmp_path / "s.jsonl", measurer, replace(IDENTITY, budget=Budget(max_drop=20.0)))
         assert outcome.chosen.recipe == Recipe(method="static")
         assert len(measurer.asked) < 8
+        record = read_study(tmp_path / "s.jsonl")
+        assert record.identity.budget == Budget(max_drop=20.0)
+        static = [one for one in record.trials if one.candidate == STATIC and one.quality and one.split == "selection"]
+        assert [one.verdict for one in static][-1] == "PASS"
+        assert len({one.measures for one in record.trials}) == len(record.trials)
 
 
 class TestOfSomethingElse:
@@ -166,6 +172,28 @@ class TestOfSomethingElse:
         path.write_text(line_of(IDENTITY)[:100], encoding="utf-8")
         Study(IDENTITY, path).close()
         assert read_study(path).identity == IDENTITY
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_report_tells_the_ladder_the_layers_and_what_was_dropped(tmp_path, hard, language):
+    found = search(tmp_path / "s.jsonl", hard(), replace(IDENTITY, source="<b>모델</b> http://x"))
+    record = read_study(tmp_path / "s.jsonl")
+    page, text = search_html(record, language), search_markdown(record, language)
+    for said in ("encoder.layer.3.output.dense", found.chosen.name, DYNAMIC.name):
+        assert said in page
+        assert said.replace("_", r"\_") in text
+    assert page.count("<svg") > 2
+    assert "\nmethod = &#34;static&#34;\n" in page
+    assert "<b>" not in page
+    assert "http:" not in page
+    assert ("여러" in page or "단계별 복구" in page) == (language == "ko")
+    assert 'match = "encoder.layer.3.output.dense"' in text
+
+
+def test_a_study_that_has_not_ended_has_a_report(tmp_path, hard):
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "s.jsonl", hard(dies_at=3))
+    assert "탐색이 아직 끝나지 않았습니다" in search_html(read_study(tmp_path / "s.jsonl"), "ko")
 
 
 def test_a_recipe_with_rules_goes_to_a_line_and_back(tmp_path, simulated):

@@ -34,6 +34,20 @@ def quantize_linear(weight: FloatArray, *, saturates: bool) -> Quantized:
     return Quantized(np.rint(weight / scale).astype(np.int8), scale)
 
 
+def quantize_by_steps(weight: FloatArray, scale: FloatArray, *, saturates: bool) -> Quantized:
+    """Codes of a Linear's weight [in, out] for scales [1, out] that are given: the nearest, up to 127.
+
+    Where products can saturate the second code of a pair gives way, so that those of one sign add up to 128 at most.
+    """
+    codes = np.clip(np.rint(weight / scale), -INT8_LEVELS, INT8_LEVELS)
+    if saturates:
+        pairs = _pairs(codes)
+        first, second = pairs[:, 0], pairs[:, 1]
+        pairs[:, 1] = np.clip(second, np.maximum(-first, 0) - MOST, MOST - np.maximum(first, 0))
+        codes = pairs.reshape(-1, codes.shape[1])[: len(codes)]
+    return Quantized(codes.astype(np.int8), scale)
+
+
 def largest_pairs(weight: NDArray[Number]) -> NDArray[Number]:
     """The largest sum of one sign in a pair, of numbers or codes [in, out]: the magnitude, [1, out]."""
     pairs = _pairs(weight)

@@ -30,8 +30,11 @@ def find_folder(checkpoint: str | Path) -> Path:
 
 
 def is_hub_id(path: str | Path) -> bool:
-    """Whether a path is none that is there, and could be `user/name` on the Hub."""
-    return not Path(path).exists() and re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", str(path)) is not None
+    """Whether a path could be `user/name` on the Hub: neither it nor the folder around it is here."""
+    here = Path(path)
+    return (
+        not (here.exists() or here.parent.is_dir()) and re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", str(path)) is not None
+    )
 
 
 def fetch_artifact(hub_id: str, revision: str | None = None) -> Path:

@@ -208,7 +208,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
     lang: Lang = None,
 ) -> None:
-    """Make a report again, of the JSON of a comparison or the study of a search."""
+    """Make a report again, of a comparison or a search."""
     from octavo.reporting.page import report as run_report
     from octavo.reporting.search_page import report_search
 

@@ -26,6 +26,7 @@ BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
 Rate = Annotated[float | None, typer.Option(help="Default: 3e-4 at a width of 256, less for wider models.")]
 Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
 UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
 Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
@@ -43,6 +44,7 @@ def distill(
     temperature: Temperature = 2.0,
     use_labels: UseLabels = False,
     seed: Seed = 0,
+    int8: Int8 = False,
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
     ignore_weights: IgnoreWeights = None,
@@ -73,17 +75,17 @@ def distill(
             temperature=temperature,
             use_labels=use_labels,
             seed=seed,
+            int8=int8,
             force=force,
             progress=progress,
         )
     if as_json:
-        record = distilled.record.model_dump(mode="json", exclude_none=True)
-        say(*json_text(record, indent=1).split("\n"))
+        say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
-    _show(distilled.record)
-    say(f"written to {output}")
-    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
-    say(f"next: octavo quantize {output} -o {output}-int8{asked} --calibrate {data[0]}", err=True)
+    _show(distilled.record, output)
+    asked = (f" --task {task}" if task else "") + ("" if int8 else f" --calibrate {data[0]}")
+    asked += "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
 def _layers(text: str) -> int | tuple[int, ...]:
@@ -98,7 +100,7 @@ def _layers(text: str) -> int | tuple[int, ...]:
     return tuple(map(int, parts)) if "," in text else int(parts[0])
 
 
-def _show(record: Distilling) -> None:
+def _show(record: Distilling, output: Path) -> None:
     how = {
         "asked": "as you said",
         "all tried": "the least loss before training, of all sets",
@@ -122,3 +124,4 @@ def _show(record: Distilling) -> None:
     if record.agreement:
         one = record.agreement
         say(f"the same answer to {one.value:.2%} of them ({one.low:.2%} to {one.high:.2%})")
+    say(f"written to {output}")

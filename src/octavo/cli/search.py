@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,32 +90,44 @@ def search(
     """
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
-    from octavo.reporting import languages, page
-    from octavo.reporting.search_page import report_search
 
     check_quantize(checkpoint, output)
     limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
     limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
-    language = languages.find_language(lang)
-    reports = [page.check_report(path, (".html", ".md")) for path in report or ()]
+    tell = _reports(report, lang)
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
-    examples = DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None
-    settings: dict[str, Any] = {
-        "data": DataFile(data, encoding, mapping(columns), limit, max_length, seed),
-        "calibrate": examples,
-    }
-    settings |= {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
-    found = _run(model, output, limits, settings | {"target": target, "force": force}, None if dry_run else pick or 0)
+    settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
+    settings |= {"data": DataFile(data, encoding, mapping(columns), limit, max_length, seed), "target": target}
+    settings |= {"calibrate": DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None}
+    found = _run(model, output, limits, settings | {"force": force}, None if dry_run else pick or 0)
     if not dry_run:
-        for path in reports:
-            report_search(found.study, path, language=language)
+        tell(found)
         _show(found, as_json=as_json, picked=pick is not None)
+
+
+def _reports(paths: list[Path] | None, lang: str | None) -> Callable[[Search], None]:
+    """What writes the reports; that they can be written is checked at once."""
+    from octavo.reporting import languages, page
+    from octavo.reporting.search_page import report_search
+
+    language = languages.find_language(lang)
+    checked = [page.check_report(path, (".html", ".md")) for path in paths or ()]
+
+    def write(found: Search) -> None:
+        for path in checked:
+            report_search(found.study, path, language=language)
+
+    return write
 
 
 def _run(
     model: Checkpoint, output: Path, limits: dict[str, str | None], settings: dict[str, Any], pick: int | None
 ) -> Search:
-    """The search, run to its end; or where `pick` is above 0 that point written; or where it is None the plan shown."""
+    """The search, run to its end; or where `pick` is above 0 that point written; or where it is None the plan shown.
+
+    Raises:
+        InputError: no limit is given.
+    """
     from octavo.cli.display import TerminalProgress
     from octavo.tuning.search import search as make_search
 
@@ -165,7 +178,7 @@ def _show(found: Search, *, as_json: bool, picked: bool) -> None:
         print_cells(trial_cells(record))
         if len(cells := ladder_cells(record)) > 1:
             print_cells(cells)
-        say(*outcome_sentences(outcome), *front_lines(outcome.front))
+        say(*outcome_sentences(record), *front_lines(outcome.front))
     if found.artifact is not None:
         say(f"written to {found.output}", err=True)
         engine = found.artifact.engine()

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, affine_range, quantize_symmetric
+from octavo.arithmetic.affine import FloatArray, Quantized, affine_range
+from octavo.arithmetic.saturation import quantize_by_steps
 from octavo.errors import CheckpointError, RecipeError
 from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lowering import lower_static_linear
 from octavo.graph.scaling import find_groups, scale_group, separable
 from octavo.methods import Context, MethodResult
-from octavo.methods.layer_results import can_saturate, int8_result, lower_layers, lower_rows
+from octavo.methods.layer_results import int8_result, lower_layers, lower_rows, needs_exact
 from octavo.schema.layers import LayerResult
 from octavo.schema.ranges import RANGES, InputRange, Ranges
 from octavo.schema.recipe import Recipe
@@ -28,30 +29,44 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
 
     Raises:
         CheckpointError: the checkpoint has no ranges, or layers that read the same values have several.
-        RecipeError: settings that were settled when the checkpoint was trained, or a target that its weights, trained
-            for 8 bits, could saturate on.
+        RecipeError: settings that were settled when the checkpoint was trained, or a target on which its products can
+            saturate where it was trained for others.
     """
     ranges = _require_fit(recipe, context)
     model = model.clone(deep_copy=False)
-    levels = INT8_LEVELS if ranges.bits == 8 else INT7_LEVELS
     range_of = {path: one for one in ranges.inputs for path in one.layers}
     layers = find_layers(model)
     linears = [layer for layer in layers if layer.paths[0] in range_of]
+    before = {layer.path: layer.matrix() for layer in linears}
     smoothed = _smooth(model, linears, range_of)
+    weights = {layer.path: _weight(layer, before[layer.path], range_of, ranges) for layer in linears}
     reference = model.clone(deep_copy=False)
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
             return lower_rows(model, layer)
-        weight, learnt = quantize_symmetric(layer.matrix(), axis=0, levels=levels), range_of[layer.paths[0]]
-        result = int8_result(layer, weight, levels, activation="static")
+        weight, learnt = weights[layer.path], range_of[layer.paths[0]]
+        result = int8_result(layer, weight, activation="static")
         span = affine_range(learnt.low, learnt.high)
         lower_static_linear(model, layer, weight, dict.fromkeys(layer.inputs, span))
         return result
 
     known = {*range_of, *ranges.embeddings}
     results = lower_layers([(layer, None if layer.paths[0] in known else FLOAT) for layer in layers], lower)
-    return MethodResult(model, results, can_saturate(results), reference=reference if smoothed else None)
+    return MethodResult(model, results, needs_exact(weights), reference=reference if smoothed else None)
+
+
+def _weight(layer: Layer, before: FloatArray, range_of: Mapping[str, InputRange], ranges: Ranges) -> Quantized:
+    """The codes of a Linear's weight [in, out] as training has seen it: `before` anything was folded into it.
+
+    What a layer behind it was smoothed by may have been divided out of its columns, and so out of their steps.
+    """
+    steps = np.array([step for path in layer.paths for step in range_of[path].layers[path]], np.float32)[None]
+    smoothing = np.array(range_of[layer.paths[0]].smoothing or 1.0, np.float32)
+    trained = before * smoothing.reshape(-1, 1)
+    folded = np.sum(layer.matrix() * trained, axis=0) / np.maximum(np.sum(np.square(trained), axis=0), 1e-30)
+    codes = quantize_by_steps(trained, steps, saturates=ranges.saturates).codes
+    return Quantized(codes, np.asarray(steps * np.where(folded > 0, folded, 1), np.float32))
 
 
 def _require_fit(recipe: Recipe, context: Context) -> Ranges:
@@ -64,9 +79,9 @@ def _require_fit(recipe: Recipe, context: Context) -> Ranges:
     if recipe.layers or recipe.smoothing != "auto":
         what = "layers and smoothing were settled when the checkpoint was trained"
         raise RecipeError(what, then="give them to octavo.qat.prepare, or take the method static")
-    if ranges.bits == 8 and context.target.saturates:
+    if context.target.saturates and not ranges.saturates:
         raise RecipeError(
-            "the checkpoint was trained for weights of 8 bits, whose products saturate on this target",
+            "the checkpoint was trained for CPUs whose products do not saturate, and on this target they do",
             got=context.target.name,
             allowed="avx512_vnni, avx_vnni, arm64",
             then="train it for the target any",
@@ -82,9 +97,9 @@ def _smooth(model: ir.Model, linears: Sequence[Layer], range_of: Mapping[str, In
     """
     found = False
     for group in find_groups(linears):
-        given = {range_of[path] for layer in group.layers for path in layer.paths}
-        smoothing = next(iter(given)).smoothing
-        if len(given) > 1 or (smoothing and not separable(group)):
+        given = [range_of[path] for layer in group.layers for path in layer.paths]
+        smoothing = given[0].smoothing
+        if any(one is not given[0] for one in given) or (smoothing and not separable(group)):
             got = ", ".join(layer.path for layer in group.layers)
             raise CheckpointError("layers that read the same values have several ranges", got=got)
         if smoothing:

@@ -21,10 +21,19 @@ from octavo.graph.scaling import find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_histograms
 from octavo.methods.calibrated import Input, calibrate
-from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import (
+    decide,
+    four_bit_tables,
+    halved,
+    int8_result,
+    lower_layers,
+    lower_rows,
+    needs_exact,
+)
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the extremes' range that the observer `output` tries
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
 
 
@@ -39,6 +48,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
         raise DataError("static int8 learns ranges from examples, and none were given", then="--calibrate FILE")
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     layers = [layer for group in groups for layer in group.layers]
     learnt = calibrate(model, groups, recipe, context, lambda _: _round_sample)
@@ -48,7 +58,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
-            return lower_rows(model, layer)
+            return lower_rows(model, layer, four_bits)
         weight = learnt.weights[layer.path]
         result = int8_result(layer, weight, activation="static", smoothing=learnt.strengths.get(layer.path))
         if recipe.bias_correction:
@@ -79,10 +89,13 @@ def _spans(
     spans = {name: (float(seen[name].low.min()), float(seen[name].high.max())) for name in readers}
     if recipe.observer == "minmax":
         return spans
-    find = mse_range if recipe.observer == "mse" else partial(percentile_range, percentile=recipe.percentile)
-    for name, histogram in see_histograms(model, spans, context).items():
+    if recipe.observer == "output":
+        tried = {name: [(low * share, high * share) for share in SHARES] for name, (low, high) in spans.items()}
+    else:
+        find = mse_range if recipe.observer == "mse" else partial(percentile_range, percentile=recipe.percentile)
+        tried = {name: [spans[name], find(seen_as)] for name, seen_as in see_histograms(model, spans, context).items()}
+    for name, candidates in tried.items():
         weights = [layer.matrix() for layer in readers[name]]
-        candidates = [spans[name], find(histogram)]
         rows, saturates = seen[name].rows, context.target.saturates
         errors = [output_error(rows, round_range(rows, *span), weights, saturates=saturates) for span in candidates]
         spans[name] = candidates[int(np.argmin(errors))]

@@ -37,6 +37,13 @@ def find_shared(model: torch.nn.Module, paths: Sequence[str], batch: Batch) -> l
     return [tuple(group) for group in {id(group): group for group in groups.values()}.values()]
 
 
+def find_running(model: torch.nn.Module, paths: Sequence[str], batch: Batch) -> set[str]:
+    """Those of the modules of these paths that run: DeBERTa reads the weight of one, and does not call it."""
+    found: set[str] = set()
+    watch(model, paths, (batch,), lambda path, *_: found.add(path))
+    return found
+
+
 def see_channels(
     model: torch.nn.Module, groups: Sequence[tuple[str, ...]], batches: Sequence[Batch]
 ) -> dict[tuple[str, ...], Channels]:

@@ -2,7 +2,7 @@
 
 The arithmetic is `octavo.arithmetic.affine`'s, number by number: uint8 activations with one scale and zero point for a
 tensor, from the ends of a range that holds zero; int8 weights with one scale for each output channel, or row of a
-table, from the largest magnitude there is. Rounding has no slope, so gradients pass straight through it (Bengio et al.
+table. Rounding has no slope, so gradients pass straight through it (Bengio et al.
 2013, arXiv:1308.3432), but for numbers outside of their range.
 
 The ends of a range are learnt as LSQ learns a step (Esser et al. 2020, "Learned Step Size Quantization",
@@ -23,8 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from octavo.arithmetic.affine import INT8_LEVELS
+from octavo.arithmetic.saturation import MOST
+
 CODES = 255.0  # steps of a range
-PACE = 50.0  # a step of an optimizer moves ends and factors relative to themselves, by this times its learning rate
+PACE = 5.0  # a step of an optimizer moves an end relative to itself, by this times the learning rate
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -48,7 +51,7 @@ class _RoundActivation(torch.autograd.Function):
         return rounded
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         below, above, error = ctx.saved_tensors
         inside = ~(below | above)
         share, pace = gradient * error * inside, (CODES * gradient.numel()) ** -0.5
@@ -57,55 +60,74 @@ class _RoundActivation(torch.autograd.Function):
         return gradient * inside, low, high
 
 
-class _RoundWeight(torch.autograd.Function):
-    """A weight as symmetric codes, one scale for each row, and back; see `arithmetic.affine.quantize_symmetric`."""
+class _RoundStraight(torch.autograd.Function):
+    """A weight [out, in] as symmetric codes, a step for each row, and back; see `saturation.quantize_by_steps`."""
 
     @staticmethod
-    def forward(_: Any, weight: Tensor, levels: int) -> Tensor:
-        scale = weight.abs().amax(dim=-1, keepdim=True) / levels
-        scale = torch.where(scale < _TINY, 1.0, scale)
-        return torch.clamp(torch.round(weight / scale), -levels, levels) * scale
+    def forward(_: Any, weight: Tensor, steps: Tensor, saturates: bool) -> Tensor:
+        codes = torch.clamp(torch.round(weight / steps), -INT8_LEVELS, INT8_LEVELS)
+        if saturates:
+            first, second = codes[..., 0 : weight.shape[-1] // 2 * 2 : 2], codes[..., 1::2]
+            low, high = torch.clamp(-first, min=0) - MOST, MOST - torch.clamp(first, min=0)
+            codes[..., 1::2] = torch.minimum(torch.maximum(second, low), high)
+        return codes * steps
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient, None
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient, None, None
 
 
-def round_weight(weight: Tensor, levels: int) -> Tensor:
-    """The numbers [..., in] that the codes of a weight stand for; the gradient passes."""
-    rounded: Tensor = _RoundWeight.apply(weight, levels)
+def round_rows(rows: Tensor) -> Tensor:
+    """The numbers that the int8 codes of rows [..., width] stand for, a scale for each, from its largest magnitude."""
+    steps = rows.detach().abs().amax(dim=-1, keepdim=True) / INT8_LEVELS
+    rounded: Tensor = _RoundStraight.apply(rows, torch.where(steps < _TINY, 1.0, steps), False)
     return rounded
+
+
+class WeightSteps(torch.nn.Module):
+    """The steps of a Linear's weight, [out, 1]. They stay where they start: a weight that moves changes its codes.
+
+    `saturates`: codes of a pair are kept within what every CPU adds up (`arithmetic.saturation`).
+    """
+
+    steps: Tensor
+
+    def __init__(self, steps: Tensor, *, saturates: bool) -> None:
+        super().__init__()
+        self.register_buffer("steps", steps)
+        self.saturates = saturates
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """`weight` [out, in] as its codes stand for it."""
+        rounded: Tensor = _RoundStraight.apply(weight, self.steps, self.saturates)
+        return rounded
 
 
 class LearntInput(torch.nn.Module):
     """What some Linears read: a factor for each channel that it is divided by first, and the range of its codes.
 
-    Both are learnt. The weights' rows are multiplied by the factor, so in float it changes nothing; it decides how the
-    rounding errors are shared among channels and weights (`arithmetic.smoothquant`, which it starts from).
+    The weights' rows are multiplied by the factor, so that in float it changes nothing (`arithmetic.smoothquant`).
     """
 
     start: Tensor
-    first: Tensor
+    factor: Tensor
+    inverse: Tensor
 
     def __init__(self, low: float, high: float, factor: Tensor | None = None) -> None:
         """`low` at most 0, `high` at least 0; `factor` [in]."""
         super().__init__()
-        self.register_buffer("start", torch.tensor([low, high]))
-        self.register_buffer("first", torch.empty(0) if factor is None else factor)
         self.moved = torch.nn.Parameter(torch.zeros(2))  # logarithms, over `PACE`
-        self.shared = torch.nn.Parameter(torch.zeros_like(self.first))
+        self.register_buffer("start", torch.tensor([low, high]))
+        self.register_buffer("factor", torch.empty(0) if factor is None else factor)
+        self.register_buffer("inverse", 1 / self.factor)
 
     def ends(self) -> Tensor:
         """The range, [2]."""
         return self.start * torch.exp(PACE * self.moved)
 
-    def factor(self) -> Tensor:
-        """What each channel is divided by, [in]; nothing, [0], where none is."""
-        return self.first * torch.exp(PACE * self.shared)
-
     def smoothed(self, x: Tensor) -> Tensor:
         """`x` [..., in] as it is rounded."""
-        return x * (1 / self.factor()) if len(self.first) else x
+        return x * self.inverse if len(self.factor) else x
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [..., in] as its codes stand for it."""
@@ -117,13 +139,13 @@ class LearntInput(torch.nn.Module):
 class FakeLinear(torch.nn.Linear):
     """A Linear that multiplies what codes of its input and of its weight stand for; `int8` is set on its object."""
 
-    int8: tuple[LearntInput, int]  # a tuple, so that what several Linears share is a module of none of them
+    int8: tuple[LearntInput, WeightSteps]  # a tuple, so that what several Linears share is a module of none of them
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """As a Linear."""
-        learnt, levels = self.int8
-        weight = self.weight * learnt.factor() if len(learnt.first) else self.weight
-        return functional.linear(learnt(input), round_weight(weight, levels), self.bias)
+        learnt, steps = self.int8
+        weight = self.weight * learnt.factor if len(learnt.factor) else self.weight
+        return functional.linear(learnt(input), steps(weight), self.bias)
 
 
 class FakeEmbedding(torch.nn.Embedding):
@@ -131,4 +153,4 @@ class FakeEmbedding(torch.nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """As an Embedding."""
-        return round_weight(super().forward(input), 127)
+        return round_rows(super().forward(input))

@@ -4,21 +4,22 @@ Layers, rules and reasons are those of the methods for graphs. A LayerNorm, a so
 and the sums between stay float, as they do in the graph.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Self, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS
+from octavo.arithmetic.affine import FloatArray, round_range
+from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.observers import Channels
-from octavo.arithmetic.smoothquant import choose_factor, smoothing_factor
+from octavo.arithmetic.smoothquant import Sample, bias_correction, choose_factor, smoothing_factor
 from octavo.errors import DataError, InputError
 from octavo.hardware import find_target
-from octavo.methods.layer_results import ModuleLayer, reason_for_float, weight_levels
+from octavo.methods.layer_results import ModuleLayer, reason_for_float
 from octavo.methods.torch_modules import find_modules
-from octavo.qat.calibration import Batch, find_shared, see_channels
-from octavo.qat.fake import FakeEmbedding, FakeLinear, LearntInput
+from octavo.qat.calibration import Batch, find_running, find_shared, see_channels
+from octavo.qat.fake import FakeEmbedding, FakeLinear, LearntInput, WeightSteps
 from octavo.schema.ranges import InputRange, Ranges
 from octavo.schema.recipe import Recipe, kept_as
 
@@ -28,26 +29,46 @@ HELD = "quantization_ranges"  # the module of the prepared model that holds what
 class LearntRanges(torch.nn.Module):
     """All inputs of a prepared model, each with the module paths of its Linears, and the paths of its int8 tables."""
 
-    def __init__(self, inputs: dict[tuple[str, ...], LearntInput], embeddings: tuple[str, ...], levels: int) -> None:
+    def __init__(
+        self,
+        inputs: dict[tuple[str, ...], LearntInput],
+        steps: dict[str, torch.Tensor],
+        embeddings: tuple[str, ...],
+        *,
+        saturates: bool,
+    ) -> None:
+        """`steps` of each Linear's weight, by its path, [out, 1]."""
         super().__init__()
         self.inputs = torch.nn.ModuleList(inputs.values())
-        self.groups, self.embeddings, self.levels = tuple(inputs), embeddings, levels
+        made = (WeightSteps(steps[path], saturates=saturates) for group in inputs for path in group)
+        self.steps = torch.nn.ModuleList(made)
+        self.groups, self.embeddings, self.saturates = tuple(inputs), embeddings, saturates
+
+    def linears(self) -> Iterator[tuple[str, LearntInput, WeightSteps]]:
+        """The path of each Linear, what it reads, and the steps of its weight."""
+        steps = iter(self.steps)
+        for group, learnt in zip(self.groups, self.inputs, strict=True):
+            for path in group:
+                yield path, learnt, next(steps)
 
     @classmethod
     def of(cls, ranges: Ranges) -> Self:
         """Those that a checkpoint has beside its weights."""
         inputs = {
-            one.layers: LearntInput(one.low, one.high, torch.tensor(one.smoothing) if one.smoothing else None)
+            tuple(one.layers): LearntInput(one.low, one.high, torch.tensor(one.smoothing) if one.smoothing else None)
             for one in ranges.inputs
         }
-        return cls(inputs, ranges.embeddings, INT8_LEVELS if ranges.bits == 8 else INT7_LEVELS)
+        steps = {path: torch.tensor(row)[:, None] for one in ranges.inputs for path, row in one.layers.items()}
+        return cls(inputs, steps, ranges.embeddings, saturates=ranges.saturates)
 
     def records(self) -> tuple[InputRange, ...]:
         """What was learnt so far."""
+        steps = {path: tuple(one.steps[:, 0].tolist()) for path, _, one in self.linears()}
         found = []
-        for group, learnt in zip(self.groups, cast("Iterable[LearntInput]", self.inputs), strict=True):
+        for group, learnt in zip(self.groups, self.inputs, strict=True):
             low, high = learnt.ends().tolist()
-            found.append(InputRange(layers=group, low=low, high=high, smoothing=tuple(learnt.factor().tolist())))
+            layers, smoothing = {path: steps[path] for path in group}, tuple(learnt.factor.tolist())
+            found.append(InputRange(layers=layers, low=low, high=high, smoothing=smoothing))
         return tuple(found)
 
 
@@ -55,22 +76,23 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
     """Make a model compute what its int8 artifact will compute, and learn with it; in place. Returns the model.
 
     Its parameters and their names stay, and `quantization_ranges` comes to them, so the optimizer has to be made
-    afterwards; whatever trains the model trains it. Ranges start from what calibration finds in the batches.
+    afterwards; whatever trains the model trains it. Ranges, weights and biases start from where the method `static`
+    would put them for these batches.
 
     Args:
         model: a float32 encoder of transformers, on any device.
         batches: some 300 examples, tokenized: name -> [batch, length].
         recipe: of the method `qat`: its `smoothing` and rules for layers.
-        target: the CPU it is for; `any` keeps weights within 7 bits, which run everywhere.
+        target: the CPU it is for; `any` keeps products within what every CPU adds up.
 
     Raises:
         DataError: no batches.
         RecipeError: a layer rule matches nothing, or the target is unknown.
         InputError: the model is prepared already, or nothing in it would be int8.
     """
-    recipe, levels = recipe or Recipe(method="qat"), weight_levels(find_target(target))
+    recipe, saturates = recipe or Recipe(method="qat"), find_target(target).saturates
     batches = list(batches)
-    if hasattr(model, HELD):
+    if is_prepared(model):
         raise InputError("the model is prepared already", then="octavo.qat.convert gives the float model back")
     if not batches:
         raise DataError("no batches to learn ranges from", then="give some 300 examples, tokenized")
@@ -80,15 +102,21 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         raise InputError("no Linear of the model would be int8", got=type(model).__name__)
     channels = see_channels(model, groups, batches)
     tied = _tied(model)
-    inputs = {}
+    inputs: dict[tuple[str, ...], Any] = {}
+    steps: dict[str, Any] = {}
     for group in groups:
         weights = [np.asarray(layers[path].matrix()) for path in group]
         alone = not any(path in tied for path in group)
-        factor = _factor(channels[group], weights, recipe, levels) if alone else None
+        factor = _factor(channels[group], weights, recipe, saturates=saturates) if alone else None
         inputs[group] = _learnt(channels[group], factor)
-    tables = tuple(path for path, layer in layers.items() if layer.kind == "embedding")
+        modules = [model.get_submodule(path) for path in group]
+        found = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone)
+        steps |= zip(group, found, strict=True)
+    tables = [path for path, layer in layers.items() if layer.kind == "embedding"]
+    running = find_running(model, tables, batches[0])
     device = next(model.parameters()).device
-    put_fakes(model, LearntRanges(inputs, tables, levels).to(device))
+    tables = [path for path in tables if path in running]
+    put_fakes(model, LearntRanges(inputs, steps, tuple(tables), saturates=saturates).to(device))
     return model
 
 
@@ -103,9 +131,9 @@ def chosen_layers(model: torch.nn.Module, recipe: Recipe) -> list[ModuleLayer]:
 def put_fakes(model: Any, ranges: LearntRanges) -> None:
     """Put fake quantization into those layers that the model has; in place. An embedder may have lost its pooler."""
     modules = dict(model.named_modules())
-    for group, learnt in zip(ranges.groups, ranges.inputs, strict=True):
-        for module in (modules[path] for path in group if path in modules):
-            module.__class__, module.int8 = FakeLinear, (learnt, ranges.levels)
+    for path, learnt, steps in ranges.linears():
+        if path in modules:
+            modules[path].__class__, modules[path].int8 = FakeLinear, (learnt, steps)
     for module in (modules[path] for path in ranges.embeddings if path in modules):
         module.__class__ = FakeEmbedding
     setattr(model, HELD, ranges)
@@ -140,6 +168,16 @@ def held(model: Any) -> LearntRanges:
     return ranges
 
 
+def is_prepared(model: Any) -> bool:
+    """Whether a model was prepared, and not turned back."""
+    return isinstance(getattr(model, HELD, None), LearntRanges)
+
+
+def float_weights(model: Any) -> dict[str, Any]:
+    """The state of a model without what was learnt beside its weights."""
+    return {name: value for name, value in model.state_dict().items() if not name.startswith(f"{HELD}.")}
+
+
 def freeze(model: Any) -> None:
     """Learn no ranges any more: the weights settle into them."""
     held(model).requires_grad_(False)
@@ -153,18 +191,52 @@ def _tied(model: torch.nn.Module) -> set[str]:
     paths: dict[int, list[str]] = {}
     for path, module in model.named_modules():
         if isinstance(getattr(module, "weight", None), torch.Tensor):
-            paths.setdefault(module.weight.data_ptr(), []).append(path)  # type: ignore[union-attr,operator]
+            paths.setdefault(module.weight.data_ptr(), []).append(path)
     return {path for shared in paths.values() if len(shared) > 1 for path in shared}
 
 
-def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, levels: int) -> Any:
+def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, *, saturates: bool) -> Any:
     """What to divide each channel by, [in], or None; as the method `static` chooses it."""
     if recipe.smoothing == "none":
         return None
     if recipe.smoothing == "auto":
-        chosen = choose_factor(seen.rows, (seen.low, seen.high), weights, levels, free=False)
+        sample = Sample(seen.rows, seen.low, seen.high)
+        chosen = choose_factor(sample, weights, _round_sample, saturates=saturates, free=False)
         return None if chosen is None else chosen[1]
     return smoothing_factor(np.maximum(np.abs(seen.low), np.abs(seen.high)), weights, recipe.smoothing)
+
+
+def _round_sample(sample: Sample) -> FloatArray:
+    return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
+
+
+def _round_weights(
+    modules: Sequence[Any], seen: Channels, factor: Any, *, saturates: bool, move: bool
+) -> list[torch.Tensor]:
+    """Put the weights of Linears that read the same where `static` would, and their biases, in place; their steps.
+
+    Steps are [out, 1]. Without `move`, as of a table that others read too, weights and biases stay.
+
+    Codes that make up for each other (`arithmetic.ldlq`) are a better place to start from than the nearest ones, and a
+    calmer one: a weight has to move by half a step before its code changes, and an optimizer's noise is less.
+    """
+    divisor = np.ones_like(seen.low) if factor is None else factor
+    mean, moment = seen.mean / divisor, seen.moment / np.outer(divisor, divisor)
+    corrected = all(module.bias is not None for module in modules)
+    spread = np.asarray(moment - np.outer(mean, mean) if corrected else moment, np.float32)
+    scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
+    steps = []
+    for module, weight, codes in zip(
+        modules, scaled, round_compensated(scaled, spread, saturates=saturates), strict=True
+    ):
+        steps.append(torch.from_numpy(codes.scale.T.copy()))
+        rounded = codes.dequantize()
+        if not move:
+            continue
+        module.weight.data.copy_(torch.from_numpy((rounded / divisor[:, None]).T))
+        if corrected:
+            module.bias.data += torch.from_numpy(bias_correction(mean, weight, rounded)).to(module.bias.device)
+    return steps
 
 
 def _learnt(seen: Channels, factor: Any) -> LearntInput:

@@ -4,14 +4,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from octavo.arithmetic.affine import INT7_LEVELS
 from octavo.artifact.selftest import flat, self_test_inputs
 from octavo.checkpoint.ranges import vocabulary_hash
 from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.engines.torch import TorchSession
 from octavo.errors import InputError
 from octavo.files import sha256_of, whole_file
-from octavo.qat.model import HELD, held
+from octavo.qat.model import float_weights, held
 from octavo.schema.documents import json_text
 from octavo.schema.ranges import RANGES, Probe, Ranges
 from octavo.tasks import find_task
@@ -32,8 +31,7 @@ def save(model: Any, folder: str | Path, tokenizer: Any = None) -> None:
         InputError: the model is not prepared, or writes texts.
     """
     held(model)
-    weights = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{HELD}.")}
-    model.save_pretrained(folder, state_dict=weights)
+    model.save_pretrained(folder, state_dict=float_weights(model))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     write_ranges(model, folder)
@@ -49,7 +47,7 @@ def write_ranges(model: Any, checkpoint: str | Path | Checkpoint) -> Ranges:
     outputs = TorchSession(model.eval().cpu()).run(inputs)
     ranges = Ranges(
         version=version("octavo"),
-        bits=7 if learnt.levels == INT7_LEVELS else 8,
+        saturates=learnt.saturates,
         inputs=learnt.records(),
         embeddings=learnt.embeddings,
         weights=sha256_of(*source.weights.files),

@@ -7,13 +7,13 @@ from transformers import TrainerCallback
 
 from octavo.errors import InputError
 from octavo.qat.calibration import Batch
-from octavo.qat.model import HELD, freeze, prepare
+from octavo.qat.model import freeze, is_prepared, prepare
 from octavo.schema.recipe import Recipe
 
 SETTLE = 0.2  # of the steps, the last ones: weights are trained with ranges that stay
 
 
-class Callback(TrainerCallback):  # type: ignore[misc]
+class Callback(TrainerCallback):
     """Prepares the model of a Trainer for int8: `Trainer(model, ..., callbacks=[Callback(batches)])`.
 
     It has to be given when the Trainer is made, which makes the optimizer later. The Trainer's checkpoints have what
@@ -28,7 +28,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
 
     def on_init_end(self, *_: Any, model: Any = None, **__: Any) -> None:
         """Calibrate, and put fake quantization into the model, unless it is there."""
-        if not hasattr(model, HELD):
+        if not is_prepared(model):
             prepare(model, self._batches, self._recipe, target=self._target)
 
     def on_train_begin(self, *_: Any, model: Any = None, **__: Any) -> None:
@@ -37,7 +37,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         Raises:
             InputError: it was not.
         """
-        if not hasattr(_unwrapped(model), HELD):
+        if not is_prepared(_unwrapped(model)):
             then = "give it where the Trainer is made: Trainer(..., callbacks=[...])"
             raise InputError("the callback came to the Trainer too late to prepare its model", then=then)
 

@@ -196,12 +196,13 @@ def trimming_note(step: Trimming) -> str:
 
 def distilling_note(step: Distilling) -> str:
     """Which layers the checkpoint has left, and how near it is to the model before: sentences."""
+    narrower = f", {step.ffn:,} of {step.ffn_before:,} units in the feed-forward part of each" if step.ffn else ""
     near = f"`{next(iter(step.fidelity))}` {next(iter(step.fidelity.values())):.4f}"
     if step.agreement:
         near = f"{step.agreement.value:.2%} ({step.agreement.low:.2%} to {step.agreement.high:.2%}) the same answer"
     return (
         f"The checkpoint is {code(step.source.name)} with {len(step.layers)} of {step.layers_before} layers "
-        f"({', '.join(map(str, step.layers))}), trained on {step.trained:,} texts, labels "
+        f"({', '.join(map(str, step.layers))}){narrower}, trained on {step.trained:,} texts, labels "
         f"{'used' if step.use_labels else 'unseen'}, to answer as that does: to {step.judged:,} others {near}."
     )
 

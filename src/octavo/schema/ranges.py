@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from octavo.schema import Record
 
@@ -12,14 +12,14 @@ RANGES = "quantization_ranges.json"
 class InputRange(Record):
     """What some Linears read, as uint8 codes: they span `low` to `high`, of all channels.
 
-    `layers` are their module paths. `smoothing`: what each channel was divided by before, and the weights' rows
-    multiplied; empty where nothing was.
+    `layers` are their module paths, each with the steps of its weight, one for each output channel. `smoothing`: what
+    each channel was divided by before, and the weights' rows multiplied; empty where nothing was.
     """
 
-    layers: tuple[str, ...] = Field(min_length=1)
+    layers: dict[str, tuple[PositiveFloat, ...]] = Field(min_length=1)
     low: float = Field(le=0)
     high: float = Field(ge=0)
-    smoothing: tuple[float, ...] = ()
+    smoothing: tuple[PositiveFloat, ...] = ()
 
 
 class Probe(Record):
@@ -32,14 +32,14 @@ class Probe(Record):
 class Ranges(Record):
     """`quantization_ranges.json`.
 
-    `bits` of a Linear's weights, one symmetric scale for each output channel: the largest magnitude is the largest
-    code. `embeddings` are the module paths of tables with int8 rows. What is not named stays float. `weights` and
-    `vocabulary` are hashes of what they were learnt with.
+    `saturates`: weights are for CPUs whose products can saturate, too (`arithmetic.saturation.quantize_by_steps`).
+    `embeddings` are the module paths of tables with int8 rows, the largest magnitude of each on 127. What is not named
+    stays float. `weights` and `vocabulary` are hashes of what they were learnt with.
     """
 
     octavo_ranges: Literal[1] = 1
     version: str
-    bits: Literal[7, 8]
+    saturates: bool
     inputs: tuple[InputRange, ...]
     embeddings: tuple[str, ...]
     weights: str

@@ -5,7 +5,6 @@ A study is a file of JSON lines: what it is of (`Identity`), a line for each `Tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -39,7 +38,7 @@ class Candidate:
     def name(self) -> str:
         """What is not as it is by default, in one line."""
         given = self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"method", "layers"})
-        kept = [rule for rule in self.recipe.layers if rule.keep == "float"]
+        kept = [rule for rule in self.recipe.layers if rule.keep.startswith("float")]
         parts = [self.recipe.method, *(f"{name}={value}" for name, value in given.items())]
         parts += [f"{len(kept)} rule{'s' if len(kept) > 1 else ''} for float layers"] if kept else []
         return ", ".join([*parts, self.engine])
@@ -114,6 +113,11 @@ class Trial:
     timed: bool = False
     checks: tuple[Check, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def measures(self) -> tuple[str, Split, int, bool]:
+        """What it is a measurement of."""
+        return self.candidate.key, self.split, self.rows, self.timed
 
     def __repr__(self) -> str:
         return f"<Trial {self.step}: {self.candidate.name}, {self.rows:,} rows: {self.verdict}, {self.reason}>"
@@ -226,19 +230,19 @@ def read_study(path: Path) -> SearchRecord:
     except OSError as error:
         raise DataError("the study cannot be read", where=path, got=error.strerror, then=then) from None
     whole, length = content.rpartition(b"\n")[0], content.rfind(b"\n") + 1
-    lines = whole.split(b"\n") if length else []
-    kinds: Sequence[Any] = (Identity, *[Trial] * (len(lines) - 1))
     found: list[Any] = []
-    for number, (line, kind) in enumerate(zip(lines, kinds, strict=False), start=1):
+    for number, line in enumerate(whole.split(b"\n") if length else [], start=1):
         try:
             value = parse_json(line.decode())
-            kind = Outcome if isinstance(value, dict) and "chosen" in value else kind  # noqa: PLW2901
+            keys = value.keys() if isinstance(value, dict) else ()
+            kind = Identity if not found or "format" in keys else Outcome if "chosen" in keys else Trial
             found.append(_adapters()[kind].validate_python(value))
         except (ValueError, ValidationError) as error:
             got = str(error).partition("\n")[0]
             raise DataError("this is no line of a study", where=f"{path}, line {number}", got=got, then=then) from None
     if not found or not isinstance(found[0], Identity):
         raise DataError("this is no study", where=path, allowed=STUDY, then=then)
-    trials = tuple(one for one in found if isinstance(one, Trial))
+    trials = {one.measures: one for one in found if isinstance(one, Trial)}  # judged again: the last one counts
+    identity = next(one for one in reversed(found) if isinstance(one, Identity))  # with the budget of now
     outcome = found[-1] if isinstance(found[-1], Outcome) else None
-    return SearchRecord(found[0], trials, outcome, length)
+    return SearchRecord(identity, tuple(trials.values()), outcome, length)

@@ -23,6 +23,7 @@ from octavo.tasks import find_task
 
 SORTED = 32  # batches that are sorted by length together: less padding, and still hardly an order
 HIDDEN_SHARE = 0.15  # of the tokens of a text for fill-mask: Devlin et al. 2018
+STARTS = 300  # units that the ranges of int8 layers start from
 MOST_TOKENS = 2 * TOKEN_BUDGET  # of a batch
 
 
@@ -123,6 +124,12 @@ class Batches:
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         owners = [place for place, unit in enumerate(units) for _ in unit.rows]
         return batch | {GOLD: torch.tensor([unit.gold for unit in units]), OWNER: torch.tensor(owners)}
+
+
+def starting_batches(batches: Batches) -> list[dict[str, Any]]:
+    """Batches of some `STARTS` units, spread over the training, to see what layers read before it."""
+    every = max(1, len(batches) * len(batches[0]) // STARTS)
+    return [batches.reads(batches.collate([batches[number]])) for number in range(0, len(batches), every)]
 
 
 class Examination:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 EXAMINED = 2000  # texts held out, at most, by which a moment of the training is chosen
 JUDGED = 10_000  # those, at most, that tell how near it is
 SAMPLE = 64  # units that layers are chosen with
+ROUNDED = 1 / 30  # of the usual rate, where all layers stay and only the rounding of int8 is to be learnt
 PROVED = 8  # texts to which a student answers the same when it is loaded
 
 
@@ -63,6 +64,7 @@ class Asked:
     temperature: float
     use_labels: bool
     seed: int
+    int8: bool
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
     temperature: float = 2.0,
     use_labels: bool = False,
     seed: int = 0,
+    int8: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Distilled:
@@ -139,6 +142,8 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         temperature: that both answers are softened by before they are compared.
         use_labels: learn from the labels of the texts too, where they have some.
         seed: of the order of the texts.
+        int8: train it with the rounding of static int8, for any CPU, and learn the ranges of activations, which
+            `quantize` takes. All of the layers may stay then.
         force: replace a checkpoint that this wrote.
         progress: hears of every step.
 
@@ -146,7 +151,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         OctavoError: see `octavo.errors` for the kinds.
     """
     chosen = layers if isinstance(layers, int) else tuple(layers)
-    asked = Asked(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed)
+    asked = Asked(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed, int8)
     place, progress = Path(output).resolve(), progress or Silent()
     _check(asked)
     check_free(place, force=force)
@@ -184,17 +189,19 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
     """Choose the layers, train, and write what came out where it answers the same when it is loaded."""
     import torch
 
-    from octavo.shrinking.batches import Examination
+    from octavo.shrinking.batches import Examination, starting_batches
     from octavo.shrinking.training import Course, train, usual_rate
     from octavo.shrinking.widths import check_width, narrow
 
     torch.set_num_threads(choose_threads(None))
     teacher = load_model(source)
     stack = find_layers(teacher, source)
-    check_asked(asked.layers, stack, narrower=asked.ffn is not None)
+    whole = asked.int8 and asked.ffn is None and asked.layers in (len(stack.layers), tuple(range(len(stack.layers))))
+    check_asked(asked.layers, stack, narrower=asked.ffn is not None or whole)
     width = None if asked.ffn is None else check_width(asked.ffn, stack)
     parts = _split(texts)
     batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place.progress)
+    starts = starting_batches(batches) if asked.int8 else ()
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
     if asked.ffn is not None:
         narrow(find_layers(student, source), asked.ffn, [batches.reads(one) for one in batches.sample(SAMPLE)])
@@ -202,8 +209,9 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
         require_loads_same(student, write_student(student, source, Path(box)), inputs)
     place.progress.start("asking the model about texts held out")
     examination = Examination(source, parts.choosing, teacher)
-    rate = asked.learning_rate or usual_rate(student.config)
-    curve = train(student, Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress))
+    rate = asked.learning_rate or usual_rate(student.config) * (ROUNDED if whole else 1)
+    course = Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress, starts)
+    curve = train(student, course)
     if min(point.distance for point in curve[1:]) >= curve[0].distance:
         what = "training brought nothing: held-out answers are no nearer than before; next: give more texts or --epochs"
         warnings.warn(what, OctavoWarning, stacklevel=3)
@@ -235,6 +243,7 @@ def _describe(source: Source, texts: Texts, asked: Asked, parts: Parts, learnt: 
         temperature=asked.temperature,
         use_labels=asked.use_labels,
         seed=asked.seed,
+        int8=asked.int8,
         data=texts.files,
         trained=len(parts.learnt),
         held_out=len(parts.choosing) + len(parts.telling),
@@ -290,8 +299,8 @@ def _prepare(
 
 def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson: Lesson) -> Chosen:
     """The layers that were asked for, or so many of them by the loss before training; the teacher stays whole."""
-    if not isinstance(asked, int):
-        return Chosen(asked, "asked", None)
+    if not isinstance(asked, int) or asked == len(stack.layers):
+        return Chosen(tuple(range(asked)) if isinstance(asked, int) else asked, "asked", None)
     import torch
 
     sample = batches.sample(SAMPLE)

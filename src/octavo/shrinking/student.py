@@ -14,6 +14,8 @@ import numpy as np
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.errors import CheckpointError
+from octavo.qat.model import convert, float_weights, is_prepared
+from octavo.qat.saving import write_ranges
 from octavo.shrinking.carried import carried_files
 from octavo.shrinking.layers import find_layers
 from octavo.shrinking.proof import Inputs, logits_of
@@ -50,15 +52,21 @@ def _as_id(key: str) -> int | str:
 def write_student(student: Any, source: Source, folder: Path) -> Source:
     """Write a student, and what goes with its teacher, as a checkpoint of transformers; gives it as it is read anew.
 
-    Everything but `lineage.json`; weights are float32.
+    Everything but `lineage.json`; weights are float32. One that was trained for int8 is given its ranges beside them,
+    and is a plain float model afterwards.
     """
-    student.cpu().save_pretrained(folder)
+    prepared = is_prepared(student)
+    student.cpu().save_pretrained(folder, state_dict=float_weights(student))
     files = source.tokenizer.side_files | carried_files(source.folder)
     files |= {"tokenizer.json": source.tokenizer.json.encode()}
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-    return read_source(replace(source.asked, path=folder, tokenizer=None, labels=()))
+    written = replace(source.asked, path=folder, tokenizer=None, labels=())
+    if prepared:
+        write_ranges(student, written)
+        convert(student)
+    return read_source(written)
 
 
 def require_loads_same(student: Any, written: Source, inputs: Sequence[Inputs]) -> None:

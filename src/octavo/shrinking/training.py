@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from octavo.data.json_text import read_json
 from octavo.errors import MissingExtraError, OctavoError
 from octavo.progress import Progress
+from octavo.qat.trainer import Callback
 from octavo.schema.lineage import CurvePoint
 from octavo.shrinking.batches import Batches, Examination
 from octavo.shrinking.losses import Lesson
@@ -30,7 +31,10 @@ WIDTH = 256
 
 @dataclass(frozen=True)
 class Course:
-    """A training: who teaches, on what, how fast, and where it is kept until it is done."""
+    """A training: who teaches, on what, how fast, and where it is kept until it is done.
+
+    `starts` are batches that the ranges of int8 layers start from; without any, the student computes in float.
+    """
 
     teacher: Any
     lesson: Lesson
@@ -40,6 +44,7 @@ class Course:
     seed: int
     folder: Path
     progress: Progress
+    starts: Sequence[Mapping[str, Any]] = ()
 
 
 def usual_rate(config: Any) -> float:
@@ -117,7 +122,11 @@ def _make_trainer(student: Any, course: Course) -> Any:
         train_dataset=course.batches,
         eval_dataset=course.batches,  # asked for, and not looked at: see `evaluate`
         data_collator=course.batches.collate,
-        callbacks=[EarlyStoppingCallback(PATIENCE), _listener(course)],
+        callbacks=[
+            EarlyStoppingCallback(PATIENCE),
+            _listener(course),
+            *([Callback(course.starts)] if course.starts else []),
+        ],
     )
     trainer.compute_loss, trainer.evaluate = compute_loss, evaluate
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
@@ -153,7 +162,8 @@ def _arguments(course: Course) -> TrainingArguments:
         lr_scheduler_type="linear",
         warmup_steps=max(1, round(WARM_UP * steps)),
         weight_decay=0.0,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
+        use_cpu=not gpu,  # and no other accelerator: what is held out is asked on a CPU or by CUDA
+        bf16=gpu and torch.cuda.is_bf16_supported() and not course.starts,  # codes of int8 are numbers of float32
         seed=course.seed,
         eval_strategy="steps",
         eval_steps=every,

@@ -6,6 +6,7 @@ int8 alone says in which order they are kept float.
 
 from collections.abc import Callable, Generator, Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import numpy as np
 
@@ -22,8 +23,9 @@ Rung = Callable[[Recipe, Layers], list[Recipe]]
 
 
 def keep_float(candidate: Candidate, paths: Sequence[str]) -> Candidate:
-    """The same with more layers kept float."""
-    rules = candidate.recipe.layers + tuple(LayerRule(match=escaped(path), keep="float") for path in paths)
+    """The same with more layers that compute in float; stored in 16 bits, where the format has that."""
+    keep: Literal["float", "float16"] = "float16" if candidate.recipe.format == "onnx" else "float"
+    rules = candidate.recipe.layers + tuple(LayerRule(match=escaped(path), keep=keep) for path in paths)
     return canonical(Candidate(candidate.recipe.model_copy(update={"layers": rules}), candidate.engine))
 
 
@@ -153,7 +155,7 @@ def _quantized(trial: Trial) -> list[LayerState]:
 
 
 def _kept(recipe: Recipe, path: str) -> bool:
-    return any(rule.keep == "float" and fnmatchcase(path, rule.match) for rule in recipe.layers)
+    return any(rule.keep.startswith("float") and fnmatchcase(path, rule.match) for rule in recipe.layers)
 
 
 def _with(recipe: Recipe, **settings: object) -> Recipe:

@@ -57,7 +57,7 @@ class Run:
                 trial = self._judged(trial)
                 self.study.append(trial)
             else:
-                trial = self._judged(replace(trial, step=step))
+                trial = self._again(trial, step)
             if split == "selection" and rows >= getattr(self.latest.get(candidate.key), "rows", 0):
                 self.latest[candidate.key] = trial
             self._count(step)
@@ -84,7 +84,7 @@ class Run:
         for candidate in candidates:
             trial = known[candidate.key]
             assert trial is not None
-            trial = self._judged(replace(trial, step=step))
+            trial = self._again(trial, step)
             if trial.speed and split == "selection":
                 self.timed[candidate.key] = trial.speed
             self._count(step)
@@ -121,6 +121,13 @@ class Run:
             measured = f"{speed.speedup.value:.2f}x as fast as float, {speed.p95_ms:.1f} ms for a row alone (p95)"
             reason = f"{measured}; {reason}" if reason else measured
         return replace(trial, verdict=judgement.verdict, checks=judgement.checks, reason=reason)
+
+    def _again(self, known: Trial, step: str) -> Trial:
+        """A trial that the study has, judged by the budget of now; kept where that says otherwise."""
+        trial = self._judged(replace(known, step=step))
+        if (trial.verdict, trial.checks) != (known.verdict, known.checks):
+            self.study.append(trial)
+        return trial
 
     def expect(self, step: str, trials: int) -> None:
         """Note how many trials of a step are to come."""

@@ -13,9 +13,9 @@ from octavo.artifact.writing import check_free
 from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
-from octavo.errors import InputError, OctavoError, did_you_mean
+from octavo.errors import HardwareError, InputError, OctavoError, did_you_mean
 from octavo.files import sha256_of
-from octavo.hardware import choose_threads, find_target, installed_packages, this_cpu
+from octavo.hardware import Target, choose_threads, find_target, installed_packages, this_cpu
 from octavo.progress import Progress, Silent
 from octavo.reporting.card import add_comparison
 from octavo.reporting.search_page import search_summary
@@ -220,7 +220,7 @@ def search(  # noqa: PLR0913 - each is one thing to say
     """
     output, progress = Path(output).resolve(), progress or Silent()
     check_free(output, force=force)
-    _check(budget, prefer, jobs)
+    _check(budget, prefer, jobs, find_target(target))
     file = data if isinstance(data, DataFile) else DataFile(data)
     progress.start("reading the checkpoint and the data")
     source = read_source(checkpoint)
@@ -266,12 +266,15 @@ def _identity(
     )
 
 
-def _check(budget: Budget, prefer: str, jobs: int) -> None:
+def _check(budget: Budget, prefer: str, jobs: int, target: Target) -> None:
     """Refuse what no search can be made of.
 
     Raises:
         InputError: the budget has no limit on quality, the aim is none, or there are no jobs.
+        HardwareError: what is made for the target cannot be measured on this CPU.
     """
+    if this_cpu().saturates and not target.saturates:
+        raise HardwareError("a search runs what it makes, and this CPU would run it wrongly", got=target.name)
     if budget.max_drop is None and all(getattr(budget, name) is None for name in LABEL_FREE):
         allowed = "max_drop, or without labels min_agreement or min_cosine"
         raise InputError("a search needs a limit on quality: without, the worst model wins", allowed=allowed)

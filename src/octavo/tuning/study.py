@@ -33,7 +33,6 @@ class Study:
             InputError: the file is of something else, or another search is writing it.
             DataError: it is no study.
         """
-        self.trials: list[Trial] = []
         self._known: dict[tuple[str, Split, int, bool], Trial] = {}
         self._stream: IO[bytes] | None = None
         if path is not None:
@@ -60,8 +59,15 @@ class Study:
         record = read_study(path)
         require_same(record.identity, identity, record.trials, path)
         stream.truncate(record.length)
+        if (record.identity.budget, record.identity.aim) != (identity.budget, identity.aim):
+            self._write(identity)
         for trial in record.trials:
             self._remember(trial)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All of them, in the order in which they were measured."""
+        return list(self._known.values())
 
     def find(self, candidate: Candidate, split: Split, rows: int, *, timed: bool = False) -> Trial | None:
         """The trial that measured this, if there is one."""
@@ -84,8 +90,7 @@ class Study:
             self._stream = None
 
     def _remember(self, trial: Trial) -> None:
-        self.trials.append(trial)
-        self._known[trial.candidate.key, trial.split, trial.rows, trial.timed] = trial
+        self._known[trial.measures] = trial
 
     def _write(self, *records: Identity | Trial | Outcome) -> None:
         if self._stream is not None:

@@ -1,0 +1,46 @@
+"""`octavo distill --int8`: the student computes as its int8 graph will, and `octavo quantize` needs no examples."""
+
+import numpy as np
+import pytest
+
+import octavo
+from octavo.artifact.folder import open_artifact
+from octavo.checkpoint.lineage import read_lineage
+from octavo.checkpoint.source import read_source
+from octavo.errors import InputError, OctavoWarning
+from octavo.schema.ranges import RANGES
+
+
+@pytest.fixture(scope="module")
+def texts(sentences, tmp_path_factory):
+    file = tmp_path_factory.mktemp("texts") / "문장.txt"
+    lines = [f"{one} {other}" for one in sentences for other in sentences if one != other]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_student_is_trained_for_int8(checkpoint, texts, sentences, tmp_path, layers):
+    output = tmp_path / "student"
+    result = octavo.distill(checkpoint("bert"), output, data=texts, layers=layers, epochs=2, batch_size=8, int8=True)
+    assert result.record.int8
+    assert len(result.record.layers) == layers
+    assert (result.record.learning_rate < 1e-4) == (layers == 2), "only the rounding is left to learn"
+    assert RANGES in read_lineage(output).files
+    assert not any(RANGES.partition(".")[0] in name for name in read_source(output).weights.tensors)
+    artifact = octavo.quantize(output, tmp_path / "int8", target="any")
+    manifest = open_artifact(artifact.folder).manifest
+    assert manifest.recipe.method == "qat"
+    assert manifest.lineage[-1].int8
+    rows = list(sentences)
+    found = octavo.load(artifact.folder, engine="onnxruntime").logits(rows)
+    expected = octavo.load(output).logits(rows)
+    assert np.abs(found - expected).max() < 0.2 * np.ptp(expected)
+    if layers == 2:
+        with pytest.warns(OctavoWarning, match=f"{RANGES} is of the weights before"):
+            octavo.trim(output, tmp_path / "trimmed", data=texts, keep=60)
+
+
+def test_all_layers_stay_for_int8_alone(checkpoint, texts, tmp_path):
+    with pytest.raises(InputError, match="--layers says how many stay"):
+        octavo.distill(checkpoint("bert"), tmp_path / "out", data=texts, layers=2)
