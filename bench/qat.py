@@ -38,7 +38,7 @@ from octavo.tasks import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, LENGTH = 16, 48
-RATE = 1e-5  # the less rounding has done, the lower
+RATE, LARGE = 1e-5, 1e-4  # the second where rounding has ruined the model: the less there is to mend, the lower
 CALIBRATION, OUTLIERS, FACTOR = 300, 4, 100.0
 ASKED = {"nli": "kornli/xnli.test.ko.tsv", "ner": "panx/dev-ko.tsv"}
 TRAINED = {"nli": "klue_nli/train.tsv", "ner": "panx/train-ko.tsv"}
@@ -62,9 +62,9 @@ def inputs_of(checkpoint: Path, file: Path, limit: int | None, batch: int, seed:
     return [tensors[index] for index in order]
 
 
-def train(student, teacher, batches: Sequence[dict], steps: int) -> Iterator[float]:
+def train(student, teacher, batches: Sequence[dict], steps: int, rate: float) -> Iterator[float]:
     """Self-distillation: KL of the answers, and the mean squared difference of the hidden states."""
-    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: min((k + 1) / 20, max(0.0, 1 - k / steps)))
     for step in range(steps):
         batch = batches[step % len(batches)]
@@ -89,14 +89,14 @@ def train(student, teacher, batches: Sequence[dict], steps: int) -> Iterator[flo
 
 
 def trained(
-    checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int
+    checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given
 ) -> dict:
     """Train the checkpoint for int8 and save it; what it took."""
     teacher, student = load(checkpoint, task), load(checkpoint, task)
     begin = time.perf_counter()
-    qat.prepare(student, start)
-    losses = []
-    for step, loss in enumerate(train(student, teacher, batches, steps)):
+    qat.prepare(student, start, Recipe(method="qat", **given))
+    losses, rate = [], LARGE if given else RATE
+    for step, loss in enumerate(train(student, teacher, batches, steps, rate)):
         losses.append(loss)
         if step % 50 == 0:
             print(
@@ -159,8 +159,9 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
             floats, work / title, recipe=recipe, calibration=calibration, target="any"
         ).folder
     result: dict = {}
-    result["trained"] = trained(checkpoint, kind, batches, start, work / "checkpoint", steps)
-    found["trained"] = octavo.quantize(work / "checkpoint", work / "trained", recipe="qat", target="any").folder
+    for title, given in {"trained": {}, **{f"trained, {key}": value for key, value in rest.items()}}.items():
+        result[title] = trained(checkpoint, kind, batches, start, work / f"{title} checkpoint", steps, **given)
+        found[title] = octavo.quantize(work / f"{title} checkpoint", work / title, recipe="qat", target="any").folder
     reference = None
     for title, folder in found.items():
         answers, scores = asked(folder, reference, data["ask"], rows)
