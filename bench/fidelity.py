@@ -80,7 +80,7 @@ def tasks(shared: Path, folder: Path) -> dict:
         ("ko-nli", "kornli/xnli.dev.ko.tsv", "kornli/xnli.test.ko.tsv"),
         ("ko-sts", "korsts/sts-dev.tsv", "korsts/sts-test.tsv"),
         ("ko-sentiment", "nsmc/dev.tsv", "nsmc/test.tsv"),
-        ("ko-ner", "panx/dev-ko.tsv", "panx/test-ko.tsv"),
+        ("ko-ner", "panx/train-ko.tsv", "panx/dev-ko.tsv"),
     ):
         found[name] = lambda name=name, one=calibration, other=test: (models / name, data / one, data / other)
     return found

@@ -3,7 +3,7 @@ import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
-from octavo.errors import InputError
+from octavo.errors import InputError, RecipeError
 from octavo.graph.reading import read_graph
 from octavo.inference.opening import open_artifact_model
 from octavo.methods import Context
@@ -113,3 +113,18 @@ def test_rows_are_without_padding_and_no_more_than_are_needed():
     assert sorted(row["input_ids"].tolist() for row in rows) == [[[0, 1, 2]], [[4, 5, 6, 7]]]
     many = [{"input_ids": np.ones((4, 100), int), "attention_mask": np.ones((4, 100), int)}] * 5
     assert sum(row["input_ids"].size for row in _single_rows(many)) == -(-TOKENS // 100) * 100
+
+
+def test_octavos_own_sentences_bring_dynamic_nearer_too(made, checkpoint, tmp_path, sentences):
+    recipe = octavo.Recipe(own_sentences=True)
+    own = octavo.quantize(checkpoint, tmp_path / "own", recipe=recipe)
+    assert own.manifest.calibration is None
+    assert any(layer.smoothing for layer in own.manifest.layers)
+    assert not any(layer.smoothing for layer in made["dynamic"].manifest.layers)
+    errors = [
+        [layer.output_db for layer in one.manifest.layers if layer.kind == "linear"] for one in (own, made["dynamic"])
+    ]
+    assert np.mean(errors[0]) > np.mean(errors[1])
+    (tmp_path / "texts.txt").write_text("\n".join(sentences), encoding="utf-8")
+    with pytest.raises(RecipeError, match="own_sentences are Octavo's, and examples of yours were given"):
+        octavo.quantize("nowhere", tmp_path / "out", recipe=recipe, calibration=tmp_path / "texts.txt")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from octavo.artifact.contents import Contents
 from octavo.engines import Session
+from octavo.errors import RecipeError
 from octavo.exporting.float_graphs import FloatGraphs
 from octavo.hardware import this_cpu
 from octavo.methods import Context, MethodResult, find_method
@@ -26,6 +27,10 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
     """Let the method rewrite the float graphs of all components; these are left as they are."""
     context.progress.start(f"method {recipe.method}")
     apply, source = find_method(recipe.method), floats.source
+    if recipe.own_sentences:
+        if len(floats.graphs) > 1:
+            raise RecipeError("an encoder with a decoder is not calibrated", got="own_sentences")
+        context = replace(context, calibration=sentence_batches(source.tokenizer.json, source.signature))
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
     runnable = {name: _runnable(one) for name, one in results.items()}
     if context.ranges is not None:

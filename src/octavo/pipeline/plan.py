@@ -86,7 +86,9 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learn
     if calibrated and not recipe.calibrates:
         raise _in_vain(recipe)
     needs = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
-    if needs and not calibrated:
+    if calibrated and recipe.own_sentences:
+        raise RecipeError("own_sentences are Octavo's, and examples of yours were given", then="leave one of them out")
+    if needs and not (calibrated or recipe.own_sentences):
         then = "give some 300 sentences of your own with --calibrate FILE"
         raise RecipeError(f"{' and '.join(needs)} are learnt from examples, and none were given", then=then)
     if recipe.method == "static" and not calibrated:

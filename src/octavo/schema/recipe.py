@@ -28,13 +28,18 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "percentile": ("static",),
     "smoothing": ("static", "dynamic", "qat"),
     "bias_correction": ("static", "dynamic"),
+    "own_sentences": ("dynamic",),
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
     "products": ("weight-only",),
+    "embedding": ("dynamic", "static", "weight-only"),
 }
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
-OF_ONNX = ("opset", "optimize", "merge_qkv", "bits", "block", "products", *LEARNT)  # no concern of a torch model
+OF_ONNX = (  # a torch model has nothing to do with these
+    *("opset", "optimize", "merge_qkv", "bits", "block", "products", "embedding", "own_sentences"),
+    *LEARNT,
+)
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
@@ -66,12 +71,16 @@ class Recipe(Record):
 
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
-    the mean outputs of layers.
+    the mean outputs of layers. With `own_sentences` dynamic learns both from a few sentences that Octavo carries, where
+    there are none of the user's.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
     bits 32, or 16 in layers of few inputs. Products round their input to 8 bits, or leave it as it is with `products =
     "float"`: then weights of 8 bits, one scale per output channel, are floats again when an engine has loaded them.
+
+    `embedding`: the rows of the table of words have 8 bits and one scale each, or 4 bits in groups of 32
+    (`octavo.arithmetic.blocks.quantize_rows`); other tables have 8. A rule says the same, or otherwise, of one table.
 
     For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
@@ -86,10 +95,12 @@ class Recipe(Record):
     percentile: float = Field(default=99.99, gt=50, le=100)
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
+    own_sentences: bool = False
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
     products: Literal["int8", "float"] = "int8"
+    embedding: Literal["int8", "int4"] = "int8"
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -115,9 +126,9 @@ class Recipe(Record):
         if self.format != "onnx" and any(rule.keep == "float16" for rule in self.layers):
             raise ValueError(f"layers are stored in 16 bits in the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
-        if four and (self.method != "weight-only" or self.format != "onnx"):
+        if four and (self.method not in BELONGS["embedding"] or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
-            raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+            raise ValueError(f"int4 layers are made by dynamic, static and weight-only, format onnx; this is {got}")
         if self.products == "float" and (four or self.bits == 4 or self.block is not None):
             raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
         return self
