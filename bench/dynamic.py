@@ -152,7 +152,9 @@ def at_shapes(contenders: dict[str, Contender], vocabulary: int, shapes: tuple =
             "token_type_ids": np.zeros((rows, length), np.int64),
         }
         batches = [Batch(tuple(range(rows * index, rows * (index + 1))), inputs) for index in range(repeats)]
-        timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+        timings = run_benchmark(
+            list(contenders.values()), [batches] * len(contenders), threads=THREADS, seed=0, progress=Steps()
+        )
         for name, timing in zip(contenders, timings, strict=True):
             tables.append({"shape": f"{rows} x {length}", "name": name, "ms": 1000 * timing.seconds / repeats})
     return tables

@@ -212,7 +212,9 @@ def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES
 
 def run_all(contenders: dict[str, Contender], batches: list[Batch]) -> list[Timing]:
     """The timing of every contender; one that cannot be run ends the benchmark."""
-    timings = run_benchmark(list(contenders.values()), batches, threads=THREADS, seed=0, progress=Steps())
+    timings = run_benchmark(
+        list(contenders.values()), [batches] * len(contenders), threads=THREADS, seed=0, progress=Steps()
+    )
     if failed := [f"{name}: {why}" for name, why in zip(contenders, timings, strict=True) if isinstance(why, str)]:
         raise SystemExit("\n".join(failed))
     return timings

@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/from-the-old-guide.ko.md",
     "docs/torch.md",
     "docs/generation.md",
+    "docs/smaller.md",
     "docs/tasks/token-classification.md",
 )
 SATURATION = {
@@ -312,6 +313,71 @@ def generation(result: dict, words: dict) -> str:
     return f"{table(cells)}\n\n{told}. {machine_note({'machine': result}, words)}"
 
 
+def trims(result: dict, words: dict) -> str:
+    """What is left of checkpoints whose vocabulary was trimmed, and what that does to texts that were not counted."""
+    named = {"all-MiniLM-L6-v2": result["minilm"], **result["ko"], "XLM-R base's shape": result["xlm-r"]["trim"]}
+    cells = [words["trims"]]
+    for name, row in named.items():
+        texts, tokens = (row["held_out"][f"changed_{what}"] for what in ("texts", "tokens"))
+        rows, mib = (
+            f"{row[f'{what}_before'] / size:,.0f} -> {row[what] / size:,.0f}"
+            for what, size in (("rows", 1), ("bytes", MIB))
+        )
+        same = "yes" if row["logits"]["difference"] == 0 else f"{row['logits']['difference']:.1g}"
+        shares = [
+            f"{100 * one['value']:.2f} ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in (texts, tokens)
+        ]
+        cells.append([name, rows, mib, *shares, same, f"{row['seconds']:.0f}"])
+    return f"{table(cells)}\n\n{result['host']['cpu']} ({result['host']['kind']}), while other work ran."
+
+
+def xlm_r(result: dict, words: dict) -> str:
+    """Whole artifacts of XLM-R base's shape against the float checkpoint."""
+    before = result["trim"]["bytes_before"]
+    cells = [words["xlm-r"], ["float checkpoint", f"{before / MIB:.0f}", "100 %"]]
+    names = ("int8", "trimmed int8", "trimmed int8, rows of 4 bits")
+    sizes = {name: result[name]["bytes"] for name in names if name in result}
+    cells += [[name, f"{size / MIB:.0f}", f"{100 * size / before:.1f} %"] for name, size in sizes.items()]
+    return table(cells)
+
+
+def four_bit_rows(result: dict, words: dict) -> str:
+    """Tables of words in 8 and in 4 bits."""
+    cells = [words["rows"]]
+    for name, row in result.items():
+        score, value = next(iter(row["quality"].items()))
+        like = next(iter(row["fidelity"].items()))
+        share = row["bytes"] / result[name.partition(",")[0] + ", float"]["bytes"]
+        cells.append(
+            [
+                name,
+                f"{100 * share:.1f} %",
+                "" if row["db"] is None else f"{row['db']:.1f}",
+                f"{score} {100 * value:.2f}",
+                f"{like[0]} {100 * like[1]:.2f} %",
+            ]
+        )
+    return f"{table(cells)}\n\n{next(iter(result.values()))['rows']:,} rows of each."
+
+
+def chain(result: dict, words: dict) -> str:
+    """All steps on the old guides' job."""
+    first, cells = result["rows"][0], [words["chain"]]
+    for row in result["rows"]:
+        times = f"{first['seconds'] / row['seconds']:.1f}x"
+        cells.append(
+            [
+                row["name"],
+                row["engine"],
+                f"{row['mib']:.0f}",
+                f"{100 * row['size']:.1f} %",
+                f"{row['seconds']:.1f}",
+                times,
+            ]
+        )
+    return f"{table(cells)}\n\n5,010 pairs. {machine_note(result, words)}"
+
+
 def machine_note(result: dict, words: dict) -> str:
     machine = result["machine"]
     return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
@@ -331,6 +397,10 @@ RENDER = {
     "heads": coverage,
     "noise": noise,
     "oldguide": oldguide,
+    "chain": chain,
+    "smaller": trims,
+    "smaller_rows": four_bit_rows,
+    "smaller_xlm": xlm_r,
     "demo": compared,
     "kornli": compared,
     "nsmc": compared,
@@ -347,11 +417,24 @@ RENDER = {
 def stored_results(kind: str) -> dict:
     """Everything that was measured on a kind of CPU, by the names that marks have."""
     results: dict = {}
-    for script in ("dynamic", "old-guide", "coverage", "why", "engines", "torch", "tasks", "generation"):
+    for script in (
+        "dynamic",
+        "old-guide",
+        "coverage",
+        "why",
+        "engines",
+        "torch",
+        "tasks",
+        "generation",
+        "old-guide-chain",
+        "smaller",
+    ):
         stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
         found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
         if script in {"engines", "torch", "tasks"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
+        if script == "smaller" and found:
+            found = {"smaller_xlm": found["xlm-r"], "smaller_rows": found["rows"], "smaller": found}
         results |= {"generation": found} if script == "generation" and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
 

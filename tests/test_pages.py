@@ -88,7 +88,7 @@ def options(command):
 def named(name):
     """The options that a page's code names."""
     code = [one.content for one in tokens(name) if one.type in {"code_inline", "fence"}]
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "\n".join(code)))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", "\n".join(code)))
 
 
 def test_every_command_of_the_pages_parses():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavo.encoding.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, make_batches, pad, plan_batches
+from octavo.encoding.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, equal_batches, make_batches, pad, plan_batches
 from octavo.inference.predictor import Predictor
 from octavo.schema.signature import Signature
 from octavo.tasks import TASKS, task_class
@@ -132,3 +132,56 @@ def test_what_a_batch_answers_for_a_whole_vocabulary_fits_into_64_mib():
     assert 4 * 2**20 < max(spy.tokens) * vocabulary * number < 64 * 2**20
     wide = {name for name in TASKS if task_class(name).token_budget < TOKEN_BUDGET}
     assert wide == {"fill-mask", "text-generation"}, "tasks whose answer to a token is as wide as the vocabulary"
+
+
+def windows(counts, lengths, first=0):
+    """Rows of `counts` windows each, with lengths in turn; ids tell the row and the window."""
+    encoded = []
+    for row, count in enumerate(counts):
+        for number in range(count):
+            length = lengths[len(encoded) % len(lengths)]
+            encoded.append(Encoded([first + row, number] + [7] * length, [0] * (length + 2), row=row))
+    return encoded
+
+
+class TestBatchesOfSeveralModels:
+    @settings(deadline=None)
+    @given(st.lists(st.integers(1, 60), max_size=200), st.integers(1, 200))
+    def test_of_one_model_they_are_its_batches(self, data, budget):
+        encoded = [Encoded([1] * length, [0] * length) for length in data]
+        (found,) = equal_batches([encoded], [SIGNATURE], budget)
+        expected = make_batches(encoded, SIGNATURE, budget)
+        assert [batch.rows for batch in found] == [batch.rows for batch in expected]
+        assert all(batch.parts == tuple(range(len(batch.rows))) for batch in found)
+        for one, other in zip(found, expected, strict=True):
+            assert all(np.array_equal(one.inputs[name], other.inputs[name]) for name in other.inputs)
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=30),
+        st.lists(st.integers(1, 40), min_size=1, max_size=5),
+        st.integers(1, 300),
+    )
+    def test_each_batch_has_the_same_rows(self, counts, lengths, budget):
+        both = [windows([pair[model] for pair in counts], lengths[model:] or lengths) for model in (0, 1)]
+        first, second = equal_batches(both, [SIGNATURE, SIGNATURE], budget)
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            owners = [
+                [encoded[batch.rows[place]].row for place in batch.parts]
+                for encoded, batch in zip(both, (one, other), strict=True)
+            ]
+            assert owners[0] == owners[1], "part by part the same row, in the same order"
+            largest = max(batch.inputs["input_ids"].size for batch in (one, other))
+            assert largest <= budget or len(one.parts) == 1
+        for encoded, batches in zip(both, (first, second), strict=True):
+            assert sorted(row for batch in batches for row in batch.rows) == list(range(len(encoded)))
+            for batch in batches:
+                heads = batch.inputs["input_ids"][:, :2].tolist()
+                assert heads == [list(encoded[row].ids[:2]) for row in batch.rows]
+
+    def test_a_long_context_does_not_become_one_batch(self):
+        both = [windows([40], [100]), windows([50], [100])]
+        first, second = equal_batches(both, [SIGNATURE, SIGNATURE], 1000)
+        assert len(first) == len(second) > 5
+        assert sum(len(batch.rows) for batch in second) == 50

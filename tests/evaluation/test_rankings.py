@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
+from octavo.cli.order import check_compare
+from octavo.data.ranking import files_of
 from octavo.errors import InputError
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.comparison import compare
+from octavo.files import sha256_of
 from octavo.metrics.ranking import OF_A_QUERY
 from octavo.reporting.page import report_html, report_markdown
 from octavo.schema.budget import Budget
@@ -29,7 +32,7 @@ def ranked(demo_float, tmp_path, monkeypatch):
     grades = generator.integers(0, 3, (QUERIES, PASSAGES)) * (generator.random((QUERIES, PASSAGES)) < 0.3)
     grades[0] = 0  # of this one nothing is known
 
-    def run(signature, outputs, *, judged=True, **settings):
+    def run(signature, outputs, *, judged=True, beir=None, **settings):
         folders = []
         for index in range(len(outputs)):
             folder = Path(shutil.copytree(demo_float, tmp_path / f"model{index}"))
@@ -41,15 +44,16 @@ def ranked(demo_float, tmp_path, monkeypatch):
         lines = ["\t".join(("query", "passage", "relevance")[: 3 if judged else 2])]
         lines += ["\t".join((f"물음 {q}", f"글 {p:02}", str(s))[: 3 if judged else 2]) for q, p, s in rows]
         (tmp_path / "data.tsv").write_text("\n".join(lines), encoding="utf-8")
+        data = write_folder(beir, grades) if beir else tmp_path / "data.tsv"
         asked = {}
 
         def benchmark(contenders, batches, **_):
-            asked["rows"] = sum(len(batch.rows) for batch in batches)
+            asked["rows"] = sum(len(batch.rows) for batch in batches[0])
             single, turns = np.linspace(0.001, 0.003, 101), np.full((1, 3), 2.0)
             return [Timing(one(asked["rows"]), one(2), one(2), turns, single, 0.5, 0.6, 2**30) for one in outputs]
 
         monkeypatch.setattr("octavo.evaluation.comparison.run_benchmark", benchmark)
-        found = compare(folders[0], folders[1:], data=tmp_path / "data.tsv", **settings).under(Budget(max_drop=90))
+        found = compare(folders[0], folders[1:], data=data, **settings).under(Budget(max_drop=90))
         (tmp_path / "out.json").write_text(json.dumps(found.to_dict()), encoding="utf-8")
         for language in ("ko", "en"):
             again = read_comparison(tmp_path / "out.json")
@@ -58,6 +62,18 @@ def ranked(demo_float, tmp_path, monkeypatch):
         return found, grades, asked["rows"]
 
     return run
+
+
+def write_folder(folder, grades):
+    """The same as BEIR writes it; the ids of passages rise with their numbers."""
+    (folder / "qrels").mkdir(parents=True)
+    for name, kind, count in (("corpus", "글", PASSAGES), ("queries", "물음", QUERIES)):
+        lines = [json.dumps({"_id": f"{kind}{i:02}", "text": f"{kind} {i}"}) for i in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = [f"물음{q:02}\t글{p:02}\t{grades[q, p]}" for q in range(QUERIES) for p in range(PASSAGES)]
+    text = "\n".join(["query-id\tcorpus-id\tscore", *rows])
+    (folder / "qrels" / "test.tsv").write_text(text, encoding="utf-8")
+    return folder
 
 
 def noisy(seed, columns, noise):
@@ -107,6 +123,22 @@ def test_an_embedder(ranked):
     assert row.closeness.keys() == {"cosine", "cosine_p1"}
     assert row.quality["recall_at_100"] == 1  # of 14 passages
     assert row.differences["ndcg_at_10"].low < 0 < row.differences["ndcg_at_10"].high
+
+
+def test_a_folder_of_beir(ranked, tmp_path):
+    """Passages stand by falling ids; the record of the data has the hash of all its files."""
+    outputs, folder = noisy(4, 8, 0), tmp_path / "beir"
+    found, grades, rows = ranked(EMBEDDER, (outputs, noisy(4, 8, 0.1)), beir=folder)
+    vectors, known = outputs(rows), grades.sum(axis=1) > 0
+    queries, passages = vectors[:QUERIES], vectors[QUERIES:][::-1]
+    scores = (queries @ passages.T) / np.linalg.norm(passages, axis=1)
+    assert found.rows[0].quality["ndcg_at_10"] == pytest.approx(ndcg_score(grades[known], scores[known], k=10))
+    before = found.data.sha256
+    (folder / "queries.jsonl").write_text(
+        (folder / "queries.jsonl").read_text(encoding="utf-8") + "\n", encoding="utf-8"
+    )
+    assert before != sha256_of(*files_of(folder))
+    assert check_compare(["a", "b"], folder) == folder
 
 
 def test_without_relevance_there_is_likeness_only(ranked):

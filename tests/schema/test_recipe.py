@@ -60,6 +60,7 @@ def test_toml_holds_every_setting():
         "storage": "float32",
         "bits": 8,
         "products": "int8",
+        "embedding": "int8",
         "opset": 21,
         "layers": [{"match": "a", "keep": "int8"}],
     }
@@ -85,7 +86,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, own_sentences, storage, bits, block, products, "
+        "bias_correction, own_sentences, storage, bits, block, products, embedding, "
         "layers (did you mean 'method'?)"
     )
 
@@ -115,9 +116,15 @@ def test_method_that_is_not_a_name(value):
             r"layers\.0\.keep .*got: int3; allowed: 'float', 'float16', 'int8' or 'int4'",
         ),
         (
-            {"layers": [{"match": "a", "keep": "int4"}]},
-            r"int4 layers are made by the method weight-only in the format onnx, .* dynamic",
+            {"method": "float", "layers": [{"match": "a", "keep": "int4"}]},
+            r"int4 layers are made by dynamic, static and weight-only, .* float",
         ),
+        ({"embedding": "int2"}, r"embedding .*got: int2; allowed: 'int8' or 'int4'"),
+        (
+            {"method": "float", "embedding": "int4"},
+            r"embedding is a setting of the method dynamic or static or weight-only",
+        ),
+        ({"format": "torch", "embedding": "int4"}, r"embedding is a setting of the format onnx"),
         ({"method": "weight-only", "bits": 3}, r"bits .*got: 3; allowed: 4 or 8"),
         ({"granularity": "row"}, r"granularity .*got: row; allowed: 'token' or 'tensor'"),
         ({"opset": 19}, r"opset .*got: 19; allowed: 20, 21, 22 or 23"),

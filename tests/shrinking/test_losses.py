@@ -112,6 +112,14 @@ def test_vectors_are_those_of_the_engines(mode):
     assert np.allclose(found.numpy(), embed(hidden.numpy(), MASK.numpy(), pooling, weights), atol=1e-6)
 
 
+def test_lengths_of_vectors_count_where_they_are_compared_by_them():
+    one = drawn(3, 4, 6)
+    for similarity, expected in (("cosine", 0.0), ("dot", 1.0)):
+        task = lesson("feature-extraction", pooling=Pooling(modes=("cls",), dimension=6, similarity=similarity))
+        found = task.answer_loss(BaseModelOutput(2 * one), BaseModelOutput(one), {"attention_mask": MASK}).item()
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_vectors_are_learnt_by_their_angles_and_by_those_between_them():
     task = lesson("feature-extraction", pooling=Pooling(modes=("cls",), dimension=6))
     one, aim = drawn(3, 4, 6), drawn(3, 4, 6)

@@ -157,6 +157,7 @@ def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatc
     monkeypatch.setattr("octavo.tuning.measuring.Workshop.speeds", lambda *_: ["not timed here"])
     found = octavo.search(checkpoint("bert"), tmp_path / "b", budget=octavo.Budget(min_agreement=0.5), **wanted)
     measured = [one.quality for one in found if one.quality]
+    assert "agreement" in search_markdown(found.record())
     assert measured[1].scores == {}
     assert 0.5 < measured[1].closeness["agreement"].value <= 1
     assert found.outcome.chosen == FLOAT  # nothing could be timed

@@ -138,6 +138,12 @@ def broken_layers(candidate):
 
 
 class TestRepair:
+    def test_it_is_not_begun_where_too_few_examples_could_show_that_it_helped(self, simulated):
+        measurer = simulated(selection=150, wrong=lambda _: 0.02)
+        outcome, trials = run_to_end(measurer, [STATIC], Budget(min_agreement=0.99))
+        assert outcome.verdict != "PASS"
+        assert not [trial for trial in trials if trial.step.startswith("ladder")]
+
     def test_the_layers_that_break_it_are_kept_float_and_no_others(self, simulated):
         measurer = simulated(wrong=broken_layers, mended=lambda _: 0.0, layers=lambda _: LAYERS)
         outcome, trials = run_to_end(measurer, [STATIC])

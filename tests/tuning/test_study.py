@@ -183,6 +183,7 @@ def test_the_report_tells_the_ladder_the_layers_and_what_was_dropped(tmp_path, h
         assert said in page
         assert said.replace("_", r"\_") in text
     assert page.count("<svg") > 2
+    assert "\nmethod = &#34;static&#34;\n" in page
     assert "<b>" not in page
     assert "http:" not in page
     assert ("여러" in page or "단계별 복구" in page) == (language == "ko")

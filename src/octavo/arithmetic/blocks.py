@@ -15,6 +15,8 @@ from octavo.arithmetic.affine import FloatArray, safe_scale
 from octavo.arithmetic.ldlq import passed_on
 
 MIDDLE = 128  # the zero point of 8-bit codes
+GROUP = 32  # numbers of a row of a table that share one scale, at 4 bits
+TABLE_ROWS = 16_384  # that are rounded at once: a multilingual table fills a machine otherwise
 SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of a 4-bit block's range that are tried: clipping its ends may pay
 
 
@@ -48,6 +50,11 @@ class Blocks:
         real = (self.codes.astype(np.float32) - self.zero[:, None, :]) * self.scale[:, None, :]
         return np.asarray(real.reshape(-1, real.shape[2])[: self.inputs], np.float32)
 
+    @property
+    def row_bytes(self) -> int:
+        """As rows of a table are stored: codes, scales of 16 bits, and a byte for each zero point."""
+        return self.codes.size * self.bits // 8 + 2 * self.scale.size + self.zero.size
+
     def packed(self) -> NDArray[np.uint8]:
         """The codes as MatMulNBits reads them, [out, blocks, bytes of a block]; of two 4-bit codes the first is low."""
         rows = np.ascontiguousarray(self.codes.transpose(2, 0, 1))
@@ -65,11 +72,13 @@ class Blocks:
         return np.ascontiguousarray(self.scale.T)
 
 
-def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArray | None = None) -> Blocks:
+def quantize_blocks(
+    weight: FloatArray, bits: int, block: int, moment: FloatArray | None = None, *, half: bool = False
+) -> Blocks:
     """Quantize a matrix [in, out], finite, in blocks of `block` inputs.
 
     With `moment`, E[x x^T] [in, in] over the inputs, the weights that are rounded next compensate for what rounding
-    loses (`octavo.arithmetic.ldlq`); scales are those of the weight itself.
+    loses (`octavo.arithmetic.ldlq`); scales are those of the weight itself. `half`: scales that 16 bits hold.
     """
     inputs, outputs = weight.shape
     count = -(-inputs // block)
@@ -84,6 +93,7 @@ def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArra
         zero = np.full(scale.shape, MIDDLE, np.float32)
     else:
         scale, zero = _asymmetric(blocks, counts.reshape(count, block, 1))
+    scale = _half(scale) if half else scale
     if moment is None:
         codes = np.clip(np.rint(blocks / scale[:, None, :]) + zero[:, None, :], 0, 2**bits - 1).astype(np.uint8)
     else:
@@ -92,6 +102,25 @@ def quantize_blocks(weight: FloatArray, bits: int, block: int, moment: FloatArra
         codes[:inputs] = _compensated(weight, *spread, 2**bits - 1, moment)
         codes = codes.reshape(blocks.shape)
     return Blocks(codes, scale, zero.astype(np.uint8), inputs, bits)
+
+
+def quantize_rows(table: FloatArray) -> Blocks:
+    """The rows of a table [rows, width], finite, at 4 bits: `Blocks` of its transpose, with scales that 16 bits hold.
+
+    A row's number is (q - z) * s, one s and z for each `GROUP` of its numbers.
+    """
+    parts = []
+    for start in range(0, len(table), TABLE_ROWS):
+        part = quantize_blocks(np.ascontiguousarray(table[start : start + TABLE_ROWS].T), 4, GROUP, half=True)
+        parts.append((part.codes, part.scale, part.zero))
+    codes, scale, zero = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    return Blocks(codes, scale, zero, table.shape[1], 4)
+
+
+def _half(scale: FloatArray) -> FloatArray:
+    """Scales that float16 holds with all of its 11 bits; one that is too small becomes the smallest of these."""
+    halves = np.finfo(np.float16)
+    return np.clip(scale, halves.tiny, halves.max).astype(np.float16).astype(np.float32)
 
 
 def _asymmetric(blocks: FloatArray, counts: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -80,13 +80,11 @@ def distill(
             progress=progress,
         )
     if as_json:
-        record = distilled.record.model_dump(mode="json", exclude_none=True)
-        say(*json_text(record, indent=1).split("\n"))
+        say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
-    _show(distilled.record)
-    say(f"written to {output}")
-    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
-    asked += " --method qat" if int8 else f" --calibrate {data[0]}"
+    _show(distilled.record, output)
+    asked = (f" --task {task}" if task else "") + ("" if int8 else f" --calibrate {data[0]}")
+    asked += "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
     say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
@@ -102,7 +100,7 @@ def _layers(text: str) -> int | tuple[int, ...]:
     return tuple(map(int, parts)) if "," in text else int(parts[0])
 
 
-def _show(record: Distilling) -> None:
+def _show(record: Distilling, output: Path) -> None:
     how = {
         "asked": "as you said",
         "all tried": "the least loss before training, of all sets",
@@ -126,3 +124,4 @@ def _show(record: Distilling) -> None:
     if record.agreement:
         one = record.agreement
         say(f"the same answer to {one.value:.2%} of them ({one.low:.2%} to {one.high:.2%})")
+    say(f"written to {output}")

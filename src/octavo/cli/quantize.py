@@ -50,6 +50,9 @@ Format = Annotated[
 ]
 Bits = Annotated[int | None, typer.Option(help="Of weights, method weight-only: 8 or 4.")]
 Block = Annotated[int | None, typer.Option(help="Weights that share a scale, method weight-only: 16 to 256.")]
+Embedding = Annotated[
+    str | None, typer.Option(help="Rows of the table of words: int8, or int4 in groups of 32 numbers.")
+]
 Half = Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")]
 Target = Annotated[
     str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
@@ -69,6 +72,7 @@ def quantize(
     output_format: Format = None,
     bits: Bits = None,
     block: Block = None,
+    embedding: Embedding = None,
     half: Half = False,
     target: Target = "auto",
     task: TaskName = None,
@@ -89,7 +93,7 @@ def quantize(
     check_quantize(checkpoint, output)
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
-    settings = {"format": output_format, "bits": bits, "block": block, "opset": opset}
+    settings = {"format": output_format, "bits": bits, "block": block, "embedding": embedding, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
     learnt = (Path(checkpoint) / RANGES).is_file()
     recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None, learnt=learnt)
@@ -141,7 +145,14 @@ def choose_recipes(
             own = {name: value for name, value in settings.items() if method in BELONGS.get(name, (method,))}
         start = {"method": method} | {name: own[name] for name in ("format",) if name in own}
         recipe = Recipe.from_toml(file) if file is not None else recipe_from(start)
-        for group in ((("format",) if file else ()), ("storage",), ("bits", "block"), ("opset",), ("optimize",)):
+        for group in (
+            (("format",) if file else ()),
+            ("storage",),
+            ("bits", "block"),
+            ("embedding",),
+            ("opset",),
+            ("optimize",),
+        ):
             if values := {name: own[name] for name in group if name in own}:
                 where = " and ".join(options.get(name, f"--{name}") for name in values)
                 recipe = recipe_from(recipe.model_dump(exclude_unset=True) | values, where=where)

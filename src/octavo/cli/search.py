@@ -178,7 +178,7 @@ def _show(found: Search, *, as_json: bool, picked: bool) -> None:
         print_cells(trial_cells(record))
         if len(cells := ladder_cells(record)) > 1:
             print_cells(cells)
-        say(*outcome_sentences(outcome), *front_lines(outcome.front))
+        say(*outcome_sentences(record), *front_lines(outcome.front))
     if found.artifact is not None:
         say(f"written to {found.output}", err=True)
         engine = found.artifact.engine()

@@ -57,26 +57,43 @@ class Counts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that run together: `rows` are their positions in the input, `inputs` name -> int64 [batch, length]."""
+    """Rows that run together: `rows` are their positions in the input, `inputs` name -> int64 [batch, length].
+
+    `starts` are the places in the batch where a part begins that other models read too (`equal_batches`); by default
+    each row is one.
+    """
 
     rows: tuple[int, ...]
     inputs: Inputs
+    starts: tuple[int, ...] | None = None
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The first row of each part."""
+        return tuple(range(len(self.rows))) if self.starts is None else self.starts
 
 
 def plan_batches(
-    lengths: Sequence[int], token_budget: int = TOKEN_BUDGET, most_rows: int = MAX_ROWS
+    lengths: Sequence[int],
+    token_budget: int = TOKEN_BUDGET,
+    most_rows: int = MAX_ROWS,
+    sizes: Sequence[int] | None = None,
 ) -> list[tuple[int, ...]]:
     """Group rows of similar length, shortest first, so that rows x longest row stays within the budget.
 
     A row longer than the budget is a batch of its own. Each row is in exactly one batch, with `most_rows` at most.
+    `sizes`: how many rows each one is, by default 1.
     """
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
+    filled = 0
     for row in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
-        if current and ((len(current) + 1) * lengths[row] > token_budget or len(current) == most_rows):
+        size = 1 if sizes is None else sizes[row]
+        if current and ((filled + size) * lengths[row] > token_budget or filled + size > most_rows):
             batches.append(tuple(current))
-            current = []
+            current, filled = [], 0
         current.append(row)
+        filled += size
     return [*batches, tuple(current)] if current else batches
 
 
@@ -86,6 +103,43 @@ def make_batches(
     """Plan and pad."""
     plan = plan_batches([len(row.ids) for row in encoded], token_budget, most_rows)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
+
+
+def equal_batches(
+    encodings: Sequence[Sequence[Encoded]], signatures: Sequence[Signature], token_budget: int = TOKEN_BUDGET
+) -> list[list[Batch]]:
+    """The batches of several models that read the same rows by tokenizers of their own: the same rows in each batch.
+
+    Rows are planned by the longest and most that any model makes of them. Where one is several (windows, choices), it
+    is cut into as many parts as the model has that makes fewest of it, so that no batch becomes long by that.
+    """
+    parts = _common_parts(encodings)
+    lengths = [max(len(rows[i].ids) for rows, part in zip(encodings, own, strict=True) for i in part) for own in parts]
+    plan = plan_batches(lengths, token_budget, sizes=[max(map(len, own)) for own in parts])
+    made = []
+    for model, (encoded, signature) in enumerate(zip(encodings, signatures, strict=True)):
+        batches = []
+        for numbers in plan:
+            own = [parts[number][model] for number in numbers]
+            rows = tuple(row for part in own for row in part)
+            starts = tuple(np.cumsum([0, *map(len, own[:-1])]).tolist())
+            batches.append(Batch(rows, pad([encoded[row] for row in rows], signature), starts))
+        made.append(batches)
+    return made
+
+
+def _common_parts(encodings: Sequence[Sequence[Encoded]]) -> list[tuple[list[int], ...]]:
+    """Of each part of each row what every model made of it: positions among its own."""
+    owned: list[dict[int, list[int]]] = [{} for _ in encodings]
+    for places, encoded in zip(owned, encodings, strict=True):
+        for index, one in enumerate(encoded):
+            places.setdefault(index if one.row is None else one.row, []).append(index)
+    parts = []
+    for row in owned[0]:
+        of_all = [places[row] for places in owned]
+        cut = [np.array_split(places, min(map(len, of_all))) for places in of_all]
+        parts += [tuple(part.tolist() for part in part_of_all) for part_of_all in zip(*cut, strict=True)]
+    return parts
 
 
 def pad(rows: Sequence[Encoded], signature: Signature) -> Inputs:

@@ -32,7 +32,7 @@ SINGLE_ROWS = 100
 INVARIANCE_ROWS = 64
 NEIGHBOURS = 7  # of the longest rows, in the batch of a sampled one
 PAUSE = 0.05  # seconds between two turns, for threads of the last one to fall asleep
-Rows = list[tuple[int, int]]  # (batch, row in it)
+Rows = list[tuple[int, int]]  # (batch, part of it)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,19 @@ class Timing:
     def rounds(self) -> NDArray[np.float64]:
         """[rounds], the seconds of each."""
         return np.asarray(self.turns.sum(axis=0), np.float64)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What contenders with the same tokens run: batches, and then `sampled`; see `_invariance_inputs`. `file` has all.
+
+    `signature` is that of the first of them, by which the batches are padded.
+    """
+
+    batches: Sequence[Batch]
+    sampled: list[dict[str, IntArray]]
+    signature: Signature
+    file: Path
 
 
 class _Process:
@@ -138,9 +151,12 @@ class _Process:
 
 
 def run_benchmark(
-    contenders: Sequence[Contender], batches: Sequence[Batch], *, threads: int, seed: int, progress: Progress
+    contenders: Sequence[Contender], batches: Sequence[Sequence[Batch]], *, threads: int, seed: int, progress: Progress
 ) -> list[Timing | str]:
     """Run every batch through every contender, in turns: what was measured of each, or why it could not be run.
+
+    `batches` are those of each contender: the same list for those with the same tokens, and of the others as many, with
+    the same rows in each.
 
     The first round runs all batches, and its outputs are kept; further rounds repeat it while time allows. Then the
     latency of single rows, on a seeded sample of all rows.
@@ -148,49 +164,63 @@ def run_benchmark(
     Raises:
         OctavoError: the first contender cannot be loaded or run, or none of the others can.
     """
-    parts = [list(range(turn, len(batches), TURNS)) for turn in range(min(TURNS, len(batches)))]
-    rows = [(index, row) for index, batch in enumerate(batches) for row in range(len(batch.rows))]
-    signature = contenders[0].signature
+    count = len(batches[0])
+    parts = [list(range(turn, count, TURNS)) for turn in range(min(TURNS, count))]
+    rows = [(index, part) for index, batch in enumerate(batches[0]) for part in range(len(batch.parts))]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        stored = Path(folder) / "batches.npz"
-        alone, among = _invariance_inputs(batches, rows, signature, random.Random(seed))  # noqa: S311
-        inputs = [*(batch.inputs for batch in batches), *alone, *among]
-        arrays = {f"{name}/{number}": array for number, batch in enumerate(inputs) for name, array in batch.items()}
-        np.savez(stored, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
-        settings = {"threads": threads, "batches": stored}
-        started_ones = _start(contenders, settings, len(batches), stack, progress)
-        running = [one for one in zip(contenders, started_ones, strict=True) if not one[1].reason]
-        processes = [process for _, process in running]
+        asked = _store(contenders, batches, rows, random.Random(seed), Path(folder))  # noqa: S311 - a sample, no secret
+        started_ones = _start(contenders, asked, threads, stack, progress)
+        running = [one for one in zip(contenders, started_ones, asked, strict=True) if not one[1].reason]
+        processes, own = [process for _, process, _ in running], [one for *_, one in running]
         started = _read_load(processes)
         seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
-        loads = _loads(
-            started, _read_load(processes), [one for one, _ in running]
-        )  # one row may be shorter than the waking of threads
-        singles = _single_rows(processes, rows, random.Random(seed), progress)  # noqa: S311
+        # before single rows: one may be shorter than the waking of threads
+        loads = _loads(started, _read_load(processes), [one for one, *_ in running])
+        singles = _single_rows(processes, own, rows, random.Random(seed), progress)  # noqa: S311
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
-        extra = [_run_part(process, range(len(batches), len(inputs)), Path(folder))[1] for process in processes]
+        extra = [_run_part(one, range(count, count + len(kept.sampled)), Path(folder))[1] for _, one, kept in running]
     timings = (
         Timing(
-            outputs=in_order([outputs[index][number] for number in range(len(batches))], batches, signature),
+            outputs=in_order([outputs[index][number] for number in range(count)], kept.batches, kept.signature),
             turns=np.array(seconds[index]),
             single=np.array(singles[index]),
             load_seconds=process.load_seconds,
             cold_start_seconds=process.cold_start_seconds,
             peak_bytes=peaks[index],
-            alone=_first_rows(extra[index][: len(alone)], alone, signature),
-            among=_first_rows(extra[index][len(alone) :], among, signature),
+            alone=_first_rows(extra[index][::2], kept.sampled[::2], kept.signature),
+            among=_first_rows(extra[index][1::2], kept.sampled[1::2], kept.signature),
             load=loads[index],
         )
-        for index, process in enumerate(processes)
+        for index, (_, process, kept) in enumerate(running)
     )
     return [process.reason or next(timings) for process in started_ones]
 
 
+def _store(
+    contenders: Sequence[Contender],
+    batches: Sequence[Sequence[Batch]],
+    rows: Rows,
+    generator: random.Random,
+    folder: Path,
+) -> list[_Asked]:
+    """What each contender runs, in one file for all with the same tokens."""
+    stored: dict[int, _Asked] = {}
+    sample = generator.sample(rows, min(INVARIANCE_ROWS, len(rows)))
+    for contender, own in zip(contenders, batches, strict=True):
+        if id(own) not in stored:
+            sampled = _invariance_inputs(own, sample, contender.signature)
+            asked = stored[id(own)] = _Asked(own, sampled, contender.signature, folder / f"batches{len(stored)}.npz")
+            inputs = enumerate([*(batch.inputs for batch in own), *sampled])
+            arrays = {f"{name}/{number}": array for number, batch in inputs for name, array in batch.items()}
+            np.savez(asked.file, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
+    return [stored[id(own)] for own in batches]
+
+
 def _start(
     contenders: Sequence[Contender],
-    settings: dict[str, Any],
-    batches: int,
+    asked: Sequence[_Asked],
+    threads: int,
     stack: contextlib.ExitStack,
     progress: Progress,
 ) -> list[_Process]:
@@ -202,13 +232,13 @@ def _start(
     processes: list[_Process] = []
     errors: list[OctavoError] = []
     progress.start("loading", len(contenders))
-    for contender in contenders:
-        signature = contender.signature.model_dump(mode="json")
-        processes.append(_Process(vars(contender) | settings | {"signature": signature}))
+    for contender, own in zip(contenders, asked, strict=True):
+        settings = {"threads": threads, "batches": own.file, "signature": contender.signature.model_dump(mode="json")}
+        processes.append(_Process(vars(contender) | settings))
         stack.callback(processes[-1].end)
         try:
             processes[-1].load()  # and warm up on the longest batch, the shortest and one between
-            processes[-1].run(sorted({0, batches // 2, batches - 1}))
+            processes[-1].run(sorted({0, len(own.batches) // 2, len(own.batches) - 1}))
         except OctavoError as error:
             if len(processes) == 1:
                 raise
@@ -245,21 +275,23 @@ def _run_part(process: _Process, numbers: Sequence[int], folder: Path) -> tuple[
         return seconds, [stored[str(number)] for number in numbers]
 
 
-def _invariance_inputs(
-    batches: Sequence[Batch], rows: Rows, signature: Signature, generator: random.Random
-) -> tuple[list[dict[str, IntArray]], list[dict[str, IntArray]]]:
-    """Inputs of sampled rows, each alone, and each as the first of a batch with the longest rows of the data."""
-    alone, among = [], []
-    for index, row in generator.sample(rows, min(INVARIANCE_ROWS, len(rows))):
+def _invariance_inputs(batches: Sequence[Batch], sample: Rows, signature: Signature) -> list[dict[str, IntArray]]:
+    """Inputs of sampled rows: of each it alone, then it as the first of a batch with the longest rows of the data."""
+    sampled = []
+    for index, part in sample:
+        row = batches[index].parts[part]
         length = int(batches[index].inputs["attention_mask"][row].sum())
-        alone.append({name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()})
-        batch = {name: array[-NEIGHBOURS:] for name, array in batches[-1].inputs.items()}
-        for name, array in alone[-1].items():
+        alone = {name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()}
+        among = {name: array[-NEIGHBOURS:] for name, array in batches[-1].inputs.items()}
+        for name, array in alone.items():
             padding = signature.pad_token_id if name == "input_ids" else 0
-            padded = np.pad(array, ((0, 0), (0, batch[name].shape[1] - length)), constant_values=padding)
-            batch[name] = np.concatenate([padded, batch[name]])
-        among.append(batch)
-    return alone, among
+            wide = max(length, among[name].shape[1])
+            pair = [
+                np.pad(one, ((0, 0), (0, wide - one.shape[1])), constant_values=padding) for one in (array, among[name])
+            ]
+            among[name] = np.concatenate(pair)
+        sampled += [alone, among]
+    return sampled
 
 
 def _first_round(
@@ -302,17 +334,22 @@ def _more_rounds(
 
 
 def _single_rows(
-    processes: Sequence[_Process], rows: Rows, generator: random.Random, progress: Progress
+    processes: Sequence[_Process],
+    asked: Sequence[_Asked],
+    rows: Rows,
+    generator: random.Random,
+    progress: Progress,
 ) -> list[list[float]]:
     """Latency of one row: [contender] -> seconds, the same rows for all, in turns of ten."""
-    sample = [generator.choice(rows) for _ in range(SINGLE_ROWS)]
+    drawn = [generator.choice(rows) for _ in range(SINGLE_ROWS)]
+    samples = [[(index, own.batches[index].parts[part]) for index, part in drawn] for own in asked]
     singles: list[list[float]] = [[] for _ in processes]
     progress.start("timing single rows", len(processes) * (SINGLE_ROWS // 10))
-    for process in processes:
+    for process, sample in zip(processes, samples, strict=True):
         process.ask({"single": sample[:5]})
     for turn in range(0, SINGLE_ROWS, 10):
         for index, process in enumerate(processes):
-            singles[index] += process.ask({"single": sample[turn : turn + 10]})["seconds"]
+            singles[index] += process.ask({"single": samples[index][turn : turn + 10]})["seconds"]
             progress.advance()
             time.sleep(PAUSE)
     return singles

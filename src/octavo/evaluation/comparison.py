@@ -1,6 +1,8 @@
-"""One table of models on the user's own data: size, speed, quality, fidelity; every row on identical token batches."""
+"""One table of models on the user's own data: size, speed, quality, fidelity.
 
-import time
+Every row of the table runs identical token batches; where tokenizers differ, batches that have the same texts.
+"""
+
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +14,6 @@ from typing import Any
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.data.ranking import files_of
-from octavo.encoding.batching import make_batches
-from octavo.encoding.tokenizing import Asked
 from octavo.errors import InputError, OctavoError, OctavoWarning
 from octavo.evaluation.benchmark import Timing, run_benchmark
 from octavo.evaluation.entries import (
@@ -21,14 +21,13 @@ from octavo.evaluation.entries import (
     common_labels,
     find_entries,
     require_one_task,
-    require_same_tokens,
     with_distinct_names,
 )
 from octavo.evaluation.machine_load import worst_load
 from octavo.evaluation.measured_row import Compared, not_finite
+from octavo.evaluation.readings import Reading, batches_of, read_entries
 from octavo.files import sha256_of
 from octavo.hardware import choose_threads, this_cpu
-from octavo.inference.predictor import UNKNOWN_SHARE, unknown_warning
 from octavo.progress import Progress, Silent
 from octavo.reporting.page import notebook_html
 from octavo.schema.comparison import ComparedRow, ComparisonRecord, DataRecord, NotRun
@@ -169,69 +168,59 @@ def compare_entries(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Run all entries on the examples, encoded once by the first one's tokenizer; see `compare`.
+    """Run all entries on the examples, each with its own tokenizer, under the limit and labels of the task's signature.
 
-    `task` says under which signature, and how answers are scored.
+    `task` also says how answers are scored; see `compare`.
     """
-    signature, start = task.signature, time.perf_counter()
-    tokenizer = task.make_tokenizer(entries[0].tokenizer_json)
-    examples, rows, encoded = task.prepare(tokenizer, examples)
-    tokenize_seconds = time.perf_counter() - start
-    for entry in entries[1:]:
-        require_same_tokens(entry, entries[0], rows[:200], task)
-    tokens = sum(len(row.ids) for row in encoded)
-    unknown = sum(row.unknown for row in encoded) / tokens
-    if unknown > UNKNOWN_SHARE:
-        warnings.warn(unknown_warning(unknown), OctavoWarning, stacklevel=3)
-    names = dict.fromkeys(name for entry in entries for name in entry.signature.input_names)  # that any of them reads
-    widest = signature.model_copy(update={"input_names": tuple(names)})
-    batches = make_batches(encoded, widest, task.token_budget)
+    signature = task.signature
+    readings = read_entries(entries, examples, task)
+    first, batches = readings[0], batches_of(readings, entries)
     limit = {"max_length": signature.max_length}  # what a contender makes room for
     contenders = [
         replace(entry.contender, signature=entry.contender.signature.model_copy(update=limit)) for entry in entries
     ]
     found = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
-    pairs = list(zip(entries, found, strict=True))
-    measured = [(entry, timing) for entry, timing in pairs if isinstance(timing, Timing)]
+    all_of_them = list(zip(entries, readings, found, strict=True))
+    measured = [(entry, own, timing) for entry, own, timing in all_of_them if isinstance(timing, Timing)]
     cpu, engines = this_cpu(), sorted({entry.contender.engine.partition(":")[0] for entry in entries})
     packages = [name for name in ("octavo", "numpy", "tokenizers", *engines) if find_spec(name)]
     return Comparison(
         task=signature.task,
-        n=len(examples),
-        texts=len(rows),
-        truncated=sum(row.truncated for row in encoded),
-        tokens=tokens,
-        tokenize_seconds=tokenize_seconds,
+        n=len(first.examples),
+        texts=len(first.asked.rows),
+        truncated=first.truncated,
+        tokens=first.tokens,
+        tokenize_seconds=first.seconds,
         threads=threads,
         cpu=cpu.name,
         cpu_kind=cpu.kind,
-        rows=_rows(measured, examples, task, Asked(rows, encoded, tokenizer)),
+        rows=_rows(measured),
         versions={name: version(name) for name in packages},
-        load=worst_load([timing.load for _, timing in measured if timing.load]),
+        load=worst_load([timing.load for _, _, timing in measured if timing.load]),
+        own_tokenizers=len(set(map(id, readings))) > 1,
         not_run=tuple(
             NotRun(entry.name, entry.method, entry.contender.engine, reason)
-            for entry, reason in pairs
+            for entry, _, reason in all_of_them
             if isinstance(reason, str)
         ),
     )
 
 
-def _rows(
-    measured: Sequence[tuple[Entry, Timing]], examples: Sequence[Example], task: Task[Any], asked: Asked
-) -> tuple[ComparedRow, ...]:
+def _rows(measured: Sequence[tuple[Entry, Reading, Timing]]) -> tuple[ComparedRow, ...]:
     """The rows of the table, the baseline's first.
 
     Raises:
         OctavoError: the baseline's answers are not numbers.
     """
-    baseline, first = measured[0]
+    baseline, reading, first = measured[0]
     if not_finite(first):
         got = f"NaN or infinity in {not_finite(first):,} rows"
         raise OctavoError("the baseline's answers are not numbers", where=baseline.name, got=got)
-    compared = Compared(task, examples, asked, baseline, first, task.read(first.outputs, asked))
-    if warning := task.doubt_labels(compared.reference, examples):
+    mixed = any(own is not reading for _, own, _ in measured)
+    compared = Compared(reading, baseline, first, reading.task.read(first.outputs, reading.asked), mixed=mixed)
+    if warning := reading.task.doubt_labels(compared.reference, reading.examples):
         warnings.warn(warning, OctavoWarning, stacklevel=4)
-    return tuple(compared.row(entry, timing) for entry, timing in measured)
+    return tuple(compared.row(*one) for one in measured)
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from octavo.artifact.compatibility import check_cpu
 from octavo.artifact.folder import Artifact, open_artifact
@@ -13,7 +12,6 @@ from octavo.checkpoint.onnx_file import read_beside
 from octavo.checkpoint.paths import find_onnx, kind_of
 from octavo.checkpoint.pooling import MODULES as POOLING
 from octavo.checkpoint.source import Checkpoint, read_source
-from octavo.encoding.tokenizing import Row
 from octavo.engines import SPAN, find_engine, runs_torch
 from octavo.errors import InputError, OctavoWarning
 from octavo.evaluation.benchmark import Contender
@@ -23,7 +21,6 @@ from octavo.inspection.models import inspect, main_output
 from octavo.schema.comparison import Origin
 from octavo.schema.signature import Pooling, Signature, require_task, task_name
 from octavo.tasks import TASKS, task_class
-from octavo.tasks.task import Task
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -180,7 +177,7 @@ def with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def require_one_task(entries: Sequence[Entry]) -> None:
-    """Check that all models are for one task and pool alike.
+    """Check that all models are for one task and pool alike; vectors may have another width.
 
     Raises:
         InputError: they are not.
@@ -203,8 +200,8 @@ def require_one_task(entries: Sequence[Entry]) -> None:
 
 
 def _pooled(signature: Signature) -> Pooling | None:
-    """How token vectors become one, whatever vectors are then compared by, which older artifacts do not say."""
-    return signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine"})
+    """How token vectors become one, of any width, by whatever they are compared: older artifacts do not say it."""
+    return signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine", "dimension": 0})
 
 
 def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -225,22 +222,3 @@ def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:
                 then="make the artifact from the same checkpoint and --labels",
             )
     return first.signature.labels
-
-
-def require_same_tokens(entry: Entry, baseline: Entry, rows: Sequence[Row], task: Task[Any]) -> None:
-    """Check that two tokenizers give the same ids for the rows.
-
-    Raises:
-        InputError: they do not.
-    """
-    if entry.tokenizer_json == baseline.tokenizer_json:
-        return
-    texts = [baseline.tokenizer_json, entry.tokenizer_json]
-    first, second = (task.encode(task.make_tokenizer(text), rows) for text in texts)
-    for index, (expected, actual) in enumerate(zip(first, second, strict=False)):
-        if list(expected.ids) != list(actual.ids):
-            number = index if expected.row is None else expected.row
-            raise InputError(
-                f"the tokenizers of {entry.name} and {baseline.name} differ, so they cannot run the same batches",
-                got=f"row {number}: {rows[number][0]!r:.60}",
-            )

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from octavo.data.examples import Example
 from octavo.encoding.batching import Encoded, Outputs
-from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Timing
 from octavo.evaluation.breakdown import most_changed, score_groups
 from octavo.evaluation.entries import Entry
+from octavo.evaluation.readings import Reading
 from octavo.metrics.differences import DIFFERENCES, MARGINED
 from octavo.metrics.estimates import (
     Estimate,
@@ -31,46 +31,58 @@ from octavo.tasks.task import Task
 
 @dataclass(frozen=True)
 class Compared:
-    """What is the same for all rows: the task, the examples and how they were asked, and the baseline's answers."""
+    """What is the same for all rows: how the baseline reads the examples, and its answers.
 
-    task: Task[Any]
-    examples: Sequence[Example]
-    asked: Asked
+    `mixed`: not all rows have its tokens, so that all answers are held against its own by the text (`Task.by_text`).
+    """
+
+    reading: Reading
     baseline: Entry
     timing: Timing
     reference: Any
+    mixed: bool = False
 
-    def row(self, entry: Entry, timing: Timing) -> ComparedRow:
+    @property
+    def task(self) -> Task[Any]:
+        """The baseline's."""
+        return self.reading.task
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """What was asked."""
+        return self.reading.examples
+
+    def row(self, entry: Entry, reading: Reading, timing: Timing) -> ComparedRow:
         """The row of one model, which may be the baseline."""
-        row = self._measured(entry, timing)
+        row = self._measured(entry, reading, timing)
         if row.not_finite:
             return row
         is_baseline = timing is self.timing
-        outputs = self.reference if is_baseline else self.task.read(timing.outputs, self.asked)
-        pairs = zip(self.timing.outputs, timing.outputs, strict=True)
-        same = all(np.array_equal(reference, output) for reference, output in pairs)  # to the last bit
-        fidelity = self.task.fidelity(self.reference, outputs, self.asked.rows)
+        outputs = self.reference if is_baseline else reading.task.read(timing.outputs, reading.asked)
+        same = is_baseline or _same(self.timing.outputs, timing.outputs)
+        told = [self.task.by_text(one, self.examples) if self.mixed else one for one in (self.reference, outputs)]
+        fidelity = self.task.fidelity(told[0], told[1], self.reading.asked.rows)
         row = replace(
             row,
             quality=self.task.quality(outputs, self.examples),
             differences=differences(self.task, self.examples, (self.reference, outputs), same=same),
             fidelity=fidelity,
-            closeness=closeness(self.task, fidelity, (self.reference, outputs), same=same),
+            closeness=closeness(self.task, fidelity, (told[0], told[1]), same=same),
             batch_effect=self.task.batch_effect(timing.alone, timing.among),
             stored=self.task.stored_vectors(self.reference, outputs, self.examples),
         )
         if is_baseline:
             return row
-        pair, lengths = (self.reference, outputs), _lengths(self.asked.encoded, len(self.examples))
+        lengths = _lengths(self.reading.asked.encoded, len(self.examples))
         return replace(
             row,
-            groups=score_groups(self.task, *pair, self.examples, lengths),
-            changed=most_changed(self.task, *pair, self.examples),
+            groups=score_groups(self.task, self.reference, outputs, self.examples, lengths),
+            changed=most_changed(self.task, told[0], told[1], self.examples),
             mcnemar=self._mcnemar(outputs),
             modelled=self._modelled(outputs),
         )
 
-    def _measured(self, entry: Entry, timing: Timing) -> ComparedRow:
+    def _measured(self, entry: Entry, reading: Reading, timing: Timing) -> ComparedRow:
         """The row without what its answers say."""
         is_baseline = timing is self.timing
         middle, high = np.percentile(timing.single, [50, 95])
@@ -82,7 +94,7 @@ class Compared:
             smaller=self.baseline.bytes / entry.bytes,
             seconds=timing.seconds,
             speedup=identical(1.0) if is_baseline else ratio_estimate(self.timing.turns, timing.turns),
-            rows_per_second=len(self.asked.rows) / timing.seconds,
+            rows_per_second=len(reading.asked.rows) / timing.seconds,
             rounds=len(timing.rounds),
             spread=float(np.ptp(timing.rounds) / np.median(timing.rounds)),
             load_seconds=timing.load_seconds,
@@ -98,6 +110,8 @@ class Compared:
             turns=tuple(tuple(part) for part in timing.turns.tolist()),
             singles_ms=tuple((1000 * timing.single).tolist()),
             origin=entry.origin,
+            tokens=reading.tokens,
+            truncated=reading.truncated,
         )
 
     def _modelled(self, outputs: Any) -> Estimate | None:
@@ -145,6 +159,11 @@ def broken_rows(outputs: Outputs) -> int:
     return sum(not bool(np.isfinite(row).all()) for row in outputs)
 
 
+def _same(first: Outputs, second: Outputs) -> bool:
+    """Whether all answers are the same to the last bit."""
+    return len(first) == len(second) and all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+
+
 def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
     """The tokens of each example, all its parts together; of pairs whose texts are rows of their own, of the first."""
     lengths = np.zeros(examples, np.int64)
@@ -157,10 +176,12 @@ def _lengths(encoded: Sequence[Encoded], examples: int) -> NDArray[np.int64]:
 def closeness(
     task: Task[Any], fidelity: Mapping[str, float], answers: tuple[Any, Any], *, same: bool
 ) -> dict[str, Estimate]:
-    """The figures that a budget without labels is about, the one to decide by first."""
+    """The figures that a budget without labels is about, the one to decide by first; none of vectors of two widths."""
     reference, outputs = answers
     if orders := task.orders(reference, outputs) if "agreement" not in fidelity else None:
         return {"tau": identical(1.0) if same else tau_estimate(*orders)}
+    if "agreement" not in fidelity and "cosine_mean" not in fidelity:
+        return {}
     distances = task.distances(reference, outputs)
     if "agreement" in fidelity:
         share, n = fidelity["agreement"], len(distances)

@@ -341,7 +341,7 @@ class Encoder:
         shape = (*_dims(x)[:-1], rows)
         product = write.node(f"{path}/MatMul", [x, turned], shape)
         twin = f"{path}.bias"
-        if bias not in write.tensors:
+        if bias not in write.tensors or not self.config["tie_word_embeddings"]:
             bias, twin = twin, bias
         added = write.vector(bias, rows)
         if twin in write.tensors and not np.array_equal(write.tensors.of(twin, rows), write.tensors[bias]):

@@ -173,7 +173,7 @@ class NumpyReference:
         tied = self.config["tie_word_embeddings"]
         matrix = self.weights[f"{self.body}embeddings.word_embeddings.weight" if tied else f"{decoder}.weight"]
         beside = f"{decoder.rpartition('.')[0]}.bias"
-        bias = self.weights[beside if beside in self.weights else f"{decoder}.bias"]
+        bias = self.weights[beside if tied and beside in self.weights else f"{decoder}.bias"]
         logits: Array = hidden @ matrix.astype(np.float64).T + bias
         return logits
 

@@ -113,29 +113,66 @@ def lower_block_linear(model: ir.Model, layer: Layer, weight: Blocks) -> None:
     model.opset_imports[DOMAIN] = 1
 
 
-def lower_block_rows(model: ir.Model, layer: Layer, weight: Blocks, head: str) -> None:
-    """Read the rows of an embedding from the codes of the head, which is the same table transposed; in place.
+def lower_block_rows(model: ir.Model, layer: Layer, weight: Blocks, head: str | None = None) -> None:
+    """Read an embedding's rows from codes in blocks, `(Gather(codes, ids) - zero) * Gather(scales, ids)`; in place.
 
-    `weight` is that of the Linear with the module path `head`: 8 bits, [width, rows], in blocks that fill the width.
-    (Gather(codes, ids) - 128) * Gather(scales, ids), block by block.
+    `weight` is of the table's transpose, [width, rows]; with `head` that of the Linear with this module path, whose
+    codes they are, and otherwise the scales are stored in 16 bits. A byte holds two 4-bit codes, which standard
+    operators take apart in real numbers: engines gather no 4-bit numbers, and not all shift bytes.
     """
-    codes, scale = store_weight(model, head, weight.packed(), weight.packed_scale(), weight.bits)
-    middle = constant(model, "middle_code", np.array(MIDDLE, np.float32))
-    last = constant(model, "last_axis", np.array([-1], np.int64))
-    width = constant(model, f"width_{weight.inputs}", np.array([weight.inputs], np.int64))
+    scale = weight.packed_scale()
+    scale = scale if head is not None else scale.astype(np.float16)
+    codes, scales = store_weight(model, head or layer.path, weight.packed(), scale, weight.bits)
+    zeros = None
+    if weight.bits == 4:
+        zeros = constant(model, f"{layer.path}.rows_zero_point", np.ascontiguousarray(weight.zero.T))
     for node in layer.nodes:
         nodes: list[ir.Node] = []
-        ids, stem = node.inputs[1], node.name
+        ids, stem = node.inputs[1], str(node.name)
         rows = add_node(nodes, "Gather", [codes, ids], f"{stem}_codes")
         rows = add_node(nodes, "Cast", [rows], f"{stem}_cast", to=ir.DataType.FLOAT)
-        steps = add_node(nodes, "Gather", [scale, ids], f"{stem}_scales")
-        steps = add_node(nodes, "Unsqueeze", [steps, last], f"{stem}_steps")
+        middle = constant(model, "middle_code", np.array(MIDDLE, np.float32))
+        if zeros is not None:
+            rows = _two_codes(model, nodes, rows, stem)
+            middle = _of_each_block(model, nodes, zeros, node, "zeros", 2)
+        steps = _of_each_block(model, nodes, scales, node, "scales", 1 if zeros is None else 2)
         rows = add_node(nodes, "Sub", [rows, middle], f"{stem}_centred")
         rows = add_node(nodes, "Mul", [rows, steps], f"{stem}_blocks")
+        together = weight.codes.shape[0] * weight.codes.shape[1]
+        wide = constant(model, f"width_{together}", np.array([together], np.int64))
         shape = add_node(nodes, "Shape", [ids], f"{stem}_shape")
-        shape = add_node(nodes, "Concat", [shape, width], f"{stem}_wide", axis=0)
-        replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
+        shape = add_node(nodes, "Concat", [shape, wide], f"{stem}_wide", axis=0)
+        if weight.fills:
+            replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
+            continue
+        rows = add_node(nodes, "Reshape", [rows, shape], f"{stem}_filled")
+        ends = [constant(model, f"slice_{number}", np.array([number], np.int64)) for number in (0, weight.inputs, -1)]
+        replace_layer(model, node, nodes, ("Slice", [rows, *ends]))
     drop_if_unread(model, layer.weight)
+
+
+def _two_codes(model: ir.Model, nodes: list[ir.Node], rows: ir.Value, stem: str) -> ir.Value:
+    """The two 4-bit codes of each byte [...] -> [..., 2], the low one first: `high = floor(byte / 16)`, exactly."""
+    sixteen = constant(model, "sixteen", np.array(16, np.float32))
+    share = constant(model, "a_sixteenth", np.array(1 / 16, np.float32))
+    last = constant(model, "last_axis", np.array([-1], np.int64))
+    high = add_node(nodes, "Mul", [rows, share], f"{stem}_shifted")
+    high = add_node(nodes, "Floor", [high], f"{stem}_high")
+    low = add_node(nodes, "Mul", [high, sixteen], f"{stem}_high_part")
+    low = add_node(nodes, "Sub", [rows, low], f"{stem}_low")
+    pair = [add_node(nodes, "Unsqueeze", [code, last], f"{code.name}_code") for code in (low, high)]
+    return add_node(nodes, "Concat", pair, f"{stem}_pairs", axis=-1)
+
+
+def _of_each_block(
+    model: ir.Model, nodes: list[ir.Node], table: ir.Value, node: ir.Node, name: str, inner: int
+) -> ir.Value:
+    """What the blocks of each row share, `table` [rows, blocks], as real numbers, with `inner` axes behind."""
+    axes = constant(model, f"last_{inner}_axes", np.arange(-inner, 0, dtype=np.int64))
+    value = add_node(nodes, "Gather", [table, node.inputs[1]], f"{node.name}_{name}")
+    if table.dtype != ir.DataType.FLOAT:
+        value = add_node(nodes, "Cast", [value], f"{node.name}_{name}_cast", to=ir.DataType.FLOAT)
+    return add_node(nodes, "Unsqueeze", [value, axes], f"{node.name}_{name}_each")
 
 
 def with_exact_products(model: ir.Model) -> ir.Model:

@@ -35,6 +35,7 @@ _HAND_ON = {"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity
 _SCALING = {"Mul", "Div", "Sub", "Add"}
 _DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _STATIC = {"QLinearMatMul": 2, "QLinearConv": 2, "QLinearAdd": 2, "QGemm": 2, "QAttention": 6}  # -> zero point of x
+_BESIDE = (".weight_scale", ".rows_zero_point")  # what Octavo gathers beside the codes of a table
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}
 
 
@@ -151,6 +152,10 @@ def _weight(node: ir.Node, stored: ir.Value, *, symmetric: bool) -> Weight | Non
         dtype = f"int{bits}"
         numbers = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
     kind: Kind = "embedding" if node.op_type in _LOOKUPS else "linear"
+    if kind == "embedding" and str(stored.name).endswith(_BESIDE):
+        return None
+    if kind == "embedding" and str(stored.name).endswith(".weight_int4") and len(shape) == 3:  # two in a byte, as
+        dtype, shape, numbers = "int4", (shape[0], 2 * shape[1] * shape[2]), 2 * numbers  # `lower_block_rows` has them
     for reader, _ in node.outputs[0].uses() if kind == "embedding" and node.outputs else ():
         symmetric = symmetric and _is_middle(reader, 2 if reader.op_type == "DequantizeLinear" else None)
     path = module_path(node, stored)
@@ -181,7 +186,7 @@ def module_path(node: ir.Node, stored: ir.Value | None = None) -> str:
     """
     scope = str(node.name or "").strip("/").rpartition("/")[0].replace("/", ".")
     name = str(stored.name or "") if stored is not None else ""
-    for ending in ("_int8", "_quantized", "_q4", "_transposed", "_DequantizeLinear"):
+    for ending in ("_int8", "_int4", "_quantized", "_q4", "_transposed", "_DequantizeLinear"):
         name = name.removesuffix(ending)
     own = name.rpartition(".")[0] if name.rpartition(".")[2] in {"weight", "kernel"} else ""
     return scope if "." in scope or not own else own

@@ -1,10 +1,11 @@
 """`dynamic`: int8 weights, activations quantized as they come; needs no data, and gains by it.
 
-Linear: one scale per output channel, symmetric. Embedding: int8 rows, one scale per row. Activations: one scale per
-token, so that no text's answer depends on what else is in its batch. The recipe's `granularity = "tensor"` is faster:
-one scale and zero point for all that a layer reads, except where that comes straight out of an activation function.
-There a few tokens are many times larger than the rest (in the models that were measured up to seven times the median
-token), one scale for all of them leaves the rest with a few codes, and it was half of the whole loss.
+Linear: one scale per output channel, symmetric. Embedding: int8 rows with one scale each, or 4 bits in groups.
+Activations: one scale per token, so that no text's answer depends on what else is in its batch. The recipe's
+`granularity = "tensor"` is faster: one scale and zero point for all that a layer reads, but for what comes straight out
+of an activation function. There a few tokens are many times larger than the rest (in the models that were measured
+up to seven times the median token), one scale for all of them leaves the rest with a few codes, and it was half of the
+whole loss.
 
 With examples, inputs are smoothed and weights rounded as those of `static` are (`methods.calibrated`).
 """
@@ -21,7 +22,15 @@ from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, low
 from octavo.graph.scaling import Group, find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.calibrated import Calibrated, calibrate
-from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import (
+    decide,
+    four_bit_tables,
+    halved,
+    int8_result,
+    lower_layers,
+    lower_rows,
+    needs_exact,
+)
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
 
@@ -39,6 +48,7 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
     """
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
     linears = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
     if context.calibration:
         learnt = calibrate(model, find_groups(linears), recipe, context, partial(_rounding_of, recipe.granularity))
@@ -50,7 +60,7 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
-            return lower_rows(model, layer)
+            return lower_rows(model, layer, four_bits)
         weight, lowest = learnt.weights[layer.path], _lowest_input(layer)
         by_tensor = recipe.granularity == "tensor" and lowest is None
         activation, strength = "tensor" if by_tensor else "token", learnt.strengths.get(layer.path)

@@ -1,6 +1,6 @@
 """What all methods do alike: which layers stay float and why, int8 rows of embeddings, and the records of layers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,10 +9,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from octavo.arithmetic.affine import Quantized, error_db, quantize_symmetric
+from octavo.arithmetic.blocks import GROUP, quantize_rows
 from octavo.arithmetic.saturation import can_saturate
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers, paths_of
-from octavo.graph.lowering import lower_embedding, lower_half
+from octavo.graph.lowering import lower_block_rows, lower_embedding, lower_half
 from octavo.schema.layers import Kind, LayerResult, part_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
@@ -64,8 +65,27 @@ def reason_for_float(layer: AnyLayer, rule: LayerRule | None) -> str | None:
     return None
 
 
-def lower_rows(model: ir.Model, layer: Layer) -> LayerResult:
-    """Make an embedding table int8, one scale per row; in place."""
+def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe) -> set[str]:
+    """The module paths of tables whose rows have 4 bits: those that a rule asks for, or the recipe for words.
+
+    Words are the tables of as many rows as the largest has. Positions are a small table, and all texts read its rows.
+    """
+    tables = [layer for layer, reason in decided if layer.kind == "embedding" and reason is None]
+    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
+    most = max((len(layer.matrix()) for layer in tables), default=0)
+    words = {layer.path for layer in tables if recipe.embedding == "int4" and len(layer.matrix()) == most}
+    asked = {layer.path: rules[layer.path].keep for layer in tables if layer.path in rules}
+    return {layer.path for layer in tables if asked.get(layer.path, "int4" if layer.path in words else "") == "int4"}
+
+
+def lower_rows(model: ir.Model, layer: Layer, four_bits: Collection[str] = ()) -> LayerResult:
+    """Make an embedding table int8, one scale per row, or give it 4 bits in groups where it is named; in place."""
+    if layer.path in four_bits:
+        rows = quantize_rows(layer.matrix())
+        error = round(error_db(layer.matrix(), rows.dequantize().T), 2)
+        reason = f"one scale and zero point per {GROUP} numbers of a row"
+        lower_block_rows(model, layer, rows)
+        return layer_result(layer, "int4", reason, rows.row_bytes, weight_bits=4, error_db=error)
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
     return int8_result(layer, table)
@@ -115,10 +135,15 @@ def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
     """Every layer, and why it stays float; None for those that are to be quantized.
 
     Raises:
-        RecipeError: a layer rule matches nothing.
+        RecipeError: a layer rule matches nothing, or asks for products of 4 bits where the method has none.
     """
     layers = find_layers(model)
     rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
+    for layer in layers if recipe.method != "weight-only" else ():
+        rule = rules.get(layer.paths[0])
+        if rule is not None and rule.keep == "int4" and layer.kind == "linear":
+            got, allowed = f"{rule.match}: {layer.path}", "embeddings, or the method weight-only"
+            raise RecipeError(f"products of the method {recipe.method} have 8 bits", got=got, allowed=allowed)
     return [(layer, reason_for_float(layer, rules.get(layer.paths[0]))) for layer in layers]
 
 

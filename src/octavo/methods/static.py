@@ -21,7 +21,15 @@ from octavo.graph.scaling import find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_histograms
 from octavo.methods.calibrated import Input, calibrate
-from octavo.methods.layer_results import decide, halved, int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import (
+    decide,
+    four_bit_tables,
+    halved,
+    int8_result,
+    lower_layers,
+    lower_rows,
+    needs_exact,
+)
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
@@ -40,6 +48,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
         raise DataError("static int8 learns ranges from examples, and none were given", then="--calibrate FILE")
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     layers = [layer for group in groups for layer in group.layers]
     learnt = calibrate(model, groups, recipe, context, lambda _: _round_sample)
@@ -49,7 +58,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
-            return lower_rows(model, layer)
+            return lower_rows(model, layer, four_bits)
         weight = learnt.weights[layer.path]
         result = int8_result(layer, weight, activation="static", smoothing=learnt.strengths.get(layer.path))
         if recipe.bias_correction:

@@ -1,9 +1,10 @@
 """`weight-only`: weights of 8 or 4 bits in blocks, and what is between layers in float; needs no data.
 
 For models that make one token after the other: there each weight is read for one row, and what is read counts.
-A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one scale per row. With `bits = 4` a head
-keeps 8, since every word depends on it; an embedding that is the same table is read from the head's codes. Examples to
-calibrate on, where they are given, are for the compensated rounding (`octavo.arithmetic.ldlq`) of 4-bit weights.
+A Linear becomes ONNX Runtime's `MatMulNBits`, an embedding int8 rows with one scale each, or 4 bits in groups. With
+`bits = 4` a head keeps 8, since every word depends on it; an embedding that is the same table is read from the head's
+codes. Examples to calibrate on, where they are given, are for the compensated rounding (`octavo.arithmetic.ldlq`) of
+4-bit weights.
 
 Products are taken in integers, the input rounded to 8 bits as it comes, with a scale for each row and block. They never
 saturate: where a CPU adds two products in 16 bits, ONNX Runtime splits the codes (in its source,
@@ -12,7 +13,7 @@ of 8-bit weights were two hundred times as slow. So the recipe's `products = "fl
 output channel, which are floats again when the model is loaded: float's speed and memory, a quarter of the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, partial
 from typing import Literal
 
@@ -21,12 +22,19 @@ import onnx_ir as ir
 
 from octavo.arithmetic.affine import FloatArray, error_db, quantize_symmetric
 from octavo.arithmetic.blocks import Blocks, quantize_blocks
-from octavo.errors import RecipeError
 from octavo.graph.layers import Layer
 from octavo.graph.lowering import lower_block_linear, lower_block_rows, lower_stored_linear
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_channels
-from octavo.methods.layer_results import decide, halved, int8_result, layer_result, lower_layers, lower_rows
+from octavo.methods.layer_results import (
+    decide,
+    four_bit_tables,
+    halved,
+    int8_result,
+    layer_result,
+    lower_layers,
+    lower_rows,
+)
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
@@ -39,12 +47,14 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
     """Put every weight into blocks but those that a rule keeps float, and tables of a few rows that no rule asks for.
 
     Raises:
-        RecipeError: a layer rule matches nothing or asks for embedding rows of 4 bits, or no layer is left to quantize.
+        RecipeError: a layer rule matches nothing, or no layer is left to quantize.
     """
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
+    four_bits = four_bit_tables(decided, recipe)
     if recipe.products == "float":
-        return MethodResult(model, halved(model, lower_layers(decided, partial(_lower_stored, model)), recipe))
+        lowered = lower_layers(decided, partial(_lower_stored, model, four_bits))
+        return MethodResult(model, halved(model, lowered, recipe))
     rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
     linears = [layer for layer, reason in decided if layer.kind == "linear" and reason is None]
     bits_of = {layer.path: _bits(layer, rules.get(layer.paths[0]), recipe) for layer in linears}
@@ -60,28 +70,33 @@ def quantize_weight_only(model: ir.Model, recipe: Recipe, context: Context) -> M
         if layer.kind == "linear":
             lower_block_linear(model, layer, blocks_of(layer))
             return _linear_result(layer, blocks_of(layer))
-        rule = rules.get(layer.paths[0])
-        if rule is not None and rule.keep == "int4":
-            raise RecipeError("embedding rows are int8 or float", got=f"{rule.match}: int4")
-        head = heads.get(str(layer.weight.name))
-        if head is None or blocks_of(head).bits != 8 or not blocks_of(head).fills:
-            return lower_rows(model, layer)
-        lower_block_rows(model, layer, blocks_of(head), head.path)
-        error = round(error_db(layer.matrix(), blocks_of(head).dequantize().T), 2)
-        reason = f"rows of the codes of {head.path}"  # its bytes are counted there
-        return layer_result(layer, "int8", reason, 0, weight_bits=8, error_db=error)
+        head, rule = heads.get(str(layer.weight.name)), rules.get(layer.paths[0])
+        bits = {8} if rule is None or rule.keep == "int8" else set()  # of codes that do as well, and cost nothing
+        bits |= {4} if layer.path in four_bits else set()
+        if head is None or blocks_of(head).bits not in bits or not blocks_of(head).fills:
+            return lower_rows(model, layer, four_bits)
+        return _tied_result(model, layer, head, blocks_of(head))
 
     return MethodResult(model, halved(model, lower_layers(decided, lower), recipe))
 
 
-def _lower_stored(model: ir.Model, layer: Layer) -> LayerResult:
+def _lower_stored(model: ir.Model, four_bits: Collection[str], layer: Layer) -> LayerResult:
     """Int8 with one scale per row or output channel, and products in float."""
     if layer.kind == "embedding":
-        return lower_rows(model, layer)
+        return lower_rows(model, layer, four_bits)
     weight = quantize_symmetric(layer.matrix(), axis=0)
     result = int8_result(layer, weight)
     lower_stored_linear(model, layer, weight)
     return result
+
+
+def _tied_result(model: ir.Model, layer: Layer, head: Layer, codes: Blocks) -> LayerResult:
+    """Read a table from the codes of the head that is the same table, in place."""
+    lower_block_rows(model, layer, codes, head.path)
+    error = round(error_db(layer.matrix(), codes.dequantize().T), 2)
+    size = codes.zero.size if codes.bits == 4 else 0  # codes and scales are counted with the head
+    reason = f"rows of the codes of {head.path}"
+    return layer_result(layer, f"int{codes.bits}", reason, size, weight_bits=codes.bits, error_db=error)
 
 
 def _bits(layer: Layer, rule: LayerRule | None, recipe: Recipe) -> Literal[4, 8]:

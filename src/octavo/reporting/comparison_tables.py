@@ -194,21 +194,31 @@ def _answer(answer: Answer) -> str:
     return " ".join(part for part in (answer.label, score) if part)
 
 
-def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
-    """The notes on the whole table."""
+def _asked_notes(comparison: ComparisonRecord, say: Say) -> list[str]:
+    """What the models were asked, and how."""
     counts = [say("{n:,} rows").format(n=comparison.n)]
     if comparison.texts != comparison.n:
         counts.append(say("{n:,} texts").format(n=comparison.texts))
-    counts.append(say("{n:,} tokens").format(n=comparison.tokens))
-    if comparison.truncated:
-        counts.append(say("{n:,} rows cut at the limit").format(n=comparison.truncated))
+    if not comparison.own_tokenizers:
+        counts += _read(comparison.tokens, comparison.truncated, say)
     rounds = min(row.rounds for row in comparison.rows)
-    machine = say("{threads} threads, {cpu} ({kind}); identical batches, interleaved, ").format(
-        threads=comparison.threads, cpu=comparison.cpu, kind=comparison.cpu_kind
-    )
+    text = "{threads} threads, {cpu} ({kind}); identical batches, interleaved, "
+    if comparison.own_tokenizers:
+        text = "{threads} threads, {cpu} ({kind}); the same rows in each batch, interleaved, "
+    machine = say(text).format(threads=comparison.threads, cpu=comparison.cpu, kind=comparison.cpu_kind)
     timing = say("timed once") if rounds == 1 else say("median of {rounds} rounds").format(rounds=rounds)
     tokenizing = say("tokenizing took {s:.2f} s").format(s=comparison.tokenize_seconds)
     notes = [f"{', '.join(counts)}; {tokenizing}", machine + timing]
+    if comparison.own_tokenizers:
+        read = [(title(row), _read(row.tokens, row.truncated, say)) for row in comparison.rows]
+        models = "; ".join(f"{name}: {', '.join(counts)}" for name, counts in dict(read).items())
+        notes.append(say("each model reads with its own tokenizer: {models}").format(models=models))
+    return notes
+
+
+def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
+    """The notes on the whole table."""
+    notes = _asked_notes(comparison, say)
     if not comparison.rows[0].quality:
         note = "no labels: this shows how near the models are to the first one, not how right any of them is"
         notes.append(say(note))
@@ -237,6 +247,12 @@ def comparison_notes(comparison: ComparisonRecord, say: Say = english) -> list[s
         text = say("unstable: the rounds differ by more than {share}: {models}")
         notes.append(text.format(share=percent(100 * UNSTABLE), models=models))
     return notes + _load_notes(comparison, say)
+
+
+def _read(tokens: int | None, truncated: int | None, say: Say) -> list[str]:
+    """How much a model reads."""
+    counts = [] if tokens is None else [say("{n:,} tokens").format(n=tokens)]
+    return counts + ([say("{n:,} rows cut at the limit").format(n=truncated)] if truncated else [])
 
 
 def not_run_notes(comparison: ComparisonRecord, say: Say = english) -> list[str]:
@@ -320,6 +336,10 @@ def _gain(row: ComparedRow, comparison: ComparisonRecord, say: Say) -> str:
             text = "{gain}; its {score} differs by {value:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f})."
         score, unit = say(COLUMNS[name][0]), score_unit(name, say)
         return say(text).format(gain=gain, score=score, unit=unit, low=low, value=value, high=high)
+    if not row.closeness:
+        return say("{gain}; its vectors have another width, so labels alone could tell how near it is.").format(
+            gain=gain
+        )
     name, estimate = next(iter(row.closeness.items()))
     text = say("{gain}; {closeness} with it is {value}, of labels nothing is known.")
     return text.format(gain=gain, closeness=say(COLUMNS[name][0]), value=COLUMNS[name][1](estimate.value))

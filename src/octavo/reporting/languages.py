@@ -118,6 +118,13 @@ KOREAN = {
     "{threads} threads, {cpu} ({kind}); identical batches, interleaved, ": (
         "스레드 {threads}개, {cpu} ({kind}); 모든 모델에 같은 배치를 번갈아 실행, "
     ),
+    "{threads} threads, {cpu} ({kind}); the same rows in each batch, interleaved, ": (
+        "스레드 {threads}개, {cpu} ({kind}); 배치마다 같은 데이터를 모든 모델이 번갈아 실행, "
+    ),
+    "each model reads with its own tokenizer: {models}": "모델마다 자체 토크나이저 사용: {models}",
+    "{gain}; its vectors have another width, so labels alone could tell how near it is.": (
+        "{gain}; 벡터 차원이 달라서 라벨이 있어야 얼마나 비슷한지 알 수 있습니다."
+    ),
     "median of {rounds} rounds": "{rounds}회 측정의 중앙값",
     "timed once": "1회만 측정",
     "{name}: NaN or infinity in {n:,} answers": "{name}: 출력 {n:,}건에 NaN 또는 무한대가 있음",

@@ -263,7 +263,7 @@ def _pareto(comparison: ComparisonRecord, say: Say) -> str:
     name = next(iter(first.quality or first.closeness))
     each = 1000 / comparison.texts
     for row in comparison.rows:
-        if row.not_finite:
+        if row.not_finite or (name not in row.differences and name not in row.closeness):
             points.append(None)
             continue
         fastest, slowest = (each * first.seconds / end for end in (row.speedup.high, row.speedup.low))

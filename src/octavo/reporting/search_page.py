@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from octavo.files import whole_file
 from octavo.reporting.charts import Range, mark, scatter
 from octavo.reporting.languages import LANGUAGES, Language, Say, find_language
@@ -14,6 +16,7 @@ from octavo.reporting.layer_heatmap import heat_cells, heat_level
 from octavo.reporting.markdown import bullets, code_block, plain, table
 from octavo.reporting.page import check_report, find_template
 from octavo.reporting.search_tables import (
+    deciding,
     dropped_cells,
     front_lines,
     ladder_cells,
@@ -23,6 +26,7 @@ from octavo.reporting.search_tables import (
     timed_trials,
     trial_cells,
 )
+from octavo.schema.budget import Budget
 from octavo.schema.search import Candidate, Quality, SearchRecord, Trial, read_study
 
 MIB = 2**20
@@ -46,7 +50,7 @@ def report_search(study: SearchRecord | str | Path, output: str | Path, *, langu
 def search_html(record: SearchRecord, language: Language = "en") -> str:
     """The page."""
     say, trials = LANGUAGES[language], latest_trials(record)
-    sentences = outcome_sentences(record.outcome, say) if record.outcome else [say("The search has not ended.")]
+    sentences = outcome_sentences(record, say)
     timed = [trial for trial in trials if trial.candidate.key in timed_trials(record)]
     page = find_template("search.html.j2").render(
         lang=language,
@@ -57,12 +61,12 @@ def search_html(record: SearchRecord, language: Language = "en") -> str:
         verdict=record.outcome.verdict if record.outcome else None,
         headline=sentences[0].partition(": ")[2] if record.outcome else sentences[0],
         lead=sentences[1:],
-        names=[trial.candidate.name for trial in timed],
-        marks=[mark(index, 7, 7) for index in range(len(timed))],
+        names=["float", *(trial.candidate.name for trial in timed)],
+        marks=[mark(index, 7, 7) for index in range(len(timed) + 1)],
         charts=[one for one in (_by_time(record, timed, say), _by_size(record, trials, say)) if one],
         tables=_tables(record, say),
         heat=[(one.candidate.name, cells) for one in _heat(record) if (cells := _heat_cells(one, say))],
-        recipe=toml_of(record.outcome.chosen) if record.outcome else "",
+        recipe=toml_of(record.outcome.chosen).split("\n") if record.outcome else [],
         facts=_facts(record, say),
         made=say("Made by Octavo {version}.").format(version=record.identity.versions.get("octavo", "")),
     )
@@ -74,7 +78,7 @@ def search_markdown(record: SearchRecord, language: Language = "en") -> str:
     say = LANGUAGES[language]
     parts = [f"# {say('Search for a model')}"]
     if record.outcome:
-        first, *rest = outcome_sentences(record.outcome, say)
+        first, *rest = outcome_sentences(record, say)
         parts += [f"**{plain(first)}**", bullets([*rest, *front_lines(record.outcome.front, say)])]
         parts += [code_block(toml_of(record.outcome.chosen))]
     for name, cells in _tables(record, say):
@@ -92,7 +96,7 @@ def search_summary(record: SearchRecord, candidate: Candidate, language: Languag
     assert outcome is not None
     parts = [f"## {say('Search for a model')}"]
     if candidate == outcome.chosen:
-        parts.append(bullets(outcome_sentences(outcome, say)))
+        parts.append(bullets(outcome_sentences(record, say)))
     else:
         parts.append(plain(say("Another point of the front than the one that was chosen, and not confirmed.")))
     parts += [table(trial_cells(record, say)), code_block(toml_of(candidate))]
@@ -102,7 +106,11 @@ def search_summary(record: SearchRecord, candidate: Candidate, language: Languag
 
 def toml_of(candidate: Candidate) -> str:
     """The recipe to type again, and the engine that it was measured on."""
-    return f"# octavo quantize ... --recipe FILE; engine {candidate.engine}\n{candidate.recipe.to_toml()}"
+    recipe = candidate.recipe
+    settings = {"method": recipe.method} | recipe.model_dump(mode="json", exclude_defaults=True)
+    if recipe.format == "torch":
+        settings["granularity"] = recipe.granularity  # the format torch has another default
+    return f"# octavo quantize ... --recipe FILE; engine {candidate.engine}\n{tomli_w.dumps(settings)}".strip()
 
 
 def _tables(record: SearchRecord, say: Say) -> list[tuple[str, list[list[str]]]]:
@@ -113,9 +121,9 @@ def _tables(record: SearchRecord, say: Say) -> list[tuple[str, list[list[str]]]]
     return [(name, cells) for name, cells in found if len(cells) > 1]
 
 
-def _level(quality: Quality) -> Range:
-    """The figure that decides, in percent: the difference of the first score, or the likeness."""
-    estimate = next(iter((quality.differences or quality.closeness).values()))
+def _level(quality: Quality, budget: Budget) -> Range:
+    """The figure that decides, in percent."""
+    _, estimate = deciding(quality, budget)
     return 100 * estimate.low, 100 * estimate.value, 100 * estimate.high
 
 
@@ -124,8 +132,8 @@ def _limit(record: SearchRecord) -> float:
     budget = record.identity.budget
     if budget.max_drop is not None:
         return -budget.max_drop
-    limit = budget.min_agreement if budget.min_agreement is not None else budget.min_cosine
-    return -math.inf if limit is None else 100 * limit
+    limits = [budget.min_agreement, budget.min_cosine, budget.min_cosine_worst]
+    return next((100 * limit for limit in limits if limit is not None), -math.inf)
 
 
 def _by_time(record: SearchRecord, timed: list[Trial], say: Say) -> tuple[str, str, bool] | None:
@@ -136,9 +144,20 @@ def _by_time(record: SearchRecord, timed: list[Trial], say: Say) -> tuple[str, s
             points.append(None)
             continue
         ms, ratio = 1000 / speed.rows_per_second, speed.speedup
-        points.append(((ms * ratio.value / ratio.high, ms, ms * ratio.value / ratio.low), _level(trial.quality)))
+        points.append(
+            (
+                (ms * ratio.value / ratio.high, ms, ms * ratio.value / ratio.low),
+                _level(trial.quality, record.identity.budget),
+            )
+        )
     if not any(points):
         return None
+    known = next(one.speed for one in speeds.values() if one.speed)  # the float graph ran in turns with it
+    ms, level = (
+        1000 / known.rows_per_second * known.speedup.value,
+        100.0 if record.identity.budget.max_drop is None else 0.0,
+    )
+    points.insert(0, ((ms, ms, ms), (level, level, level)))
     titles = say("Time and quality"), say("milliseconds per row, in batches"), say("against float (%)")
     return titles[0], scatter(points, titles, (math.inf, _limit(record))), True
 
@@ -147,7 +166,9 @@ def _by_size(record: SearchRecord, trials: list[Trial], say: Say) -> tuple[str, 
     known = [trial.quality for trial in trials if trial.quality and not trial.quality.not_finite]
     if not known:
         return None
-    points: list[tuple[Range, Range] | None] = [((one.bytes / MIB,) * 3, _level(one)) for one in known]
+    points: list[tuple[Range, Range] | None] = [
+        ((one.bytes / MIB,) * 3, _level(one, record.identity.budget)) for one in known
+    ]
     titles = say("Size and quality of all that was tried"), "MiB", say("against float (%)")
     return titles[0], scatter(points, titles, (math.inf, _limit(record))), False
 

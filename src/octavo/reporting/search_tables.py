@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from octavo.metrics.estimates import Estimate
 from octavo.reporting.comparison_tables import COLUMNS, MIB, NOTHING, Cells, check_reason, points
 from octavo.reporting.languages import Say, english
+from octavo.schema.budget import Budget
 from octavo.schema.search import FLOAT, Candidate, Outcome, Quality, SearchRecord, Trial
 
 
@@ -51,7 +53,7 @@ def trial_cells(record: SearchRecord, say: Say = english) -> Cells:
                 name,
                 step_name(trial.step, say),
                 f"{trial.rows:,}",
-                against_float(quality, say),
+                against_float(quality, record.identity.budget, say),
                 f"{quality.bytes / MIB:.1f}" if quality else NOTHING,
                 f"{speed.speedup.value:.2f}x" if speed else NOTHING,
                 f"{speed.p95_ms:.1f}" if speed else NOTHING,
@@ -61,16 +63,25 @@ def trial_cells(record: SearchRecord, say: Say = english) -> Cells:
     return cells
 
 
-def against_float(quality: Quality | None, say: Say = english) -> str:
-    """The first score's difference from that of the float graph in points, or the likeness of its answers."""
+def deciding(quality: Quality, budget: Budget) -> tuple[str, Estimate]:
+    """The figure that the budget is about: the difference of the first score, or the likeness to float's answers."""
+    if budget.max_drop is not None and quality.differences:
+        return next(iter(quality.differences.items()))
+    limits = {"agreement": budget.min_agreement, "cosine": budget.min_cosine, "cosine_p1": budget.min_cosine_worst}
+    named = [name for name, limit in limits.items() if limit is not None and name in quality.closeness]
+    name = named[0] if named else next(iter(quality.closeness))
+    return name, quality.closeness[name]
+
+
+def against_float(quality: Quality | None, budget: Budget, say: Say = english) -> str:
+    """The figure that decides, with its interval; a difference in points."""
     if quality is None or quality.not_finite:
         return NOTHING
-    if quality.differences:
-        name, difference = next(iter(quality.differences.items()))
-        return f"{say(COLUMNS[name][0])} {points(difference, say)}"
-    name, likeness = next(iter(quality.closeness.items()))
+    name, found = deciding(quality, budget)
     title, show = COLUMNS[name]
-    return f"{say(title)} {show(likeness.value)} ({show(likeness.low)} - {show(likeness.high)})"
+    if name in quality.differences:
+        return f"{say(title)} {points(found, say)}"
+    return f"{say(title)} {show(found.value)} ({show(found.low)} - {show(found.high)})"
 
 
 def dropped_cells(record: SearchRecord, say: Say = english) -> Cells:
@@ -88,7 +99,7 @@ def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
             step_name(trial.step, say).partition(": ")[2],
             trial.candidate.name + kept_float(trial.candidate, say),
             f"{trial.rows:,}",
-            against_float(trial.quality, say),
+            against_float(trial.quality, record.identity.budget, say),
             trial.verdict,
         ]
         for trial in trials
@@ -112,16 +123,19 @@ def sensitivity_cells(outcome: Outcome, say: Say = english) -> Cells:
     return [[say(name) for name in ("candidate", "layer", "dB", "moved")], *rows]
 
 
-def outcome_sentences(outcome: Outcome, say: Say = english) -> list[str]:
+def outcome_sentences(record: SearchRecord, say: Say = english) -> list[str]:
     """What was chosen, what it is on examples that the search never saw, and what it was chosen by."""
+    outcome, budget = record.outcome, record.identity.budget
+    if outcome is None:
+        return [say("The search has not ended.")]
     chosen, quality = outcome.chosen, outcome.confirmed.quality
     if chosen == FLOAT:
         return [say("Do not quantize: no candidate keeps the budget.")]
     found = [f"{outcome.verdict}: {chosen.name}{kept_float(chosen, say)}"]
     text = say("on {n:,} examples that the search never saw: {figure}")
-    found.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, say)))
+    found.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, budget, say)))
     text = say("it was chosen by {n:,} others, which flatter it: {figure}")
-    found.append(text.format(n=outcome.selected.rows, figure=against_float(outcome.selected.quality, say)))
+    found.append(text.format(n=outcome.selected.rows, figure=against_float(outcome.selected.quality, budget, say)))
     checks = outcome.confirmed.checks
     score = next(iter(quality.scores), None) if quality else None
     found += [f"{check.verdict}: {check_reason(check, say, score)}" for check in checks]

@@ -68,7 +68,8 @@ def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     for name, one in estimates.items():
         if one.low > one.high or one.lower > one.upper:
             yield f"{name}: from {one.low} to {one.high}"
-    if not row.not_finite:
+    other_vectors = first.fidelity.keys() - row.fidelity.keys() >= {"cosine_mean"}  # of another width
+    if not row.not_finite and (first.quality or not other_vectors):
         own, wanted = (row.differences, first.quality) if first.quality else (row.closeness, first.closeness)
         if next(iter(wanted), None) not in own:
             yield "differences" if first.quality else "closeness"

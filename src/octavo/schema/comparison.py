@@ -159,6 +159,8 @@ class ComparedRow:
     length, `changed` the examples that differ most from the baseline's, `mcnemar` the test of classifiers with labels.
     `modelled` is the difference of accuracies as margins and their movements tell it (`metrics.movement`): it decides
     nothing.
+    `tokens` are those that the model reads of all examples, `truncated` how many rows are cut at the limit: by its own
+    tokenizer. None in files of older versions.
     `stored` are the scores of an embedder's vectors as they might be stored, where that was asked for.
     `not_finite` counts the answers with NaN or infinity in them; where there is one, its answers have no other figure.
     """
@@ -191,6 +193,8 @@ class ComparedRow:
     stored: tuple[StoredVectors, ...] = ()
     not_finite: int = 0
     origin: Origin | None = None
+    tokens: int | None = None
+    truncated: int | None = None
     judgement: Judgement | None = None
 
     def __repr__(self) -> str:
@@ -235,6 +239,8 @@ class ComparisonRecord:
     `note` is what whoever made it wants a report to say; `profile` where the time of each ONNX model goes, if asked.
     `load` says whether the machine was busy with other work: then every verdict on a speed is UNSURE.
     `not_run` are the candidates that could not be run, with the reason.
+    `own_tokenizers`: not all models have the same tokens. Then each reads the examples by its own tokenizer, in batches
+    that have the same rows; `tokens`, `truncated` and `tokenize_seconds` are the baseline's.
     """
 
     task: str
@@ -255,6 +261,7 @@ class ComparisonRecord:
     load: MachineLoad | None = None
     profile: tuple[Profile, ...] = ()
     not_run: tuple[NotRun, ...] = ()
+    own_tokenizers: bool = False
 
     def __repr__(self) -> str:
         models = ", ".join(f"{row.name} ({row.method}, {row.engine})" for row in self.rows)

@@ -33,18 +33,13 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "bits": ("weight-only",),
     "block": ("weight-only",),
     "products": ("weight-only",),
+    "embedding": ("dynamic", "static", "weight-only"),
 }
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
-OF_ONNX = (
-    "opset",
-    "optimize",
-    "merge_qkv",
-    "bits",
-    "block",
-    "products",
-    "own_sentences",
+OF_ONNX = (  # a torch model has nothing to do with these
+    *("opset", "optimize", "merge_qkv", "bits", "block", "products", "embedding", "own_sentences"),
     *LEARNT,
-)  # no concern of a torch model
+)
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 
 
@@ -84,6 +79,9 @@ class Recipe(Record):
     bits 32, or 16 in layers of few inputs. Products round their input to 8 bits, or leave it as it is with `products =
     "float"`: then weights of 8 bits, one scale per output channel, are floats again when an engine has loaded them.
 
+    `embedding`: the rows of the table of words have 8 bits and one scale each, or 4 bits in groups of 32
+    (`octavo.arithmetic.blocks.quantize_rows`); other tables have 8. A rule says the same, or otherwise, of one table.
+
     For `float`: `storage` is the dtype of weights in the file; engines compute in float32, or in bf16 where they can.
     """
 
@@ -102,6 +100,7 @@ class Recipe(Record):
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
     products: Literal["int8", "float"] = "int8"
+    embedding: Literal["int8", "int4"] = "int8"
     layers: tuple[LayerRule, ...] = ()
 
     @model_validator(mode="before")
@@ -127,9 +126,9 @@ class Recipe(Record):
         if self.format != "onnx" and any(rule.keep == "float16" for rule in self.layers):
             raise ValueError(f"layers are stored in 16 bits in the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
-        if four and (self.method != "weight-only" or self.format != "onnx"):
+        if four and (self.method not in BELONGS["embedding"] or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
-            raise ValueError(f"int4 layers are made by the method weight-only in the format onnx, and this is {got}")
+            raise ValueError(f"int4 layers are made by dynamic, static and weight-only, format onnx; this is {got}")
         if self.products == "float" and (four or self.bits == 4 or self.block is not None):
             raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
         return self

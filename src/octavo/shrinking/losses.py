@@ -71,11 +71,15 @@ class Lesson:
 
         Of probabilities the divergence at a temperature T, times T^2 (Hinton et al. 2015); of numbers the square of
         the difference over that of the teacher's; of vectors 1 - cosine, and the square of the difference of all
-        cosines within the batch (Park et al. 2019, relations between examples).
+        cosines within the batch (Park et al. 2019, relations between examples), and as of numbers where lengths count.
         """
         if self.signature.pooling is not None:
-            mine, aim = (normalize(self.vectors(one[0].float(), batch), dim=1) for one in (learnt, taught))
-            return (1 - (mine * aim).sum(1)).mean() + mse_loss(mine @ mine.T, aim @ aim.T)
+            vectors = [self.vectors(one[0].float(), batch) for one in (learnt, taught)]
+            mine, aim = (normalize(one, dim=1) for one in vectors)
+            angles = (1 - (mine * aim).sum(1)).mean() + mse_loss(mine @ mine.T, aim @ aim.T)
+            if self.signature.pooling.similarity == "cosine":
+                return angles
+            return angles + mse_loss(*vectors) / vectors[1].square().mean()
         mine, aim = (self.logits(one, batch).float() for one in (learnt, taught))
         if not len(aim):
             return mine.sum()  # a batch without a mask

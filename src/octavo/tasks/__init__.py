@@ -33,7 +33,8 @@ def find_task(signature: Signature) -> Task[Any]:
 def task_over(signature: Signature, file: DataFile) -> Task[Any]:
     """The task of a model as a file is scored: its own, or what it does with queries and passages (`Task.ranking`)."""
     task = find_task(signature)
-    return (task.ranking() if is_ranking(file) else None) or task
+    ranking = task.ranking()
+    return ranking if ranking is not None and is_ranking(file) else task
 
 
 def task_class(name: str) -> type[Task[Any]]:

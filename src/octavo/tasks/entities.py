@@ -59,6 +59,20 @@ class Tagged:
         return [self.labels[index] for index in self.logits.argmax(axis=1).tolist()]
 
 
+@dataclass(frozen=True)
+class TaggedWords:
+    """What a model says of a text by the words of the text, and not by its own tokens.
+
+    `words` are their characters (start, end), `tags` theirs, `logits` [words, labels] those of each one's first token:
+    NaN where it has none, as behind the limit.
+    """
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    logits: FloatArray
+
+
 def tokens_of(row: Tagged, strategy: str) -> list[dict[str, Any]]:
     """Each token, or each word where the strategy is one of words, with its tag."""
     scores, predictions = softmax(row.logits), []

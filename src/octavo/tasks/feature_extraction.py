@@ -94,9 +94,14 @@ class FeatureExtraction(Task[FloatArray]):
 
     @override
     def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:
-        """Cosine of each text's vector to the baseline's, and how many of its nearest neighbours it keeps."""
-        near = cosine(reference, outputs)
-        scores = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
+        """Cosine of each text's vector to the baseline's, and how many of its nearest neighbours it keeps.
+
+        No cosine of vectors of two widths.
+        """
+        scores = {}
+        if reference.shape[1] == outputs.shape[1]:
+            near = cosine(reference, outputs)
+            scores = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
         distinct = list({row: index for index, row in reversed(list(enumerate(rows)))}.values())[::-1][:MOST_TEXTS]
         if len(distinct) > NEIGHBOURS:
             scores["recall_at_10"] = neighbour_recall(reference[distinct], outputs[distinct], NEIGHBOURS)
@@ -116,8 +121,14 @@ class FeatureExtraction(Task[FloatArray]):
 
     @override
     def movement(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """How far the cosine of each pair moved; where a text stands alone, 1 - cosine of its two vectors."""
-        if any(example.text_pair is None for example in examples):
+        """How far the cosine of each pair moved; where a text stands alone, 1 - cosine of its two vectors.
+
+        0 of single texts with vectors of two widths: nothing is known of them.
+        """
+        single = any(example.text_pair is None for example in examples)
+        if single and reference.shape[1] != outputs.shape[1]:
+            return np.zeros(len(examples))
+        if single:
             return self.distances(reference, outputs)[: len(examples)]
         return np.abs(_similarity(reference, len(examples)) - _similarity(outputs, len(examples)))
 

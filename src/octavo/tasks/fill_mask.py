@@ -73,6 +73,7 @@ class FillMask(Task[Sequence[Filled]]):
     auto_class = "AutoModelForMaskedLM"
     scores = ("accuracy",)
     fills = True
+    of_tokens = True
     lists = True
     token_budget = WIDE_BUDGET
     onnx_output = ("the output has no vocabulary for each token", "logits [batch, length, vocabulary]", (3,))

@@ -81,6 +81,16 @@ class AnswerWindows:
         return self.context[span.start : span.end]
 
 
+def _same_tokens(first: AnswerWindows, second: AnswerWindows) -> bool:
+    """Whether two models read the same tokens, in the same windows."""
+    return first.windows == second.windows and np.array_equal(first.spans, second.spans)
+
+
+def _told(answer: AnswerWindows) -> tuple[str, str]:
+    """What is said, and the likeliest answer where none is; without blanks, which a token may have before its word."""
+    return answer.said.strip(), answer.text(answer.best).strip()
+
+
 def likeliest(answer: AnswerWindows, count: int, longest: int) -> list[Span]:
     """The `count` likeliest answers of at most `longest` tokens, the same characters once; at least one."""
     spans: dict[tuple[int, int], float] = {}
@@ -283,17 +293,16 @@ class QuestionAnswering(Task[Sequence[AnswerWindows]]):
 
         `agreement`, the share of questions with exactly the baseline's answer, and none likelier where none is there;
         `answer_overlap`, the mean F1 with it; `kl`, the mean divergence of where answers start and where they end, both
-        together.
+        together: not of models with other tokens, whose places are others.
         """
         pairs, korean = list(zip(reference, outputs, strict=True)), _korean([str(row[0]) for row in rows])
-        same = [(a.said, a.text(a.best)) == (b.said, b.text(b.best)) for a, b in pairs]
+        same = [_told(a) == _told(b) for a, b in pairs]
         overlap = [f1(b.said, [a.said] if a.said else [], korean=korean) for a, b in pairs]
+        scores = {"agreement": float(np.mean(same)), "answer_overlap": float(np.mean(overlap))}
+        if not all(_same_tokens(a, b) for a, b in pairs):
+            return scores
         logits = [[np.concatenate([answer.nothing, answer.logits]).T for answer in pair] for pair in pairs]
-        return {
-            "agreement": float(np.mean(same)),
-            "answer_overlap": float(np.mean(overlap)),
-            "kl": float(np.mean([kl_rows(*pair).sum() for pair in logits])),
-        }
+        return scores | {"kl": float(np.mean([kl_rows(*pair).sum() for pair in logits]))}
 
     @override
     def gold(self, outputs: Sequence[AnswerWindows], examples: Sequence[Example]) -> list[str | float | None]:
@@ -303,12 +312,22 @@ class QuestionAnswering(Task[Sequence[AnswerWindows]]):
     @override
     def answers(self, outputs: Sequence[AnswerWindows], examples: Sequence[Example]) -> list[Answer]:
         """The likeliest answer to each question, `-` for none."""
-        return [Answer(row.said or "-", max(row.best.score, row.none.score)) for row in outputs]
+        return [Answer(row.said.strip() or "-", max(row.best.score, row.none.score)) for row in outputs]
 
     @override
     def distances(self, first: Sequence[AnswerWindows], second: Sequence[AnswerWindows]) -> NDArray[np.float64]:
-        """The largest difference of the probability that an answer starts, or ends, at a token."""
-        return np.array([np.abs(a.shares - b.shares).max() for a, b in zip(first, second, strict=True)], np.float64)
+        """The largest difference of the probability that an answer starts, or ends, at a token.
+
+        Of other tokens: what the likeliest answer's differs by, or the larger of two, where they are two answers.
+        """
+        moved = []
+        for a, b in zip(first, second, strict=True):
+            if _same_tokens(a, b):
+                moved.append(float(np.abs(a.shares - b.shares).max()))
+            else:
+                scores = [max(answer.best.score, answer.none.score) for answer in (a, b)]
+                moved.append(abs(scores[0] - scores[1]) if _told(a) == _told(b) else max(scores))
+        return np.array(moved, np.float64)
 
     @override
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:

@@ -308,10 +308,12 @@ class Retrieval(Task[Found]):
 
     @override
     def fidelity(self, reference: Found, outputs: Found, rows: Sequence[Row]) -> dict[str, float]:
-        """The cosine of each text's vector to the baseline's, and `likeness` of the rankings."""
-        near = cosine(reference.vectors, outputs.vectors)
+        """The cosine of each text's vector to the baseline's, where both are as wide; `likeness` of the rankings."""
         same = likeness(reference.rankings, outputs.rankings, self._aligned(reference, outputs))
-        cosines = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
+        cosines = {}
+        if reference.vectors.shape == outputs.vectors.shape:
+            near = cosine(reference.vectors, outputs.vectors)
+            cosines = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
         others = {name: value for name, value in same.items() if name != "agreement"}
         return {name: float(value) for name, value in (cosines | others).items()}
 

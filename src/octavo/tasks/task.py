@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ class Task(ABC, Generic[Results]):
     a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
     outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
     was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector; `fills`: its answers
-    stand at masks; `lists`: it gives a list for each text. `auto_class` is the class of transformers that makes its
+    stand at masks; `lists`: it gives a list for each text; `of_tokens`: its answers are tokens, so that
+    models with two vocabularies have none in common. `auto_class` is the class of transformers that makes its
     models, `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether ranges can
     be learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the tokens of a
     batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said where a pair is
@@ -56,6 +58,7 @@ class Task(ABC, Generic[Results]):
     pools: ClassVar[bool] = False
     fills: ClassVar[bool] = False
     lists: ClassVar[bool] = False
+    of_tokens: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ("onnx", "torch")
     calibrates: ClassVar[bool] = True
     unread_weights: ClassVar[tuple[str, ...]] = ()
@@ -65,6 +68,12 @@ class Task(ABC, Generic[Results]):
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
+
+    def bound_to(self, signature: Signature) -> Self:
+        """The same task as another model does it."""
+        task = copy(self)
+        task.signature = signature
+        return task
 
     @classmethod
     def adapt_model(cls, model: Any) -> None:
@@ -205,6 +214,10 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def answers(self, outputs: Results, examples: Sequence[Example]) -> list[Answer]:
         """What the model says of each example, to be shown."""
+
+    def by_text(self, outputs: Results, examples: Sequence[Example]) -> Results:
+        """The answers as parts of the texts, so that those of models with other tokens can be held against them."""
+        return outputs
 
     def distances(self, first: Results, second: Results) -> NDArray[np.float64]:
         """How far each row's answer lies from that of another run, 0 where it is the same.

@@ -93,6 +93,7 @@ class TextGeneration(Task[FloatArray]):
     scores = ("perplexity",)
     writes = True
     continues = True
+    of_tokens = True
     formats = ("onnx",)
     token_budget = WIDE_BUDGET
     usual_length = WINDOW

@@ -3,6 +3,7 @@
 Scores are of entities: those that the first token of each word marks, against those of the file.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from typing_extensions import override
 
@@ -17,13 +19,13 @@ from octavo.data.examples import DataFile, Example, has_texts
 from octavo.data.rows import Rows, without
 from octavo.data.tagged import COLUMNED, read_tagged, words_as_text
 from octavo.data.tags import as_iob2, entities, spread
-from octavo.encoding.batching import Encoded, Outputs
+from octavo.encoding.batching import Encoded, FloatArray, Outputs
 from octavo.encoding.tokenizing import NO_OPTIONS, Asked, Options, Row, as_encoded, characters_of, settings
 from octavo.errors import InputError, did_you_mean
 from octavo.metrics.movement import Margins, furthest_margins
-from octavo.metrics.scores import kl_rows
+from octavo.metrics.scores import kl_rows, largest_change
 from octavo.schema.comparison import Answer
-from octavo.tasks.entities import Tagged, grouped, overlapping, tokens_of, words_of
+from octavo.tasks.entities import Tagged, TaggedWords, grouped, overlapping, tokens_of, words_of
 from octavo.tasks.task import Judged, JudgedByClass, Task
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -36,6 +38,15 @@ def word_tags(row: Tagged, words: Sequence[tuple[int, int]]) -> list[str]:
         count = len(list(group))
         of_words += ["O"] * count if token is None else spread(tags[token], count)
     return of_words
+
+
+def as_words(row: Tagged, words: Sequence[tuple[int, int]]) -> TaggedWords:
+    """The same by words (start, end)."""
+    logits = np.full((len(words), len(row.labels)), np.nan, np.float32)
+    for word, token in enumerate(overlapping(words, row.spans)):
+        if token is not None:
+            logits[word] = row.logits[token]
+    return TaggedWords(row.text, tuple(words), tuple(word_tags(row, words)), logits)
 
 
 @lru_cache(maxsize=1)
@@ -58,11 +69,22 @@ def _judged(outputs: Sequence[Tagged], examples: Sequence[Example], kind: str | 
     return np.array(gold, np.int64), np.array(predicted, np.int64)
 
 
-def spans_of(row: Tagged) -> list[tuple[str, int, int]]:
+def spans_of(row: Tagged | TaggedWords) -> list[tuple[str, int, int]]:
     """The entities of a text as type and characters (start, end), by the first token of each word."""
+    if isinstance(row, TaggedWords):
+        return [(kind, row.words[a][0], row.words[b][1]) for kind, a, b in entities(row.tags)]
     words, tags = words_of(row), row.tags
     spans = entities([tags[word[0]] for word in words])
     return [(kind, row.spans[words[a][0]][0], row.spans[words[b][-1]][1]) for kind, a, b in spans]
+
+
+def _of_words(before: Tagged | TaggedWords, after: Tagged | TaggedWords) -> tuple[FloatArray, FloatArray]:
+    """The logits of the first tokens of the words that both models read."""
+    if isinstance(before, TaggedWords):
+        read = ~np.isnan(before.logits[:, 0]) & ~np.isnan(after.logits[:, 0])
+        return before.logits[read], after.logits[read]
+    heads = [word[0] for word in words_of(before)]
+    return before.logits[heads], after.logits[heads]
 
 
 def _shown(text: str, spans: Sequence[tuple[str, int, int]]) -> str:
@@ -170,7 +192,9 @@ class TokenClassification(Task[Sequence[Tagged]]):
     def margins(
         self, reference: Sequence[Tagged], outputs: Sequence[Tagged], examples: Sequence[Example]
     ) -> Margins | None:
-        """Of each text the smallest lead of any token, and the farthest movement."""
+        """Of each text the smallest lead of any token, and the farthest movement; None where tokens are others."""
+        if any(before.spans != after.spans for before, after in zip(reference, outputs, strict=True)):
+            return None
         return furthest_margins([row.logits for row in reference], [row.logits for row in outputs])
 
     @override
@@ -187,6 +211,23 @@ class TokenClassification(Task[Sequence[Tagged]]):
         return by_class
 
     @override
+    def by_text(self, outputs: Sequence[Tagged], examples: Sequence[Example]) -> Sequence[Any]:
+        """By the words of the file, or what stands between blanks."""
+        return [
+            as_words(row, example.words or [found.span() for found in re.finditer(r"\S+", row.text)])
+            for row, example in zip(outputs, examples, strict=True)
+        ]
+
+    @override
+    def distances(self, first: Sequence[Any], second: Sequence[Any]) -> NDArray[np.float64]:
+        """The largest difference of a tag's probability; of words, of those that both models read."""
+        pairs = [
+            _of_words(a, b) if isinstance(a, TaggedWords) else (a.logits, b.logits)
+            for a, b in zip(first, second, strict=True)
+        ]
+        return np.array([largest_change(*pair) for pair in pairs])
+
+    @override
     def fidelity(self, reference: Sequence[Tagged], outputs: Sequence[Tagged], rows: Sequence[Row]) -> dict[str, float]:
         """How near the outputs are to the baseline's, tags unseen.
 
@@ -201,10 +242,9 @@ class TokenClassification(Task[Sequence[Tagged]]):
             same += first == second
             both += len(first & second)
             counts += len(first) + len(second)
-            heads = [word[0] for word in words_of(before)]
-            words += len(heads)
-            if heads:
-                p, q = before.logits[heads], after.logits[heads]
+            p, q = _of_words(before, after)
+            words += len(p)
+            if len(p):
                 equal += int(np.sum(p.argmax(axis=1) == q.argmax(axis=1)))
                 total += float(kl_rows(p, q).sum())
         return {

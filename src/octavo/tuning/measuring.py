@@ -148,7 +148,9 @@ class Workshop:
                     self.progress.start("waiting: the machine is busy with other work")
                     time.sleep(WAIT)
                 settings: dict[str, Any] = {"threads": self.settings.threads, "seed": self.settings.seed}
-                found = run_benchmark(contenders, asking.batches, **settings, progress=self.progress)
+                found = run_benchmark(
+                    contenders, [asking.batches] * len(contenders), **settings, progress=self.progress
+                )
                 loads = [one.load for one in found if isinstance(one, Timing) and one.load]
                 busy = worst_load(loads).busy
                 if not busy:

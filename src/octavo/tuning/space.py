@@ -87,6 +87,7 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
         static += [{"method": "static"} | one for one in settings]
     found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
     recipes += [{"method": "dynamic", "granularity": "tensor"}, {"method": "weight-only"}]
+    recipes.append({"method": "weight-only", "products": "float"})
     if setting.aim == "size" or setting.writes:
         recipes.append({"method": "weight-only", "bits": 4})
     others = [Candidate(recipe_from(one)) for one in recipes]

@@ -10,7 +10,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from octavo.errors import InputError, OctavoError
-from octavo.metrics.estimates import identical
+from octavo.metrics.estimates import identical, share_estimate
+from octavo.metrics.quantiles import FEWEST
 from octavo.reporting.comparison_tables import check_reason
 from octavo.schema.budget import Verdict
 from octavo.schema.search import FLOAT, Candidate, Outcome, Sensitivity, Speed, Trial
@@ -88,12 +89,18 @@ def _rescue(
     for method in CLIMBS:
         trials = [trial for trial in _others(run) if trial.candidate.recipe.method == method]
         tried = [trial for trial in trials if trial.candidate in space and moved(trial) < float("inf")]
-        if not tried or any(run.passes(trial.candidate) for trial in trials):
+        if not tried or any(run.passes(trial.candidate) for trial in trials) or not _enough(run, full):
             continue
         base = min(tried, key=lambda trial: (risk(trial), moved(trial))).candidate
         sensitivity = yield from climb(run, base, small, full)
         found += [sensitivity] if sensitivity else []
     return tuple(found)
+
+
+def _enough(run: Run, rows: int) -> bool:
+    """Whether a candidate that answers just as float does would be seen to pass on so many examples."""
+    agreement, worst = run.budget.min_agreement, run.budget.min_cosine_worst
+    return (agreement is None or share_estimate(rows, rows).lower >= agreement) and (worst is None or rows >= FEWEST)
 
 
 def _others(run: Run) -> list[Trial]:
