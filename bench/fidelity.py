@@ -33,6 +33,7 @@ RECIPES = {  # title -> recipe, and whether it takes the examples
     "dynamic, with examples": (Recipe(), True),
     "static": (Recipe(method="static"), True),
     "static, ranges by output error": (Recipe(method="static", observer="output"), True),
+    "dynamic, own sentences": (Recipe(own_sentences=True), False),
     "weight-only": (Recipe(method="weight-only"), False),
     "weight-only, float products": (Recipe(method="weight-only", products="float"), False),
 }
