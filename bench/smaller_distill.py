@@ -32,6 +32,8 @@ NLI = (  # layers, units in the feed-forward part of each (None: all), epochs, w
     (3, None, 3, False),
     (3, 512, 1, False),
     (3, 512, 3, False),
+    (4, 256, 1, False),
+    (4, 256, 3, False),
     (2, None, 1, False),
     (2, None, 3, False),
     (2, None, 6, False),
