@@ -1,6 +1,7 @@
 """Artifacts in Ray Data: the answers of `octavo.predict`, each row once, or a message that names the node."""
 
 import contextlib
+import json
 import os
 import platform
 import shutil
@@ -87,10 +88,13 @@ def test_a_cpu_on_which_it_would_be_wrong_is_refused_with_the_node(made_before, 
         octavo.ray.Predictor(str(folder))
 
 
-def test_a_self_test_that_fails_here_is_a_refusal_with_the_node(made_before, monkeypatch):
-    monkeypatch.setattr("octavo.artifact.selftest._flat", lambda outputs, _: outputs + 9)
+def test_a_self_test_that_fails_here_is_a_refusal_with_the_node(made_before, tmp_path):
+    folder = Path(shutil.copytree(made_before, tmp_path / "copy"))
+    manifest = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+    manifest["self_test"]["outputs"][0][0] += 9
+    (folder / "octavo.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(octavo.ArtifactError, match=f"on the node {platform.node()}: .*does not answer here as it did"):
-        octavo.ray.Predictor(str(made_before))
+        octavo.ray.Predictor(str(folder))
 
 
 def test_what_was_sent_is_written_once_and_checked(made_before, answers, tmp_path):

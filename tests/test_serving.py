@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -174,16 +175,17 @@ def test_a_reranker_sorts_texts(tiny_parts, tmp_path):
 
 
 class Told:
-    """Answers a text with itself; each character is a token. `hold` keeps it busy."""
+    """Answers a text with itself; each character is a token. Until it is set, `free` keeps it busy."""
 
     def __init__(self):
-        self.batches, self.hold = [], 0.0
+        self.batches, self.begun, self.free = [], threading.Event(), threading.Event()
         self.task = SimpleNamespace(parse_row=lambda row: (row, None))
         self.tokenizer = SimpleNamespace(encode_batch=lambda rows: rows)
 
     def __call__(self, rows):
         self.batches.append(list(rows))
-        time.sleep(self.hold)
+        self.begun.set()
+        assert self.free.wait(60)
         if "나쁘다" in rows:
             raise octavo.OctavoError("row 0: the model's answer is NaN or infinite")
         return rows
@@ -206,30 +208,32 @@ def run_batches(work, **limits):
 
 def test_a_batch_is_what_came_meanwhile_up_to_its_tokens():
     async def work(batches, told):
-        told.hold = 0.1
-        first = asyncio.create_task(batches.ask(["하나"]))
-        await asyncio.sleep(0.05)
-        return await asyncio.gather(first, *(batches.ask([str(number) * 4]) for number in range(6)))
+        asked = [asyncio.create_task(batches.ask(["하나"]))]
+        assert await asyncio.to_thread(told.begun.wait, 60)
+        asked += [asyncio.create_task(batches.ask([str(number) * 4])) for number in range(6)]
+        await asyncio.sleep(0)
+        told.free.set()
+        return await asyncio.gather(*asked)
 
-    found, told = run_batches(work, tokens=10)
+    found, told = run_batches(work, tokens=10, seconds=60)
     assert [answers for _, answers in found] == [["하나"], *([str(number) * 4] for number in range(6))]
     assert told.batches == [["하나"], ["0000", "1111", "2222"], ["3333", "4444", "5555"]]  # ends with what fills it
 
 
 def test_who_is_late_is_told_and_left_out_and_a_full_queue_says_so():
     async def work(batches, told):
-        told.hold = 0.2
-        first = asyncio.create_task(batches.ask(["하나"]))
-        await asyncio.sleep(0.02)
-        late = asyncio.create_task(batches.ask(["둘"]))
+        asked = [asyncio.create_task(batches.ask(["하나"]))]
+        assert await asyncio.to_thread(told.begun.wait, 60)
+        asked += [asyncio.create_task(batches.ask(["둘"]))]
         await asyncio.sleep(0)
         with pytest.raises(Full, match="1 texts are waiting, 2 may"):
             await batches.ask(["셋", "넷"])
-        results = await asyncio.gather(first, late, return_exceptions=True)
-        told.hold = 0.0
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        batches.seconds = 60
+        told.free.set()
         return [*results, await batches.ask(["다섯"])]
 
-    found, told = run_batches(work, waiting=2, seconds=0.1)
+    found, told = run_batches(work, waiting=2, seconds=0.2)
     assert [type(one) for one in found] == [TimeoutError, TimeoutError, tuple]
     assert found[2] == (2, ["다섯"])
     assert "둘" not in [row for batch in told.batches for row in batch]
@@ -237,8 +241,9 @@ def test_who_is_late_is_told_and_left_out_and_a_full_queue_says_so():
 
 def test_an_error_is_that_of_its_batch_and_no_end():
     async def work(batches, told):
+        told.free.set()
         with pytest.raises(octavo.OctavoError, match="NaN"):
             await batches.ask(["나쁘다"])
         return await batches.ask(["좋다"])
 
-    assert run_batches(work)[0] == (2, ["좋다"])
+    assert run_batches(work, seconds=60)[0] == (2, ["좋다"])

@@ -49,6 +49,9 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
         return list(predictor(["눈이"], return_full_text=False, temperature=0.7))
     outputs = predictor.logits(["눈", ("눈", "비")])
     assert_type(outputs, NDArray[np.float32] | list[NDArray[np.float32]])
+    assert_type(predictor.rank("눈", ["눈이 온다", "비가 온다"], top_k=1), list[dict[str, Any]])
+    vectors: NDArray[np.int8] = predictor.embed(["눈"], dimensions=64, precision="binary")
+    assert vectors.shape == (1, 8)
     answers: list[dict[str, Any]] = predictor(["눈"], text_pair=["비"], batch_size=8, top_k=None)
     return answers
 

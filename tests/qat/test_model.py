@@ -103,6 +103,8 @@ def test_what_cannot_be_prepared_is_refused(tiny):
         qat.prepare(model, [])
     with pytest.raises(InputError, match="not prepared"):
         qat.convert(model)
+    with pytest.raises(RecipeError, match="prepared for the method qat; got: static"):
+        qat.prepare(model, batches, Recipe(method="static"))
     with pytest.raises(RecipeError, match="unknown target"):
         qat.prepare(model, batches, target="z80")
     qat.prepare(model, batches)

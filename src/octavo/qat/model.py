@@ -14,7 +14,7 @@ from octavo.arithmetic.affine import FloatArray, round_range
 from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.observers import Channels
 from octavo.arithmetic.smoothquant import Sample, bias_correction, choose_factor, smoothing_factor
-from octavo.errors import DataError, InputError
+from octavo.errors import DataError, InputError, RecipeError
 from octavo.hardware import find_target
 from octavo.methods.layer_results import ModuleLayer, reason_for_float
 from octavo.methods.torch_modules import find_modules
@@ -87,10 +87,12 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
 
     Raises:
         DataError: no batches.
-        RecipeError: a layer rule matches nothing, or the target is unknown.
+        RecipeError: another method's recipe, a layer rule that matches nothing, or an unknown target.
         InputError: the model is prepared already, or nothing in it would be int8.
     """
     recipe, saturates = recipe or Recipe(method="qat"), find_target(target).saturates
+    if recipe.method != "qat":
+        raise RecipeError("a model is prepared for the method qat", got=recipe.method)
     batches = list(batches)
     if is_prepared(model):
         raise InputError("the model is prepared already", then="octavo.qat.convert gives the float model back")
