@@ -315,7 +315,8 @@ def generation(result: dict, words: dict) -> str:
 
 def trims(result: dict, words: dict) -> str:
     """What is left of checkpoints whose vocabulary was trimmed, and what that does to texts that were not counted."""
-    named = {"all-MiniLM-L6-v2": result["minilm"], **result["ko"], "XLM-R base's shape": result["xlm-r"]["trim"]}
+    named = {"all-MiniLM-L6-v2": result["minilm"], **result["ko"]}
+    named |= {"XLM-R base's shape": result["xlm-r"]["trim"]} if "xlm-r" in result else {}
     cells = [words["trims"]]
     for name, row in named.items():
         texts, tokens = (row["held_out"][f"changed_{what}"] for what in ("texts", "tokens"))
@@ -357,7 +358,8 @@ def four_bit_rows(result: dict, words: dict) -> str:
                 f"{like[0]} {100 * like[1]:.2f} %",
             ]
         )
-    return f"{table(cells)}\n\n{next(iter(result.values()))['rows']:,} rows of each."
+    counts = {name.partition(",")[0]: row["rows"] for name, row in result.items()}
+    return f"{table(cells)}\n\nRows: {', '.join(f'{name} {count:,}' for name, count in counts.items())}."
 
 
 def chain(result: dict, words: dict) -> str:
@@ -434,7 +436,8 @@ def stored_results(kind: str) -> dict:
         if script in {"engines", "torch", "tasks"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
-            found = {"smaller_xlm": found["xlm-r"], "smaller_rows": found["rows"], "smaller": found}
+            parts = {"smaller_xlm": "xlm-r", "smaller_rows": "rows"}
+            found = {"smaller": found} | {mark: found[part] for mark, part in parts.items() if part in found}
         results |= {"generation": found} if script == "generation" and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
 
