@@ -147,7 +147,8 @@ def _inspect_artifact(artifact: Artifact, path: Path) -> Inspection:
         named = {name.replace("._weight_qdata", ".weight"): tensor for name, tensor in tensors.items()}
         inspection = _report_tensors(artifact.folder, task, MANIFEST, named)
         return replace(inspection, kind="artifact", method=manifest.recipe.method, symmetric_weights=True)
-    inspection = replace(_inspect_graph(artifact.model_file), path=str(path), kind="artifact", passes=manifest.passes)
+    inspection = replace(_inspect_graph(artifact.model_file), path=str(path), kind="artifact")
+    inspection = replace(inspection, passes=manifest.passes, export=manifest.export)
     if inspection.task == task:
         return inspection
     return replace(inspection, task=task, task_reason=MANIFEST, loads_as=task)

@@ -17,6 +17,10 @@ def inspection_notes(model: InspectionRecord) -> list[str]:
         runs = runs.replace("octavo.load", "octavo compare").replace(" it as ", " it, with a tokenizer beside it, as ")
     notes.append(f"task {model.task} ({model.task_reason}); {runs}")
     notes.append(_method(model))
+    if model.export is not None:
+        made = "written from config and weights" if model.export.graph == "written" else "exported by transformers"
+        off = max(model.export.differences.values(), default=0.0)
+        notes.append(f"float graph {made}; its largest difference from {model.export.reference}: {off:.1g}")
     if model.saved_by_int8 > 0.01 * model.bytes:
         share = 100 * model.saved_by_int8 / model.bytes
         notes.append(f"int8 would save {model.saved_by_int8 / MIB:.1f} MiB more ({share:.0f} %), of weights in float")

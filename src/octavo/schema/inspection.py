@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from octavo.schema.layers import Kind
-from octavo.schema.manifest import PassRecord
+from octavo.schema.manifest import ExportRecord, PassRecord
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class InspectionRecord:
     checker: str = ""
     operators: dict[str, int] = field(default_factory=dict)
     passes: tuple[PassRecord, ...] | None = None
+    export: ExportRecord | None = None
 
     def __repr__(self) -> str:
         kind = type(self).__name__.removesuffix("Record")
@@ -109,4 +110,7 @@ class InspectionRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The inspection as JSON takes it."""
-        return asdict(self) | {"passes": None if self.passes is None else [dict(record) for record in self.passes]}
+        return asdict(self) | {
+            "passes": None if self.passes is None else [dict(record) for record in self.passes],
+            "export": self.export and dict(self.export),
+        }
