@@ -1,4 +1,4 @@
-"""`smaller.py --only distill`: fewer layers of ko-sentiment and ko-nli, beside runs with labels and without a teacher.
+"""`smaller.py --only sentiment nli killed`: fewer layers, beside runs with labels and without a teacher.
 
 Scores are taken by plain torch and transformers, on rows that no run read. "alone": the same layers of ko-encoder,
 which never saw the task, trained on the labels by a plain Trainer as long. ko-nli: the pairs of KLUE-NLI, alone and
@@ -24,6 +24,9 @@ import transformers
 
 import octavo
 from octavo.files import sha256_of
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 Row = tuple[str, str | None, str]  # text, second text, label
 EPOCHS, RATE, BATCH = 2, 3e-4, 32
@@ -224,14 +227,3 @@ def killed(shared: Path, folder: Path, **_: bool) -> dict:
     subprocess.run(command(folder / "killed"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     hashes = {name: sha256_of(folder / name / "model.safetensors") for name in ("whole", "killed")}
     return {"seconds": moments, "kept": after, "hashes": hashes, "same": hashes["whole"] == hashes["killed"]}
-
-
-def distill(shared: Path, folder: Path, *, quick: bool) -> dict:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    parts = {"ko-sentiment": sentiment, "ko-nli": nli, "killed": killed}
-    found = {}
-    for name, part in parts.items():
-        (folder / name).mkdir()
-        found[name] = part(shared, folder / name, quick=quick)
-    return found | {"threads": torch.get_num_threads()}
