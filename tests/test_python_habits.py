@@ -37,8 +37,8 @@ class TestNamesOfTheCommandLine:
     def test_columns_and_labels(self, demo_float, monkeypatch, tmp_path):
         seen = {}
 
-        def stop(entries, examples, signature, **_):
-            seen.update(names=signature.labels, examples=examples)
+        def stop(entries, examples, task, **_):
+            seen.update(names=task.signature.labels, examples=examples)
             raise InputError("seen")
 
         monkeypatch.setattr("octavo.evaluation.comparison.compare_entries", stop)
@@ -104,7 +104,7 @@ class TestWhatAValueShows:
     def test_a_notebook_shows_an_inspection_as_tables(self, demo_int8):
         found = octavo.inspect(demo_int8)
         html = found._repr_html_()
-        assert html.count("<table>") == 2
+        assert html.count("<table>") == 1
         assert "<td>embedding</td>" in html
         assert type(replace(found, path=EVIL)) is octavo.Inspection
         html = replace(found, path=EVIL)._repr_html_()

@@ -32,7 +32,7 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
         RecipeError: settings that were settled when the checkpoint was trained, or a target on which its products can
             saturate where it was trained for others.
     """
-    ranges = _require_fit(recipe, context)
+    ranges = require_fit(recipe, context)
     model = model.clone(deep_copy=False)
     range_of = {path: one for one in ranges.inputs for path in one.layers}
     layers = find_layers(model)
@@ -69,7 +69,12 @@ def _weight(layer: Layer, before: FloatArray, range_of: Mapping[str, InputRange]
     return Quantized(codes, np.asarray(steps * np.where(folded > 0, folded, 1), np.float32))
 
 
-def _require_fit(recipe: Recipe, context: Context) -> Ranges:
+def require_fit(recipe: Recipe, context: Context) -> Ranges:
+    """The ranges of the context, which the recipe and the target can use.
+
+    Raises:
+        OctavoError: there are none, or they were learnt for other settings.
+    """
     ranges = context.ranges
     if ranges is None:
         raise CheckpointError(

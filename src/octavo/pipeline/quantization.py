@@ -26,6 +26,7 @@ from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.files import sha256_of
 from octavo.hardware import installed_packages, this_cpu
 from octavo.methods import Context
+from octavo.methods.qat import require_fit
 from octavo.pipeline.calibration import Calibration, read_calibration, vector_ranges
 from octavo.pipeline.onnx_format import quantize_graphs
 from octavo.pipeline.plan import Plan, make_plan, require_one
@@ -125,8 +126,11 @@ def read_checkpoint(plan: Plan) -> Prepared:
     if plan.recipe.format not in task.formats:
         got = plan.recipe.format
         raise RecipeError("models that write are made in the format onnx", got=got, allowed="--format onnx")
-    if plan.recipe.format == "torch" or plan.recipe.method == "qat":
+    if plan.recipe.format == "torch":
         require_torch()
+    if plan.recipe.method == "qat":  # before an export that takes long
+        require_torch()
+        require_fit(plan.recipe, Context(plan.target, (), plan.progress, read_ranges(source)))
     if has_ranges(source.folder) and plan.recipe.method not in {"qat", "float"}:
         what = f"{source.folder}: {RANGES} is read by the method qat, and not by {plan.recipe.method}"
         warnings.warn(what, OctavoWarning, stacklevel=3)
