@@ -13,7 +13,8 @@ def test_an_artifact_of_0_1_0_is_read_whole(made_before):
     artifact = open_artifact(made_before)
     stored = (made_before / "octavo.json").read_text(encoding="utf-8")
     assert artifact.manifest.version == "0.1.0"
-    again = artifact.manifest.model_dump_json(indent=1, exclude_none=True, exclude_unset=True)  # what came later is unset
+    # What came later is unset, and not written.
+    again = artifact.manifest.model_dump_json(indent=1, exclude_none=True, exclude_unset=True)
     assert again + "\n" == stored
 
 
