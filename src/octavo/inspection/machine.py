@@ -90,7 +90,7 @@ def _choices(packages: dict[str, str | None]) -> dict[str, str]:
         f"engine {dynamic[0]} for dynamic int8 and float": dynamic[1],
         f"engine {static[0]} for static int8": static[1],
         f"threads {threads}": f"by default, from {granted}",
-        "quantize": "ready" if ready else "needs pip install 'octavo[convert]'; artifacts run without it",
+        "quantize": "ready" if ready else "ready for BERT and its kin; other models need pip install 'octavo[convert]'",
     }
 
 
