@@ -71,11 +71,8 @@ def _listed(path: Path) -> list[str]:
 
 def _fetch(hub_id: str) -> Path:
     """Fetch a checkpoint from the hub, or find it in the local cache."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        then = "for a hub id: pip install 'octavo[convert]'"
-        raise CheckpointError("no such folder", got=hub_id, then=then) from None
+    from huggingface_hub import snapshot_download
+
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*_HUB_FILES, "model*.safetensors"]))
         if not any(folder.glob("model*.safetensors")):  # many repositories hold the same weights twice: fetch them once
