@@ -123,6 +123,7 @@ class TestOfSomethingElse:
         ("change", "words"),
         [
             ({"source_sha256": "c" * 64}, "another model"),
+            ({"answers_sha256": "c" * 64}, "another tokenizer"),
             ({"data_sha256": "c" * 64}, "other data"),
             ({"splits": {"selection": ["7"]}}, "other splits"),
             ({"versions": {"octavo": "1"}}, "other versions"),
