@@ -13,12 +13,15 @@ from safetensors.numpy import load_file
 
 import octavo
 from octavo.checkpoint.lineage import read_lineage
+from octavo.checkpoint.source import read_source
 from octavo.cli import main
 from octavo.cli.distill import _show
 from octavo.errors import CheckpointError, DataError, InputError, OctavoWarning
 from octavo.files import lock
+from octavo.shrinking.texts import read_texts
 from octavo.shrinking.training import find_last
 from octavo.shrinking.work_folder import LOCK
+from octavo.tasks import find_task
 
 COURSE = {"epochs": 4, "batch_size": 8}
 
@@ -319,10 +322,10 @@ def test_the_command_tells_what_it_did_and_what_comes_next(checkpoint, texts, tm
     )
 
 
-def test_texts_of_another_column_are_other_texts(tmp_path):
+def test_texts_of_another_column_are_other_texts(checkpoint, tmp_path):
     file = tmp_path / "두 열.tsv"
     file.write_text("text\t나중\n첫째 문장\t다른 문장\n둘째 문장\t또 다른 문장\n", encoding="utf-8")
-    task = task_class("text-classification")
+    task = find_task(read_source(checkpoint("bert")).signature)
     found = [read_texts([octavo.DataFile(file, columns=one)], task) for one in (None, {"text": "나중"})]
     assert found[0].files == found[1].files
     assert found[0].sha256 != found[1].sha256
