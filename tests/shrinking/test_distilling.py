@@ -1,6 +1,7 @@
 """A student with fewer layers, as transformers loads it: what it has and learnt, and that a killed run ends alike."""
 
 import json
+import shutil
 import sys
 from functools import cache
 
@@ -12,11 +13,15 @@ from safetensors.numpy import load_file
 
 import octavo
 from octavo.checkpoint.lineage import read_lineage
+from octavo.checkpoint.source import read_source
 from octavo.cli import main
-from octavo.errors import CheckpointError, DataError, InputError
+from octavo.cli.distill import _show
+from octavo.errors import CheckpointError, DataError, InputError, OctavoWarning
 from octavo.files import lock
+from octavo.shrinking.texts import read_texts
 from octavo.shrinking.training import find_last
 from octavo.shrinking.work_folder import LOCK
+from octavo.tasks import find_task
 
 COURSE = {"epochs": 4, "batch_size": 8}
 
@@ -135,6 +140,30 @@ def test_killed_at_five_points_and_resumed_it_ends_in_the_same_bits(distilled, t
     assert not (tmp_path / "bert.training").exists()
 
 
+def test_killed_after_training_had_ended_early_it_is_not_trained_on(checkpoint, texts, tmp_path, monkeypatch, capsys):
+    """The rate is far too high, so that a look brings nothing; a run that went on would look once more."""
+    monkeypatch.setattr("octavo.shrinking.training.PATIENCE", 1)
+    asked = {"data": texts, "layers": 1, "learning_rate": 3.0} | COURSE
+
+    class Stopped(Killer):
+        def start(self, task, total=None):
+            if task == "writing the checkpoint":
+                raise Interrupted
+
+    with pytest.warns(OctavoWarning):
+        whole = octavo.distill(checkpoint("bert"), tmp_path / "whole", **asked)
+    with pytest.warns(OctavoWarning), pytest.raises(Interrupted):
+        octavo.distill(checkpoint("bert"), tmp_path / "out", **asked, progress=Stopped(0))
+    with pytest.warns(OctavoWarning):
+        again = octavo.distill(checkpoint("bert"), tmp_path / "out", **asked)
+    assert len(whole.record.curve) < 10  # it did end early
+    _show(whole.record, tmp_path / "whole")
+    assert "after step 0 of" not in capsys.readouterr().out  # untrained is nearer, and not what is kept
+    assert again.record == whole.record
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     for step, text in ((4, '{"global_step": 4}'), (8, '{"global_step": 8}'), (12, '{"global_st'), (16, None)):
         folder = tmp_path / f"checkpoint-{step}"
@@ -153,6 +182,12 @@ def test_a_run_goes_on_with_its_own_settings_alone(checkpoint, texts, tmp_path):
         octavo.distill(checkpoint("bert"), tmp_path / "out", **asked, temperature=3)
     with pytest.raises(InputError, match="got: teacher "):
         octavo.distill(checkpoint("roberta"), tmp_path / "out", **asked)
+    same = tmp_path / "same weights"
+    shutil.copytree(checkpoint("bert"), same)
+    config = json.loads((same / "config.json").read_text(encoding="utf-8"))
+    (same / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.1}), encoding="utf-8")
+    with pytest.raises(InputError, match="got: teacher "):
+        octavo.distill(same, tmp_path / "out", **asked)
     with (tmp_path / "out.training" / LOCK).open("ab") as stream:
         assert lock(stream)
         with pytest.raises(InputError, match="another run is training there"):
@@ -285,3 +320,12 @@ def test_the_command_tells_what_it_did_and_what_comes_next(checkpoint, texts, tm
         2,
         "error: --layers is not understood; got: half; allowed: a number, 6, or numbers with commas, 0,2\n",
     )
+
+
+def test_texts_of_another_column_are_other_texts(checkpoint, tmp_path):
+    file = tmp_path / "두 열.tsv"
+    file.write_text("text\t나중\n첫째 문장\t다른 문장\n둘째 문장\t또 다른 문장\n", encoding="utf-8")
+    task = find_task(read_source(checkpoint("bert")).signature)
+    found = [read_texts([octavo.DataFile(file, columns=one)], task) for one in (None, {"text": "나중"})]
+    assert found[0].files == found[1].files
+    assert found[0].sha256 != found[1].sha256

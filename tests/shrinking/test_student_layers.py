@@ -52,6 +52,13 @@ def test_models_keep_some_of_their_layers_and_load_as_they_were(name, tmp_path):
     assert stack.first == (name == "ModernBert")
 
 
+def test_a_list_of_the_config_that_is_as_long_by_chance_stays():
+    model = make("DebertaV2")
+    find_layers(model, SOURCE).keep_for_good((0, 2))
+    find_layers(model, SOURCE).keep_for_good((1,))  # of two layers, with two kinds of positions
+    assert (model.config.num_hidden_layers, list(model.config.pos_att_type)) == (1, ["p2c", "c2p"])
+
+
 def test_layers_that_are_shared_or_of_two_kinds_are_refused():
     shared = transformers.AlbertForSequenceClassification(transformers.AlbertConfig(**SIZE, embedding_size=8))
     with pytest.raises(CheckpointError, match="AlbertForSequenceClassification are not found: it may share one"):

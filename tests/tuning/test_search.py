@@ -9,7 +9,7 @@ import pytest
 
 import octavo
 from octavo.cli import main
-from octavo.errors import InputError
+from octavo.errors import DataError, InputError
 from octavo.reporting.search_page import search_html, search_markdown
 from octavo.schema.recipe import Recipe
 from octavo.schema.search import FLOAT, Candidate, read_study
@@ -105,6 +105,14 @@ def test_another_point_of_the_front_is_written_without_measuring(finished, check
     settings = {"data": data, "budget": budget, "space": SPACE, "threads": 1, "study": found.study}
     again = octavo.search(checkpoint("bert"), tmp_path / "other", **settings)
     assert again.pick(number).manifest.recipe == other.recipe
+    before = found.study.read_bytes()
+    loose = octavo.search(checkpoint("bert"), tmp_path / "loose", **settings | {"budget": octavo.Budget(max_drop=40.0)})
+    assert loose.pick(number).manifest.recipe == other.recipe
+    missing = octavo.search(checkpoint("bert"), tmp_path / "none", **settings | {"study": tmp_path / "없음.jsonl"})
+    with pytest.raises(DataError, match="cannot be read"):
+        missing.pick(1)
+    assert not (tmp_path / "없음.jsonl").exists()
+    assert found.study.read_bytes() == before  # no other budget hides the outcome
     third = octavo.search(checkpoint("bert"), tmp_path / "third", **settings)
     with pytest.raises(InputError, match="no such point"):
         third.pick(9)
@@ -144,6 +152,26 @@ def test_a_dry_run_writes_nothing(checkpoint, data, tmp_path, monkeypatch, capsy
 def test_a_budget_without_a_limit_on_quality_is_refused(checkpoint, data, tmp_path):
     with pytest.raises(InputError, match="worst model wins"):
         octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(min_speedup=2.0))
+    seeded = octavo.DataFile(data, seed=-1)
+    with pytest.raises(InputError, match="seed that makes no sense"):
+        octavo.search(checkpoint("bert"), tmp_path / "x", data=seeded, budget=octavo.Budget(max_drop=2.0))
+
+
+def test_more_models_than_are_kept_are_timed_together(checkpoint, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("octavo.tuning.measuring.KEPT", 1)
+    there = []
+
+    def run_benchmark(contenders, *_, **__):
+        there.extend(one.path.exists() for one in contenders)
+        return ["너무 큼"] * len(contenders)
+
+    monkeypatch.setattr("octavo.tuning.measuring.run_benchmark", run_benchmark)
+    budget = octavo.Budget(max_drop=30.0)
+    shop = octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=budget, space=SPACE, threads=1)._workshop
+    both = [Candidate(Recipe(method="dynamic")), Candidate(Recipe(method="weight-only"))]
+    assert shop.speeds(both, "selection") == ["너무 큼"] * 2  # the float graph's reason, where it is that one
+    shop.close()
+    assert there == [True] * 3
 
 
 def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatch):

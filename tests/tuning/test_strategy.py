@@ -100,6 +100,29 @@ class TestChoice:
         outcome, _ = run_to_end(simulated(wrong=lambda _: 0.002), [STATIC], Budget(max_drop=1.0, min_speedup=3.0))
         assert (outcome.chosen, outcome.verdict) == (STATIC, "FAIL")
 
+    def test_a_speed_that_is_asked_for_and_cannot_be_measured_once_more_is_unsure(self, simulated):
+        class Broken(simulated):
+            def speeds(self, candidates, split):
+                return super().speeds(candidates, split) if split == "selection" else ["멈춤"] * len(candidates)
+
+        measurer = Broken(wrong=lambda _: 0.002)
+        outcome, _ = run_to_end(measurer, [STATIC], Budget(max_drop=2.0, min_speedup=1.5))
+        assert (outcome.chosen, outcome.verdict, outcome.speed) == (STATIC, "UNSURE", None)
+        assert {one.name: one.verdict for one in outcome.confirmed.checks} == {
+            "max_drop": "PASS",
+            "min_speedup": "UNSURE",
+        }
+        assert run_to_end(measurer, [STATIC], Budget(max_drop=2.0))[0].verdict == "PASS"
+
+    def test_a_table_of_4_bits_is_timed_beside_safer_ones_of_8(self, simulated):
+        """Its graph is another one, so the two safest of equal speed do not stand for it."""
+        space = [Candidate(Recipe(method="static", observer=name)) for name in ("minmax", "mse", "percentile")]
+        small = Candidate(Recipe(method="static", embedding="int4"))
+        measurer = simulated(
+            wrong=lambda one: 0.004 if one == small else 0.002, size=lambda one: 20 if one == small else 25
+        )
+        assert run_to_end(measurer, [*space, small], Budget(max_drop=3.0), "size")[0].chosen == small
+
     def test_few_examples_end_unsure_with_how_many_would_do(self, simulated):
         measurer = simulated(selection=120, confirmation=120, wrong=lambda _: 0.02, mended=lambda _: 0.05)
         outcome, _ = run_to_end(measurer, [STATIC])

@@ -12,6 +12,7 @@ from octavo.schema.budget import Budget
 from octavo.schema.recipe import LayerRule, Recipe
 from octavo.schema.search import Candidate, Identity, Machine, line_of, read_study
 from octavo.tuning.run import Run
+from octavo.tuning.search import Search
 from octavo.tuning.strategy import search_steps
 from octavo.tuning.study import Study
 
@@ -118,11 +119,28 @@ class TestKilled:
         assert len({one.measures for one in record.trials}) == len(record.trials)
 
 
+def test_picking_a_point_writes_no_study(tmp_path, hard):
+    """Else a line of another budget would hide how the search ended, or a study would begin that is of nothing."""
+    path = tmp_path / "s.jsonl"
+    search(path, hard())
+    before = path.read_bytes()
+    loose = replace(IDENTITY, budget=Budget(max_drop=20.0))
+    with pytest.raises(InputError, match="no such point"):
+        Search(loose, tmp_path / "x", path, None, None).pick(99)
+    with pytest.raises(InputError, match="another model"):
+        Search(replace(IDENTITY, source_sha256="c" * 64), tmp_path / "x", path, None, None).pick(1)
+    assert path.read_bytes() == before
+    with pytest.raises(DataError, match="cannot be read"):
+        Search(loose, tmp_path / "x", tmp_path / "없음.jsonl", None, None).pick(1)
+    assert not (tmp_path / "없음.jsonl").exists()
+
+
 class TestOfSomethingElse:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
             ({"source_sha256": "c" * 64}, "another model"),
+            ({"answers_sha256": "c" * 64}, "another tokenizer"),
             ({"data_sha256": "c" * 64}, "other data"),
             ({"splits": {"selection": ["7"]}}, "other splits"),
             ({"versions": {"octavo": "1"}}, "other versions"),

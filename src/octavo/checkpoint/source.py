@@ -5,6 +5,7 @@ unpickled that torch's `weights_only` would not.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -26,6 +27,7 @@ from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tok
 from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
 from octavo.files import sha256_of
+from octavo.schema.documents import json_text
 from octavo.schema.lineage import Lineage
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task, task_class
@@ -83,6 +85,15 @@ class Source:
     def sha256(self) -> str:
         """The hash of the weight files, an adapter's too, as they were when it was first asked for."""
         return sha256_of(*self.weights.files, *adapter_files(self.folder))
+
+    @cached_property
+    def answers_sha256(self) -> str:
+        """The hash of all that answers follow from: the weights, config, labels, tokenizer, and what is beside them."""
+        parts = [self.sha256, json_text(self.config, sort_keys=True), self.signature.model_dump_json()]
+        parts += [self.tokenizer.json, *self.ignored]
+        files = [part for name in sorted(self.beside) for part in (name.encode(), self.beside[name])]
+        digests = [hashlib.sha256(part).digest() for part in (*map(str.encode, parts), *files)]
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def read_source(checkpoint: str | Path | Checkpoint, *, packed: bool = False) -> Source:

@@ -113,7 +113,7 @@ def _show(record: Distilling, output: Path) -> None:
         say(f"{record.ffn:,} of {record.ffn_before:,} units stay in the feed-forward part of each")
     size, share = record.bytes / 2**20, record.bytes / record.bytes_before
     say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
-    best = min(record.curve, key=lambda point: point.distance)
+    best = min(record.curve[1:], key=lambda point: point.distance)  # never the untrained one
     say(
         f"distance to the answers before: {record.curve[0].distance:.4f} untrained, {best.distance:.4f} after step "
         f"{best.step:,} of {record.curve[-1].step:,}, which is kept"

@@ -44,7 +44,7 @@ Pick = Annotated[int | None, typer.Option(min=1, help="Write another point of a 
 Jobs = Annotated[int, typer.Option(min=1, help="Candidates that answer at once; timings run alone.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and about how long it takes, and end.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="A seeded sample of that many rows.")]
-Seed = Annotated[int, typer.Option(help="Of the order of the examples.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the order of the examples.")]
 Target = Annotated[str, typer.Option(help="The CPU it is for: see quantize.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The outcome as one JSON document on stdout.")]

@@ -286,7 +286,7 @@ def _load_notes(comparison: ComparisonRecord, say: Say) -> list[str]:
 CHECKS: dict[str, tuple[str, str, str]] = {
     "not_finite": ("answers with NaN or infinity at most {}", "{:.0f}", ""),
     "max_drop": ("drop at most {} (below 0: it fell)", "{:.2f} points", "examples with labels"),
-    "min_speedup": ("faster at least {}", "{:.2f}x", ""),
+    "min_speedup": ("faster at least {}", "{:.2f}x", "a timing that does not fail"),
     "max_size": ("size at most {}", "{:.1%}", ""),
     "min_agreement": ("agreement at least {}", "{:.2%}", "a model that chooses"),
     "min_cosine": ("cosine at least {}", "{:.4f}", "a sentence embedder"),

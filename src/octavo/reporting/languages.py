@@ -205,6 +205,7 @@ KOREAN = {
     "examples with labels": "라벨이 있는 데이터",
     "a model that chooses": "답을 고르는 모델",
     "a sentence embedder": "문장 임베딩 모델",
+    "a timing that does not fail": "실패하지 않는 측정",
     "{limit}: nothing to decide it on, this needs {needs}": "{limit}: 판단할 근거가 없음 ({needs} 필요)",
     "{limit}: it is {value}": "{limit}: 측정값 {value}",
     "{limit}: {value}, at least {lower} and at most {upper} with 95 % confidence each": (

@@ -175,6 +175,7 @@ class Identity:
     """What a study is of; measurements of another model or of other data are none of it.
 
     `splits` are the hashes of the examples, by what they are for; `together` says which are never parted.
+    `answers_sha256` is of all that answers follow from, tokenizer and config too (`Source.answers_sha256`).
     """
 
     source: str
@@ -191,6 +192,7 @@ class Identity:
     aim: Aim
     together: str
     splits: dict[str, list[str]]
+    answers_sha256: str = ""
     format: Literal["octavo-study-1"] = STUDY
 
 

@@ -5,6 +5,7 @@ The student is made of the teacher's own layers, so it answers in its manner bef
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -162,7 +163,11 @@ def distill(  # noqa: PLR0913 - each is one thing to say
     data_files = [one if isinstance(one, DataFile) else DataFile(one) for one in files]
     labels = source.signature.labels if use_labels else ()
     texts = read_texts(data_files, find_task(source.signature), labels)
-    settings = {"teacher": source.sha256, "data": [[one.sha256, one.rows] for one in texts.files]} | asdict(asked)
+    settings = {
+        "teacher": source.answers_sha256,
+        "texts": texts.sha256,
+        "data": [[one.sha256, one.rows] for one in texts.files],
+    } | asdict(asked)
     settings |= {name: version(name) for name in ("octavo", "torch", "transformers")}
     with work_folder(place, settings) as folder, silent_transformers(require_torch()[1]):
         return _distill(source, texts, asked, Place(folder, place, force, progress))
@@ -314,4 +319,4 @@ def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson
 
         layers, how, least = choose_layers(stack, asked, loss)
     stack.keep(range(len(stack.layers)))
-    return Chosen(layers, how, least)
+    return Chosen(layers, how, least if math.isfinite(least) else None)

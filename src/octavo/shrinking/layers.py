@@ -13,6 +13,8 @@ from octavo.errors import CheckpointError, InputError
 
 TRIED = 40  # sets of layers that are all tried; of more, one layer after the other is left out
 
+OF_NO_LAYER = ("architectures", "pos_att_type")  # lists of a config that may be as long as the layers, by chance
+
 How = Literal["asked", "all tried", "one after the other", "evenly spaced"]
 
 
@@ -37,7 +39,7 @@ class Stack:
         self.keep(chosen)
         config, count = self.model.config, len(self.layers)
         for name, value in config.to_dict().items():
-            if isinstance(value, list) and len(value) == count and name != "architectures":
+            if isinstance(value, list) and len(value) == count and name not in OF_NO_LAYER:
                 setattr(config, name, [value[place] for place in chosen])
         config.num_hidden_layers = len(chosen)
 
@@ -97,6 +99,8 @@ def evenly_spaced(count: int, kept: int) -> tuple[int, ...]:
 def choose_layers(stack: Stack, kept: int, loss: Callable[[], float]) -> tuple[tuple[int, ...], How, float]:
     """The layers that the model answers best with before it is trained; how they were found, and their loss.
 
+    The loss is infinite where none of what was tried has a finite one.
+
     All sets are tried where there are few; else, of all layers, one after the other is left out that is missed least,
     and the evenly spaced ones are taken where they are better. Ties go to the earlier set.
     """
@@ -111,7 +115,9 @@ def choose_layers(stack: Stack, kept: int, loss: Callable[[], float]) -> tuple[t
     if comb(len(rest), kept - len(first)) <= TRIED:
         sets = ((*first, *others) for others in itertools.combinations(rest, kept - len(first)))
         least, best = min((measured(one), one) for one in sets)
-        return (best, "all tried", least) if np.isfinite(least) else (evenly_spaced(count, kept), "evenly spaced", 0.0)
+        return (
+            (best, "all tried", least) if np.isfinite(least) else (evenly_spaced(count, kept), "evenly spaced", least)
+        )
     best, least = tuple(range(count)), float("inf")
     while len(best) > kept:
         options = [best[:place] + best[place + 1 :] for place in range(len(first), len(best))]

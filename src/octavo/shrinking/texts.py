@@ -31,6 +31,12 @@ class Texts:
     held_out: NDArray[np.bool_]
     files: tuple[TextsRecord, ...]
 
+    @property
+    def sha256(self) -> str:
+        """The hash of all texts and labels: files can be read by other columns."""
+        rows = [(*strings_of(one), one.label) for one in self.examples]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
 
 def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str] = ()) -> Texts:
     """The examples of all files; one of ten, by the hash of its texts, is held out: the same text on the same side.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Subset
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from octavo.data.json_text import read_json
@@ -67,7 +68,9 @@ def train(student: Any, course: Course) -> tuple[CurvePoint, ...]:
     trainer, last = _make_trainer(student, course), find_last(course.folder)
     first = course.examination.compare(student)["distance"]
     done = 0 if last is None else int(last.name.rpartition("-")[2])
-    rows = [len(one) for one in course.batches.batches]
+    if last is not None and _has_ended(last):  # killed later: it would go on to its next look
+        trainer.train_dataset, steps = Subset(course.batches, range(done)), done
+    rows = [len(one) for one in course.batches.batches[:steps]]
     seconds = _seconds_needed(trainer, course, steps - done)
     course.progress.start(f"training, about {_told(seconds)}", total=sum(rows[done:]))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -96,6 +99,12 @@ def find_last(folder: Path) -> Path | None:
         if isinstance(state, dict) and state.get("global_step") == step:
             return found[step]
     return None
+
+
+def _has_ended(checkpoint: Path) -> bool:
+    """Whether a training was over when this was written, by its last step or because looks brought nothing."""
+    state = read_json(checkpoint / "trainer_state.json")
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
 
 
 def _make_trainer(student: Any, course: Course) -> Any:

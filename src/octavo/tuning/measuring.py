@@ -48,7 +48,7 @@ from octavo.tasks import find_task
 from octavo.tuning.splits import Splits
 
 SPEED_ROWS = 256  # a seeded sample of them has the user's own mix of lengths
-KEPT = 16  # artifacts that are kept at a time
+KEPT = 16  # artifacts that are kept at a time, or as many as are timed together
 TRIES, WAIT = 3, 10.0  # timings on a machine that was busy, and seconds before the next one
 DIGITS = 6  # of figures of single examples
 
@@ -84,6 +84,7 @@ class Workshop:
         self.signature: Signature = lower_limit(source.signature, None if usual is None else min(longest, usual))
         self.task = find_task(self.signature)
         self._built: OrderedDict[str, Artifact] = OrderedDict()
+        self._kept = KEPT
         self._lock = Lock()
         self._asking: dict[tuple[Split, int], Asking] = {}
         self._floats: dict[tuple[Split, int], Outputs] = {}
@@ -141,6 +142,7 @@ class Workshop:
     def speeds(self, candidates: Sequence[Candidate], split: Split) -> list[Speed | str]:
         """The speeds of candidates and the float graph, in turns; anew while other work takes the machine."""
         asking = self._asked(split, min(SPEED_ROWS, self.rows(split)))
+        self._kept = max(KEPT, len(candidates) + 1)  # they are run together
         try:
             contenders = [self._contender(self._entry(one)) for one in (FLOAT, *candidates)]
             for attempt in range(TRIES):
@@ -158,7 +160,8 @@ class Workshop:
         except OctavoError as error:
             return [str(error)] * len(candidates)
         floats = found[0]
-        assert isinstance(floats, Timing)
+        if not isinstance(floats, Timing):
+            return [floats] * len(candidates)
         rows = len(asking.asked.rows)
         return [_speed(floats, one, rows, busy=busy) if isinstance(one, Timing) else one for one in found[1:]]
 
@@ -168,7 +171,7 @@ class Workshop:
         with self._lock:
             if key not in self._built:
                 self._built[key] = self.build(recipe, Path(self._folder.name) / f"{time.monotonic_ns()}")
-                if len(self._built) > KEPT:
+                if len(self._built) > self._kept:
                     shutil.rmtree(self._built.popitem(last=False)[1].folder)
             self._built.move_to_end(key)
             return self._built[key]

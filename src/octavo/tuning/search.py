@@ -37,7 +37,7 @@ from octavo.tuning.run import Run
 from octavo.tuning.space import Setting, default_space, distinct, read_space, sixteen_bits
 from octavo.tuning.splits import Splits, split_examples
 from octavo.tuning.strategy import search_steps, wave_sizes
-from octavo.tuning.study import Study
+from octavo.tuning.study import Study, require_same
 
 PACKAGES = ("octavo", "onnxruntime", "openvino", "torch", "transformers")
 TIMING = 75.0  # seconds of a benchmark: a minute of rounds, and what is around them
@@ -112,11 +112,12 @@ class Search:
         """Write another point of the front, by its number from 1, without measuring again.
 
         Raises:
-            InputError: the study has not ended, or its front has no such point.
+            InputError: the study has not ended, is of something else, or its front has no such point.
+        DataError: there is no study.
         """
-        study = Study(self.identity, self.study)  # refused where it is of something else
-        study.close()
-        outcome = self.record().outcome
+        record = self.record()  # read only: with another budget it is the outcome that it was
+        require_same(record.identity, self.identity, record.trials, self.study)
+        outcome = record.outcome
         if outcome is None:
             raise InputError("the search has not ended", where=self.study, then="run it to its end without --pick")
         if not 1 <= number <= len(outcome.front) or outcome.front[number - 1] == FLOAT:
@@ -220,8 +221,8 @@ def search(  # noqa: PLR0913 - each is one thing to say
     """
     output, progress = Path(output).resolve(), progress or Silent()
     check_free(output, force=force)
-    _check(budget, prefer, jobs, find_target(target))
     file = data if isinstance(data, DataFile) else DataFile(data)
+    _check(budget, prefer, (jobs, file.seed), find_target(target))
     progress.start("reading the checkpoint and the data")
     source = read_source(checkpoint)
     task = find_task(source.signature)
@@ -263,16 +264,18 @@ def _identity(
         aim=wanted[1],
         together=splits.together,
         splits=splits.hashes(),
+        answers_sha256=source.answers_sha256,
     )
 
 
-def _check(budget: Budget, prefer: str, jobs: int, target: Target) -> None:
+def _check(budget: Budget, prefer: str, numbers: tuple[int, int], target: Target) -> None:
     """Refuse what no search can be made of.
 
     Raises:
-        InputError: the budget has no limit on quality, the aim is none, or there are no jobs.
+        InputError: the budget has no limit on quality, the aim is none, or `numbers`, jobs and seed, are too small.
         HardwareError: what is made for the target cannot be measured on this CPU.
     """
+    jobs, seed = numbers
     if this_cpu().saturates and not target.saturates:
         raise HardwareError("a search runs what it makes, and this CPU would run it wrongly", got=target.name)
     if budget.max_drop is None and all(getattr(budget, name) is None for name in LABEL_FREE):
@@ -280,6 +283,8 @@ def _check(budget: Budget, prefer: str, jobs: int, target: Target) -> None:
         raise InputError("a search needs a limit on quality: without, the worst model wins", allowed=allowed)
     if prefer not in get_args(Aim):
         raise InputError("unknown aim", got=prefer, allowed=did_you_mean(prefer, get_args(Aim)))
+    if seed < 0:
+        raise InputError("a seed that makes no sense", got=seed, allowed="0 or more")
     if jobs < 1:
         raise InputError("a number of jobs that makes no sense", got=jobs, allowed="1 or more")
 

@@ -13,7 +13,7 @@ from octavo.errors import InputError, OctavoError
 from octavo.metrics.estimates import identical, share_estimate
 from octavo.metrics.quantiles import FEWEST
 from octavo.reporting.comparison_tables import check_reason
-from octavo.schema.budget import Verdict
+from octavo.schema.budget import Check, Verdict
 from octavo.schema.search import FLOAT, Candidate, Outcome, Sensitivity, Speed, Trial
 from octavo.tuning.choice import Timed, choose, pareto_front, worth_timing
 from octavo.tuning.ladder import climb
@@ -148,7 +148,12 @@ def _confirm(
             yield trial
     judgement = run.judge(confirmed.quality, speed) if confirmed.quality else None
     verdict: Verdict = judgement.verdict if judgement and chosen != FLOAT else "FAIL"
+    checks = judgement.checks if judgement else ()
+    limit = run.budget.min_speedup
+    if chosen != FLOAT and limit is not None and speed is None:  # it could not be timed once more
+        checks += (Check("min_speedup", limit, None, None, None, "UNSURE"),)
+        verdict = "UNSURE" if verdict == "PASS" else verdict
     if judgement:
-        confirmed = replace(confirmed, verdict=judgement.verdict, checks=judgement.checks)
+        confirmed = replace(confirmed, verdict=judgement.verdict, checks=checks)
     needed = rows_needed(confirmed) if verdict == "UNSURE" else None
     return Outcome(chosen, verdict, selected, confirmed, speed, front, sensitivity, needed)

@@ -13,6 +13,7 @@ from octavo.schema.search import Candidate, Identity, Outcome, Split, Trial, lin
 
 WORDS = {  # of what a study is of, and cannot be of something else
     "source_sha256": "another model",
+    "answers_sha256": "another tokenizer, config or labels",
     "data_sha256": "other data",
     "reading": "data that is read otherwise",
     "task": "another task",
