@@ -104,6 +104,14 @@ def test_a_tokenizer_that_needs_transformers_says_why(folder, settings, told):
     assert "pip install 'octavo[convert]'" in str(caught.value)
 
 
+def test_the_limit_of_an_older_tokenizer(folder):
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings.pop("model_max_length", None)
+    file.write_text(json.dumps(settings | {"max_len": 17}, ensure_ascii=False), encoding="utf-8")
+    assert read_plain_tokenizer(folder).max_length == read_tokenizer(folder).max_length == 17
+
+
 def test_a_vocabulary_alone_needs_transformers(folder):
     (folder / "tokenizer.json").rename(folder / "vocab.txt")
     with pytest.raises(octavo.MissingExtraError, match=r"the tokenizer has no tokenizer\.json"):

@@ -6,7 +6,7 @@ import pytest
 
 from octavo.data.examples import DataFile
 from octavo.data.ranking import files_of, is_ranking, read_ranking
-from octavo.errors import DataError
+from octavo.errors import DataError, OctavoWarning
 
 GRADES = {  # query -> passage -> grade
     "서울의 인구는?": {"서울에는 940만 명이 산다.": 2, "부산은 항구다.": 0, "서울은 수도다.": 1},
@@ -82,9 +82,23 @@ def test_the_order_of_passages_tells_nothing(tmp_path):
 
 
 def test_candidates_of_a_folder_and_those_that_are_missing(tmp_path):
-    (one,) = read_ranking(DataFile(folder_of(tmp_path / "a", ["d1", "d4"])), shared=False)
+    folder = folder_of(tmp_path / "a", ["d1", "d4"])
+    with pytest.warns(OctavoWarning, match="1 of 2 queries have no candidates in top_ranked.jsonl and are left out"):
+        (one,) = read_ranking(DataFile(folder), shared=False)
     assert one.choices == ("아무도 묻지 않은 글.", "부산은 항구다.")
     assert one.relevance == ((-1, 2.0), (-1, 1.0))
+    assert [one.text for one in read_ranking(DataFile(folder), shared=True)] == [*GRADES]  # who searches needs none
+
+
+def test_an_empty_cell_is_no_passage(tmp_path):
+    rows = "query,positive,negative_1,negative_2\n누가?,한 여자가 노래한다.,비가 온다.,\n서울은?,수도다.,항구다.,눈.\n"
+    (tmp_path / "a.csv").write_text(rows, encoding="utf-8")
+    examples = read_ranking(DataFile(tmp_path / "a.csv"), shared=False)
+    assert [{*one.choices} for one in examples] == [
+        {"한 여자가 노래한다.", "비가 온다."},
+        {"수도다.", "항구다.", "눈."},
+    ]
+    assert "" not in read_ranking(DataFile(tmp_path / "a.csv"), shared=True)[0].choices
 
 
 def test_without_relevance(tmp_path):
@@ -103,6 +117,14 @@ def test_without_relevance(tmp_path):
         ([{"query": "가", "passage": "나", "score": "많이"}], "a relevance is no number.*got: '많이'"),
         ([{"query": "가", "passage": "나", "score": 1}], "nothing to rank"),
         ([{"query": "가", "positive": "나", "negative": [3]}], "'negative' is not text.*line 1"),
+        (
+            [{"query": "가", "positive": ["나", "다"]}],
+            "nothing to rank.*got: relevant passages only; next: add passages",
+        ),
+        (
+            [{"query": "가", "positive": ["나"], "negative": "다"}, {"query": "라", "positive": []}],
+            "a query without passages.*line 2.*got: 라",
+        ),
     ],
 )
 def test_rows_that_do_not_fit(rows, told, tmp_path):

@@ -1,6 +1,7 @@
 """`predictor.rank` and `predictor.embed` on tiny checkpoints, beside what calls and transformers give."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import transformers
 import octavo
 from octavo.arithmetic.vectors import ranges_of
 from octavo.errors import DataError, InputError
+from octavo.inference.storing import Storage
+from octavo.schema.signature import Pooling
 
 QUERY = "아이들이 공원에 없다."
 PASSAGES = [
@@ -122,3 +125,10 @@ def test_settings_of_stored_vectors(embedder):
         embedder.embed(PASSAGES, precision="int8")
     with pytest.raises(InputError, match=r"ranges do not fit; got: an array \[2, 3\]"):
         embedder.embed(PASSAGES, precision="int8", ranges=np.zeros((2, 3)))
+
+
+def test_ranges_the_other_way_round():
+    signature = SimpleNamespace(pooling=Pooling(modes=("mean",), dimension=48))
+    told = "ranges are the smallest numbers and then the largest; got: 47 places"
+    with pytest.raises(InputError, match=told):
+        Storage(signature, None, "int8", np.stack([np.eye(48)[0] + 1, np.eye(48)[0] * 2]))

@@ -132,7 +132,7 @@ def test_it_is_not_the_default_and_a_rule_says_it_of_one_table():
     assert dtypes() == ["int8", "int8", "int8"]
     assert dtypes(("embeddings.position", "int4")) == ["int8", "int4", "int8"]
     assert dtypes(("embeddings.word", "int8"), embedding="int4") == ["int8", "int8", "int8"]
-    assert dtypes(("embeddings.word", "float"), embedding="int4")[0] == "float32"
+    assert dtypes(("embeddings.word", "float"), embedding="int4") == ["float32", "int8", "int8"]
     with pytest.raises(
         RecipeError, match=r"products of the method dynamic have 8 bits; got: dense: dense; .*weight-only"
     ):

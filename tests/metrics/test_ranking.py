@@ -84,6 +84,15 @@ def test_rank_biased_overlap_by_hand_and_by_its_sum():
         assert top_agreement(a, b) == pytest.approx(kept)
 
 
+def test_distances_of_long_vectors_that_are_near_each_other():
+    generator = np.random.default_rng(1)
+    passages = (30 + generator.normal(0, 0.01, (90, 64))).astype(np.float32)
+    queries = passages[:7] + generator.normal(0, 0.001, (7, 64)).astype(np.float32)
+    expected = -scipy.spatial.distance.cdist(queries.astype(np.float64), passages.astype(np.float64))
+    np.testing.assert_allclose(similarities(queries, passages, "euclidean"), expected, rtol=1e-5)
+    assert nearest(queries, passages, 1, "euclidean")[0][:, 0].tolist() == [*range(7)]
+
+
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean", "manhattan"])
 def test_the_search_is_exact_whatever_the_blocks(similarity, monkeypatch):
     """Vectors of small integers, so that many similarities are equal; of these the first passages come first."""

@@ -69,7 +69,7 @@ def read_plain_tokenizer(folder: Path) -> TokenizerParts:
         tokenizer,
         folder,
         SimpleNamespace(
-            model_max_length=settings.get("model_max_length"),
+            model_max_length=settings.get("model_max_length", settings.get("max_len")),  # as older files call it
             model_input_names=settings.get("model_input_names") or names,
             truncation_side=settings.get("truncation_side"),
             **tokens,

@@ -10,6 +10,7 @@ scores into that order, and no format gives away which passage is relevant.
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from octavo.data.examples import DataFile, Example, sample, text_of
 from octavo.data.rows import check_roles, column_names, listed, read_rows, value_of
-from octavo.errors import DataError, did_you_mean
+from octavo.errors import DataError, OctavoWarning, did_you_mean
 
 ROLES = ("query", "passage", "relevance")
 PASSAGE = ("passage", "document", "text")
@@ -83,6 +84,8 @@ def read_ranking(file: DataFile, *, shared: bool) -> tuple[Example, ...]:
     path = Path(file.path)
     folder = folder_of(path)
     queries, texts = _read_folder(path, folder, file.encoding) if folder else _read_rows(file)
+    if not shared:  # a corpus is searched by every query
+        queries = _with_candidates(queries, path)
     if not queries:
         raise DataError("no queries", where=path)
     order = sorted(texts, reverse=True)
@@ -96,14 +99,19 @@ def read_ranking(file: DataFile, *, shared: bool) -> tuple[Example, ...]:
         examples.append(Example(query.text, choices=choices, relevance=relevance))
     if max(len(example.choices) for example in examples) < 2:
         raise DataError("nothing to rank", where=path, got="one passage for each query", allowed="two or more")
-    if (
-        not shared
-        and folder
-        and all(len(one.choices) == sum(place >= 0 for place, _ in one.relevance or ()) for one in examples)
-    ):
-        got, then = "relevant passages only", f"write the candidates of each query into {TOP_RANKED}"
-        raise DataError("nothing to rank", where=path, got=got, then=then)
+    if not shared and all(len(one.choices) == sum(at >= 0 for at, _ in one.relevance or ()) for one in examples):
+        then = f"write the candidates of each query into {TOP_RANKED}" if folder else "add passages that are not"
+        raise DataError("nothing to rank", where=path, got="relevant passages only", then=then)
     return sample(examples, file.limit, file.seed)
+
+
+def _with_candidates(queries: Sequence[_Judged], path: Path) -> list[_Judged]:
+    """Those with passages to choose from; of others a warning, as they would count as not found."""
+    kept = [query for query in queries if query.candidates]
+    if left := len(queries) - len(kept):
+        warning = f"{left:,} of {len(queries):,} queries have no candidates in {TOP_RANKED} and are left out"
+        warnings.warn(f"{path}: {warning}", OctavoWarning, stacklevel=3)
+    return kept
 
 
 def _read_rows(file: DataFile) -> tuple[list[_Judged], dict[str, str]]:
@@ -130,6 +138,8 @@ def _read_rows(file: DataFile) -> tuple[list[_Judged], dict[str, str]]:
             found = [(text_of(row, passage, place), _grade(row, grade, place) if grade else None)]
         else:
             raise DataError("no passage column", where=path, got=listed(names), allowed=", ".join(PASSAGE))
+        if not found:
+            raise DataError("a query without passages", where=place, got=f"{text:.60}")
         _add(queries.setdefault(text, _Judged(text)), texts, found, place)
     return list(queries.values()), texts
 
@@ -170,7 +180,7 @@ def _read_folder(path: Path, folder: Path, encoding: str) -> tuple[list[_Judged]
                 _require(texts, passage, CORPUS, place)
                 if one in queries:
                     queries[one].candidates[passage] = None
-    return [query for query in queries.values() if query.candidates], texts
+    return list(queries.values()), texts
 
 
 def _qrels(path: Path, folder: Path) -> Path:
@@ -213,7 +223,7 @@ def _grade(row: Mapping[str, Any], column: str, place: str) -> float:
 
 
 def _texts(row: Mapping[str, Any], column: str, place: str) -> Sequence[str]:
-    """One text, or a list of texts."""
+    """One text, or a list of texts; none where a cell of a table is empty: rows have unlike numbers of passages."""
     value = row.get(column)
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    values = value if isinstance(value, list) else [] if value is None or value == "" else [value]
     return [text_of({column: one}, column, place) for one in values]

@@ -46,6 +46,9 @@ class Storage:
             if found.shape != (2, self.dimensions) or not np.isfinite(found).all():
                 got, allowed = f"an array {list(found.shape)}", f"finite numbers, [2, {self.dimensions}]"
                 raise InputError("ranges do not fit", got=got, allowed=allowed)
+            if (found[0] > found[1]).any():
+                got = f"{int((found[0] > found[1]).sum())} places where the first is above the second"
+                raise InputError("ranges are the smallest numbers and then the largest", got=got)
             return found
         if self.dimensions not in ranges:
             known = ", ".join(map(str, sorted(ranges)))

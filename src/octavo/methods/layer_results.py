@@ -70,9 +70,10 @@ def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe)
 
     Words are the tables of as many rows as the largest has. Positions are a small table, and all texts read its rows.
     """
-    tables = [layer for layer, reason in decided if layer.kind == "embedding" and reason is None]
+    every = [(layer, reason) for layer, reason in decided if layer.kind == "embedding"]
     rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
-    most = max((len(layer.matrix()) for layer in tables), default=0)
+    most = max((len(layer.matrix()) for layer, _ in every), default=0)  # also where a rule keeps words float
+    tables = [layer for layer, reason in every if reason is None]
     words = {layer.path for layer in tables if recipe.embedding == "int4" and len(layer.matrix()) == most}
     asked = {layer.path: rules[layer.path].keep for layer in tables if layer.path in rules}
     return {layer.path for layer in tables if asked.get(layer.path, "int4" if layer.path in words else "") == "int4"}

@@ -109,8 +109,8 @@ def similarities(queries: NDArray[np.float32], passages: NDArray[np.float32], si
         return np.stack([-np.abs(b - row).sum(axis=1) for row in a]).astype(np.float32)
     if similarity == "cosine":
         a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (a, b))
-    products = a @ b.T
-    if similarity == "euclidean":
-        squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * products
+    if similarity == "euclidean":  # in float64: of long vectors near each other the difference of these sums is small
+        long = [x.astype(np.float64) for x in (a, b)]
+        squares = (long[0] ** 2).sum(axis=1)[:, None] + (long[1] ** 2).sum(axis=1) - 2 * long[0] @ long[1].T
         return np.asarray(-np.sqrt(np.maximum(squares, 0)), np.float32)
-    return np.asarray(products, np.float32)
+    return np.asarray(a @ b.T, np.float32)
