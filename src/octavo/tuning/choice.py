@@ -62,8 +62,8 @@ def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         recipe = trial.candidate.recipe
-        kind = (recipe.method, recipe.granularity, recipe.bits, recipe.products, recipe.storage, recipe.embedding)
-        kind += (trial.candidate.engine,)
+        numbers = (recipe.granularity, recipe.bits, recipe.products, recipe.storage, recipe.embedding)
+        kind = (recipe.method, trial.candidate.engine, *numbers)
         groups.setdefault(kind, []).append(trial)
     chosen = [trial for group in groups.values() for trial in sorted(group, key=_rules_and_risk)[:each]]
     return [trial.candidate for trial in chosen]
