@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import octavo
 from octavo.cli import main
-from octavo.errors import DataError, InputError
+from octavo.errors import DataError, InputError, OctavoError
 from octavo.reporting.search_page import search_html, search_markdown
 from octavo.schema.recipe import Recipe
 from octavo.schema.search import FLOAT, Candidate, read_study
@@ -116,6 +117,23 @@ def test_another_point_of_the_front_is_written_without_measuring(finished, check
     third = octavo.search(checkpoint("bert"), tmp_path / "third", **settings)
     with pytest.raises(InputError, match="no such point"):
         third.pick(9)
+
+
+def test_a_model_that_was_not_measured_takes_no_place(finished, checkpoint, data, tmp_path):
+    found, trials = finished
+    study, output = tmp_path / "연구.jsonl", tmp_path / "old"
+    text = found.study.read_text(encoding="utf-8")
+    for hashed in {one.quality.sha256 for one in trials if one.quality}:
+        text = text.replace(hashed, "0" * 64)
+    study.write_text(text, encoding="utf-8")
+    shutil.copytree(found.artifact.folder, output)
+    before = (output / "octavo.json").read_bytes()
+    settings = {"data": data, "budget": octavo.Budget(max_drop=30.0), "space": SPACE, "threads": 1, "study": study}
+    number = next(n for n, one in enumerate(found.outcome.front, 1) if one != FLOAT)
+    with pytest.raises(OctavoError, match="not the one that was measured"):
+        octavo.search(checkpoint("bert"), output, **settings, force=True).pick(number)
+    assert (output / "octavo.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "연구.jsonl"]
 
 
 def run(monkeypatch, capsys, *arguments):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
-from octavo.artifact.folder import Artifact
-from octavo.artifact.writing import check_free
+from octavo.artifact.folder import Artifact, open_artifact
+from octavo.artifact.writing import check_free, replace_folder
 from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
@@ -153,13 +155,17 @@ class Search:
         """
         record = self.record()
         measured = [one.quality for one in record.trials if one.candidate == candidate and one.quality]
-        force = self._space.force
-        artifact = self._workshop.build(candidate.recipe, self.output, force=force)
-        found = artifact.manifest.files[artifact.model_file.name].sha256
-        if not measured or found != measured[-1].sha256:
-            raise OctavoError("the artifact is not the one that was measured", where=self.output, got=found[:16])
-        add_comparison(self.output, search_summary(record, candidate))
-        return artifact
+        with TemporaryDirectory(
+            prefix="octavo-search-"
+        ) as box:  # what is there stays until the new one is seen to be right
+            artifact = self._workshop.build(candidate.recipe, Path(box) / "artifact")
+            found = artifact.manifest.files[artifact.model_file.name].sha256
+            if not measured or found != measured[-1].sha256:
+                raise OctavoError("the artifact is not the one that was measured", where=self.output, got=found[:16])
+            add_comparison(artifact.folder, search_summary(record, candidate))
+            with replace_folder(self.output, force=self._space.force) as aside:
+                shutil.copytree(artifact.folder, aside, dirs_exist_ok=True)
+        return open_artifact(self.output)
 
 
 def _seconds(shop: Workshop, candidates: Sequence[Candidate], rows: int) -> float:
