@@ -324,8 +324,8 @@ class Encoder:
                 return write.norm(path, x, self.setting(width))
             case Vocabulary(path, bias):
                 return self.vocabulary(path, bias, x)
-            case _:
-                raise NotImplementedError(step)
+            case Spans():  # the last step of a head, which has two outputs: see `head`
+                raise UnwrittenError(f"a head goes on behind its spans: {step.path}")
 
     def vocabulary(self, path: str, bias: str, x: ir.Value) -> ir.Value:
         """Logits of words, by the table of word vectors, or by a matrix of its own where the two are not tied."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.errors import ExportError
+
 Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[np.float32]]
 Ids = NDArray[np.int64]
@@ -200,7 +202,7 @@ def _activate(name: str, x: Array) -> Array:
     if name in {"gelu", "gelu_python"}:
         return x / 2 * (1 + erf(x / math.sqrt(2)))
     if name not in {"gelu_new", "gelu_pytorch_tanh"}:
-        raise NotImplementedError(name)
+        raise ExportError("an activation function that the model in numpy does not have", got=name)
     share: Array = (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
     return x * share
 
