@@ -206,4 +206,7 @@ def test_without_labels_agreement_decides(checkpoint, data, tmp_path, monkeypatc
     assert "agreement" in search_markdown(found.record())
     assert measured[1].scores == {}
     assert 0.5 < measured[1].closeness["agreement"].value <= 1
-    assert found.outcome.chosen == FLOAT  # nothing could be timed
+    assert found.outcome.chosen == FLOAT
+    told = search_markdown(found.record())
+    assert "Nothing could be timed, so nothing was chosen: not timed here" in told
+    assert "Do not quantize" not in told

@@ -290,6 +290,7 @@ KOREAN = {
     "per-token activations": "토큰별 활성값 스케일",
     "worst layers float": "가장 나쁜 레이어 float 유지",
     "16-bit storage": "16비트 저장",
+    "Nothing could be timed, so nothing was chosen: {reason}": "속도를 잴 수 없어 아무것도 고르지 않았습니다: {reason}",
     "Do not quantize: no candidate keeps the budget.": (
         "양자화하지 않는 것이 좋습니다: 허용 기준을 충족하는 후보가 없습니다."
     ),

@@ -130,6 +130,9 @@ def outcome_sentences(record: SearchRecord, say: Say = english) -> list[str]:
         return [say("The search has not ended.")]
     chosen, quality = outcome.chosen, outcome.confirmed.quality
     if chosen == FLOAT:
+        timed = [one for one in record.trials if one.timed and one.candidate != FLOAT]
+        if timed and not any(one.speed for one in timed):
+            return [say("Nothing could be timed, so nothing was chosen: {reason}").format(reason=timed[-1].reason)]
         return [say("Do not quantize: no candidate keeps the budget.")]
     found = [f"{outcome.verdict}: {chosen.name}{kept_float(chosen, say)}"]
     text = say("on {n:,} examples that the search never saw: {figure}")
