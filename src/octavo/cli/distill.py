@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,9 +84,15 @@ def distill(
         say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
     _show(distilled.record, output)
-    asked = (f" --task {task}" if task else "") + ("" if int8 else f" --calibrate {data[0]}")
+    asked = (f" --task {task}" if task else "") + ("" if int8 else _calibrate(data[0], columns, encoding))
     asked += "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
     say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+
+
+def _calibrate(path: Path, columns: str | None, encoding: str) -> str:
+    """The options by which `octavo quantize` reads these texts too."""
+    read = f" --columns {quote(columns)}" if columns else ""
+    return f" --calibrate {quote(str(path))}{read}" + ("" if encoding == "utf-8" else f" --encoding {encoding}")
 
 
 def _layers(text: str) -> int | tuple[int, ...]:
