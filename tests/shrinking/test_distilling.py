@@ -23,6 +23,8 @@ from octavo.shrinking.training import find_last
 from octavo.shrinking.work_folder import LOCK
 from octavo.tasks import find_task
 
+pytestmark = pytest.mark.slow
+
 COURSE = {"epochs": 4, "batch_size": 8}
 
 

@@ -23,6 +23,8 @@ from octavo.schema.comparison import read_comparison
 from octavo.schema.signature import GenerationConfig, Signature
 from octavo.tasks import find_task
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("entailment", "contradiction", "neutral")
 
 
