@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def dispatch(self):  # noqa: PLR0911 - one for each kind of request
+    def dispatch(self):
         hub, path = self.server.hub, unquote(urlsplit(self.path).path)
         hub.asked.append((self.command, path, self.headers.get("Authorization")))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
