@@ -760,8 +760,8 @@ def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
         assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
-def test_passes_can_be_left_out(tmp_path):
-    command = ("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
+def test_passes_can_be_left_out(checkpoint, tmp_path):
+    command = ("quantize", checkpoint("bert"), "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
     code, _, err = run(*command)
     assert code == 0, err
     manifest = open_artifact(tmp_path / "plain").manifest
