@@ -95,7 +95,10 @@ def quantized(made, tmp_path_factory):
 
     return cache(
         lambda family, recipe, calibration=None: octavo.quantize(
-            exported(family), place("artifacts") / family, recipe=recipe, calibration=calibration
+            exported(family),
+            place("artifacts") / family,
+            recipe=recipe.model_copy(update={"opset": OPSETS.get(family)}) if recipe.format == "onnx" else recipe,
+            calibration=calibration,
         )
     )
 
