@@ -45,6 +45,7 @@ KOREAN = {
     "smaller": "압축비",
     "seconds": "총 시간(초)",
     "rows/s": "처리량(건/초)",
+    "text to answer, rows/s": "텍스트에서 답까지(건/초)",
     "faster": "속도 향상",
     "1 row, ms p50 / p95": "단건 지연 시간(ms) p50 / p95",
     "points": "%p",
