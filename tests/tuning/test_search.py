@@ -170,6 +170,8 @@ def test_a_dry_run_writes_nothing(checkpoint, data, tmp_path, monkeypatch, capsy
 def test_a_budget_without_a_limit_on_quality_is_refused(checkpoint, data, tmp_path):
     with pytest.raises(InputError, match="worst model wins"):
         octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(min_speedup=2.0))
+    with pytest.raises(InputError, match="no candidate"):
+        octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(max_drop=2.0), space=[])
     seeded = octavo.DataFile(data, seed=-1)
     with pytest.raises(InputError, match="seed that makes no sense"):
         octavo.search(checkpoint("bert"), tmp_path / "x", data=seeded, budget=octavo.Budget(max_drop=2.0))

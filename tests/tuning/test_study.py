@@ -97,6 +97,19 @@ class TestKilled:
         assert search(tmp_path / "s.jsonl", measurer).chosen == expected.chosen
         assert measurer.asked == []
 
+    def test_what_was_timed_on_a_busy_machine_is_timed_again_when_it_is_taken_up(self, tmp_path, hard):
+        path, first, then = tmp_path / "s.jsonl", hard(), hard()
+        taken = first.speeds
+        first.speeds = lambda *asked: [replace(one, busy=True) for one in taken(*asked)]
+        budget = {"identity": replace(IDENTITY, budget=Budget(max_drop=1.0, min_speedup=1.5))}
+        assert search(path, first, **budget).verdict == "UNSURE"
+        outcome = search(path, then, **budget)
+        assert (outcome.verdict, outcome.speed.busy) == ("PASS", None)
+        assert {name for name, *_ in then.asked} == {"speeds"}  # and nothing else is measured again
+        third = hard()
+        assert search(path, third, **budget).verdict == "PASS"
+        assert third.asked == []
+
     def test_each_trial_is_on_the_disk_before_the_next(self, tmp_path, hard):
         path = tmp_path / "s.jsonl"
         study = Study(IDENTITY, path)

@@ -286,7 +286,7 @@ KOREAN = {
     "ladder": "단계별 복구",
     "other observer": "다른 관측기",
     "smoothing strength": "스무딩 강도",
-    "embeddings float": "임베딩 float 유지",
+    "embeddings of more bits": "임베딩 비트 늘리기",
     "per-token activations": "토큰별 활성값 스케일",
     "worst layers float": "가장 나쁜 레이어 float 유지",
     "16-bit storage": "16비트 저장",
