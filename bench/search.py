@@ -109,10 +109,11 @@ def told(trial: Any, speed: Any = None) -> dict[str, Any]:
     )
 
 
-def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budget) -> dict[str, Any]:
+def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budget, *, quick: bool) -> dict[str, Any]:
     """The search itself, and the seconds it took."""
     start = time.perf_counter()
-    found = octavo.search(checkpoint, output, data=data, budget=budget, threads=THREADS)
+    space = [Candidate(Recipe()), Candidate(Recipe(method="static"))] if quick else None
+    found = octavo.search(checkpoint, output, data=data, budget=budget, space=space, threads=THREADS)
     steps: dict[str, int] = {}
     for trial in found:
         steps[trial.step] = steps.get(trial.step, 0) + 1
@@ -132,10 +133,10 @@ def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budg
     }
 
 
-def random_recipes(seed: int) -> list[Recipe]:
-    """Ten recipes as anybody might guess them."""
+def random_recipes(seed: int, count: int) -> list[Recipe]:
+    """Recipes as anybody might guess them."""
     draw, found = random.Random(seed), []
-    while len(found) < RANDOM:
+    while len(found) < count:
         method = draw.choice(["static", "static", "dynamic", "weight-only"])
         settings: dict[str, Any] = {"method": method}
         if method == "static":
@@ -175,12 +176,12 @@ def compared(
     return {"rows": found.n, "busy": found.was_busy, "models": rows}
 
 
-def best_of_ten(
-    floats: tuple[Any, Path, DataFile], data: DataFile, work: Path, budget: octavo.Budget
+def best_random(
+    floats: tuple[Any, Path, DataFile], data: DataFile, work: Path, budget: octavo.Budget, count: int
 ) -> tuple[Path, dict]:
-    """The fastest of ten random recipes that keeps the budget on the searched file; the first where none does."""
+    """The fastest of random recipes that keeps the budget on the searched file; the first where none does."""
     (graphs, baseline, calibration), start, folders = floats, time.perf_counter(), {}
-    for number, recipe in enumerate(random_recipes(0)):
+    for number, recipe in enumerate(random_recipes(0, count)):
         folders[work / f"random-{number}"] = recipe
         examples = calibration if recipe.calibrates else None
         octavo.quantize(graphs, work / f"random-{number}", recipe=recipe, calibration=examples)
@@ -189,7 +190,7 @@ def best_of_ten(
     best = max(rows, key=lambda row: row.speedup.value) if rows else found.rows[1]
     folder = next(path for path in folders if path.name == best.name)
     facts = {"seconds": round(time.perf_counter() - start, 1), "recipe": Candidate(folders[folder], best.engine).name}
-    return folder, facts | {"passed": len(rows)}
+    return folder, facts | {"passed": len(rows), "tried": count}
 
 
 def nncf_found(
@@ -279,12 +280,13 @@ def measure(name: str, shared: Path, work: Path, *, quick: bool) -> dict[str, An
         else halves(shared / "data" / searching, work)
     )
     data, check = (DataFile(file, limit=limit) for file in files)
-    result = {"search": searched(checkpoint, data, work / "found", budget)}
+    result = {"search": searched(checkpoint, data, work / "found", budget, quick=quick)}
     graphs, baseline = octavo.export(checkpoint), work / "float"
     octavo.quantize(graphs, baseline, recipe="float")
     calibration = DataFile(data.path, limit=300)
     folders = {"search": work / "found"} | defaults(graphs, calibration, work)
-    folders["best of ten random"], result["random"] = best_of_ten((graphs, baseline, calibration), data, work, budget)
+    floats = (graphs, baseline, calibration)
+    folders["best random"], result["random"] = best_random(floats, data, work, budget, 2 if quick else RANDOM)
     folders = {title: folder for title, folder in folders.items() if folder.exists()}
     engine = result["search"]["engine"]
     result["check"] = compared(baseline, folders, check, list(dict.fromkeys(["auto", "onnxruntime", engine])), budget)

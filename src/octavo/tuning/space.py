@@ -79,6 +79,7 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
     if setting.calibrates:
         settings: tuple[dict[str, Any], ...] = (
             {},
+            {"own_sentences": True},
             {"observer": "mse"},
             {"observer": "percentile"},
             {"observer": "output"},
