@@ -219,6 +219,8 @@ def test_the_report_tells_the_ladder_the_layers_and_what_was_dropped(tmp_path, h
     assert "http:" not in page
     assert ("여러" in page or "단계별 복구" in page) == (language == "ko")
     assert 'match = "encoder.layer.3.output.dense"' in text
+    told = "혼자 int8일 때" if language == "ko" else "stays float: in int8, alone, it moved answers by 0.0"
+    assert page.count(told) == 2  # a reason for each of the two
 
 
 def test_a_study_that_has_not_ended_has_a_report(tmp_path, hard):

@@ -147,9 +147,12 @@ def _run(
 
 
 def _tell(found: Search, trial: Trial) -> None:
+    from octavo.reporting.search_tables import layers_named
+
     left = f", about {found.seconds_left:,.0f} s left" if found.seconds_left >= 1 else ""
     rows = "" if trial.timed else f" on {trial.rows:,} rows"
-    say(f"{trial.step}{rows}: {trial.candidate.name}: {trial.verdict}, {trial.reason}{left}", err=True)
+    name = trial.candidate.name + layers_named(trial.candidate)
+    say(f"{trial.step}{rows}: {name}: {trial.verdict}, {trial.reason}{left}", err=True)
 
 
 def _show_plan(found: Search) -> None:

@@ -304,6 +304,9 @@ KOREAN = {
     "the machine was busy while it was timed: no speed here is to be believed": (
         "속도를 재는 동안 다른 작업이 있었음: 여기의 속도는 믿을 수 없음"
     ),
+    "{layer} stays float: in int8, alone, it moved answers by {moved:.2g} (its error {db:.1f} dB)": (
+        "{layer}은(는) float: 혼자 int8일 때 답을 {moved:.2g}만큼 움직였습니다(오차 {db:.1f} dB)"
+    ),
     "stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}": (
         "{name}: 레이어 {n}개의 저장된 오차와 실제 손실의 순위 상관 {value:.2f}"
     ),
