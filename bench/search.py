@@ -272,6 +272,8 @@ def defaults(graphs: Any, calibration: DataFile, work: Path) -> dict[str, Path]:
 def measure(name: str, shared: Path, work: Path, *, quick: bool) -> dict[str, Any]:
     searching, checking = FILES[name]
     limit, budget = 400 if quick else None, BUDGET if name.startswith("ko") else LIKE_FLOAT
+    if quick:  # so few rows decide no finer limit
+        budget = octavo.Budget(max_drop=8.0) if name.startswith("ko") else octavo.Budget(min_agreement=0.9)
     model = shared / "models" / (name if name.startswith("ko") else "ko-nli")
     checkpoint = model if name.startswith("ko") else make_hard(name, model, work / f"{name}-checkpoint")
     files = (

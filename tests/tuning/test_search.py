@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import sys
 
@@ -152,6 +153,8 @@ def test_the_command_line_takes_up_a_study(finished, checkpoint, data, tmp_path,
     words += ["--study", found.study, "--threads", 1, "--report", tmp_path / "탐색.html"]
     code, out, err = run(monkeypatch, capsys, *words, "--json")
     assert code == 0, err
+    assert re.search(r"^step +rows verdict +left +candidate$", err, re.MULTILINE)
+    assert re.search(r"^baseline +\d+ PASS +\d+ s  float, onnxruntime", err, re.MULTILINE)
     assert json.loads(out)["verdict"] == "PASS"
     assert json.loads(out)["chosen"]["recipe"]["method"] == found.outcome.chosen.recipe.method
     assert (tmp_path / "cli" / "octavo.json").exists()
