@@ -33,6 +33,11 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
         own = sentence_batches(source.tokenizer.json, source.signature, odd=recipe.method == "static")
         context = replace(context, calibration=(*context.calibration, *own))
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
+    if context.target.name == "avx512_vnni" and recipe.method != "float":  # where it was measured to pay
+        from octavo.graph.lowering import keep_gelu_apart
+
+        for one in results.values():
+            keep_gelu_apart(one.model)
     runnable = {name: _runnable(one) for name, one in results.items()}
     if context.ranges is not None:
         from octavo.qat.proof import require_agreement
