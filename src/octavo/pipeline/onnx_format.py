@@ -30,7 +30,8 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
     if recipe.own_sentences:
         if len(floats.graphs) > 1:
             raise RecipeError("an encoder with a decoder is not calibrated", got="own_sentences")
-        context = replace(context, calibration=sentence_batches(source.tokenizer.json, source.signature))
+        own = sentence_batches(source.tokenizer.json, source.signature, odd=recipe.method == "static")
+        context = replace(context, calibration=(*context.calibration, *own))
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
     runnable = {name: _runnable(one) for name, one in results.items()}
     if context.ranges is not None:
