@@ -10,8 +10,8 @@ with sixteen channels of every value projection a hundred times as large, and th
 hundredth: in float the same model. `feed-forward` is ko-nli whose third block has pairs of intermediate channels that
 are a hundred times too large and cancel out exactly, so that int8 destroys what its down projection reads, and no
 smoothing mends it. Each part is written into bench/results/search-<kind of CPU>.json when it ends, beside those of
-other days, and bench/publish.py makes the document's table of them: an hour for all on two quiet cores; --quick takes
-some hundred rows and writes nothing.
+other days, and bench/publish.py makes the document's table of them: by estimate some 25 minutes a part on two quiet
+cores; --quick takes some hundred rows and two candidates, and writes nothing.
 """
 
 from __future__ import annotations
