@@ -135,6 +135,11 @@ class Reranking(Task[Sequence[Ranked]]):
         return [(example.text, example.choices) for example in examples]
 
     @override
+    def pieces(self, pairs: Sequence[tuple[str, str]], passages: Sequence[str]) -> list[tuple[Example, Row]]:
+        """The pairs, remembered by their queries."""
+        return [(Example(query), (query, passage)) for query, passage in pairs]
+
+    @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
         """Each query paired with each of its passages."""
         owners = [(index, (text, passage)) for index, (text, passages) in enumerate(rows) for passage in passages or ()]
@@ -240,6 +245,14 @@ class Retrieval(Task[Found]):
         query, document = (self.signature.prompt_before(kind) for kind in ("query", "document"))
         queries = [query + example.text for example in examples]
         return [(text, None) for text in [*queries, *(document + passage for passage in examples[0].choices)]]
+
+    @override
+    def pieces(self, pairs: Sequence[tuple[str, str]], passages: Sequence[str]) -> list[tuple[Example, Row]]:
+        """Queries and passages, each once, behind the prompt of its kind."""
+        query, document = (self.signature.prompt_before(kind) for kind in ("query", "document"))
+        queries = [(query, text) for text in dict.fromkeys(text for text, _ in pairs)]
+        both = [*queries, *((document, text) for text in dict.fromkeys(passages))]
+        return [(Example(text), (prompt + text, None)) for prompt, text in both]
 
     @override
     def prepare(self, tokenizer: Tokenizer, examples: Sequence[Example]) -> Prepared:
