@@ -32,6 +32,11 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
             raise RecipeError("an encoder with a decoder is not calibrated", got="own_sentences")
         context = replace(context, calibration=sentence_batches(source.tokenizer.json, source.signature))
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
+    if context.target.name == "avx512_vnni" and recipe.method != "float":  # where it was measured to pay
+        from octavo.graph.lowering import keep_gelu_apart
+
+        for one in results.values():
+            keep_gelu_apart(one.model)
     runnable = {name: _runnable(one) for name, one in results.items()}
     if context.ranges is not None:
         from octavo.qat.proof import require_agreement
