@@ -108,7 +108,7 @@ HEADS = {
     "text-generation": ("AutoModelForCausalLM", CONTINUING),
     "text2text-generation": ("AutoModelForSeq2SeqLM", ANSWERING),
 }
-ENCODED = {"t5", "mt5", "umt5"}  # of which vectors are the encoder's
+ENCODED = {"t5", "mt5", "umt5"}  # whose vectors are those of the encoder, as sentence-transformers takes them
 WAYS = ("padded", "single")
 
 
@@ -158,9 +158,7 @@ def by_torch(folder: Path, task: str) -> list[Any]:
     """What transformers answers to each text alone."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = getattr(transformers, HEADS[task][0]).from_pretrained(folder).eval()
-    if (
-        task == "feature-extraction" and model.config.is_encoder_decoder
-    ):  # its encoder, as sentence-transformers takes it
+    if task == "feature-extraction" and model.config.model_type in ENCODED:
         model = model.get_encoder()
     answers = []
     for text in TEXTS:
