@@ -145,6 +145,7 @@ def make(kind: str, task: str, folder: Path) -> None:
     if kind == "funnel":
         del known["num_hidden_layers"]  # told by block_sizes
     config = transformers.AutoConfig.for_model(kind, **{**known, **size, **MORE.get(kind, {})})
+    config.architectures = []  # of some types it chooses between classes
     torch.manual_seed(7)
     model = getattr(transformers, HEADS[task][0]).from_config(config).eval()
     for name, parameter in model.named_parameters():
