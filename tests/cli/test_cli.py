@@ -326,7 +326,7 @@ class TestCompare:
         assert "--columns is not understood; got: text:sentence1; allowed: text=...,text_pair=...,label=..." in message
 
     def test_a_budget_decides_the_exit_code(self, demo_float, demo_int8):
-        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 200)
+        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 80)
         code, out, _ = run(*models, "--max-drop", 20, "--max-size", "30%", "--min-agreement", 0.5)
         assert code == 0
         assert "PASS  int8 (dynamic), onnxruntime" in out
@@ -393,7 +393,7 @@ class TestCompare:
         assert list(tmp_path.iterdir()) == []
 
     def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
-        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 100, "--details")
+        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 60, "--details")
         assert code == 0
         assert "contradiction" in out
         assert "tokens" in out
@@ -415,7 +415,7 @@ class TestCompare:
         weights[name] = (noise * 10 * weights[name].std()).astype(np.float32)
         save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
         limits = ("--max-drop", 1.5, "--min-agreement", 0.98)
-        code, out, _ = run("compare", DEMO, copy, "--data", PAIRS, "--limit", 200, "--json", *limits)
+        code, out, _ = run("compare", DEMO, copy, "--data", PAIRS, "--limit", 80, "--json", *limits)
         found = json.loads(out)
         assert (code, found["verdict"]) == (1, "FAIL")
         assert [check["verdict"] for check in found["rows"][1]["judgement"]["checks"]] == ["FAIL", "FAIL"]

@@ -120,7 +120,7 @@ def test_for_learnt_ranges_each_layer_reads_what_it_reads_in_torch(checkpoint, f
     graph, _, config = write_graph(source, Recipe(method="qat"))
     biases = {name for name, _ in model.named_parameters() if name.endswith(".bias")}
     assert {name for name in graph.graph.initializers if name.endswith(".bias")} == biases
-    inputs = probe(source.signature, 5, 21, config["vocab_size"])
+    inputs = probe(source.signature, 5, 21, config)
     expected = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.detach().numpy()
     np.testing.assert_allclose(open_graph(graph).run(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
