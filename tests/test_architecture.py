@@ -40,6 +40,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.exporting.cached": {"torch"},
     "octavo.exporting.proof": {"torch"},  # torch.from_numpy
     "octavo.engines.torch": {"torch"},
+    "octavo.engines.torch_gpu": {"torch"},
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},
     "octavo.engines.torch_writer": {"torch"},
