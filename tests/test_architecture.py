@@ -210,6 +210,12 @@ def test_help_imports_nothing_heavy(fresh, verb):
     assert "Usage" in "".join(printed)
 
 
+def test_a_prediction_without_a_terminal_waits_for_no_rich_tables(fresh, artifact):
+    code = f"{COMMAND_LINE}\nimport sys\nprint([name for name in sys.modules if name in ('rich.progress', 'jinja2')])"
+    *_, found = fresh(code, "predict", artifact("bert", "float").folder, "--text", "공원에서 놀고 있다").splitlines()
+    assert found == "[]"
+
+
 @pytest.mark.parametrize("method", ["float", "dynamic"])
 def test_running_an_artifact_imports_nothing_heavy(fresh, artifact, method, tmp_path):
     rows = tmp_path / "rows.jsonl"

@@ -17,7 +17,7 @@ import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
-from octavo.cli import display, main, quantize
+from octavo.cli import display, lines, main, quantize
 from octavo.cli.limits import read_budget, read_limit
 from octavo.errors import DataError, HardwareError, InputError
 from octavo.schema.budget import Budget
@@ -225,13 +225,14 @@ class TestProgress:
             progress.start("측정", 3)
             progress.advance()
             progress.advance()
-        with display.TerminalProgress(named=False) as progress:
-            progress.start("말이 없다")
+        monkeypatch.setattr(lines, "EVERY", 0.0)
+        with lines.LineProgress() as progress:  # what predict has: steps without names
+            progress.start("예측", 2)
+            progress.advance()
         out, err = capsys.readouterr()
         assert out == ""
-        lines = err.splitlines()
-        assert lines[0] == "측정 ..."
-        assert [line.partition(", about ")[0] for line in lines[1:]] == ["측정: 1 of 3", "측정: 2 of 3"]
+        told = [line.partition(", about ")[0] for line in err.splitlines()]
+        assert told == ["측정 ...", "측정: 1 of 3", "측정: 2 of 3", "예측: 1 of 2"]
 
 
 class TestEndOfQuantize:

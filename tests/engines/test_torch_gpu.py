@@ -80,7 +80,7 @@ def test_slow_ways_say_so_when_they_are_asked_for(monkeypatch, tmp_path):
         engine.open_session(tmp_path, device="cuda", torchao=True)
     engine.open_session(tmp_path, device="cuda", torchao=True, compiled=True)  # a warning would be an error
     assert opened == [("int8", False), ("int8", True)]
-    with pytest.raises(InputError, match="products of these weights give float32 .*; got: torchao,bf16"):
+    with pytest.raises(InputError, match=r"products of these weights give float32 .*; got: torchao,bf16"):
         engine.open_session(tmp_path, device="cuda", torchao=True, precision="bf16")
 
 
