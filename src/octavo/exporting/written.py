@@ -74,7 +74,8 @@ def write_graph(source: Source, recipe: Recipe) -> tuple[ir.Model, Tensors, Mapp
     body = f"{family.prefix}."
     prefixed = any(name.startswith(body) for name in source.weights.tensors)
     tensors = Tensors(source, body if source.signature.task == "feature-extraction" and prefixed else "")
-    return Encoder(family, config, source.signature, tensors).graph(), tensors, config
+    moved = recipe.method != "qat"  # ranges were learnt of what layers read in torch
+    return Encoder(family, config, source.signature, tensors, moved=moved).graph(), tensors, config
 
 
 def _account(source: Source, tensors: Tensors, *, proved: bool) -> None:
