@@ -311,11 +311,13 @@ class TestPredict:
         (tmp_path / "cp949.txt").write_bytes(f'{{"text": "{PAIRS[0][0]}"}}\n'.encode("cp949"))
         assert self.predicted(run, made_before, tmp_path / "cp949.txt", "--encoding", "cp949") == [answers[2]]
 
-    def test_progress_counts_the_rows_that_were_read_for_the_answers(self, made_before, tmp_path):
+    def test_progress_counts_the_rows_that_are_answered(self, made_before, tmp_path):
         said = []
-        progress = SimpleNamespace(start=lambda _, total: said.append(total), advance=said.append)
+        progress = SimpleNamespace(
+            start=lambda _, total: said.append(total), advance=lambda amount=1: said.append(amount)
+        )
         octavo.predict(made_before, ["눈"] * 5, tmp_path / "out.jsonl", progress=progress)
-        assert said == [5, 5, 0, 0, 0, 0]
+        assert said == [5, 1, 1, 1, 1, 1]
 
     def test_lists_lines_of_text_and_json_lines_under_other_names(self, run, made_before, answers, tmp_path):
         text = PAIRS[0][0]
