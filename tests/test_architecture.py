@@ -41,6 +41,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.exporting.proof": {"torch"},  # torch.from_numpy
     "octavo.exporting.tracing": {"torch", "transformers"},  # SequenceClassifierOutput
     "octavo.engines.torch": {"torch"},
+    "octavo.engines.torch_gpu": {"torch"},
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},
     "octavo.engines.torch_writer": {"torch"},
@@ -208,6 +209,12 @@ def test_help_imports_nothing_heavy(fresh, verb):
     heavy, printed = heavy_after(fresh, COMMAND_LINE, *verb, "--help")
     assert heavy == []
     assert "Usage" in "".join(printed)
+
+
+def test_a_prediction_without_a_terminal_waits_for_no_rich_tables(fresh, artifact):
+    code = f"{COMMAND_LINE}\nimport sys\nprint([name for name in sys.modules if name in ('rich.progress', 'jinja2')])"
+    *_, found = fresh(code, "predict", artifact("bert", "float").folder, "--text", "공원에서 놀고 있다").splitlines()
+    assert found == "[]"
 
 
 @pytest.mark.parametrize("method", ["float", "dynamic"])

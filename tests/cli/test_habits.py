@@ -17,7 +17,7 @@ import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
-from octavo.cli import display, main, quantize
+from octavo.cli import display, lines, main, quantize
 from octavo.cli.limits import read_budget, read_limit
 from octavo.errors import DataError, HardwareError, InputError
 from octavo.schema.budget import Budget
@@ -225,13 +225,14 @@ class TestProgress:
             progress.start("측정", 3)
             progress.advance()
             progress.advance()
-        with display.TerminalProgress(named=False) as progress:
-            progress.start("말이 없다")
+        monkeypatch.setattr(lines, "EVERY", 0.0)
+        with lines.LineProgress() as progress:  # what predict has: steps without names
+            progress.start("예측", 2)
+            progress.advance()
         out, err = capsys.readouterr()
         assert out == ""
-        lines = err.splitlines()
-        assert lines[0] == "측정 ..."
-        assert [line.partition(", about ")[0] for line in lines[1:]] == ["측정: 1 of 3", "측정: 2 of 3"]
+        told = [line.partition(", about ")[0] for line in err.splitlines()]
+        assert told == ["측정 ...", "측정: 1 of 3", "측정: 2 of 3", "예측: 1 of 2"]
 
 
 class TestEndOfQuantize:
@@ -310,11 +311,13 @@ class TestPredict:
         (tmp_path / "cp949.txt").write_bytes(f'{{"text": "{PAIRS[0][0]}"}}\n'.encode("cp949"))
         assert self.predicted(run, made_before, tmp_path / "cp949.txt", "--encoding", "cp949") == [answers[2]]
 
-    def test_progress_counts_the_rows_that_were_read_for_the_answers(self, made_before, tmp_path):
+    def test_progress_counts_the_rows_that_are_answered(self, made_before, tmp_path):
         said = []
-        progress = SimpleNamespace(start=lambda _, total: said.append(total), advance=said.append)
+        progress = SimpleNamespace(
+            start=lambda _, total: said.append(total), advance=lambda amount=1: said.append(amount)
+        )
         octavo.predict(made_before, ["눈"] * 5, tmp_path / "out.jsonl", progress=progress)
-        assert said == [5, 5, 0, 0, 0, 0]
+        assert said == [5, 1, 1, 1, 1, 1]
 
     def test_lists_lines_of_text_and_json_lines_under_other_names(self, run, made_before, answers, tmp_path):
         text = PAIRS[0][0]

@@ -216,6 +216,7 @@ class TestOfTheDemo:
         assert {row.rounds for row in comparison.rows} == {5}
         assert [(row.tokens, row.truncated) for row in comparison.rows] == [(tokens, 0)] * 3
         assert not comparison.own_tokenizers
+        assert all(row.text_rows_per_second > 0 for row in comparison.rows)
 
     def test_progress_is_told(self, comparison, steps):
         assert [task for task, *_ in steps] == [
@@ -224,6 +225,7 @@ class TestOfTheDemo:
             "predicting",
             "timing",
             "timing single rows",
+            "timing from texts to answers",
         ]
         for _, total, done in steps[1:]:
             assert done == total

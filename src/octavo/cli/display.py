@@ -23,22 +23,20 @@ from rich.table import Table
 from rich.text import Text
 
 from octavo.cli.echo import say
+from octavo.cli.lines import EVERY, progress_note
 from octavo.errors import printable
 from octavo.reporting.comparison_tables import Cells
 from octavo.reporting.layer_heatmap import heat_level
-
-EVERY = 10.0  # seconds between two lines about one step, where there is no terminal
 
 
 class TerminalProgress:
     """Shows one line per step while it works, with counts and what is left of it.
 
-    On a stream that is no terminal: the steps' names, unless `named` is False, and every `EVERY` seconds a line with
-    the same.
+    On a stream that is no terminal: the steps' names, and every `EVERY` seconds a line with the same.
     """
 
-    def __init__(self, *, named: bool = True) -> None:
-        self._named, self._told = named, time.monotonic()
+    def __init__(self) -> None:
+        self._told = time.monotonic()
         self._console = Console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
@@ -66,7 +64,7 @@ class TerminalProgress:
         """Show a new step."""
         self._finish()
         task = printable(task)
-        if self._named and not self._console.is_terminal:
+        if not self._console.is_terminal:
             self._tell(f"{task} ...")
         self._current = int(self._bars.add_task(task, total=total))
 
@@ -88,14 +86,6 @@ class TerminalProgress:
             task = self._bars.tasks[self._current]
             total = (task.completed or 1) if task.total is None else task.total
             self._bars.update(task.id, total=total, completed=total)
-
-
-def progress_note(done: float, total: float | None, seconds: float) -> str:
-    """How far a step is, and about how long it goes on if it goes on like this."""
-    if not total:
-        return f"{done:,.0f}"
-    left = f", about {seconds * max(total - done, 0) / done:,.0f} s left" if done else ""
-    return f"{done:,.0f} of {total:,.0f}{left}"
 
 
 def print_heat(cells: Cells) -> None:

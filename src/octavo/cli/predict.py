@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from octavo.cli.echo import say
+from octavo.cli.lines import LineProgress
 from octavo.cli.options import Columns, Device, Encoding, MaxLength, Threads, Verify, mapping
 from octavo.cli.order import check_predict
 from octavo.errors import InputError
@@ -100,9 +101,13 @@ def predict(
 
 def _progress(output: Path | None) -> AbstractContextManager[Progress]:
     """Nothing where the answers stand on the terminal: they show how far it is."""
+    if output is None and sys.stdout.isatty():
+        return nullcontext(Silent())
+    if not sys.stderr.isatty():
+        return LineProgress()
     from octavo.cli.display import TerminalProgress
 
-    return nullcontext(Silent()) if output is None and sys.stdout.isatty() else TerminalProgress(named=False)
+    return TerminalProgress()
 
 
 def _rows(source: str | None, texts: Sequence[str], pairs: Sequence[str]) -> str | list[Any]:

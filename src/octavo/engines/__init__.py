@@ -28,6 +28,7 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
         "fp8": {"precision": "fp8"},
         "compile": {"compiled": True},
         "cuda": {"device": "cuda"},
+        "torchao": {"torchao": True},
     },
 }
 SPAN = ("start_logits", "end_logits")

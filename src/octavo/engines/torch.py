@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from octavo.engines import SPAN, first_line, stack_answers
+from octavo.engines.torch_gpu import bucket, pad_to, to_device, warn_of_slow
+from octavo.engines.torch_int8 import as_float
 from octavo.engines.torch_saved import load_by_transformers, load_saved
 from octavo.errors import HardwareError, InputError, MissingExtraError, OctavoError
 from octavo.hardware import choose_threads
@@ -42,23 +44,44 @@ class TorchSession:
         modes = [device] * (device != "cpu") + [precision] * (precision != "f32") + ["compile"] * compiled
         self.name = f"torch:{','.join(modes)}" if modes else "torch"
         self.device = device
+        if device != "cpu" and not compiled:
+            self.streams = 2  # the GPU computes one batch while the CPU launches the next
         self.model = model.to(device=device) if device != "cpu" else model
         if precision == "fp8":
             _make_fp8(self.model, device)
+            if not compiled:
+                warn_of_slow("fp8")
         elif precision == "bf16":
             self.model = self.model.to(dtype=torch.bfloat16)
-        self._call = torch.compile(self.model, dynamic=True) if compiled else self.model
+        self._static = compiled and device != "cpu"  # a CPU's compiler waits longer for each shape than it gains
+        self._call = torch.compile(self.model, dynamic=not self._static) if compiled else self.model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
         try:
             with torch.inference_mode():
-                tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-                outputs = ask(self.model, tensors, self._call)
+                outputs = ask(self.model, to_device(self._in_bucket(inputs), self.device), self._call)
         except (RuntimeError, IndexError, ValueError) as error:
             raise OctavoError("torch could not run the model", got=first_line(error)) from None
         answers = SPAN if all(name in outputs for name in SPAN) else (0,)
-        return stack_answers([outputs[answer].float().cpu().numpy() for answer in answers])
+        rows, length = inputs["input_ids"].shape
+        cut = [outputs[answer][:rows] for answer in answers]
+        if cut[0].ndim == 3 or len(answers) > 1:  # an answer of each token
+            cut = [answer[:, :length] for answer in cut]
+        return stack_answers([answer.float().cpu().numpy() for answer in cut])
+
+    def _in_bucket(self, inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+        """The inputs in one of few shapes, where the model is compiled for each."""
+        if not self._static:
+            return inputs
+        config = self.model.config
+        longest = getattr(config, "max_position_embeddings", None) or 1 << 30
+        if (padding := getattr(config, "pad_token_id", None)) is None:
+            return inputs
+        rows, length = inputs["input_ids"].shape
+        # positions may be counted from behind the padding id, so that the last ones are no tokens'
+        shape = bucket(rows, length, longest - padding - 1)
+        return pad_to(inputs, shape, padding)
 
 
 def ask(model: Any, inputs: dict[str, Any], call: Any = None) -> Any:
@@ -114,8 +137,12 @@ def open_session(
     precision: Precision = "f32",
     compiled: bool = False,
     device: str = "cpu",
+    torchao: bool = False,
 ) -> TorchSession:
-    """A session over an artifact's `model.safetensors`; on a GPU its int8 layers are torchao's.
+    """A session over an artifact's `model.safetensors`.
+
+    On a GPU its int8 weights are turned into the numbers that they stand for, once, when it is loaded; with `torchao`
+    they stay int8 and are multiplied by torchao's kernels.
 
     Raises:
         InputError: a precision is asked for that int8 layers do not have.
@@ -124,8 +151,16 @@ def open_session(
     if precision == "fp8":
         raise InputError("the weights are int8", where=model, got="fp8", then="give the float checkpoint")
     require_device(device)
-    if device == "cpu" and precision == "bf16":
-        allowed = "torch, torch:compile"
-        raise InputError("int8 layers compute in float32 on a CPU", where=model, got="bf16", allowed=allowed)
-    loaded = load_saved(Path(model)) if device == "cpu" else load_by_transformers(Path(model))
+    if device == "cpu" and (precision == "bf16" or torchao):
+        what, got = "int8 layers compute in float32 on a CPU", "torchao" if torchao else "bf16"
+        raise InputError(what, where=model, got=got, allowed="torch, torch:compile")
+    if torchao and precision == "bf16":
+        what = "torchao's products of these weights give float32"
+        raise InputError(what, where=model, got="torchao,bf16", allowed="torch:bf16, torch:torchao")
+    if torchao and not compiled:
+        warn_of_slow("torchao")
+    if device == "cpu":
+        loaded = load_saved(Path(model))
+    else:
+        loaded = load_by_transformers(Path(model)) if torchao else as_float(load_saved(Path(model)))
     return TorchSession(loaded, threads, precision=precision, compiled=compiled, device=device)

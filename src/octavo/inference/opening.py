@@ -50,7 +50,7 @@ def load(  # noqa: PLR0913 - each is one thing to say
         task: what it has to be for; by default whatever it is for.
         engine: `auto`; for artifacts of the format onnx `onnxruntime`, `openvino`, `openvino:throughput`,
             `openvino:bf16`; for those of the format torch, and checkpoints, `torch`, `torch:compile`; for checkpoints
-            `torch:bf16`, and on a GPU `torch:fp8`.
+            `torch:bf16`, and on a GPU `torch:fp8`; artifacts run there in `torch:bf16` and `torch:torchao` too.
         threads: threads of one run; by default those that were granted (`hardware.granted_threads`), in which case
             texts are cut by no more either, else as many as this process may use cores.
         max_length: cut inputs at fewer tokens than the model allows.
@@ -205,6 +205,9 @@ def open_source_model(source: Source, engine: str = "torch", threads: int | None
         from octavo.engines.torch_writer import TorchWriter
 
         return TorchWriter(load_model(source), threads)
+    if modes.pop("torchao", False):
+        what = "torchao multiplies the int8 weights of an artifact of the format torch"
+        raise InputError(what, where=source.folder, got=engine, allowed="torch, torch:bf16, torch:fp8, torch:compile")
     from octavo.engines.torch import TorchSession
 
     return pooled(TorchSession(load_model(source), threads, **modes), source.signature, source.folder)
