@@ -206,6 +206,8 @@ def tried(kind: str, task: str, work: Path) -> dict[str, Any]:
             "reason": str(error).replace(f" in {folder}", ""),
             "seconds": time.perf_counter() - began,
         }
+    except Exception as error:  # a bug, and the sweep goes on
+        return {"result": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     allowed = ALLOWED * max(1.0, *(float(np.abs(one).max()) for one in expected if not isinstance(one, str)), 1.0)
     exact = getattr(predictor.signature, "exact_lengths", False)
     result = {"padded": far[0], "single": far[1], "exact_lengths": exact, "seconds": time.perf_counter() - began}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -17,6 +18,7 @@ from octavo.errors import DataError, InputError
 from octavo.evaluation.comparison import compare
 from octavo.metrics import scores as metrics
 from octavo.reporting.page import comparison_json
+from octavo.tasks.feature_extraction import FeatureExtraction
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -249,3 +251,11 @@ def test_an_artifact_keeps_the_ranges_of_the_texts_it_was_calibrated_on(embedder
     assert (codes != expected).mean() < 0.1
     with pytest.raises(InputError, match="int8 needs ranges of the numbers; got: 8 dimensions; allowed: 16 dimensions"):
         embed.embed("하나", dimensions=8, precision="int8")
+
+
+@pytest.mark.parametrize(("kind", "stays"), [("bert", False), ("squeezebert", True)])
+def test_a_pooler_is_taken_off_where_the_model_runs_without(kind, stays):
+    task = FeatureExtraction(None)  # it does not look at the signature
+    model = SimpleNamespace(config=SimpleNamespace(model_type=kind), pooler=len)
+    task.adapt_model(model)
+    assert (model.pooler is not None) == stays

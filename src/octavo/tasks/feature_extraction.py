@@ -39,8 +39,11 @@ class FeatureExtraction(Task[FloatArray]):
 
     @override
     def adapt_model(self, model: Any) -> None:
-        """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none."""
-        if getattr(model, "pooler", None) is not None:
+        """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none.
+
+        SqueezeBERT does not run without.
+        """
+        if getattr(model, "pooler", None) is not None and model.config.model_type != "squeezebert":
             model.pooler = None
 
     @override
