@@ -77,7 +77,9 @@ def served(folder, recipe="fastapi", **limits):
     command = [sys.executable, *({"PORT": str(port), "MODEL": str(folder)}.get(word, word) for word in words)]
     path = os.pathsep.join([str(SERVING), *filter(None, sys.path)])
     environment = os.environ | {"MODEL": str(folder), "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"} | limits
-    with subprocess.Popen(command, cwd=SERVING, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=SERVING, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             for _ in range(1200):
                 time.sleep(0.1)

@@ -28,7 +28,7 @@ class Model(litserve.LitAPI):
         return list(self.predictor(batch, **self.options))
 
     def unbatch(self, output):
-        yield from output
+        return output
 
     def encode_response(self, output):
         return output if isinstance(output, list) else output.tolist()
