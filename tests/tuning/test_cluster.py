@@ -13,6 +13,7 @@ from octavo.errors import HardwareError
 from octavo.hardware import Cpu, find_target, this_cpu
 from octavo.schema.recipe import Recipe
 from octavo.schema.search import FLOAT, Candidate, Speed
+from octavo.tasks import find_task
 from octavo.tuning import cluster
 from octavo.tuning.cluster import ClusterWorkshop, Measuring, Node, checkpoint_of, matching
 from octavo.tuning.measuring import Settings, Workshop
@@ -58,6 +59,7 @@ def test_figures_are_those_of_one_machine(checkpoint, sentences, tmp_path, monke
     lines = [f"{' '.join(draw.sample(words, 6))}\t{n % 3}" for n in range(200)]
     (tmp_path / "문장.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n", encoding="utf-8")
     source = read_source(checkpoint("bert"))
+    task = find_task(source.signature)
     splits = split_examples(read_examples(tmp_path / "문장.tsv", labels=("0", "1", "2")), 0, None)
     settings = Settings(find_target("any"), 1)
     candidates = [FLOAT, Candidate(Recipe(method="dynamic"))]
@@ -72,7 +74,7 @@ def test_figures_are_those_of_one_machine(checkpoint, sentences, tmp_path, monke
             return super().speeds(asked, split)
 
     monkeypatch.setattr(cluster, "Measuring", Quick)
-    alone, shop = Workshop(source, splits, settings), ClusterWorkshop(source, splits, settings, None, None)
+    alone, shop = Workshop(source, task, splits, settings), ClusterWorkshop(source, task, splits, settings, None, None)
     try:
         assert list(shop.qualities(candidates, "selection", 40)) == list(alone.qualities(candidates, "selection", 40))
         assert len(shop._actors) == shop.timed_on.cpus

@@ -50,6 +50,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the order of the examples.")]
 Target = Annotated[str, typer.Option(help="The CPU it is for: see quantize.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
 Ray = Annotated[bool, typer.Option("--ray", help="Measure on a Ray cluster; timings take a whole node.")]
+WIDTHS = (32, 7, 7, 7)  # of the first columns of the table that grows while it runs
 AsJson = Annotated[bool, typer.Option("--json", help="The outcome as one JSON document on stdout.")]
 
 
@@ -155,15 +156,21 @@ def _run(
         elif pick:
             found.pick(pick)
         else:
+            titles = zip(("step", "rows", "verdict", "left"), "<><>", WIDTHS, strict=True)
+            say(" ".join(f"{name:{side}{width}}" for name, side, width in titles) + "    candidate", err=True)
             for trial in found:
                 _tell(found, trial)
     return found
 
 
 def _tell(found: Search, trial: Trial) -> None:
-    left = f", about {found.seconds_left:,.0f} s left" if found.seconds_left >= 1 else ""
-    rows = "" if trial.timed else f" on {trial.rows:,} rows"
-    say(f"{trial.step}{rows}: {trial.candidate.name}: {trial.verdict}, {trial.reason}{left}", err=True)
+    """A row of the table that grows on the terminal: what was measured, and about how many seconds are left."""
+    from octavo.reporting.search_tables import layers_named
+
+    rows = "timed" if trial.timed else f"{trial.rows:,}"
+    name = trial.candidate.name + layers_named(trial.candidate)
+    cells = f"{trial.step:<{WIDTHS[0]}} {rows:>{WIDTHS[1]}} {trial.verdict:<{WIDTHS[2]}}"
+    say(f"{cells} {found.seconds_left:>{WIDTHS[3]},.0f} s  {name}: {trial.reason}", err=True)
 
 
 def _show_plan(found: Search) -> None:

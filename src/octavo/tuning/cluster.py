@@ -18,6 +18,7 @@ from octavo.hardware import Cpu, this_cpu
 from octavo.progress import Progress
 from octavo.ray.cluster import connected, node
 from octavo.schema.search import Candidate, Quality, Speed, Split
+from octavo.tasks.task import Task
 from octavo.tuning.measuring import Settings, Workshop
 from octavo.tuning.splits import Splits
 
@@ -34,9 +35,11 @@ class Node:
 class Measuring:
     """An actor: a workshop of its own, which reads the checkpoint from the path that all nodes have."""
 
-    def __init__(self, checkpoint: Checkpoint, sha256: str, splits: Splits, settings: Settings) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, sha256: str, task: Task[Any], splits: Splits, settings: Settings
+    ) -> None:
         """Remember what to read: what is wrong with it is told by the first measurement."""
-        self._given = checkpoint, sha256, splits, settings
+        self._given = checkpoint, sha256, task, splits, settings
         self._shop: Workshop | None = None
 
     def quality(self, candidate: Candidate, split: Split, rows: int) -> Quality | str:
@@ -49,11 +52,11 @@ class Measuring:
 
     def _workshop(self) -> Workshop:
         if self._shop is None:
-            checkpoint, sha256, splits, settings = self._given
+            checkpoint, sha256, task, splits, settings = self._given
             source = read_source(checkpoint)
             if source.sha256 != sha256:
                 raise CheckpointError("another checkpoint is there", where=f"{checkpoint.path} on the node {node()}")
-            self._shop = Workshop(source, splits, settings)
+            self._shop = Workshop(source, task, splits, settings)
         return self._shop
 
 
@@ -70,14 +73,21 @@ class ClusterWorkshop(Workshop):
     """A workshop that lets a cluster measure, and builds here what is written at the end."""
 
     def __init__(
-        self, source: Source, splits: Splits, settings: Settings, progress: Progress | None, address: str | None
+        self,
+        source: Source,
+        task: Task[Any],
+        splits: Splits,
+        settings: Settings,
+        progress: Progress | None,
+        address: str | None,
     ) -> None:
         """Connect, and see which nodes take part.
 
         Raises:
             HardwareError: none is of this CPU's kind and has as many CPUs as threads are asked for.
         """
-        super().__init__(source, splits, settings, progress)
+        super().__init__(source, task, splits, settings, progress)
+        self._unbound = task
         self._stack, self._actors = ExitStack(), list[Any]()
         self._stack.enter_context(connected(address))
         try:
@@ -135,7 +145,7 @@ class ClusterWorkshop(Workshop):
         pinned = NodeAffinitySchedulingStrategy(where.id, soft=False)
         settings = replace(self.settings, jobs=1)
         remote = ray.remote(Measuring).options(num_cpus=cpus, scheduling_strategy=pinned)
-        return remote.remote(checkpoint_of(self.source), self.source.sha256, self.splits, settings)
+        return remote.remote(checkpoint_of(self.source), self.source.sha256, self._unbound, self.splits, settings)
 
     def _release(self) -> None:
         import ray
