@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/torch.md",
     "docs/generation.md",
     "docs/smaller.md",
+    "docs/scale.md",
     "docs/search.md",
     "docs/search.ko.md",
     "docs/design/dynamic.md",
@@ -447,6 +448,41 @@ def machine_note(result: dict, words: dict) -> str:
     return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
 
 
+def scale(result: dict, _: dict) -> str:
+    """Rows a second by CPUs and blocks, what a job lost and kept, and what 100 CPUs would take."""
+    rows = [
+        [
+            "",
+            "CPUs",
+            "rows of a block",
+            "rows a second",
+            "CPU hours a million rows",
+            "MiB of the actors, early and late",
+        ]
+    ]
+    for count, speed in result["predict_processes"].items():
+        hours = f"{int(count) * 1e6 / speed / 3600:.2f}"
+        rows.append(["`octavo predict`, processes of one thread", count, "", f"{speed:,.0f}", hours, ""])
+    for job in result["ray"]:
+        speed, memory = job["rows_per_second"], job["mebibytes_in_the_second_and_the_last_quarter"]
+        hours = f"{job['cpus'] * 1e6 / speed / 3600:.2f}"
+        told = [str(job["cpus"]), f"{job['block_rows']:,}", f"{speed:,.0f}", hours]
+        rows.append(["`--ray`, a node for each CPU", *told, ", ".join(f"{one:.0f}" for one in memory)])
+    lost, two = result["lost"], result["ray"][-1]
+    each = two["rows_per_second"] / two["cpus"]
+    wrong = [job["missing_or_different"] + job["twice"] for job in (*result["ray"], lost)]
+    return (
+        f"{result['cpu']} ({result['kind']}, {result['cores']} cores), ray {result['versions']['ray']}, onnxruntime "
+        f"{result['versions']['onnxruntime']}; {result['row_count']:,} rows.\n\n{table(rows)}\n\n"
+        f"Two nodes gave {result['share_of_two_processes']:.2f} of the rows a second of two processes. Rows that were "
+        f"missing, there twice or other than those of `octavo predict`: {sum(wrong)} in {len(wrong)} jobs; in the last "
+        f"an actor was killed at part {lost['actor_killed_at_part']} and a node taken away at part "
+        f"{lost['node_removed_at_part']}.\n\n"
+        f"A plan for 100 such CPUs, if each does as each of two: {100 * each:,.0f} rows a second, 40 million rows "
+        f"in {40e6 / (100 * each) / 60:,.0f} minutes, {40e6 / each / 3600:,.0f} CPU hours."
+    )
+
+
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -465,6 +501,7 @@ RENDER = {
     "search": search,
     "fidelity": fidelity,
     "smaller": trims,
+    "scale": scale,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
     "demo": compared,
@@ -494,6 +531,7 @@ def stored_results(kind: str) -> dict:
         "generation",
         "old-guide-chain",
         "smaller",
+        "scale",
         "search",
         "fidelity",
     ):

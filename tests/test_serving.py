@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import octavo
@@ -47,34 +48,58 @@ def asked(url, path, document):
     return json.loads(body)
 
 
+RAY = """
+import sys, time
+import ray
+from ray import serve
+from ray_serve_server import build
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
+serve.run(build({"model": sys.argv[1]}))
+time.sleep(600)
+"""
+COMMANDS = {  # of a recipe: what it needs, and how it is started
+    "fastapi": ("fastapi uvicorn", ["-m", "uvicorn", "fastapi_server:app", "--log-level", "warning", "--port", "PORT"]),
+    "ray": ("fastapi ray.serve", ["-c", RAY, "MODEL", "PORT"]),
+    "litserve": ("litserve", ["litserve_server.py", "PORT"]),
+}
+
+
 @contextmanager
-def served(folder, **limits):
-    """The recipe in a process of its own: its address, and the process."""
-    for name in ("fastapi", "uvicorn"):
-        pytest.importorskip(name, reason=f"{name} is not installed")
+def served(folder, recipe="fastapi", **limits):
+    """A recipe in a process of its own: its address, and the process."""
+    needs, words = COMMANDS[recipe]
+    for name in needs.split():
+        pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "fastapi_server:app", "--port", str(port), "--log-level", "warning"]
-    environment = os.environ | {"MODEL": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | limits
-    with subprocess.Popen(command, cwd=SERVING, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, *({"PORT": str(port), "MODEL": str(folder)}.get(word, word) for word in words)]
+    path = os.pathsep.join([str(SERVING), *filter(None, sys.path)])
+    environment = os.environ | {"MODEL": str(folder), "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"} | limits
+    with subprocess.Popen(
+        command, cwd=SERVING, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         try:
-            for _ in range(600):
+            for _ in range(1200):
                 time.sleep(0.1)
-                if process.poll() is not None or is_up(port):
+                if process.poll() is not None or is_up(f"http://127.0.0.1:{port}"):
                     break
             assert process.poll() is None, process.stderr.read()
             yield f"http://127.0.0.1:{port}", process
         finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
             process.kill()
 
 
-def is_up(port):
+def is_up(url):
+    """Whether a model answers there: nothing asked is an error of its own."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return post(url, "/predict", {}, timeout=5)[0] in {422, 500}
     except OSError:
         return False
-    return True
 
 
 def test_the_recipe_is_short():
@@ -126,14 +151,35 @@ def attempt(url, rows):
 @pytest.fixture(scope="module")
 def embedder(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "int8"
-    return octavo.quantize(octavo.Checkpoint(checkpoint("bert"), "feature-extraction"), folder, target="any").folder
+    recipe = octavo.Recipe(method="dynamic", opset=21)  # which Triton reads
+    bert = octavo.Checkpoint(checkpoint("bert"), "feature-extraction")
+    return octavo.quantize(bert, folder, recipe=recipe, target="any").folder
 
 
 @pytest.mark.slow
-def test_existing_clients_get_embeddings(embedder):
+@pytest.mark.parametrize("recipe", ["ray", "litserve"])
+@pytest.mark.filterwarnings("default")  # of Ray on its own libraries
+def test_other_recipes_answer_byte_by_byte_what_they_answer_alone(made_before, recipe):
+    draw = random.Random(11)
+    texts = [" ".join(draw.choices(" ".join(TEXTS).split(), k=draw.randint(1, 30))) for _ in range(32)]
+    with served(made_before, recipe) as (url, _):
+        alone = [post(url, "/predict", {"inputs": text}) for text in texts]
+        assert [json.loads(body) for _, body in alone] == octavo.load(made_before)(texts, top_k=None)
+        order = draw.sample(range(32), 32) * 3
+        with ThreadPoolExecutor(12) as pool:  # they come in an order of their own, and meet whom they meet
+            among = list(pool.map(lambda row: post(url, "/predict", {"inputs": texts[row]}), order))
+        assert among == [alone[row] for row in order]
+        pair = [TEXTS[0], TEXTS[2]]
+        assert asked(url, "/predict", {"inputs": pair}) == octavo.load(made_before)([tuple(pair)], top_k=None)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["fastapi", "ray"])
+@pytest.mark.filterwarnings("default")  # of Ray on its own libraries
+def test_existing_clients_get_embeddings(embedder, recipe):
     expected = octavo.load(embedder)(TEXTS)
     unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    with served(embedder) as (url, _):
+    with served(embedder, recipe) as (url, _):
         found = asked(url, "/v1/embeddings", {"input": TEXTS, "model": "m"})
         assert np.array_equal(np.array([one["embedding"] for one in found["data"]], np.float32), expected)
         assert found["usage"]["prompt_tokens"] == found["usage"]["total_tokens"] > len(TEXTS)
@@ -169,6 +215,53 @@ def test_a_reranker_sorts_texts(tiny_parts, tmp_path):
         found = asked(url, "/rerank", {"query": TEXTS[3], "texts": TEXTS})
     assert [one["index"] for one in found] == np.argsort(-np.array(scores), kind="stable").tolist()
     assert [one["score"] for one in found] == sorted(scores, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of grpc
+def test_triton_s_client_asks_a_server_of_its_protocol(embedder, tmp_path, monkeypatch):
+    """The server here has Triton's schema and the model's folder, and is not Triton."""
+    grpc = pytest.importorskip("grpc", reason="grpc is not installed")
+    pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed", exc_type=ImportError)
+    monkeypatch.syspath_prepend(SERVING)
+    import triton_client
+    from tritonclient.grpc import service_pb2 as messages
+    from tritonclient.grpc.service_pb2_grpc import (
+        GRPCInferenceServiceServicer,
+        add_GRPCInferenceServiceServicer_to_server,
+    )
+
+    class Server(GRPCInferenceServiceServicer):
+        def ModelMetadata(self, request, context):  # noqa: N802 - gRPC names it
+            ports = [one.name for one in sessions[request.name].get_inputs()]
+            names = [one.name for one in sessions[request.name].get_outputs()]
+            tensor = messages.ModelMetadataResponse.TensorMetadata
+            return messages.ModelMetadataResponse(
+                name=request.name, inputs=[tensor(name=n) for n in ports], outputs=[tensor(name=n) for n in names]
+            )
+
+        def ModelInfer(self, request, context):  # noqa: N802 - gRPC names it
+            raw = zip(request.inputs, request.raw_input_contents, strict=True)
+            inputs = {one.name: np.frombuffer(content, np.int64).reshape(one.shape) for one, content in raw}
+            asked.append(inputs["input_ids"].shape)
+            (found,) = sessions[request.model_name].run(None, inputs)
+            output = messages.ModelInferResponse.InferOutputTensor(
+                name=sessions[request.model_name].get_outputs()[0].name, datatype="FP32", shape=found.shape
+            )
+            return messages.ModelInferResponse(outputs=[output], raw_output_contents=[found.tobytes()])
+
+    folder, asked = octavo.layout(embedder, tmp_path / "ko_embed", program="triton"), []
+    sessions = {"ko_embed": onnxruntime.InferenceSession(folder / "1/model.onnx")}
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_GRPCInferenceServiceServicer_to_server(Server(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        embed = triton_client.predictor(embedder, f"127.0.0.1:{port}", "ko_embed")
+        assert np.array_equal(embed(TEXTS), octavo.load(embedder, threads=1)(TEXTS))
+    finally:
+        server.stop(None)
+    assert sum(shape[0] for shape in asked) == len(TEXTS)
 
 
 # Batching, with a predictor that tells what it was asked

@@ -5,6 +5,12 @@ import asyncio
 import octavo
 
 
+def parse(predictor, rows):
+    """Rows as the predictor takes them; a list of two texts is a pair. Raises octavo.DataError."""
+    parsed = [predictor.task.parse_row(tuple(row) if isinstance(row, list) else row) for row in rows]
+    return [text if pair is None else (text, pair) for text, pair in parsed]
+
+
 class Full(Exception):  # noqa: N818 - as asyncio.QueueFull
     """More texts wait than may: try again later."""
 
@@ -18,8 +24,7 @@ class Batches:
 
     async def ask(self, rows):
         """The tokens of texts (or pairs), and their answers. Raises Full, TimeoutError, octavo.OctavoError."""
-        parsed = [self.predictor.task.parse_row(tuple(row) if isinstance(row, list) else row) for row in rows]
-        rows = [text if pair is None else (text, pair) for text, pair in parsed]
+        rows = parse(self.predictor, rows)
         tokens = [len(encoded) for encoded in self.predictor.tokenizer.encode_batch(rows)]
         if self.queue.qsize() + len(rows) > self.queue.maxsize:
             raise Full(f"{self.queue.qsize()} texts are waiting, {self.queue.maxsize} may")

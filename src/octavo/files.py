@@ -87,8 +87,8 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def whole_file(output: str | Path) -> Iterator[IO[str]]:
-    """A stream in UTF-8; what was at `output` before stays there if the writing fails.
+def whole_file(output: str | Path) -> Iterator[TextIOWrapper]:
+    """A stream in UTF-8 (bytes go to its `buffer`); what was at `output` before stays there if the writing fails.
 
     Raises:
         InputError: it is a folder, or its folder does not exist.

@@ -7,6 +7,9 @@ import typer
 
 from octavo.errors import InputError
 
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster. Default: the one that Ray finds, or one on this machine.")
+]
 Device = Annotated[str, typer.Option(help="cuda: run torch models on a GPU.")]
 Columns = Annotated[str | None, typer.Option(help="The data's columns: text=...,text_pair=...,label=...")]
 Encoding = Annotated[str, typer.Option(help="Of the data file, such as cp949.")]
@@ -27,6 +30,17 @@ Verify = Annotated[bool, typer.Option("--verify/--no-verify", help="Check the ha
 def names(text: str | None) -> tuple[str, ...]:
     """`a, b` as names."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def cluster_address(address: str | None, *, ray: bool) -> str | None:
+    """The address of a cluster, which is asked for.
+
+    Raises:
+        InputError: it is not.
+    """
+    if address and not ray:
+        raise InputError("--address is that of a Ray cluster", got=address, then="add --ray")
+    return address
 
 
 def mapping(text: str | None) -> dict[str, str] | None:

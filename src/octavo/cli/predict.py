@@ -10,21 +10,33 @@ import typer
 
 from octavo.cli.echo import say
 from octavo.cli.lines import LineProgress
-from octavo.cli.options import Columns, Device, Encoding, MaxLength, Threads, Verify, mapping
+from octavo.cli.options import (
+    Address,
+    Columns,
+    Device,
+    Encoding,
+    MaxLength,
+    Threads,
+    Verify,
+    cluster_address,
+    mapping,
+)
 from octavo.cli.order import check_predict
 from octavo.errors import InputError
 from octavo.progress import Progress, Silent
 
 Artifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="An artifact, its hub id, or a checkpoint.")]
-File = Annotated[
-    str | None,
-    typer.Argument(metavar="[FILE|-]", help=".jsonl, .tsv, .csv, .json or .txt. Default: JSON lines on stdin."),
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE|-]...", help=".jsonl, .tsv, .csv, .json or .txt. Default: JSON lines on stdin. Several: --ray."
+    ),
 ]
 Texts = Annotated[list[str] | None, typer.Option(help="A text, in the place of a file; or several.")]
 Pairs = Annotated[
     list[str] | None, typer.Option(help="The second text of each: a hypothesis, or the context of a question.")
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines. Default: stdout.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines; --ray: a folder. Default: stdout.")]
 Prompt = Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")]
 TopK = Annotated[
     int | None,
@@ -41,12 +53,13 @@ TopP = Annotated[float | None, typer.Option(help="Draw from the fewest that are 
 Penalty = Annotated[float | None, typer.Option(help="Above 1: say less again.")]
 Beams = Annotated[int | None, typer.Option(help="Search for the likeliest text.")]
 Stop = Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")]
+Ray = Annotated[bool, typer.Option("--ray", help="Files (.jsonl, .csv, .parquet) on a Ray cluster, into a folder.")]
 Seed = Annotated[int | None, typer.Option(help="Draw the same again.")]
 
 
 def predict(
     artifact: Artifact,
-    source: File = None,
+    files: Files = None,
     output: Output = None,
     text: Texts = None,
     text_pair: Pairs = None,
@@ -69,34 +82,60 @@ def predict(
     num_beams: Beams = None,
     stop: Stop = None,
     seed: Seed = None,
+    ray: Ray = False,
+    address: Address = None,
 ) -> None:
     """Predict rows of a file, or a text: a line of JSON each.
 
     Lines come in the order of the rows, and keep the fields that the model does not read.
     """
+    sampling: dict[str, Any] = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams, "seed": seed,
+        "max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty, "stop": tuple(stop or ()) or None,
+    }  # fmt: skip
+    said = {name: value for name, value in sampling.items() if value is not None}
+    asked: dict[str, Any] = {
+        "columns": mapping(columns), "encoding": encoding, "engine": engine, "threads": threads,
+        "max_length": max_length, "task": task, "options": _options(option or ()) | said, "revision": revision,
+    }  # fmt: skip
+    cluster_address(address, ray=ray)
+    for source in files or ():
+        check_predict(artifact, source)
+    if ray:
+        given = {"--text": text, "--text-pair": text_pair, "--device": device != "cpu", "--no-verify": not verify}
+        asked["options"] |= {"prompt": prompt} if prompt else {}
+        refused = [name for name, value in given.items() if value]
+        _on_ray(artifact, files or [], output, refused, asked | {"address": address})
+    else:
+        rows = _rows(files or [], text or (), text_pair or ())
+        _here(artifact, rows, output, asked | {"device": device, "verify": verify, "prompt": prompt})
+
+
+def _here(artifact: str, rows: str | list[Any], output: Path | None, asked: dict[str, Any]) -> None:
     from octavo.inference.jsonl import predict as run_predict
 
-    check_predict(artifact, source)
-    drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams, "seed": seed}
-    more = {"max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty}
-    sampling: dict[str, Any] = drawn | more | {"stop": tuple(stop) if stop else None}
-    opened: dict[str, Any] = {"engine": engine, "threads": threads, "max_length": max_length, "device": device}
     with _progress(output) as progress:
-        counts = run_predict(
-            artifact,
-            _rows(source, text or (), text_pair or ()),
-            output,
-            columns=mapping(columns),
-            encoding=encoding,
-            revision=revision,
-            verify=verify,
-            prompt=prompt,
-            task=task,
-            options=_options(option or ()) | {name: value for name, value in sampling.items() if value is not None},
-            progress=progress,
-            **opened,
-        )
+        counts = run_predict(artifact, rows, output, progress=progress, **asked)
     say(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+
+
+def _on_ray(artifact: str, files: list[str], output: Path | None, refused: list[str], asked: dict[str, Any]) -> None:
+    """`--ray`: files to a folder; `refused` are options that do not go with it.
+
+    Raises:
+        InputError: there are some, or files or the folder are missing.
+    """
+    from octavo.cli.display import TerminalProgress
+    from octavo.ray.job import predict_files
+
+    if refused:
+        raise InputError("an option that does not go with --ray", got=refused[0])
+    if not files or output is None or "-" in files:
+        raise InputError("--ray reads files and writes a folder", then="octavo predict ART FILE... -o FOLDER --ray")
+    with TerminalProgress() as progress:
+        done = predict_files(artifact, files, output, progress=progress, **asked)
+    wrong = f", {done.errors} of them with an error" if done.errors else ""
+    say(f"{done.rows} rows{wrong}{_cut_note(done.truncated)}" if done.rows else "all parts were there", err=True)
 
 
 def _progress(output: Path | None) -> AbstractContextManager[Progress]:
@@ -110,22 +149,27 @@ def _progress(output: Path | None) -> AbstractContextManager[Progress]:
     return TerminalProgress()
 
 
-def _rows(source: str | None, texts: Sequence[str], pairs: Sequence[str]) -> str | list[Any]:
+def _rows(files: Sequence[str], texts: Sequence[str], pairs: Sequence[str]) -> str | list[Any]:
     """Where the rows come from: a file, stdin, or the command line.
 
     Raises:
         InputError: from two places, or the second texts are not as many as the first.
     """
-    if texts and source is not None:
-        raise InputError("rows are those of a file, or texts", got=f"{source} and --text", then="leave one of them out")
+    if len(files) > 1:
+        then = "add --ray, and name a folder by --output"
+        raise InputError("several files are for a cluster", got=len(files), then=then)
+    if texts and files:
+        raise InputError(
+            "rows are those of a file, or texts", got=f"{files[0]} and --text", then="leave one of them out"
+        )
     if pairs and len(pairs) != len(texts):
         got = f"{len(texts)} --text and {len(pairs)} --text-pair"
         raise InputError("each --text has one --text-pair, or none has", got=got)
     if texts:
         return list(zip(texts, pairs, strict=True)) if pairs else list(texts)
-    if source is None and sys.stdin.isatty():
+    if not files and sys.stdin.isatty():
         say('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D', err=True)
-    return source or "-"
+    return files[0] if files else "-"
 
 
 def _cut_note(rows: int) -> str:

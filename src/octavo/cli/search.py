@@ -12,6 +12,7 @@ from octavo.cli.compare import Reports
 from octavo.cli.echo import say
 from octavo.cli.limits import MaxDrop, MaxSize, MinAgreement, MinCosine, MinCosineWorst, MinSpeedup, read_budget
 from octavo.cli.options import (
+    Address,
     Columns,
     Encoding,
     IgnoreWeights,
@@ -22,6 +23,7 @@ from octavo.cli.options import (
     TaskName,
     Threads,
     TokenizerFolder,
+    cluster_address,
     mapping,
     names,
 )
@@ -47,6 +49,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="A seeded sample of that 
 Seed = Annotated[int, typer.Option(min=0, help="Of the order of the examples.")]
 Target = Annotated[str, typer.Option(help="The CPU it is for: see quantize.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
+Ray = Annotated[bool, typer.Option("--ray", help="Measure on a Ray cluster; timings take a whole node.")]
 WIDTHS = (32, 7, 7, 7)  # of the first columns of the table that grows while it runs
 AsJson = Annotated[bool, typer.Option("--json", help="The outcome as one JSON document on stdout.")]
 
@@ -83,6 +86,8 @@ def search(
     report: Reports = None,
     lang: Lang = None,
     force: Force = False,
+    ray: Ray = False,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Find, repair and confirm the best model within a budget.
@@ -90,20 +95,29 @@ def search(
     Exit code 1 where nothing passes.
     """
     from octavo.checkpoint.source import Checkpoint
-    from octavo.data.examples import DataFile
 
     check_quantize(checkpoint, output)
     limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
     limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
-    tell = _reports(report, lang)
+    tell, read = _reports(report, lang), {"encoding": encoding, "columns": mapping(columns)}
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
-    settings |= {"data": DataFile(data, encoding, mapping(columns), limit, max_length, seed), "target": target}
-    settings |= {"calibrate": DataFile(calibrate, encoding, mapping(columns), 300) if calibrate else None}
-    found = _run(model, output, limits, settings | {"force": force}, None if dry_run else pick or 0)
+    settings |= {"target": target, "force": force, "ray": ray, "address": cluster_address(address, ray=ray)}
+    settings |= _files(data, calibrate, read, {"limit": limit, "max_length": max_length, "seed": seed})
+    found = _run(model, output, limits, settings, None if dry_run else pick or 0)
     if not dry_run:
         tell(found)
         _show(found, as_json=as_json, picked=pick is not None)
+
+
+def _files(data: Path, calibrate: Path | None, read: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The examples, and those to calibrate on, which are read as these are."""
+    from octavo.data.examples import DataFile
+
+    return {
+        "data": DataFile(data, **read, **more),
+        "calibrate": DataFile(calibrate, **read, limit=300) if calibrate else None,
+    }
 
 
 def _reports(paths: list[Path] | None, lang: str | None) -> Callable[[Search], None]:

@@ -67,22 +67,39 @@ class AskedRows:
 
     def _fields(self, rows: _Placed, task: Task[Any]) -> Iterator[Any]:
         for place, row in rows:
-            split = isinstance(row, dict)
-            fields, other = task.split_row(row, self.file.columns or {}, place) if split else (row, {})
-            self._check(fields, row, task, place)
-            self.others.append({name: None if not_finite(value) else value for name, value in other.items()})
+            is_line = isinstance(self.source, str | Path)
+            fields, other = read_row(row, task, self.file.columns or {}, place, is_line=is_line)
+            self.others.append(other)
             yield fields
 
-    def _check(self, fields: Any, row: Any, task: Task[Any], place: str) -> None:
-        key, found = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
-        if (isinstance(fields, dict) or isinstance(self.source, str | Path)) and not isinstance(found, str):
-            then = f"name the columns, such as --columns {key}=NAME" if isinstance(row, dict) and row else None
-            allowed = f"an object with {', '.join(task.keys)}"
-            raise DataError(f"a line needs a {key}", where=place, got=f"{row!r:.80}", allowed=allowed, then=then)
-        try:
-            task.parse_row(fields)
-        except DataError as error:
-            raise DataError(f"{place}: {error}") from None
+
+def read_row(
+    row: Any, task: Task[Any], columns: Mapping[str, str], place: str, *, is_line: bool = True
+) -> tuple[Any, dict[str, Any]]:
+    """What a task reads of a row, and its other fields, in which no number is NaN or infinite.
+
+    `is_line`: it is of a file, where a row is an object.
+
+    Raises:
+        DataError: it is not what the task reads; the message names its place.
+    """
+    split = isinstance(row, dict)
+    fields, other = task.split_row(row, columns, place) if split else (row, {})
+    key, found = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
+    if (isinstance(fields, dict) or is_line) and not isinstance(found, str):
+        then = f"name the columns, such as --columns {key}=NAME" if split and row else None
+        allowed = f"an object with {', '.join(task.keys)}"
+        raise DataError(f"a line needs a {key}", where=place, got=f"{row!r:.80}", allowed=allowed, then=then)
+    try:
+        task.parse_row(fields)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from None
+    return fields, finite(other)
+
+
+def finite(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON takes them: one with a number that is NaN or infinite is null."""
+    return {name: None if not_finite(value) else value for name, value in fields.items()}
 
 
 def _require_file(path: Path) -> None:

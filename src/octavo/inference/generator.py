@@ -80,24 +80,31 @@ class Generator:
         return self._pieces(text, generation)
 
     def stream(
-        self, rows: Iterable[Any], *, return_full_text: bool = True, batch_size: int | None = None, **settings: Any
+        self,
+        rows: Iterable[Any],
+        *,
+        return_full_text: bool = True,
+        batch_size: int | None = None,
+        first: int = 0,
+        **settings: Any,
     ) -> Iterator[Any]:
         """Predictions in the order of the rows; it raises what a call does.
 
         `return_full_text`: a continued text with its prompt; `batch_size`: how many rows are written at once, by
-        default 8; `settings`: those of the generation config.
+        default 8; `first`: the number of the first row, on which samples depend, where rows come in several calls;
+        `settings`: those of the generation config.
         """
         if settings.pop("text_pair", None) is not None:
             raise DataError("a text is continued or answered, and has no text_pair")
         rows, generation = as_rows(rows), self._with(settings)
         require_several(rows)
         full = return_full_text and self.task.continues
-        return self._stream(rows, generation, require_batch_size(batch_size), full=full)
+        return self._stream(rows, generation, require_batch_size(batch_size), full=full, position=first)
 
     def _stream(
-        self, rows: Iterable[Any], generation: Generation, batch_size: int | None, *, full: bool
+        self, rows: Iterable[Any], generation: Generation, batch_size: int | None, *, full: bool, position: int
     ) -> Iterator[Any]:
-        source, position, read = iter(rows), 0, (self.session, self.tokenizers, self.signature)
+        source, read = iter(rows), (self.session, self.tokenizers, self.signature)
         while window := list(islice(source, ROWS_AT_ONCE)):
             texts = [self._parse(row, position + offset) for offset, row in enumerate(window)]
             encoded = self._encode(texts, generation)

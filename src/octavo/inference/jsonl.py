@@ -76,11 +76,11 @@ def predict(  # noqa: PLR0913 - settings of the verb
         progress.start("predicting", asked.total)
         for prediction in predictions:
             progress.advance()
-            stream.write(json_text(_joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
+            stream.write(json_text(joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
     return predictor.counts
 
 
-def _joined(other: Mapping[str, Any], prediction: Mapping[str, Any]) -> dict[str, Any]:
+def joined(other: Mapping[str, Any], prediction: Mapping[str, Any]) -> dict[str, Any]:
     """A prediction behind the row's other fields; those of its names are called otherwise."""
     taken, kept = {*other, *prediction}, dict[str, Any]()
     for name, value in other.items():

@@ -4,7 +4,6 @@ A folder is opened on each node under its path. What `put` gives is one object i
 writes it to a folder of its own, whose hashes are checked as those of any other.
 """
 
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,9 +19,10 @@ from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.selftest import check_self_test
 from octavo.artifact.writing import replace_folder
 from octavo.encoding.tokenizing import Options
-from octavo.errors import ArtifactError, InputError, MissingExtraError, OctavoError
+from octavo.errors import ArtifactError, InputError, OctavoError
 from octavo.files import sha256_of
 from octavo.inference.columns import Columns, make_predict_fn
+from octavo.ray.cluster import node, require_ray
 from octavo.schema.manifest import MANIFEST
 
 ERROR = "error"  # the column of what is wrong with a row
@@ -74,7 +74,7 @@ class Predictor:
             check_self_test(found.manifest.self_test, self.predict_fn.predictor().session, found.folder)
         except OctavoError as error:
             told = type(error)("")
-            told.args = (f"on the node {_node()}: {error}",)
+            told.args = (f"on the node {node()}: {error}",)
             raise told from None
 
     def __call__(self, batch: Any) -> Any:
@@ -119,12 +119,8 @@ def put(artifact: str | Path | Artifact) -> Any:
     """
     given = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
     given.check_files()
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("Ray is not installed", then="pip install 'octavo[ray]'") from None
     packed: Packed = {name: (given.folder / name).read_bytes() for name in (MANIFEST, *given.manifest.files)}
-    return ray.put(packed)
+    return require_ray().put(packed)
 
 
 def _folder(artifact: Any) -> Path:
@@ -144,13 +140,6 @@ def _folder(artifact: Any) -> Path:
     if sha256_of(place / MANIFEST) != digest:
         raise ArtifactError("this is not the artifact that was sent", where=place, then="remove it")
     return place
-
-
-def _node() -> str:
-    """The node's address as Ray has it, and its name."""
-    ray = sys.modules.get("ray")
-    address = f"{ray.util.get_node_ip_address()}, " if ray is not None and ray.is_initialized() else ""
-    return f"{address}{platform.node()}"
 
 
 def _empty(array: NDArray[Any]) -> NDArray[Any]:

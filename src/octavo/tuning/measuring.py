@@ -34,7 +34,7 @@ from octavo.evaluation.machine_load import worst_load
 from octavo.evaluation.measured_row import broken_rows, closeness, differences
 from octavo.evaluation.worker import open_contender
 from octavo.exporting.float_graphs import FloatGraphs, export_source
-from octavo.hardware import Target
+from octavo.hardware import Cpu, Target, this_cpu
 from octavo.metrics.estimates import ratio_estimate
 from octavo.pipeline.calibration import Calibration, encode_calibration
 from octavo.pipeline.plan import Plan, choose_recipe
@@ -108,6 +108,11 @@ class Workshop:
         """The checkpoint, exported once."""
         trained = has_ranges(self.source.folder)
         return export_source(self.source, Recipe(method="qat" if trained else "dynamic"), self.progress)
+
+    @property
+    def cpu(self) -> Cpu:
+        """The CPU that timings are of."""
+        return this_cpu()
 
     @property
     def calibrates(self) -> bool:

@@ -35,6 +35,7 @@ from octavo.schema.search import (
     read_study,
 )
 from octavo.tasks import find_task, task_over
+from octavo.tuning.cluster import ClusterWorkshop
 from octavo.tuning.measuring import Settings, Workshop
 from octavo.tuning.run import Run
 from octavo.tuning.space import Setting, default_space, distinct, read_space, sixteen_bits
@@ -203,6 +204,8 @@ def search(  # noqa: PLR0913 - each is one thing to say
     jobs: int = 1,
     target: str = "auto",
     force: bool = False,
+    ray: bool = False,
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Search:
     """Search the best artifact of a checkpoint within a budget: `for trial in octavo.search(...)`, or `.run()`.
@@ -221,6 +224,8 @@ def search(  # noqa: PLR0913 - each is one thing to say
         jobs: how many candidates answer at once; timings always run alone.
         target: the CPU to make it for.
         force: replace an artifact that is there.
+        ray: measure on a Ray cluster: quality of several candidates at once, and speed on a whole node.
+        address: of the cluster; by default the one that Ray finds, or one on this machine.
         progress: hears of every step.
 
     Raises:
@@ -240,11 +245,12 @@ def search(  # noqa: PLR0913 - each is one thing to say
     examples = task.read_examples(labelled, source.signature.labels)
     splits = split_examples(examples, file.seed, _calibration(calibrate, source))
     settings = Settings(find_target(target), choose_threads(threads), jobs, file.max_length, file.seed)
-    workshop = Workshop(source, task, splits, settings, progress)
+    parts = source, task, splits, settings, progress
+    workshop = ClusterWorkshop(*parts, address) if ray else Workshop(*parts)
     small = prefer == "size" or budget.max_size is not None
     setting = Setting(this_cpu(), workshop.calibrates, task.writes, small, has_ranges(source.folder))
     candidates = _candidates(space, setting)
-    identity = _identity(source, file, splits, settings, (budget, prefer))
+    identity = _identity(source, file, splits, workshop, (budget, prefer))
     place = Path(study) if study is not None else output.with_name(f"{output.name}.study.jsonl")
     return Search(identity, output, place, workshop, _Space(candidates, sixteen_bits(setting), force))
 
@@ -256,10 +262,10 @@ def _candidates(space: str | Path | Sequence[Candidate] | None, setting: Setting
 
 
 def _identity(
-    source: Source, file: DataFile, splits: Splits, settings: Settings, wanted: tuple[Budget, Aim]
+    source: Source, file: DataFile, splits: Splits, workshop: Workshop, wanted: tuple[Budget, Aim]
 ) -> Identity:
     """What the study is of."""
-    cpu = this_cpu()
+    cpu, settings = workshop.cpu, workshop.settings
     return Identity(
         source=source.name,
         source_sha256=source.sha256,
