@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from octavo.cli.echo import say
+from octavo.cli.echo import known_words, say, words
 from octavo.errors import printable
 from octavo.reporting.comparison_tables import Cells
 from octavo.reporting.layer_heatmap import heat_level
@@ -65,7 +65,7 @@ class TerminalProgress:
     def start(self, task: str, total: int | None = None) -> None:
         """Show a new step."""
         self._finish()
-        task = printable(task)
+        task = printable(known_words(task))
         if self._named and not self._console.is_terminal:
             self._tell(f"{task} ...")
         self._current = int(self._bars.add_task(task, total=total))
@@ -94,8 +94,8 @@ def progress_note(done: float, total: float | None, seconds: float) -> str:
     """How far a step is, and about how long it goes on if it goes on like this."""
     if not total:
         return f"{done:,.0f}"
-    left = f", about {seconds * max(total - done, 0) / done:,.0f} s left" if done else ""
-    return f"{done:,.0f} of {total:,.0f}{left}"
+    left = words(", about {s:,.0f} s left").format(s=seconds * max(total - done, 0) / done) if done else ""
+    return words("{done:,.0f} of {total:,.0f}").format(done=done, total=total) + left
 
 
 def print_heat(cells: Cells) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 from octavo.cli.options import Columns, Device, Encoding, MaxLength, Threads, Verify, mapping
 from octavo.cli.order import check_predict
 from octavo.errors import InputError
@@ -95,7 +95,7 @@ def predict(
             progress=progress,
             **opened,
         )
-    say(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+    say(words("{n:,} rows").format(n=counts.rows) + _cut_note(counts.truncated), err=True)
 
 
 def _progress(output: Path | None) -> AbstractContextManager[Progress]:
@@ -119,12 +119,12 @@ def _rows(source: str | None, texts: Sequence[str], pairs: Sequence[str]) -> str
     if texts:
         return list(zip(texts, pairs, strict=True)) if pairs else list(texts)
     if source is None and sys.stdin.isatty():
-        say('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D', err=True)
+        say(words('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D'), err=True)
     return source or "-"
 
 
 def _cut_note(rows: int) -> str:
-    return f", {rows} of them cut at the limit" if rows else ""
+    return words(", {n} of them cut at the limit").format(n=rows) if rows else ""
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:

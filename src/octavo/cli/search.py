@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octavo.cli.compare import Reports
-from octavo.cli.echo import say
+from octavo.cli.echo import language, say, words
 from octavo.cli.limits import MaxDrop, MaxSize, MinAgreement, MinCosine, MinCosineWorst, MinSpeedup, read_budget
 from octavo.cli.options import (
     Columns,
     Encoding,
     IgnoreWeights,
     Labels,
-    Lang,
     MaxLength,
     TargetTokenizer,
     TaskName,
@@ -80,7 +79,6 @@ def search(
     encoding: Encoding = "utf-8",
     columns: Columns = None,
     report: Reports = None,
-    lang: Lang = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +92,7 @@ def search(
     check_quantize(checkpoint, output)
     limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
     limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
-    tell = _reports(report, lang)
+    tell = _reports(report)
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
     settings |= {"data": DataFile(data, encoding, mapping(columns), limit, max_length, seed), "target": target}
@@ -105,17 +103,16 @@ def search(
         _show(found, as_json=as_json, picked=pick is not None)
 
 
-def _reports(paths: list[Path] | None, lang: str | None) -> Callable[[Search], None]:
+def _reports(paths: list[Path] | None) -> Callable[[Search], None]:
     """What writes the reports; that they can be written is checked at once."""
-    from octavo.reporting import languages, page
+    from octavo.reporting import page
     from octavo.reporting.search_page import report_search
 
-    language = languages.find_language(lang)
     checked = [page.check_report(path, (".html", ".md")) for path in paths or ()]
 
     def write(found: Search) -> None:
         for path in checked:
-            report_search(found.study, path, language=language)
+            report_search(found.study, path, language=language())
 
     return write
 
@@ -147,19 +144,28 @@ def _run(
 
 
 def _tell(found: Search, trial: Trial) -> None:
-    left = f", about {found.seconds_left:,.0f} s left" if found.seconds_left >= 1 else ""
-    rows = "" if trial.timed else f" on {trial.rows:,} rows"
-    say(f"{trial.step}{rows}: {trial.candidate.name}: {trial.verdict}, {trial.reason}{left}", err=True)
+    from octavo.reporting.search_tables import reason, step_name
+
+    text = (
+        words("{step}: {name}: {verdict}, {reason}")
+        if trial.timed
+        else words("{step} on {n:,} rows: {name}: {verdict}, {reason}")
+    )
+    named = {"step": step_name(trial.step, words), "name": trial.candidate.name, "verdict": trial.verdict}
+    line = text.format(n=trial.rows, reason=reason(trial, words), **named)
+    left = words(", about {s:,.0f} s left").format(s=found.seconds_left) if found.seconds_left >= 1 else ""
+    say(line + left, err=True)
 
 
 def _show_plan(found: Search) -> None:
     plan = found.plan()
-    say(f"{len(plan.candidates)} candidates:", *(f"  {one.name}" for one in plan.candidates))
-    say("examples: " + ", ".join(f"{number:,} for {name}" for name, number in plan.splits.items()))
-    say(
-        f"each on {plan.waves[0]:,} first; those that are not clear failures on {plan.waves[1]:,}, or as many as decide"
-    )
-    say(f"about {plan.seconds / 60:.1f} minutes on this machine, more where a ladder is climbed; nothing was written")
+    say(words("{n} candidates:").format(n=len(plan.candidates)), *(f"  {one.name}" for one in plan.candidates))
+    parts = (words("{n:,} for {name}").format(n=number, name=words(name)) for name, number in plan.splits.items())
+    say(f"{words('examples')}: {', '.join(parts)}")
+    text = words("each on {first:,} first; those that are not clear failures on {more:,}, or as many as decide")
+    say(text.format(first=plan.waves[0], more=plan.waves[1]))
+    text = words("about {m:.1f} minutes on this machine, more where a ladder is climbed; nothing was written")
+    say(text.format(m=plan.seconds / 60))
 
 
 def _show(found: Search, *, as_json: bool, picked: bool) -> None:
@@ -175,15 +181,18 @@ def _show(found: Search, *, as_json: bool, picked: bool) -> None:
 
         say(*json_text(parse_json(line_of(outcome)), indent=1).split("\n"))
     else:
-        print_cells(trial_cells(record))
-        if len(cells := ladder_cells(record)) > 1:
+        print_cells(trial_cells(record, words))
+        if len(cells := ladder_cells(record, words)) > 1:
             print_cells(cells)
-        say(*outcome_sentences(record), *front_lines(outcome.front))
+        say(*outcome_sentences(record, words), *front_lines(outcome.front, words))
     if found.artifact is not None:
-        say(f"written to {found.output}", err=True)
+        say(words("written to {path}").format(path=found.output), err=True)
         engine = found.artifact.engine()
         chosen: Any = outcome.chosen if not picked else None
         if chosen is not None and chosen.engine != engine:
-            say(f"it was measured on {chosen.engine}: run it with --engine {chosen.engine}", err=True)
+            say(
+                words("it was measured on {engine}: run it with --engine {engine}").format(engine=chosen.engine),
+                err=True,
+            )
     if not picked and (outcome.verdict != "PASS" or outcome.chosen == FLOAT):
         raise typer.Exit(1)
