@@ -25,6 +25,9 @@ DOCUMENTS = (
     "docs/torch.md",
     "docs/generation.md",
     "docs/smaller.md",
+    "docs/search.md",
+    "docs/search.ko.md",
+    "docs/design/dynamic.md",
     "docs/tasks/token-classification.md",
 )
 SATURATION = {
@@ -33,6 +36,7 @@ SATURATION = {
     "stock": "stock dynamic, onnxruntime",
     "dynamic": "octavo dynamic, onnxruntime",
 }
+WHOLE = ("generation", "search", "fidelity")  # files that are one table
 MIB = 2**20
 WRONG = 0.8  # an agreement below which a model is not that model any more
 
@@ -380,6 +384,64 @@ def chain(result: dict, words: dict) -> str:
     return f"{table(cells)}\n\n5,010 pairs. {machine_note(result, words)}"
 
 
+def search(result: dict, words: dict) -> str:
+    """What each search found beside the defaults, random recipes and NNCF, on examples that nothing was chosen by."""
+    cells = [words["search"]]
+    for name, found in result.items():
+        own = found["search"]
+        spent = {"search": own["seconds"], "best random": found["random"]["seconds"]}
+        for title, row in found["check"]["models"].items():
+            (score, (value, low, high)), (speed, *_) = _first(row), row["speedup"]
+            short = title.rpartition(", ")[0]
+            cells.append(
+                [
+                    name,
+                    f"**{title}**" if short == "search" else title,
+                    row["verdict"],
+                    f"{score} {value:+.2f} ({low:+.2f} to {high:+.2f})",
+                    f"{speed:.2f}x",
+                    f"{100 * row['size']:.0f} %",
+                    f"{spent[short] / 60:.1f}" if short in spent else "",
+                ]
+            )
+        if nncf := found.get("nncf"):
+            (value, low, high), speeds = nncf["accuracy"], nncf["speedup, row by row"]
+            told = f"accuracy {value:+.2f} ({low:+.2f} to {high:+.2f})"
+            speed = words["alone"].format(nncf=speeds["nncf"], octavo=speeds["octavo"])
+            cells.append([name, "NNCF", "", told, speed, f"{100 * nncf['size']:.0f} %", f"{nncf['seconds'] / 60:.1f}"])
+    told = [
+        words["found"].format(name=name, **found["search"], layers=_layers(found)) for name, found in result.items()
+    ]
+    return "\n\n".join([table(cells), "\n".join(told), machine_note(next(iter(result.values())), words)])
+
+
+def _first(row: dict) -> tuple[str, list[float]]:
+    """The first score of a row with its difference, in points."""
+    return next((name, value) for name, value in row.items() if isinstance(value, list) and name != "speedup")
+
+
+def _layers(found: dict) -> str:
+    kept = [re.sub(r"^.*?(\d+)", r"\1", one) for one in found["search"]["float layers"]]
+    return ", ".join(kept) or "-"
+
+
+def fidelity(result: dict, words: dict) -> str:  # noqa: ARG001 - said in English only
+    """How near to float each method comes."""
+    parts = []
+    for name, found in result.items():
+        keys = list(next(iter(found["scores"].values())))[:-1]
+        shapes = list(dict.fromkeys(row["shape"] for row in found["times"]))
+        cells = [[f"{name}, {found['n']:,} rows", *(key.replace("_", " ") for key in keys), "MiB"]]
+        cells[0] += [f"{shape}, ms" for shape in shapes]
+        for title, row in found["scores"].items():
+            ms = {one["shape"]: f"{one['ms']:.2f}" for one in found["times"] if one["name"] == title}
+            shown = [f"{1e5 * row[key]:.1f}e-5" if key == "kl" else f"{row[key]:.5f}" for key in keys]
+            cells.append([title, *shown, f"{row['bytes'] / MIB:.1f}", *(ms[shape] for shape in shapes)])
+        parts.append(table(cells))
+    one = next(iter(result.values()))
+    return "\n\n".join([*parts, f"Weights for {one['target']}, {one['threads']} threads, {one['cpu']}."])
+
+
 def machine_note(result: dict, words: dict) -> str:
     machine = result["machine"]
     return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
@@ -400,6 +462,8 @@ RENDER = {
     "noise": noise,
     "oldguide": oldguide,
     "chain": chain,
+    "search": search,
+    "fidelity": fidelity,
     "smaller": trims,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
@@ -430,6 +494,8 @@ def stored_results(kind: str) -> dict:
         "generation",
         "old-guide-chain",
         "smaller",
+        "search",
+        "fidelity",
     ):
         stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
         found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
@@ -438,7 +504,7 @@ def stored_results(kind: str) -> dict:
         if script == "smaller" and found:
             parts = {"smaller_xlm": "xlm-r", "smaller_rows": "rows"}
             found = {"smaller": found} | {mark: found[part] for mark, part in parts.items() if part in found}
-        results |= {"generation": found} if script == "generation" and found else found
+        results |= {script: found} if script in WHOLE and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
 
 

@@ -45,10 +45,16 @@ ENGLISH = {
     "rows": ["dynamic int8", "size, of float", "table, dB", "score x 100", "against float"],
     "xlm-r": ["XLM-R base's shape, whole artifacts", "MiB", "of the float checkpoint"],
     "chain": ["multilingual BERT's shape", "engine", "MiB", "of the checkpoint", "seconds", "faster"],
+    "search": ["", "found by", "verdict", "against float, points (95 %)", "faster", "size", "minutes"],
+    "alone": "row by row {nncf:.2f}x, Octavo's {octavo:.2f}x",
+    "found": "- {name}: {chosen}; {verdict} when confirmed; float layers: {layers}",
     "making": ["float graph to saved int8", "MiB", "seconds", "peak MiB"],
     "weights": ["weights of a Linear", "32 x 128, ms", "1 x 32, ms", "KL on KorNLI, 1e-5", "agreement"],
 }
 KOREAN = ENGLISH | {
+    "search": ["", "찾은 방법", "판정", "float 대비, 점 (95 %)", "속도 향상", "크기", "분"],
+    "alone": "한 행씩 {nncf:.2f}배, Octavo {octavo:.2f}배",
+    "found": "- {name}: {chosen}; 확인 판정 {verdict}; float 레이어: {layers}",
     "model": [
         "",
         "크기, MiB",

@@ -1,14 +1,17 @@
 """What `octavo search` finds within a drop of one point, beside the defaults, ten random recipes, and NNCF.
 
     .venv/bin/python bench/search.py [--shared ../shared] [--only ko-nli ko-ner ko-sts outliers feed-forward] [--quick]
-    .venv/bin/pip install --target extra nncf && PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
+    .venv/bin/pip install --target extra --no-deps nncf ninja narwhals pydot tabulate cloudpickle threadpoolctl
+    PYTHONPATH=extra .venv/bin/python bench/search.py --only ko-nli
 
 Each search has one file; what it finds is compared with the float graph and the defaults on another file, which
-nothing was chosen or calibrated by. `outliers` is ko-nli with sixteen channels of every value projection a hundred
-times as large, and the columns of the output projection a hundredth: in float the same model. `feed-forward` is ko-
-nli whose third block has pairs of intermediate channels that are a hundred times too large and cancel out exactly, so
-that int8 destroys what its down projection reads, and no smoothing mends it. Writes bench/results/search-<kind of
-CPU>.json: an hour on two quiet cores; --quick takes some hundred rows of each and writes nothing.
+nothing was chosen or calibrated by (ko-ner: the sentences of one file, parted by their hashes). `outliers` is ko-nli
+with sixteen channels of every value projection a hundred times as large, and the columns of the output projection a
+hundredth: in float the same model. `feed-forward` is ko-nli whose third block has pairs of intermediate channels that
+are a hundred times too large and cancel out exactly, so that int8 destroys what its down projection reads, and no
+smoothing mends it. Each part is written into bench/results/search-<kind of CPU>.json when it ends, beside those of
+other days, and bench/publish.py makes the document's table of them: an hour for all on two quiet cores; --quick takes
+some hundred rows and writes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +37,8 @@ import octavo
 from octavo.data.examples import DataFile
 from octavo.evaluation import benchmark
 from octavo.hardware import this_cpu, usable_cores
+from octavo.inference.opening import open_artifact_model
+from octavo.metrics.differences import accuracy_difference
 from octavo.schema.recipe import Recipe, recipe_from
 from octavo.schema.search import Candidate
 from octavo.tuning import measuring
@@ -43,15 +50,16 @@ LIKE_FLOAT = octavo.Budget(min_agreement=0.98)  # of the hard models, which are 
 THREADS = min(2, usable_cores())
 FILES = {  # to search with, and to check on
     "ko-nli": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
-    "ko-ner": ("panx/dev-ko.tsv", "panx/test-ko.tsv"),
+    "ko-ner": ("panx/dev-ko.tsv", None),  # its test file has no tags: `halves`
     "ko-sts": ("korsts/sts-dev.tsv", "korsts/sts-test.tsv"),
     "outliers": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
     "feed-forward": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
 }
-PLAIN = {
-    "static": Recipe(method="static"),
-    "static, unsmoothed": Recipe(method="static", smoothing="none"),
-    "dynamic": Recipe(),
+PLAIN = {  # and whether it is given examples
+    "static": (Recipe(method="static"), True),
+    "static, unsmoothed": (Recipe(method="static", smoothing="none"), True),
+    "dynamic": (Recipe(), False),
+    "dynamic, with examples": (Recipe(), True),
 }
 FACTOR, COLUMN, CHANNELS, RANDOM = 100.0, 10.0, 16, 10  # with columns of 40 rounding alone moved float's answers
 
@@ -80,6 +88,18 @@ def make_hard(kind: str, source: Path, folder: Path) -> Path:
     return folder
 
 
+def halves(source: Path, folder: Path) -> tuple[Path, Path]:
+    """The sentences of a tagged file in two files, by the hashes of their words."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    for block in source.read_text(encoding="utf-8").strip().split("\n\n"):
+        words = "\0".join(line.split("\t")[0] for line in block.splitlines())
+        parts[sha256(words.encode()).digest()[0] % 2].append(block)
+    files = folder / "search.tsv", folder / "check.tsv"
+    for file, blocks in zip(files, parts, strict=True):
+        file.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    return files
+
+
 def told(trial: Any, speed: Any = None) -> dict[str, Any]:
     quality = trial.quality
     likeness = quality.differences | quality.closeness
@@ -89,10 +109,11 @@ def told(trial: Any, speed: Any = None) -> dict[str, Any]:
     )
 
 
-def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budget) -> dict[str, Any]:
+def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budget, *, quick: bool) -> dict[str, Any]:
     """The search itself, and the seconds it took."""
     start = time.perf_counter()
-    found = octavo.search(checkpoint, output, data=data, budget=budget, threads=THREADS)
+    space = [Candidate(Recipe()), Candidate(Recipe(method="static"))] if quick else None
+    found = octavo.search(checkpoint, output, data=data, budget=budget, space=space, threads=THREADS)
     steps: dict[str, int] = {}
     for trial in found:
         steps[trial.step] = steps.get(trial.step, 0) + 1
@@ -112,10 +133,10 @@ def searched(checkpoint: Path, data: DataFile, output: Path, budget: octavo.Budg
     }
 
 
-def random_recipes(seed: int) -> list[Recipe]:
-    """Ten recipes as anybody might guess them."""
+def random_recipes(seed: int, count: int) -> list[Recipe]:
+    """Recipes as anybody might guess them."""
     draw, found = random.Random(seed), []
-    while len(found) < RANDOM:
+    while len(found) < count:
         method = draw.choice(["static", "static", "dynamic", "weight-only"])
         settings: dict[str, Any] = {"method": method}
         if method == "static":
@@ -155,12 +176,12 @@ def compared(
     return {"rows": found.n, "busy": found.was_busy, "models": rows}
 
 
-def best_of_ten(
-    floats: tuple[Any, Path, DataFile], data: DataFile, work: Path, budget: octavo.Budget
+def best_random(
+    floats: tuple[Any, Path, DataFile], data: DataFile, work: Path, budget: octavo.Budget, count: int
 ) -> tuple[Path, dict]:
-    """The fastest of ten random recipes that keeps the budget on the searched file; the first where none does."""
+    """The fastest of random recipes that keeps the budget on the searched file; the first where none does."""
     (graphs, baseline, calibration), start, folders = floats, time.perf_counter(), {}
-    for number, recipe in enumerate(random_recipes(0)):
+    for number, recipe in enumerate(random_recipes(0, count)):
         folders[work / f"random-{number}"] = recipe
         examples = calibration if recipe.calibrates else None
         octavo.quantize(graphs, work / f"random-{number}", recipe=recipe, calibration=examples)
@@ -169,20 +190,23 @@ def best_of_ten(
     best = max(rows, key=lambda row: row.speedup.value) if rows else found.rows[1]
     folder = next(path for path in folders if path.name == best.name)
     facts = {"seconds": round(time.perf_counter() - start, 1), "recipe": Candidate(folders[folder], best.engine).name}
-    return folder, facts | {"passed": len(rows)}
+    return folder, facts | {"passed": len(rows), "tried": count}
 
 
-def nncf_found(baseline: Path, splits: Any, output: Path) -> dict[str, Any] | None:
-    """NNCF's `quantize_with_accuracy_control` on the same float graph and examples; None where it is not installed."""
+def nncf_found(
+    baseline: Path, searched: tuple[Path, str], splits: Any, check: Sequence[Any], output: Path
+) -> dict[str, Any] | None:
+    """NNCF's `quantize_with_accuracy_control` on the same float graph and examples; None where it is not installed.
+
+    It and what the search found are scored on the same other examples, and timed row by row, in turns.
+    """
     if find_spec("nncf") is None:
         return None
     import nncf
     import openvino
 
-    artifact = octavo.open_artifact(baseline)
-    task = octavo.load(baseline)
-    model = openvino.Core().read_model(artifact.model_file)
-    names = artifact.manifest.signature.input_names
+    artifact, task = octavo.open_artifact(baseline), octavo.load(baseline)
+    model, names = openvino.Core().read_model(artifact.model_file), artifact.manifest.signature.input_names
 
     def inputs(example: Any) -> dict[str, np.ndarray]:
         encoded = task.task.encode(task.tokenizer, task.task.rows([example]))[0]
@@ -205,47 +229,73 @@ def nncf_found(baseline: Path, splits: Any, output: Path) -> dict[str, Any] | No
     )
     seconds = time.perf_counter() - start
     openvino.save_model(found, output / "nncf.xml")
-    compiled = [openvino.Core().compile_model(one, "CPU", {"INFERENCE_NUM_THREADS": THREADS}) for one in (model, found)]
-    times: list[list[float]] = [[], []]
-    batch = [inputs(one) for one in splits.confirmation[:200]]
+    size = sum(file.stat().st_size for file in output.glob("nncf.*")) / artifact.model_file.stat().st_size
+    settings = {"INFERENCE_NUM_THREADS": THREADS}
+    opened = {
+        name: openvino.Core().compile_model(one, "CPU", settings) for name, one in (("float", model), ("nncf", found))
+    }
+    runs = {name: (lambda row, one=one: one(row)) for name, one in opened.items()}
+    for name, (folder, engine) in {"octavo float": (baseline, "onnxruntime"), "octavo": searched}.items():
+        session = open_artifact_model(octavo.open_artifact(folder), engine, THREADS)
+        runs[name] = session.run
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    batch = [inputs(one) for one in check[:200]]
     for _ in range(5):
-        for index, one in enumerate(compiled):
+        for name, run in runs.items():
             begin = time.perf_counter()
             for row in batch:
-                one(row)
-            times[index].append(time.perf_counter() - begin)
-    scores = [right(one, splits.confirmation)[0] for one in compiled]
-    speedup = float(np.median(times[0]) / np.median(times[1]))
+                run(row)
+            times[name].append(time.perf_counter() - begin)
+    scores = {name: right(one, check) for name, one in opened.items()}
+    labels, before, after = ([one.label for one in check], *(scores[name][1] for name in ("float", "nncf")))
+    drop = accuracy_difference(np.ones(len(labels), np.int64), *(np.array(one, np.int64) for one in (before, after)))
+    medians = {name: float(np.median(one)) for name, one in times.items()}
     return {
         "seconds": round(seconds, 1),
-        "confirmed drop": 100 * (scores[0] - scores[1]),
-        "speedup, row by row": speedup,
+        "accuracy": [100 * drop.value, 100 * drop.low, 100 * drop.high],
+        "rows": len(labels),
+        "size": size,
+        "row by row, ms": {name: 1000 * one / len(batch) for name, one in medians.items()},
+        "speedup, row by row": {name: medians["octavo float"] / one for name, one in medians.items()},
     }
+
+
+def defaults(graphs: Any, calibration: DataFile, work: Path) -> dict[str, Path]:
+    """What nobody searches for."""
+    folders = {}
+    for title, (recipe, calibrated) in PLAIN.items():
+        folders[title] = work / title.replace(", ", "-")
+        octavo.quantize(graphs, folders[title], recipe=recipe, calibration=calibration if calibrated else None)
+    return folders
 
 
 def measure(name: str, shared: Path, work: Path, *, quick: bool) -> dict[str, Any]:
     searching, checking = FILES[name]
     limit, budget = 400 if quick else None, BUDGET if name.startswith("ko") else LIKE_FLOAT
+    if quick:  # so few rows decide no finer limit
+        budget = octavo.Budget(max_drop=8.0) if name.startswith("ko") else octavo.Budget(min_agreement=0.9)
     model = shared / "models" / (name if name.startswith("ko") else "ko-nli")
     checkpoint = model if name.startswith("ko") else make_hard(name, model, work / f"{name}-checkpoint")
-    data = DataFile(shared / "data" / searching, limit=limit)
-    check = DataFile(shared / "data" / checking, limit=limit)
-    result = {"search": searched(checkpoint, data, work / f"{name}-found", budget)}
-    graphs = octavo.export(checkpoint)
-    baseline, folders = work / f"{name}-float", {"search": work / f"{name}-found"}
+    files = (
+        (shared / "data" / searching, shared / "data" / checking)
+        if checking
+        else halves(shared / "data" / searching, work)
+    )
+    data, check = (DataFile(file, limit=limit) for file in files)
+    result = {"search": searched(checkpoint, data, work / "found", budget, quick=quick)}
+    graphs, baseline = octavo.export(checkpoint), work / "float"
     octavo.quantize(graphs, baseline, recipe="float")
     calibration = DataFile(data.path, limit=300)
-    for title, recipe in PLAIN.items():
-        folders[title] = work / f"{name}-{title.replace(', ', '-')}"
-        octavo.quantize(graphs, folders[title], recipe=recipe, calibration=calibration if recipe.calibrates else None)
-    folders["best of ten random"], result["random"] = best_of_ten((graphs, baseline, calibration), data, work, budget)
+    folders = {"search": work / "found"} | defaults(graphs, calibration, work)
+    floats = (graphs, baseline, calibration)
+    folders["best random"], result["random"] = best_random(floats, data, work, budget, 2 if quick else RANDOM)
     folders = {title: folder for title, folder in folders.items() if folder.exists()}
-    engines = list(dict.fromkeys(["auto", "onnxruntime", result["search"]["engine"]]))
-    result["check"] = compared(baseline, folders, check, engines, budget)
+    engine = result["search"]["engine"]
+    result["check"] = compared(baseline, folders, check, list(dict.fromkeys(["auto", "onnxruntime", engine])), budget)
     source = octavo.open_artifact(baseline).manifest.signature
-    if source.task == "text-classification":
-        examples = data.read(source.labels)
-        found = nncf_found(baseline, split_examples(examples, 0, None), work)
+    if source.task == "text-classification" and "search" in folders:
+        splits = split_examples(data.read(source.labels), 0, None)
+        found = nncf_found(baseline, (folders["search"], engine), splits, check.read(source.labels), work)
         result |= {"nncf": found} if found else {}
     return result
 
@@ -257,19 +307,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
-    results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     versions = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "nncf") if find_spec(name)}
     if asked.quick:  # to see that it runs, on any machine
         measuring.TRIES, benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1, 5.0, 10
     machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:
-            results[name] = measure(name, asked.shared.resolve(), Path(work), quick=asked.quick) | {"machine": machine}
-        text = json.dumps(results[name] if asked.quick else results, ensure_ascii=False, indent=1)
+            found = {name: measure(name, asked.shared.resolve(), Path(work), quick=asked.quick) | {"machine": machine}}
         if asked.quick:
-            print(text)
-        else:
-            stored.write_text(text + "\n", encoding="utf-8")
+            print(json.dumps(found, ensure_ascii=False, indent=1))
+            continue
+        known = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+        stored.write_text(json.dumps(known | found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -207,9 +207,9 @@ def quick_benchmarks():
 
     popen = {"Popen": forked_worker.popen, "PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "ROUNDS_SECONDS", 1.0)
+        patch.setattr(benchmark, "ROUNDS_SECONDS", 0.2)
         patch.setattr(benchmark, "SINGLE_ROWS", 10)
-        patch.setattr(benchmark, "INVARIANCE_ROWS", 16)
+        patch.setattr(benchmark, "INVARIANCE_ROWS", 6)
         patch.setattr(benchmark, "PAUSE", 0.0)
         patch.setattr(benchmark, "subprocess", SimpleNamespace(**popen))
         patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))

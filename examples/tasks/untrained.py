@@ -22,11 +22,11 @@ def writer(task: str, tokenizer: transformers.PreTrainedTokenizerBase) -> transf
     begin, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
     known = {"vocab_size": len(tokenizer), "bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad}
     if task == "text-generation":
-        size = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}
+        size = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_positions": 128}
         return transformers.GPT2LMHeadModel(transformers.GPT2Config(**size, **known))
     size = {"d_model": 64, "max_position_embeddings": 128}
     for side in ("encoder", "decoder"):
-        size |= {f"{side}_layers": 2, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 128}
+        size |= {f"{side}_layers": 1, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 128}
     config = transformers.BartConfig(**size, **known, decoder_start_token_id=begin, forced_eos_token_id=end)
     return transformers.BartForConditionalGeneration(config)
 

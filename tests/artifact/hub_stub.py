@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def dispatch(self):  # noqa: PLR0911 - one for each kind of request
+    def dispatch(self):
         hub, path = self.server.hub, unquote(urlsplit(self.path).path)
         hub.asked.append((self.command, path, self.headers.get("Authorization")))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -65,11 +65,18 @@ class Handler(BaseHTTPRequestHandler):
             hub.objects[parts[1]] = body
             return self.answer(200, {})
         if "resolve" in parts:
-            return self.resolve(hub, "/".join(parts[:2]), parts[3], "/".join(parts[4:]))
-        repo, what = "/".join(parts[2:4]), parts[4] if len(parts) > 4 else "revision"
+            repo, what, revision, body = "/".join(parts[:2]), "resolve", parts[3], "/".join(parts[4:])
+        else:
+            repo, (what, revision) = "/".join(parts[2:4]), parts[4:6] if len(parts) > 5 else ("revision", "main")
+        return self.ask(hub, repo, what, revision, body)
+
+    def ask(self, hub, repo, what, revision, body):
+        """What is missing is a 404 that says so: to a connection that only breaks the client comes back for long."""
         if repo not in hub.commits:
             return self.answer(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
-        return getattr(self, what)(hub, repo, parts[5] if len(parts) > 5 else "main", body)
+        if revision not in {"main", *(name for name, _ in hub.commits[repo])}:
+            return self.answer(404, {"error": "Invalid rev id"}, X_Error_Code="RevisionNotFound")
+        return getattr(self, what)(hub, repo, revision, body)
 
     do_GET = do_POST = do_PUT = do_HEAD = dispatch  # noqa: N815 - so the library finds them
 
@@ -111,9 +118,6 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, {"success": True, "commitOid": oid, "commitUrl": url})
 
     def revision(self, hub, repo, revision, body):
-        names = {name for name, _ in hub.commits[repo]}
-        if revision not in names | {"main"}:
-            return self.answer(404, {"error": "Invalid rev id"}, X_Error_Code="RevisionNotFound")
         sha = hub.commits[repo][-1][0] if revision == "main" else revision
         siblings = [{"rfilename": name} for name in hub.files(repo, revision)]
         return self.answer(200, {"id": repo, "sha": sha, "siblings": siblings, "private": False, "tags": []})
@@ -126,7 +130,9 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, listed)
 
     def resolve(self, hub, repo, revision, name):
-        data = hub.files(repo, revision)[name]
+        if name not in (files := hub.files(repo, revision)):
+            return self.answer(404, {"error": "Entry not found"}, X_Error_Code="EntryNotFound")
+        data = files[name]
         sha = hub.commits[repo][-1][0] if revision == "main" else revision
         etag = f'"{hashlib.sha256(data).hexdigest()}"'
         return self.answer(200, body=data, ETag=etag, X_Repo_Commit=sha, Accept_Ranges="bytes")

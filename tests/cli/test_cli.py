@@ -53,13 +53,6 @@ run()
 """
 
 
-COMMAND_LINE = """
-sys.argv[0] = "octavo"
-from octavo.cli.main import run
-run()
-"""  # after the code of `kept_exports`
-
-
 def heeding_interruptions():
     """What runs in the background of a shell inherits that SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -123,45 +116,21 @@ def names(folder):
 
 
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory, demo_float, kept_exports):
-    """Three runs of quantize, side by side: name -> (exit code, stdout, stderr, folder).
-
-    They take the exporter's work from where `demo_float` left it.
-    """
+def quantized(tmp_path_factory):
+    """Three runs of quantize: name -> (exit code, stdout, stderr, folder)."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("kept", "no_match", "interrupted")}
     (folders["kept"] / "레시피.toml").write_text(RECIPE, encoding="utf-8")
     (folders["no_match"] / "recipe.toml").write_text(NO_MATCH, encoding="utf-8")
     (folders["interrupted"] / "out").mkdir()
     shutil.copytree(DEMO, folders["kept"] / "한국어 모델", ignore=shutil.ignore_patterns("pairs.tsv"))
-    processes = {
-        "kept": start(
-            "quantize",
-            "한국어 모델",
-            "-o",
-            "모델/작은 것",
-            "--recipe",
-            "레시피.toml",
-            "--target",
-            "any",
-            code=kept_exports + COMMAND_LINE,
-            cwd=folders["kept"],
-        ),
-        "no_match": start(
-            *("quantize", DEMO, "-o", "out", "--recipe", "recipe.toml"),
-            code=kept_exports + COMMAND_LINE,
-            cwd=folders["no_match"],
-        ),
-        "interrupted": start(
-            *("quantize", DEMO, "-o", "out/model"),
-            code=kept_exports + INTERRUPTED_WHILE_WRITING,
-            cwd=folders["interrupted"],
-        ),
+    kept = ("한국어 모델", "-o", "모델/작은 것", "--recipe", "레시피.toml", "--target", "any")
+    interrupted = {"code": INTERRUPTED_WHILE_WRITING, "cwd": folders["interrupted"]}
+    found = {
+        "kept": run("quantize", *kept, cwd=folders["kept"]),
+        "no_match": run("quantize", DEMO, "-o", "out", "--recipe", "recipe.toml", cwd=folders["no_match"]),
+        "interrupted": run_apart("quantize", DEMO, "-o", "out/model", **interrupted),
     }
-    found = {}
-    for name, process in processes.items():
-        out, err = process.communicate(timeout=300)
-        found[name] = (process.returncode, out, err, folders[name])
-    return found
+    return {name: (*result, folders[name]) for name, result in found.items()}
 
 
 class TestQuantize:
@@ -357,7 +326,7 @@ class TestCompare:
         assert "--columns is not understood; got: text:sentence1; allowed: text=...,text_pair=...,label=..." in message
 
     def test_a_budget_decides_the_exit_code(self, demo_float, demo_int8):
-        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 200)
+        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 80)
         code, out, _ = run(*models, "--max-drop", 20, "--max-size", "30%", "--min-agreement", 0.5)
         assert code == 0
         assert "PASS  int8 (dynamic), onnxruntime" in out
@@ -424,7 +393,7 @@ class TestCompare:
         assert list(tmp_path.iterdir()) == []
 
     def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
-        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 100, "--details")
+        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 60, "--details")
         assert code == 0
         assert "contradiction" in out
         assert "tokens" in out
@@ -446,7 +415,7 @@ class TestCompare:
         weights[name] = (noise * 10 * weights[name].std()).astype(np.float32)
         save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
         limits = ("--max-drop", 1.5, "--min-agreement", 0.98)
-        code, out, _ = run("compare", DEMO, copy, "--data", PAIRS, "--limit", 200, "--json", *limits)
+        code, out, _ = run("compare", DEMO, copy, "--data", PAIRS, "--limit", 80, "--json", *limits)
         found = json.loads(out)
         assert (code, found["verdict"]) == (1, "FAIL")
         assert [check["verdict"] for check in found["rows"][1]["judgement"]["checks"]] == ["FAIL", "FAIL"]
@@ -791,8 +760,8 @@ def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
         assert json.loads(file.read_text(encoding="utf-8"))["profile"] == json.loads(out)["profile"]
 
 
-def test_passes_can_be_left_out(tmp_path):
-    command = ("quantize", DEMO, "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
+def test_passes_can_be_left_out(checkpoint, tmp_path):
+    command = ("quantize", checkpoint("bert"), "-o", tmp_path / "plain", "--method", "float", "--no-optimize")
     code, _, err = run(*command)
     assert code == 0, err
     manifest = open_artifact(tmp_path / "plain").manifest

@@ -77,7 +77,7 @@ def checkpoint(tmp_path_factory, tiny_parts):
             settings |= {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
         if family == "ModernBERT":
             settings |= {
-                "num_hidden_layers": 3,
+                "global_attn_every_n_layers": 2,
                 "bos_token_id": 0,
                 "eos_token_id": 2,
                 "cls_token_id": 0,

@@ -20,6 +20,7 @@ METHODS = {
     "static": Recipe(method="static"),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }
+OPSETS = {"bart": 22, "marian": 22}  # where an export ends after it has failed at 23; of Llama it is found out here
 NEW = 12
 
 
@@ -50,7 +51,8 @@ def make_model(family, tokenizer):
     else:
         width = {"d_model": 48, "max_position_embeddings": 64}
         for side in ("encoder", "decoder"):
-            width |= {f"{side}_layers": 2, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 80}
+            layers = 1 if side == "encoder" else 2
+            width |= {f"{side}_layers": layers, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 80}
         make = transformers.BartConfig if family == "bart" else transformers.MarianConfig
         config = make(forced_eos_token_id=None, **width, **size, **start)
     torch.manual_seed(7)
@@ -86,12 +88,15 @@ def made(tiny_parts, tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(made, tmp_path_factory):
     """A function of a family and a recipe: the artifact, made once; a family is exported once."""
-    exported = cache(lambda family: octavo.export(made(family)[0]))
+    exported = cache(lambda family: octavo.export(made(family)[0], recipe=Recipe(opset=OPSETS.get(family))))
     place = tmp_path_factory.mktemp
 
     return cache(
         lambda family, recipe, calibration=None: octavo.quantize(
-            exported(family), place("artifacts") / family, recipe=recipe, calibration=calibration
+            exported(family),
+            place("artifacts") / family,
+            recipe=recipe.model_copy(update={"opset": OPSETS.get(family)}) if recipe.format == "onnx" else recipe,
+            calibration=calibration,
         )
     )
 

@@ -1,9 +1,11 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from scipy.special import erf
 
+import octavo
 from octavo.arithmetic.affine import INT7_LEVELS, affine_range, quantize_asymmetric, quantize_symmetric
 from octavo.graph.layers import find_layers
 from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
@@ -442,3 +444,22 @@ def test_nodes_stay_in_order_where_a_layer_runs_again_after_another_that_shares_
     for layer in find_layers(model):  # `a` first: it quantizes what `b` reads, and `b` stands before
         lower(model, layer)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dynamic", "static"])
+def test_a_bias_and_gelu_stay_two_operators_where_that_pays(method, checkpoint, tmp_path, sentences):
+    """And the numbers are the same: it is the engine that would make one of them."""
+    (tmp_path / "texts.txt").write_text("\n".join(sentences * 12), encoding="utf-8")
+    calibration = tmp_path / "texts.txt" if method == "static" else None
+    floats, fused, answers = octavo.export(checkpoint("bert")), {}, []
+    for target in ("avx_vnni", "avx512_vnni"):
+        made = octavo.quantize(floats, tmp_path / target, recipe=method, target=target, calibration=calibration)
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{target}.onnx")
+        session = onnxruntime.InferenceSession(made.model_file, options)
+        fused[target] = sum(node.op_type == "BiasGelu" for node in onnx.load(tmp_path / f"{target}.onnx").graph.node)
+        inputs = {one.name: np.ones((2, 7), np.int64) for one in session.get_inputs()}
+        answers.append(session.run(None, inputs)[0])
+    assert fused == {"avx_vnni": 2, "avx512_vnni": 0}
+    np.testing.assert_allclose(*answers, rtol=0, atol=1e-5)

@@ -80,16 +80,25 @@ def export_by_torch(model, inputs, outputs, path):
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["octavo", "torch"])
 @pytest.mark.parametrize("architecture", TASKS)
-def test_the_task_of_every_export_is_named(architecture, exporter, tmp_path):
+def test_the_task_of_every_export_is_named(architecture, exporter, tmp_path, tiny_parts):
     import onnx_ir as ir
+    import transformers
 
     outputs, task = TASKS[architecture]
     model, inputs, config = tiny(architecture)
     path = tmp_path / "model.onnx"
-    if exporter == "octavo":
-        ir.save(export_graph(model, inputs, outputs, 23), path)
-    else:
+    if exporter == "torch":
         export_by_torch(model, inputs, outputs, path)
+    elif architecture.startswith("Bert") and "Choice" not in architecture:  # a graph that Octavo writes itself
+        words = [*tiny_parts.word_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]").items()][: TINY["vocab_size"]]
+        model.save_pretrained(tmp_path / "checkpoint")
+        transformers.BertTokenizer(vocab=dict(words), model_max_length=32).save_pretrained(tmp_path / "checkpoint")
+        floats = octavo.export(tmp_path / "checkpoint")
+        assert floats.record.graph == "written"
+        outputs = floats.source.signature.output_names
+        ir.save(floats.graphs["model"], path)
+    else:
+        ir.save(export_graph(model, inputs, outputs, 23), path)
     (tmp_path / "config.json").write_text(config.to_json_string(), encoding="utf-8")
     found = octavo.inspect(path)
     assert found.task == task, found.task_reason

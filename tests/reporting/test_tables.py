@@ -80,6 +80,7 @@ CANDIDATE = ComparedRow(
     batch_effect=0.0234,
     turns=((2.0, 2.1), (2.0, 1.9)),
     singles_ms=(9.0, 11.0),
+    text_rows_per_second=987.4,
     groups=(
         Group("class", "부정", 700, 0.5, 0.49, Estimate(-0.01, -0.02, 0.004, -0.019, 0.002, "score", 9)),
         Group("length", "5 to 12", 640, 0.53, 0.53, Estimate(0.0, -0.01, 0.01, -0.009, 0.009, "score", 2)),
@@ -128,6 +129,7 @@ def test_a_comparison_is_told_in_its_units():
         "smaller": ["1.00x", "3.77x"],
         "seconds": ["12.00", "4.00"],
         "rows/s": ["28", "1,234"],
+        "text to answer, rows/s": ["-", "987"],
         "faster": ["1.00x", "3.00x"],
         "1 row, ms p50 / p95": ["41.3 / 55.0", "9.9 / 12.3"],
         "load, s": ["3.21", "0.13"],

@@ -31,6 +31,7 @@ def changed(**fields):
         (changed(bytes=10**400), "rows.1.bytes"),
         (changed(seconds=0.0), "seconds"),
         (changed(singles_ms=()), "singles_ms"),
+        (changed(text_rows_per_second=0.0), "text_rows_per_second"),
         (changed(speedup=identical(0.0)), "speedup"),
         (changed(speedup=dataclasses.replace(identical(1.0), low=2.0)), "speedup"),
         (changed(speedup=identical(float("nan"))), "speedup.value: nan"),

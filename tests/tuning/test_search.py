@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import sys
 
@@ -152,6 +153,8 @@ def test_the_command_line_takes_up_a_study(finished, checkpoint, data, tmp_path,
     words += ["--study", found.study, "--threads", 1, "--report", tmp_path / "탐색.html"]
     code, out, err = run(monkeypatch, capsys, *words, "--json")
     assert code == 0, err
+    assert re.search(r"^step +rows verdict +left +candidate$", err, re.MULTILINE)
+    assert re.search(r"^baseline +\d+ PASS +\d+ s  float, onnxruntime", err, re.MULTILINE)
     assert json.loads(out)["verdict"] == "PASS"
     assert json.loads(out)["chosen"]["recipe"]["method"] == found.outcome.chosen.recipe.method
     assert (tmp_path / "cli" / "octavo.json").exists()
@@ -170,6 +173,8 @@ def test_a_dry_run_writes_nothing(checkpoint, data, tmp_path, monkeypatch, capsy
 def test_a_budget_without_a_limit_on_quality_is_refused(checkpoint, data, tmp_path):
     with pytest.raises(InputError, match="worst model wins"):
         octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(min_speedup=2.0))
+    with pytest.raises(InputError, match="no candidate"):
+        octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=octavo.Budget(max_drop=2.0), space=[])
     seeded = octavo.DataFile(data, seed=-1)
     with pytest.raises(InputError, match="seed that makes no sense"):
         octavo.search(checkpoint("bert"), tmp_path / "x", data=seeded, budget=octavo.Budget(max_drop=2.0))

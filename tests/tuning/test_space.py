@@ -51,7 +51,11 @@ def test_the_default_depends_on_cpu_and_task():
     uncalibrated = default_space(setting("avx512_vnni", calibrates=False, writes=True))
     assert {one.recipe.method for one in uncalibrated} == {"dynamic", "weight-only"}
     assert {one.engine for one in uncalibrated} == {"onnxruntime"}
-    assert {one.recipe.bits for one in default_space(setting(aim="size"))} == {8, 4}
+    small = default_space(setting("avx2", small=True))
+    assert {one.recipe.bits for one in small} == {8, 4}
+    four = {one.recipe.method for one in small if one.recipe.embedding == "int4"}
+    assert four == {"dynamic", "static", "weight-only"}
+    assert not {one.recipe.embedding for one in plain} - {"int8"}
     assert [one.engine for one in sixteen_bits(setting("amx_bf16"))] == ["openvino:bf16", "onnxruntime"]
 
 

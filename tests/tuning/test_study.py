@@ -97,6 +97,19 @@ class TestKilled:
         assert search(tmp_path / "s.jsonl", measurer).chosen == expected.chosen
         assert measurer.asked == []
 
+    def test_what_was_timed_on_a_busy_machine_is_timed_again_when_it_is_taken_up(self, tmp_path, hard):
+        path, first, then = tmp_path / "s.jsonl", hard(), hard()
+        taken = first.speeds
+        first.speeds = lambda *asked: [replace(one, busy=True) for one in taken(*asked)]
+        budget = {"identity": replace(IDENTITY, budget=Budget(max_drop=1.0, min_speedup=1.5))}
+        assert search(path, first, **budget).verdict == "UNSURE"
+        outcome = search(path, then, **budget)
+        assert (outcome.verdict, outcome.speed.busy) == ("PASS", None)
+        assert {name for name, *_ in then.asked} == {"speeds"}  # and nothing else is measured again
+        third = hard()
+        assert search(path, third, **budget).verdict == "PASS"
+        assert third.asked == []
+
     def test_each_trial_is_on_the_disk_before_the_next(self, tmp_path, hard):
         path = tmp_path / "s.jsonl"
         study = Study(IDENTITY, path)
@@ -206,6 +219,8 @@ def test_the_report_tells_the_ladder_the_layers_and_what_was_dropped(tmp_path, h
     assert "http:" not in page
     assert ("여러" in page or "단계별 복구" in page) == (language == "ko")
     assert 'match = "encoder.layer.3.output.dense"' in text
+    told = "혼자 int8일 때" if language == "ko" else "stays float: in int8, alone, it moved answers by 0.0"
+    assert page.count(told) == 2  # a reason for each of the two
 
 
 def test_a_study_that_has_not_ended_has_a_report(tmp_path, hard):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="A seeded sample of that 
 Seed = Annotated[int, typer.Option(min=0, help="Of the order of the examples.")]
 Target = Annotated[str, typer.Option(help="The CPU it is for: see quantize.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")]
+WIDTHS = (32, 7, 7, 7)  # of the first columns of the table that grows while it runs
 AsJson = Annotated[bool, typer.Option("--json", help="The outcome as one JSON document on stdout.")]
 
 
@@ -138,23 +139,36 @@ def _run(
         elif pick:
             found.pick(pick)
         else:
+            titles = _row(map(words, ("step", "rows", "verdict", "left")))
+            say(f"{titles}    {words('candidate')}", err=True)
             for trial in found:
                 _tell(found, trial)
     return found
 
 
 def _tell(found: Search, trial: Trial) -> None:
-    from octavo.reporting.search_tables import reason, step_name
+    """A row of the table that grows on the terminal: what was measured, and about how many seconds are left."""
+    from octavo.reporting.search_tables import layers_named, reason, step_name
 
-    text = (
-        words("{step}: {name}: {verdict}, {reason}")
-        if trial.timed
-        else words("{step} on {n:,} rows: {name}: {verdict}, {reason}")
-    )
-    named = {"step": step_name(trial.step, words), "name": trial.candidate.name, "verdict": trial.verdict}
-    line = text.format(n=trial.rows, reason=reason(trial, words), **named)
-    left = words(", about {s:,.0f} s left").format(s=found.seconds_left) if found.seconds_left >= 1 else ""
-    say(line + left, err=True)
+    rows = words("timed") if trial.timed else f"{trial.rows:,}"
+    cells = step_name(trial.step, words), rows, trial.verdict, f"{found.seconds_left:,.0f}"
+    name = trial.candidate.name + layers_named(trial.candidate, words)
+    told = reason(trial, words)
+    if trial.speed and trial.checks:
+        text = words("{faster:.2f}x as fast as float, {ms:.1f} ms for a row alone (p95)")
+        told = f"{text.format(faster=trial.speed.speedup.value, ms=trial.speed.p95_ms)}; {told}"
+    say(f"{_row(cells)} s  {name}: {told}", err=True)
+
+
+def _row(cells: Iterable[str]) -> str:
+    """Cells as wide as their columns, names on the left and numbers on the right."""
+    from rich.cells import cell_len
+
+    found = []
+    for cell, width, side in zip(cells, WIDTHS, "<><>", strict=True):
+        blank = " " * (width - cell_len(cell))
+        found.append(cell + blank if side == "<" else blank + cell)
+    return " ".join(found)
 
 
 def _show_plan(found: Search) -> None:

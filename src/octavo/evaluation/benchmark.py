@@ -20,6 +20,7 @@ from octavo.encoding.batching import Batch, IntArray, Outputs, in_order, real_an
 from octavo.engines import modes_of
 from octavo.errors import InputError, OctavoError, raise_together
 from octavo.evaluation.machine_load import Cores, Usage, machine_load, read_cores
+from octavo.evaluation.text_rates import Texts, text_rates
 from octavo.progress import Progress
 from octavo.schema.comparison import MachineLoad
 from octavo.schema.signature import Signature
@@ -37,7 +38,10 @@ Rows = list[tuple[int, int]]  # (batch, part of it)
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of a comparison: its model and how it is run; `home` has pooling files, tokenizers as `Checkpoint`."""
+    """One row of a comparison: its model and how it is run; `home` has pooling files, tokenizers as `Checkpoint`.
+
+    With `texts` it is also timed from these to answers.
+    """
 
     path: Path
     engine: str
@@ -46,6 +50,7 @@ class Contender:
     tokenizer: str | Path | None = None
     target_tokenizer: str | Path | None = None
     ignore_weights: tuple[str, ...] = ()
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Timing:
     round, which all contenders ran in turns; `single` seconds of one row alone, one value per sampled row;
     `load_seconds` from starting the process to a loaded model, `cold_start_seconds` to its first answer; `peak_bytes`
     the most memory that it held; `alone` and `among` the outputs of sampled rows that ran by themselves, and the same
-    rows' in a batch with the longest ones; `load` how busy the machine was meanwhile.
+    rows' in a batch with the longest ones; `load` how busy the machine was meanwhile; `text_rows_per_second` from texts
+    to answers.
     """
 
     outputs: Outputs
@@ -68,6 +74,7 @@ class Timing:
     cold_start_seconds: float
     peak_bytes: int
     load: MachineLoad | None = None
+    text_rows_per_second: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -178,6 +185,8 @@ def run_benchmark(
         # before single rows: one may be shorter than the waking of threads
         loads = _loads(started, _read_load(processes), [one for one, *_ in running])
         singles = _single_rows(processes, own, rows, random.Random(seed), progress)  # noqa: S311
+        whole = sum(part[0] for contender in seconds for part in contender)
+        rates = text_rates([one.ask for one in processes], [one.texts for one, *_ in running], whole, progress)
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         extra = [_run_part(one, range(count, count + len(kept.sampled)), Path(folder))[1] for _, one, kept in running]
     timings = (
@@ -191,6 +200,7 @@ def run_benchmark(
             alone=_first_rows(extra[index][::2], kept.sampled[::2], kept.signature),
             among=_first_rows(extra[index][1::2], kept.sampled[1::2], kept.signature),
             load=loads[index],
+            text_rows_per_second=rates[index],
         )
         for index, (_, process, kept) in enumerate(running)
     )
@@ -234,6 +244,7 @@ def _start(
     progress.start("loading", len(contenders))
     for contender, own in zip(contenders, asked, strict=True):
         settings = {"threads": threads, "batches": own.file, "signature": contender.signature.model_dump(mode="json")}
+        settings["texts"] = contender.texts and vars(contender.texts)
         processes.append(_Process(vars(contender) | settings))
         stack.callback(processes[-1].end)
         try:

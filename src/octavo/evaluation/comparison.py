@@ -3,6 +3,7 @@
 Every row of the table runs identical token batches; where tokenizers differ, batches that have the same texts.
 """
 
+import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 from octavo.checkpoint.source import Checkpoint
 from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.data.ranking import files_of
+from octavo.encoding.tokenizing import Row
 from octavo.errors import InputError, OctavoError, OctavoWarning
 from octavo.evaluation.benchmark import Timing, run_benchmark
 from octavo.evaluation.entries import (
@@ -26,6 +28,7 @@ from octavo.evaluation.entries import (
 from octavo.evaluation.machine_load import worst_load
 from octavo.evaluation.measured_row import Compared, not_finite
 from octavo.evaluation.readings import Reading, batches_of, read_entries
+from octavo.evaluation.text_rates import Texts
 from octavo.files import sha256_of
 from octavo.hardware import choose_threads, this_cpu
 from octavo.progress import Progress, Silent
@@ -177,7 +180,12 @@ def compare_entries(
     first, batches = readings[0], batches_of(readings, entries)
     limit = {"max_length": signature.max_length}  # what a contender makes room for
     contenders = [
-        replace(entry.contender, signature=entry.contender.signature.model_copy(update=limit)) for entry in entries
+        replace(
+            entry.contender,
+            signature=entry.contender.signature.model_copy(update=limit),
+            texts=None if task.writes else Texts(_drawn(own.asked.rows, seed), entry.tokenizer_json),
+        )
+        for entry, own in zip(entries, readings, strict=True)
     ]
     found = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
     all_of_them = list(zip(entries, readings, found, strict=True))
@@ -204,6 +212,11 @@ def compare_entries(
             if isinstance(reason, str)
         ),
     )
+
+
+def _drawn(rows: Sequence[Row], seed: int) -> list[Row]:
+    """The rows in a drawn order, so that the first of them are like all."""
+    return random.Random(seed).sample(list(rows), len(rows))  # noqa: S311 - a sample, no secret
 
 
 def _rows(measured: Sequence[tuple[Entry, Reading, Timing]]) -> tuple[ComparedRow, ...]:

@@ -95,6 +95,7 @@ class Compared:
             seconds=timing.seconds,
             speedup=identical(1.0) if is_baseline else ratio_estimate(self.timing.turns, timing.turns),
             rows_per_second=len(reading.asked.rows) / timing.seconds,
+            text_rows_per_second=timing.text_rows_per_second,
             rounds=len(timing.rounds),
             spread=float(np.ptp(timing.rounds) / np.median(timing.rounds)),
             load_seconds=timing.load_seconds,

@@ -2,7 +2,8 @@
 
 It reads one JSON request a line and answers with one: `{"run": [batch numbers], "keep": file or null}` runs batches and
 answers with the seconds of each, and the CPU time of all; `{"single": [[batch, row], ...]}` runs these rows alone,
-without their padding; `{"usage": true}` asks what the process took since it started. While it waits it uses no CPU.
+without their padding; `{"texts": n}` answers with the seconds from the first n texts to their answers, read ahead as
+`octavo.predict` reads; `{"usage": true}` asks what the process took since it started. While it waits it uses no CPU.
 """
 
 import json
@@ -10,19 +11,23 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from octavo.checkpoint.source import Checkpoint
+from octavo.encoding.batching import Encoded
+from octavo.encoding.tokenizing import Asked, Row, keep_tokenizers_to
 from octavo.engines import Session, run_batches, runs_torch
 from octavo.errors import OctavoError
 from octavo.evaluation.machine_load import queue_seconds
 from octavo.evaluation.writers import AnsweringSession, ScoringSession
+from octavo.inference.ahead import ahead
 from octavo.inference.generator import Generator
 from octavo.inference.opening import load, open_session
+from octavo.inference.predictor import ROWS_AT_ONCE, Predictor
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 
@@ -46,14 +51,34 @@ def main() -> None:
     spec = json.loads(sys.stdin.readline())
     try:
         signature = Signature.model_validate(spec["signature"])
-        session = open_contender(spec, signature)
+        session, predictor = open_contender(spec, signature), None
+        keep_tokenizers_to(spec["threads"])
         with np.load(spec["batches"], allow_pickle=False) as stored:  # read batch by batch: it may be large
             print(json.dumps({"ready": True}), file=answers, flush=True)
             for line in sys.stdin:
-                answer = _serve(session, stored, signature.input_names, json.loads(line))
+                request = json.loads(line)
+                if "texts" in request:
+                    predictor = predictor or Predictor(session, spec["texts"]["tokenizer_json"], signature)
+                    answer = {"seconds": answer_texts(predictor, spec["texts"]["rows"][: request["texts"]])}
+                else:
+                    answer = _serve(session, stored, signature.input_names, request)
                 print(json.dumps(answer), file=answers, flush=True)
     except OctavoError as error:
         print(json.dumps({"error": str(error), "exit_code": error.exit_code}), file=answers, flush=True)
+
+
+def answer_texts(predictor: Predictor, rows: Sequence[Row]) -> float:
+    """Answer rows as a predictor does, but for parsing them; the seconds that it took."""
+    task, tokenizer, start = predictor.task, predictor.tokenizer, time.perf_counter()
+
+    def windows() -> Iterator[tuple[Sequence[Row], list[Encoded]]]:
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            window = rows[first : first + ROWS_AT_ONCE]
+            yield window, task.encode(tokenizer, window)
+
+    for window, encoded in ahead(windows()):
+        task.decode(task.read(predictor.run(encoded), Asked(window, encoded, tokenizer)))
+    return time.perf_counter() - start
 
 
 def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Every weight is asked for with the shape that the config tells, and no setting i
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,9 +130,11 @@ def _width(value: ir.Value) -> int:
 class Encoder:
     """The parts of one encoder, in the order in which they are written."""
 
-    def __init__(self, family: Family, config: Mapping[str, Any], signature: Signature, tensors: Tensors) -> None:
-        """Begin the graph of a model of that config, which has the defaults of its class."""
-        self.family, self.config, self.signature = family, config, signature
+    def __init__(
+        self, family: Family, config: Mapping[str, Any], signature: Signature, tensors: Tensors, *, moved: bool = True
+    ) -> None:
+        """Begin the graph of a model of that config, which has the defaults of its class; `moved`: see `attention`."""
+        self.family, self.config, self.signature, self.moved = family, config, signature, moved
         self.body = "" if signature.task == "feature-extraction" else family.prefix
         self.write = GraphWriter(tensors, float(config.get("layer_norm_eps", 1e-12)))
         self.inputs = {
@@ -270,30 +272,13 @@ class Encoder:
         return write.node(f"{where}/Unsqueeze", [bias, axes[0]], (1, self.heads, *square))
 
     def layer(self, parts: Layer, path: str, x: ir.Value, mask: ir.Value) -> ir.Value:
-        """Attention and feed-forward, each added to what it read and normalized.
-
-        The key's bias is left out, as a softmax does not see it, and the value's is added behind the attention, as the
-        weights of an attention sum to one: see `passes.attention.drop_attention_biases`.
-        """
+        """Attention and feed-forward, each added to what it read and normalized."""
         write, width = self.write, self.width
 
         def at(part: str) -> str:
             return f"{path}.{part}" if part else path
 
-        query = write.linear(at(parts.query), x, width)
-        key, value = (write.linear(at(part), x, width, bias=False) for part in (parts.key, parts.value))
-        settings = {"scale": (width // self.heads) ** -0.5, "q_num_heads": self.heads, "kv_num_heads": self.heads}
-        settings |= {"is_causal": 0, "qk_matmul_output_mode": 0, "softcap": 0.0}
-        attended = write.node(f"{at(parts.attention)}/Attention", [query, key, value, mask], _dims(x), **settings)
-        for name in (parts.key, parts.value):
-            write.tensors.of(f"{at(name)}.bias", width)
-        out, dropped = (
-            write.tensors.of(f"{at(parts.output)}.weight", width, width),
-            write.tensors[f"{at(parts.value)}.bias"],
-        )
-        own = write.tensors.of(f"{at(parts.output)}.bias", width)
-        bias = (own.astype(np.float64) + out.astype(np.float64) @ dropped.astype(np.float64)).astype(np.float32)
-        attended = write.linear(at(parts.output), attended, width, bias)
+        attended = self.attention(parts, at, x, mask)
         total = write.node(f"{at(parts.after)}/Sum", [attended, x], _dims(x))
         x = write.norm(at(parts.norm), total, width)
         inner = write.linear(at(parts.up), x, self.setting("intermediate_size"))
@@ -301,6 +286,28 @@ class Encoder:
         inner = write.linear(at(parts.down), inner, width)
         total = write.node(f"{at(parts.residual)}/Sum", [inner, x], _dims(x))
         return write.norm(at(parts.last_norm), total, width)
+
+    def attention(self, parts: Layer, at: Callable[[str], str], x: ir.Value, mask: ir.Value) -> ir.Value:
+        """Attention and its output's Linear; `at` gives the path of a part.
+
+        The key's bias is left out, as a softmax does not see it, and the value's is added behind the attention, as the
+        weights of an attention sum to one: see `passes.attention.drop_attention_biases`. Where biases are not `moved`
+        each layer reads and gives what it does in torch.
+        """
+        write, width = self.write, self.width
+        query = write.linear(at(parts.query), x, width)
+        key, value = (write.linear(at(part), x, width, bias=not self.moved) for part in (parts.key, parts.value))
+        settings = {"scale": (width // self.heads) ** -0.5, "q_num_heads": self.heads, "kv_num_heads": self.heads}
+        settings |= {"is_causal": 0, "qk_matmul_output_mode": 0, "softcap": 0.0}
+        attended = write.node(f"{at(parts.attention)}/Attention", [query, key, value, mask], _dims(x), **settings)
+        if not self.moved:
+            return write.linear(at(parts.output), attended, width)
+        _, dropped, own = (
+            write.tensors.of(f"{at(name)}.bias", width) for name in (parts.key, parts.value, parts.output)
+        )
+        out = write.tensors.of(f"{at(parts.output)}.weight", width, width)
+        bias = (own.astype(np.float64) + out.astype(np.float64) @ dropped.astype(np.float64)).astype(np.float32)
+        return write.linear(at(parts.output), attended, width, bias)
 
     def head(self, x: ir.Value) -> list[ir.Value]:
         """The outputs, by the steps of the task's head."""

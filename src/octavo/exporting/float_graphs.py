@@ -125,7 +125,7 @@ def prove(source: Source, model: Any, recipe: Recipe, progress: Progress, *, exp
     `exporter`: not such as Octavo writes itself.
     """
     note = None
-    if not exporter and recipe.method != "qat":  # a written graph is without the biases that `MOVE_VALUES` drop
+    if not exporter:
         try:
             return write_checked(source, model, recipe, progress)[0]
         except UnwrittenError:

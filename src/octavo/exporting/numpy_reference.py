@@ -2,27 +2,32 @@
 
 It is written from the papers and the names in the weight files, and shares nothing with `builder.py` but these weights:
 other formulas for the same things (integers for MPNet's buckets, no folded biases, the mask as a choice of tokens).
+Several batches go through the layers together, so that each matrix is taken to float64 once. It computes in one thread:
+between products BLAS lets the others spin, which cost more than the products.
 
 Sources: Devlin et al. 2019 (BERT), Liu et al. 2019 (RoBERTa), Sanh et al. 2019 (DistilBERT), Clark et al. 2020
 (ELECTRA), Song et al. 2020 (MPNet), Lan et al. 2020 (ALBERT); Hendrycks and Gimpel 2016 (GELU).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from octavo.errors import ExportError
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[np.float32]]
 Ids = NDArray[np.int64]
+Masks = Sequence[NDArray[np.bool_]]
 
 _FINE = 1 << 15  # steps of the table of erf in 1; it is 1 in float64 from 5.93 on
 _ERF = np.array([math.erf(step / _FINE) for step in range(6 * _FINE + 2)])
 _RISE = np.diff(_ERF)
+_BLOCK = 1 << 15  # numbers whose GELU is computed at a time: its steps stay in the cache
 
 
 class NumpyReference:
@@ -40,7 +45,12 @@ class NumpyReference:
 
     def run(self, inputs: dict[str, Ids]) -> NDArray[np.float32]:
         """The model's answer to one batch of int64 [rows, length]: [rows, labels], or a vector of each token."""
-        return self._answer(self._encode(inputs)).astype(np.float32)
+        return self.run_all([inputs])[0]
+
+    def run_all(self, batches: Sequence[dict[str, Ids]]) -> list[NDArray[np.float32]]:
+        """The answer to each batch, of any shapes."""
+        with threadpool_limits(1, "blas"):
+            return [self._answer(states).astype(np.float32) for states in self._encode(batches)]
 
     def _answer(self, states: Array) -> Array:
         match self.task:
@@ -55,27 +65,27 @@ class NumpyReference:
             case _:
                 return self._classify(states[:, 0])
 
-    # The body: [rows, length, width]
+    # The body: the tokens of all batches, [tokens, width]; `masks` are which of each batch are seen, [rows, length]
 
-    def _encode(self, inputs: dict[str, Ids]) -> Array:
-        seen, config = inputs["attention_mask"].astype(bool)[:, None, None, :], self.config
-        x = self._embed(inputs["input_ids"], inputs.get("token_type_ids"))
+    def _encode(self, batches: Sequence[dict[str, Ids]]) -> list[Array]:
+        """The vectors of each batch's tokens, [rows, length, width]."""
+        masks, config = [inputs["attention_mask"].astype(bool) for inputs in batches], self.config
+        embedded = [self._embed(inputs["input_ids"], inputs.get("token_type_ids")) for inputs in batches]
+        x = np.concatenate([part.reshape(-1, part.shape[-1]) for part in embedded])
         if self.kind == "albert":
             x = self._linear(f"{self.body}encoder.embedding_hidden_mapping_in", x)
-            for index in range(config["num_hidden_layers"]):
-                group = index * config["num_hidden_groups"] // config["num_hidden_layers"]
-                x = self._albert_layer(f"{self.body}encoder.albert_layer_groups.{group}.albert_layers.0", x, seen)
-            return x
         if self.kind == "electra" and f"{self.body}embeddings_project.weight" in self.weights:
             x = self._linear(f"{self.body}embeddings_project", x)
-        if self.kind == "distilbert":
-            for index in range(config["n_layers"]):
-                x = self._distilbert_layer(f"{self.body}transformer.layer.{index}", x, seen)
-            return x
-        bias = self._relative(x.shape[1]) if self.kind == "mpnet" else None
-        for index in range(config["num_hidden_layers"]):
-            x = self._bert_layer(f"{self.body}encoder.layer.{index}", x, seen, bias)
-        return x
+        biases = [self._relative(mask.shape[1]) if self.kind == "mpnet" else None for mask in masks]
+        for index in range(config["n_layers" if self.kind == "distilbert" else "num_hidden_layers"]):
+            if self.kind == "albert":
+                group = index * config["num_hidden_groups"] // config["num_hidden_layers"]
+                x = self._albert_layer(f"{self.body}encoder.albert_layer_groups.{group}.albert_layers.0", x, masks)
+            elif self.kind == "distilbert":
+                x = self._distilbert_layer(f"{self.body}transformer.layer.{index}", x, masks)
+            else:
+                x = self._bert_layer(f"{self.body}encoder.layer.{index}", x, masks, biases)
+        return [part.reshape(*mask.shape, -1) for part, mask in zip(_parts(x, masks), masks, strict=True)]
 
     def _embed(self, ids: Ids, types: Ids | None) -> Array:
         place = f"{self.body}embeddings"
@@ -89,7 +99,7 @@ class NumpyReference:
             x = x + self._rows(f"{place}.token_type_embeddings", np.zeros_like(ids) if types is None else types)
         return self._normalize(f"{place}.LayerNorm", x)
 
-    def _bert_layer(self, place: str, x: Array, seen: NDArray[np.bool_], bias: Array | None) -> Array:
+    def _bert_layer(self, place: str, x: Array, masks: Masks, biases: Sequence[Array | None]) -> Array:
         if self.kind == "mpnet":
             names = [f"{place}.attention.attn.{name}" for name in "qkvo"]
             after = f"{place}.attention.LayerNorm"
@@ -97,39 +107,33 @@ class NumpyReference:
             names = [f"{place}.attention.self.{name}" for name in ("query", "key", "value")]
             names.append(f"{place}.attention.output.dense")
             after = f"{place}.attention.output.LayerNorm"
-        x = self._normalize(after, x + self._attend(names, x, seen, self.config["num_attention_heads"], bias))
+        x = self._normalize(after, x + self._attend(names, x, masks, self.config["num_attention_heads"], biases))
         inner = _activate(self.config["hidden_act"], self._linear(f"{place}.intermediate.dense", x))
         return self._normalize(f"{place}.output.LayerNorm", x + self._linear(f"{place}.output.dense", inner))
 
-    def _albert_layer(self, place: str, x: Array, seen: NDArray[np.bool_]) -> Array:
+    def _albert_layer(self, place: str, x: Array, masks: Masks) -> Array:
         names = [f"{place}.attention.{name}" for name in ("query", "key", "value", "dense")]
-        attended = self._attend(names, x, seen, self.config["num_attention_heads"])
+        attended = self._attend(names, x, masks, self.config["num_attention_heads"])
         x = self._normalize(f"{place}.attention.LayerNorm", x + attended)
         inner = _activate(self.config["hidden_act"], self._linear(f"{place}.ffn", x))
         return self._normalize(f"{place}.full_layer_layer_norm", x + self._linear(f"{place}.ffn_output", inner))
 
-    def _distilbert_layer(self, place: str, x: Array, seen: NDArray[np.bool_]) -> Array:
+    def _distilbert_layer(self, place: str, x: Array, masks: Masks) -> Array:
         names = [f"{place}.attention.{name}_lin" for name in ("q", "k", "v", "out")]
-        x = self._normalize(f"{place}.sa_layer_norm", x + self._attend(names, x, seen, self.config["n_heads"]))
+        x = self._normalize(f"{place}.sa_layer_norm", x + self._attend(names, x, masks, self.config["n_heads"]))
         inner = _activate(self.config["activation"], self._linear(f"{place}.ffn.lin1", x))
         return self._normalize(f"{place}.output_layer_norm", x + self._linear(f"{place}.ffn.lin2", inner))
 
     def _attend(
-        self, names: list[str], x: Array, seen: NDArray[np.bool_], heads: int, bias: Array | None = None
+        self, names: list[str], x: Array, masks: Masks, heads: int, biases: Sequence[Array | None] = ()
     ) -> Array:
         """softmax(q k^T / sqrt(width) + bias) v over the tokens that are seen, and what leads out of it."""
-        rows, length, width = x.shape
-        split = (rows, length, heads, width // heads)
-        q, k, v = (self._linear(name, x).reshape(split).transpose(0, 2, 1, 3) for name in names[:3])
-        scores = (q / math.sqrt(width // heads)) @ k.transpose(0, 1, 3, 2)
-        if bias is not None:
-            scores += bias
-        if not seen.all():
-            scores = np.where(seen, scores, -np.inf)
-        scores -= scores.max(axis=-1, keepdims=True)
-        weights = np.exp(scores, out=scores)
-        weights /= weights.sum(axis=-1, keepdims=True)
-        return self._linear(names[3], (weights @ v).transpose(0, 2, 1, 3).reshape(rows, length, width))
+        projected = [_parts(self._linear(name, x), masks) for name in names[:3]]
+        attended = [
+            _softmax_products(q, k, v, mask, heads, bias)
+            for q, k, v, mask, bias in zip(*projected, masks, biases or [None] * len(masks), strict=True)
+        ]
+        return self._linear(names[3], np.concatenate(attended))
 
     def _relative(self, length: int) -> Array:
         """MPNet's bias of a distance d, [heads, length, length]: bucket d below 8, above by d / 8 in powers of √2."""
@@ -196,11 +200,36 @@ class NumpyReference:
         return scaled
 
 
+def _parts(x: Array, masks: Masks) -> list[Array]:
+    """The tokens of each batch."""
+    return np.split(x, np.cumsum([mask.size for mask in masks])[:-1])
+
+
+def _softmax_products(q: Array, k: Array, v: Array, mask: NDArray[np.bool_], heads: int, bias: Array | None) -> Array:
+    """What one batch attends to, [tokens, width]."""
+    rows, length = mask.shape
+    width = q.shape[-1] // heads
+    q, k, v = (array.reshape(rows, length, heads, width).transpose(0, 2, 1, 3) for array in (q, k, v))
+    scores = (q / math.sqrt(width)) @ k.transpose(0, 1, 3, 2)
+    if bias is not None:
+        scores += bias
+    if not mask.all():
+        scores = np.where(mask[:, None, None, :], scores, -np.inf)
+    scores -= scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores, out=scores)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return (weights @ v).transpose(0, 2, 1, 3).reshape(rows * length, heads * width)
+
+
 def _activate(name: str, x: Array) -> Array:
     if name == "relu":
         return np.maximum(x, 0)
     if name in {"gelu", "gelu_python"}:
-        return x / 2 * (1 + erf(x / math.sqrt(2)))
+        flat, found = x.reshape(-1), np.empty(x.size)
+        for start in range(0, x.size, _BLOCK):
+            part = flat[start : start + _BLOCK]
+            found[start : start + _BLOCK] = part / 2 * (1 + erf(part / math.sqrt(2)))
+        return found.reshape(x.shape)
     if name not in {"gelu_new", "gelu_pytorch_tanh"}:
         raise ExportError("an activation function that the model in numpy does not have", got=name)
     share: Array = (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2

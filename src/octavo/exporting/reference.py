@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
+from octavo.exporting.numpy_reference import NumpyReference
 from octavo.exporting.opsets import OpsetError
 from octavo.schema.signature import Signature
 
@@ -58,17 +59,39 @@ def ask(session: Session, signature: Signature, config: Mapping[str, Any]) -> li
     Raises:
         ExportError: it cannot run a shape, or answers with NaN.
     """
-    batches = {
-        (rows, length): probe(signature, rows, length, config["vocab_size"])
-        for rows, length in shapes(config, signature.max_length)
-    }
+    batches = _batches(signature, config)
     answers = {}
     for shape in sorted(batches, key=lambda shape: (-shape[1], shape[0])):
         outputs, name = run(session, batches[shape])
-        if not np.isfinite(outputs).all():
-            raise ExportError(f"{session.name} answers with values that are not finite", got=f"a run at {name}")
-        answers[shape] = Answer(batches[shape], outputs, name)
+        answers[shape] = _answer(batches[shape], outputs, name, session.name)
     return [answers[shape] for shape in batches]
+
+
+def ask_at_once(session: NumpyReference, signature: Signature, config: Mapping[str, Any]) -> list[Answer]:
+    """The answers of the model in numpy, at the same shapes; it keeps nothing from one batch to the next.
+
+    Raises:
+        ExportError: it answers with NaN.
+    """
+    batches = list(_batches(signature, config).values())
+    outputs = session.run_all(batches)
+    return [
+        _answer(batch, _spread(output), _shape_of(batch), session.name)
+        for batch, output in zip(batches, outputs, strict=True)
+    ]
+
+
+def _batches(signature: Signature, config: Mapping[str, Any]) -> dict[tuple[int, int], dict[str, NDArray[np.int64]]]:
+    return {
+        (rows, length): probe(signature, rows, length, config["vocab_size"])
+        for rows, length in shapes(config, signature.max_length)
+    }
+
+
+def _answer(batch: dict[str, NDArray[np.int64]], outputs: NDArray[np.float32], shape: str, of: str) -> Answer:
+    if not np.isfinite(outputs).all():
+        raise ExportError(f"{of} answers with values that are not finite", got=f"a run at {shape}")
+    return Answer(batch, outputs, shape)
 
 
 def shapes(config: Mapping[str, Any], longest: int) -> list[tuple[int, int]]:
@@ -166,13 +189,17 @@ def run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np
     Raises:
         ExportError: the run fails; the message names the shape.
     """
-    rows, length = batch["input_ids"].shape
-    shape = f"{rows} x {length}" + (", padded" if rows > 1 else "")
+    shape = _shape_of(batch)
     try:
         return _spread(session.run(dict(batch))), shape
     except OctavoError as error:
         kind = OpsetError if session.name == "onnxruntime" else ExportError
         raise kind(f"a run at {shape} failed", got=error) from None
+
+
+def _shape_of(batch: Mapping[str, NDArray[Any]]) -> str:
+    rows, length = batch["input_ids"].shape
+    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
 
 
 def _spread(outputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from octavo.exporting.builder import OPSET, Encoder
 from octavo.exporting.families import FAMILIES
 from octavo.exporting.numpy_reference import NumpyReference
 from octavo.exporting.proof import Proved, compare, optimize_checked
-from octavo.exporting.reference import ask, ask_reference, probe
+from octavo.exporting.reference import ask_at_once, ask_reference, probe
 from octavo.exporting.tensors import Tensors, UnwrittenError
 from octavo.schema.manifest import ExportRecord
 
@@ -47,7 +47,7 @@ def write_checked(source: Source, model: Any, recipe: Recipe, progress: Progress
     progress.start(f"writing the graph: opset {OPSET}")
     signature = source.signature
     session = NumpyReference(signature.task, config, tensors) if model is None else None
-    answers = ask(session, signature, config) if session else ask_reference(model, signature)
+    answers = ask_at_once(session, signature, config) if session else ask_reference(model, signature)
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
     batches = [probe(signature, rows, length, config["vocab_size"]) for rows, length in shapes]
     passes = optimize_checked(graph, batches, recipe, progress, written=True)
@@ -74,7 +74,8 @@ def write_graph(source: Source, recipe: Recipe) -> tuple[ir.Model, Tensors, Mapp
     body = f"{family.prefix}."
     prefixed = any(name.startswith(body) for name in source.weights.tensors)
     tensors = Tensors(source, body if source.signature.task == "feature-extraction" and prefixed else "")
-    return Encoder(family, config, source.signature, tensors).graph(), tensors, config
+    moved = recipe.method != "qat"  # ranges were learnt of what layers read in torch
+    return Encoder(family, config, source.signature, tensors, moved=moved).graph(), tensors, config
 
 
 def _account(source: Source, tensors: Tensors, *, proved: bool) -> None:

@@ -42,7 +42,7 @@ def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: f
     An input of both signs (`lowest` None) has the zero point z = 128, one that is bounded below, as what comes out of
     Gelu, z = `ROW_ZERO_POINT`. With m the largest number of a token, or the largest magnitude where z is 128,
 
-        s = m / 127        or        s = max(m / (255 - z), -lowest / z)        codes = clip(round(x / s) + z, 0, 255)
+        s = m / 127    or    s = max(m, -lowest / z * (255 - z)) / (255 - z)    codes = clip(round(x / s) + z, 0, 255)
 
     so that both ends are in range. QuantizeLinear takes one scale per row of [tokens, in]. MatMulInteger knows no scale
     per row, so its product is multiplied by the weight's scales, which ONNX Runtime does within the product, and then
@@ -100,17 +100,16 @@ def _quantize_rows_once(model: ir.Model, x: ir.Value, width: int, lowest: float 
     axis = constant(model, "axis_1", np.array([1], np.int64))
     flat = add_node(nodes, "Reshape", [x, constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))], stem)
     top = add_node(nodes, "ReduceMax", [flat, axis], f"{stem}_top", keepdims=0)
-    span, floor = 255 - ROW_ZERO_POINT, 1e-9
+    ends, span, floor = [top], 255 - ROW_ZERO_POINT, 1e-9
     if lowest is None:
         bottom = add_node(nodes, "ReduceMin", [flat, axis], f"{stem}_bottom", keepdims=0)
-        depth = add_node(nodes, "Neg", [bottom], f"{stem}_depth")
-        top = add_node(nodes, "Max", [top, depth], f"{stem}_magnitude")
-        span = 127
+        ends, span = [top, add_node(nodes, "Neg", [bottom], f"{stem}_depth")], 127
     else:
         floor = max(-lowest / ROW_ZERO_POINT, floor)
+    bound = constant(model, f"row_floor_{floor:.6g}", np.array(floor * span, np.float32))
+    largest = add_node(nodes, "Max", [*ends, bound], f"{stem}_magnitude")
     inverse = constant(model, f"row_span_{span}", np.array(1 / span, np.float32))
-    bound = constant(model, f"row_floor_{floor:.6g}", np.array(floor, np.float32))
-    scale = add_node(nodes, "Max", [add_node(nodes, "Mul", [top, inverse], f"{stem}_step"), bound], f"{stem}_scale")
+    scale = add_node(nodes, "Mul", [largest, inverse], f"{stem}_scale")
     zeros_name = f"{_rows_of(x)}_{zero_name}s"
     zeros = find_value(model, zeros_name)
     if zeros is None:

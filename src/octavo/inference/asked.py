@@ -42,6 +42,11 @@ class AskedRows:
             _require_file(Path(source))
             self.file = DataFile(source, encoding, columns)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether all rows are there before any is asked for, as those of files and lists are."""
+        return not isinstance(self.source, str | Path) or str(self.source) != "-"
+
     def read(self, task: Task[Any]) -> Iterator[Any]:
         """The rows; see the class.
 

@@ -70,14 +70,12 @@ def predict(  # noqa: PLR0913 - settings of the verb
         rows = asked.read(predictor.task)
         if isinstance(predictor, Generator) and prompt is not None:
             raise InputError("a model that writes has no named prompts", got=prompt)
-        named: dict[str, Any] = {} if isinstance(predictor, Generator) else {"prompt": prompt}
+        # standard input is read as it comes: who writes it may wait for answers
+        named: dict[str, Any] = {} if isinstance(predictor, Generator) else {"prompt": prompt, "ahead": asked.is_there}
         predictions = predictor(rows, **named, **(options or {}))
         progress.start("predicting", asked.total)
-        shown = 0
-        for done, prediction in enumerate(predictions):
-            read = done + len(asked.others)  # rows come by the window, and the answers of one together
-            progress.advance(read - shown)
-            shown = read
+        for prediction in predictions:
+            progress.advance()
             stream.write(json_text(_joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
     return predictor.counts
 

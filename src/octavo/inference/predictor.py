@@ -2,7 +2,8 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from octavo.encoding.batching import MAX_ROWS, Counts, Encoded, Outputs, in_orde
 from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.inference.ahead import ahead as made_ahead
 from octavo.inference.answers import require_finite
 from octavo.inference.inputs import (
     as_rows,
@@ -34,6 +36,7 @@ from octavo.tasks.task import Task
 ROWS_AT_ONCE = 2048  # of an iterator in memory: enough to sort by length
 UNKNOWN_SHARE = 0.1  # of all tokens; above it the tokenizer is probably not for these texts
 _ENOUGH_TOKENS = 50
+_Window = tuple[int, list[Row], list[Encoded]]
 
 
 class Predictor:
@@ -120,14 +123,22 @@ class Predictor:
         text_pair: Any = None,
         batch_size: int | None = None,
         prompt: str | None = None,
+        ahead: bool | None = None,
         **options: Any,
     ) -> Iterator[Any]:
-        """Predictions in the order of the rows; the settings are those of a call, and it raises what a call does."""
+        """Predictions in the order of the rows; the settings are those of a call, and it raises what a call does.
+
+        `ahead`: rows are drawn and cut into tokens in another thread while the model runs on the window before them. By
+        default lists are; an iterator is drawn when its answers are asked for, since these may decide what it gives.
+        """
         rows = as_rows(rows)
         require_several(rows)
         rows = rows if text_pair is None else with_pairs(rows, text_pair)
         prefix, chosen = self.signature.prompt(prompt), settings(options, self.task.options)
-        return self._stream(rows, prefix, chosen, require_batch_size(batch_size))
+        windows = self._windows(iter(rows), prefix, chosen)
+        if ahead or (ahead is None and isinstance(rows, list) and len(rows) > ROWS_AT_ONCE):
+            windows = made_ahead(windows)
+        return self._stream(windows, chosen, require_batch_size(batch_size))
 
     def rank(
         self, query: str, passages: Iterable[str], *, top_k: int | None = None, return_documents: bool = False
@@ -202,17 +213,22 @@ class Predictor:
         require_finite(outputs, encoded, parsed)
         return outputs
 
-    def _stream(self, rows: Iterable[Any], prefix: str, options: Options, batch_size: int | None) -> Iterator[Any]:
-        source, position = iter(rows), 0
+    def _windows(self, source: Iterator[Any], prefix: str, options: Options) -> Generator[_Window]:
+        """The rows that are in memory together, as texts and as tokens, with the number of the first."""
+        position = 0
         while window := list(islice(source, ROWS_AT_ONCE)):
             parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
-            encoded = self.task.encode(self.tokenizer, parsed, options)
-            self._count(len(parsed), encoded)
-            outputs = self.run(encoded, batch_size)
-            require_finite(outputs, encoded, parsed, position)
-            answers = self.task.read(outputs, Asked(parsed, encoded, self.tokenizer))
-            yield from self.task.decode(answers, options)
+            yield position, parsed, self.task.encode(self.tokenizer, parsed, options)
             position += len(window)
+
+    def _stream(self, windows: Generator[_Window], options: Options, batch_size: int | None) -> Iterator[Any]:
+        with closing(windows):
+            for position, parsed, encoded in windows:
+                self._count(len(parsed), encoded)
+                outputs = self.run(encoded, batch_size)
+                require_finite(outputs, encoded, parsed, position)
+                answers = self.task.read(outputs, Asked(parsed, encoded, self.tokenizer))
+                yield from self.task.decode(answers, options)
 
     def _parse(self, rows: list[Any], position: int = 0) -> list[Row]:
         parsed = []

@@ -34,6 +34,7 @@ from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the extremes' range that the observer `output` tries
+MARGIN = 1.3  # times a range's end at the most, for numbers that no text showed
 OVERFLOW_ROWS = 64  # of each layer's input, to count on
 
 
@@ -54,6 +55,8 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
     learnt = calibrate(model, groups, recipe, context, lambda _: _round_sample)
     smoothed = model.clone(deep_copy=False)
     spans = _spans(model, layers, learnt.seen, recipe, context)
+    if recipe.own_sentences:
+        spans = {name: _with_margin(span, learnt.seen[name]) for name, span in spans.items()}
     overflow = _overflow(layers, learnt.seen, spans, learnt.weights) if context.target.saturates else None
 
     def lower(layer: Layer) -> LayerResult:
@@ -100,6 +103,16 @@ def _spans(
         errors = [output_error(rows, round_range(rows, *span), weights, saturates=saturates) for span in candidates]
         spans[name] = candidates[int(np.argmin(errors))]
     return spans
+
+
+def _with_margin(span: Range, seen: Input) -> Range:
+    """A range that is wider where the tail is heavy, for numbers that no text showed.
+
+    Where extremes grew from the sampled rows to all they are taken to grow by as much again.
+    """
+    ends = (seen.low.min(), seen.rows.min()), (seen.high.max(), seen.rows.max())
+    growth = [min(MARGIN, max(1.0, float(every / sampled))) if sampled else 1.0 for every, sampled in ends]
+    return span[0] * growth[0], span[1] * growth[1]
 
 
 def _overflow(

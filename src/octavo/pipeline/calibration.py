@@ -12,6 +12,7 @@ from octavo.arithmetic.vectors import ranges_of, shortened
 from octavo.data.examples import DataFile, Example, example_hashes
 from octavo.data.sentences import SENTENCES
 from octavo.encoding.batching import Encoded, Inputs, make_batches
+from octavo.encoding.sample_texts import FIXED
 from octavo.engines import Session
 from octavo.errors import OctavoWarning
 from octavo.schema.manifest import CalibrationRecord
@@ -39,13 +40,12 @@ def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    examples = find_task(signature).read_examples(replace(file, limit=file.limit or ENOUGH))
-    return encode_calibration(examples, tokenizer_json, signature)
-
-
-def encode_calibration(examples: Sequence[Example], tokenizer_json: str, signature: Signature) -> Calibration:
-    """Examples that were read, encoded; a warning where they are few."""
     task = find_task(signature)
+    return encode_calibration(task.read_examples(replace(file, limit=file.limit or ENOUGH)), tokenizer_json, task)
+
+
+def encode_calibration(examples: Sequence[Example], tokenizer_json: str, task: Task[Any]) -> Calibration:
+    """Examples that were read, encoded; a warning where they are few."""
     if len(examples) < FEW:
         warnings.warn(
             f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
@@ -77,10 +77,13 @@ def vector_ranges(session: Session, batches: Sequence[Inputs], pooling: Pooling)
     return bytes(save(ranges))
 
 
-def sentence_batches(tokenizer_json: str, signature: Signature) -> tuple[Inputs, ...]:
-    """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples."""
-    task = find_task(signature)
-    return _batches(task, task.encode(task.make_tokenizer(tokenizer_json), task.from_texts(SENTENCES)))
+def sentence_batches(tokenizer_json: str, signature: Signature, *, odd: bool = False) -> tuple[Inputs, ...]:
+    """Octavo's own sentences as inputs of the model, to look at it where the user gave no examples.
+
+    `odd`: with texts that are unlike any sentence.
+    """
+    task, texts = find_task(signature), (*SENTENCES, *FIXED) if odd else SENTENCES
+    return _batches(task, task.encode(task.make_tokenizer(tokenizer_json), task.from_texts(texts)))
 
 
 def _batches(task: Task[Any], encoded: Sequence[Encoded]) -> tuple[Inputs, ...]:

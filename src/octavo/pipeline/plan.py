@@ -86,7 +86,7 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learn
     if calibrated and not recipe.calibrates:
         raise _in_vain(recipe)
     needs = [name for name in LEARNT if recipe.method == "dynamic" and recipe.sets(name)]
-    if calibrated and recipe.own_sentences:
+    if calibrated and recipe.own_sentences and recipe.method == "dynamic":
         raise RecipeError("own_sentences are Octavo's, and examples of yours were given", then="leave one of them out")
     if needs and not (calibrated or recipe.own_sentences):
         then = "give some 300 sentences of your own with --calibrate FILE"

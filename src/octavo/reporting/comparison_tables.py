@@ -76,7 +76,17 @@ def quality_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
 
 def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     """One row per model: its storage, time and memory."""
-    names = ("model", "engine", "MiB", "smaller", "seconds", "rows/s", "faster", "1 row, ms p50 / p95")
+    names = (
+        "model",
+        "engine",
+        "MiB",
+        "smaller",
+        "seconds",
+        "rows/s",
+        "text to answer, rows/s",
+        "faster",
+        "1 row, ms p50 / p95",
+    )
     times = say("{:.2f}x").format
     faster = say("{:.2f}x, UNSURE").format if comparison.was_busy else times
     header = [say(name) for name in (*names, "load, s", "first answer, s", "peak MiB")]
@@ -88,6 +98,7 @@ def speed_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
             times(row.smaller),
             f"{row.seconds:.2f}",
             f"{row.rows_per_second:,.0f}",
+            NOTHING if row.text_rows_per_second is None else f"{row.text_rows_per_second:,.0f}",
             (times if row is comparison.rows[0] else faster)(row.speedup.value),
             f"{row.latency_ms.p50:.1f} / {row.latency_ms.p95:.1f}",
             f"{row.load_seconds:.2f}",

@@ -8,6 +8,7 @@ REPORT = {
     "smaller": "압축률",
     "seconds": "총 시간(초)",
     "rows/s": "처리량(건/초)",
+    "text to answer, rows/s": "텍스트에서 답까지(건/초)",
     "faster": "속도 향상",
     "1 row, ms p50 / p95": "단건 지연 시간(ms) p50 / p95",
     "points": "%p",
@@ -249,7 +250,7 @@ REPORT = {
     "ladder": "단계별 복구",
     "other observer": "다른 관측기",
     "smoothing strength": "스무딩 강도",
-    "embeddings float": "임베딩 float 유지",
+    "embeddings of more bits": "임베딩 비트 늘리기",
     "per-token activations": "토큰별 활성값 스케일",
     "worst layers float": "가장 나쁜 레이어 float 유지",
     "16-bit storage": "16비트 저장",
@@ -266,6 +267,9 @@ REPORT = {
     ),
     "the machine was busy while it was timed: no speed here is to be believed": (
         "속도를 재는 동안 다른 작업이 있었음: 여기의 속도는 믿을 수 없음"
+    ),
+    "{layer} stays float: in int8, alone, it moved answers by {moved:.2g} (its error {db:.1f} dB)": (
+        "{layer}은(는) float: 혼자 int8일 때 답을 {moved:.2g}만큼 움직였습니다(오차 {db:.1f} dB)"
     ),
     "stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}": (
         "{name}: 레이어 {n}개의 저장된 오차와 실제 손실의 순위 상관 {value:.2f}"

@@ -48,18 +48,21 @@ TERMINAL = {
     "loads on this CPU": "이 CPU에서 실행 가능",
     "does not load on this CPU": "이 CPU에서 실행할 수 없음",
     "method {method} was chosen: no examples to calibrate on (--calibrate FILE)": (
-        "방법은 {method}로 정했습니다: 캘리브레이션 데이터가 없습니다(--calibrate FILE)"
+        "방법으로 {method} 선택: 캘리브레이션 데이터가 없습니다(--calibrate FILE)"
     ),
     "method {method} was chosen: examples to calibrate on were given": (
-        "방법은 {method}로 정했습니다: 캘리브레이션 데이터가 있습니다"
+        "방법으로 {method} 선택: 캘리브레이션 데이터가 있습니다"
     ),
     "method {method} was chosen: the checkpoint was trained for int8": (
-        "방법은 {method}로 정했습니다: int8에 맞춰 학습한 체크포인트입니다"
+        "방법으로 {method} 선택: int8에 맞춰 학습한 체크포인트입니다"
     ),
     "next, with examples of yours: {command} --data FILE": "다음, 여러분의 데이터로: {command} --data FILE",
     # search
-    "{step}: {name}: {verdict}, {reason}": "{step}: {name}: {verdict}, {reason}",
-    "{step} on {n:,} rows: {name}: {verdict}, {reason}": "{step}, {n:,}건: {name}: {verdict}, {reason}",
+    "{faster:.2f}x as fast as float, {ms:.1f} ms for a row alone (p95)": (
+        "float 대비 {faster:.2f}배, 단건 {ms:.1f}ms(p95)"
+    ),
+    "timed": "측정",
+    "left": "남음",
     "{n} candidates:": "후보 {n}개:",
     "{n:,} for {name}": "{name} {n:,}건",
     "each on {first:,} first; those that are not clear failures on {more:,}, or as many as decide": (
@@ -189,10 +192,14 @@ ELSEWHERE = {
     "optimizing the graph": "그래프 최적화",
     "rounding weights": "가중치 반올림",
     "measuring layers": "레이어 측정",
+    "calibrating": "캘리브레이션",
+    "ranges": "범위",
+    "histograms": "히스토그램",
     "comparing with the trained model": "학습한 모델과 비교",
     "loading": "로딩",
     "predicting": "예측",
     "timing": "속도 측정",
+    "timing from texts to answers": "텍스트에서 답까지 속도 측정",
     "timing single rows": "단건 지연 시간 측정",
     "profiling": "프로파일링",
     "training": "학습",

@@ -32,7 +32,7 @@ def known_korean(text: str) -> str:
     """The text in Korean where it has some; of `a step: detail` the step. Anything else as it is."""
     head, colon, rest = text.partition(": ")
     known = KOREAN | ELSEWHERE
-    return known.get(text) or known.get(head, head) + colon + known.get(rest, rest)
+    return known.get(text) or known.get(head, head) + colon + ELSEWHERE.get(rest, rest)
 
 
 LANGUAGES: dict[str, Say] = {"en": english, "ko": korean}

@@ -1,6 +1,7 @@
 """A search as cells and sentences: what was tried, what became of it, and what was chosen."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from octavo.metrics.estimates import Estimate
 from octavo.reporting.comparison_tables import COLUMNS, MIB, NOTHING, Cells, check_reason, points
@@ -97,7 +98,7 @@ def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
     rows = [
         [
             step_name(trial.step, say).partition(": ")[2],
-            trial.candidate.name + kept_float(trial.candidate, say),
+            trial.candidate.name + layers_named(trial.candidate, say),
             f"{trial.rows:,}",
             against_float(trial.quality, record.identity.budget, say),
             trial.verdict,
@@ -107,10 +108,25 @@ def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
     return [[say(name) for name in ("changed", "candidate", "rows", "against float", "verdict")], *rows]
 
 
-def kept_float(candidate: Candidate, say: Say = english) -> str:
-    """The layers that a candidate's rules keep float, by name."""
-    names = [rule.match for rule in candidate.recipe.layers if rule.keep.startswith("float")]
-    return f"; {say('float')}: {', '.join(names)}" if names else ""
+def layers_named(candidate: Candidate, say: Say = english) -> str:
+    """The layers that a candidate's rules keep float, and those that are int8 all the same, by name."""
+    rules = candidate.recipe.layers
+    floats = [rule.match for rule in rules if rule.keep.startswith("float")]
+    others = [f"{rule.keep}: {rule.match}" for rule in rules if not rule.keep.startswith("float")]
+    told = [f"{say('float')}: {', '.join(floats)}"] if floats else []
+    return "".join(f"; {one}" for one in [*told, *others])
+
+
+def reasons_of_layers(outcome: Outcome, say: Say = english) -> list[str]:
+    """Why each layer that the chosen one keeps float is kept so."""
+    measured = {layer.path: layer for one in outcome.sensitivity for layer in one.layers}
+    found = []
+    for rule in outcome.chosen.recipe.layers:
+        known = next((layer for path, layer in measured.items() if fnmatchcase(path, rule.match)), None)
+        if known and rule.keep.startswith("float"):
+            text = say("{layer} stays float: in int8, alone, it moved answers by {moved:.2g} (its error {db:.1f} dB)")
+            found.append(text.format(layer=known.path, moved=known.moved, db=known.decibels))
+    return found
 
 
 def sensitivity_cells(outcome: Outcome, say: Say = english) -> Cells:
@@ -134,7 +150,7 @@ def outcome_sentences(record: SearchRecord, say: Say = english) -> list[str]:
         if timed and not any(one.speed for one in timed):
             return [say("Nothing could be timed, so nothing was chosen: {reason}").format(reason=timed[-1].reason)]
         return [say("Do not quantize: no candidate keeps the budget.")]
-    found = [f"{outcome.verdict}: {chosen.name}{kept_float(chosen, say)}"]
+    found = [f"{outcome.verdict}: {chosen.name}{layers_named(chosen, say)}"]
     text = say("on {n:,} examples that the search never saw: {figure}")
     found.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, budget, say)))
     text = say("it was chosen by {n:,} others, which flatter it: {figure}")
@@ -147,6 +163,7 @@ def outcome_sentences(record: SearchRecord, say: Say = english) -> list[str]:
         text = say("{faster:.2f}x as fast as the float graph ({low:.2f} to {high:.2f}), {ms:.1f} ms for a row (p95)")
         found.append(text.format(faster=one.value, low=one.low, high=one.high, ms=speed.p95_ms))
         found += [say("the machine was busy while it was timed: no speed here is to be believed")] if speed.busy else []
+    found += reasons_of_layers(outcome, say)
     for layers in outcome.sensitivity:
         if layers.correlation is not None:
             text = say("stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}")

@@ -46,6 +46,8 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     for name in ("bytes", "smaller", "seconds", "rows_per_second", "rounds"):
         if getattr(row, name) <= 0:
             yield f"{name}: {getattr(row, name)}"
+    if row.text_rows_per_second is not None and row.text_rows_per_second <= 0:
+        yield f"text_rows_per_second: {row.text_rows_per_second}"
     if not row.singles_ms or min(row.singles_ms) <= 0:
         yield "singles_ms: none, or not above 0"
     if min(row.speedup.low, row.speedup.lower) <= 0:

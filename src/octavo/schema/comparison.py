@@ -161,6 +161,8 @@ class ComparedRow:
     nothing.
     `tokens` are those that the model reads of all examples, `truncated` how many rows are cut at the limit: by its own
     tokenizer. None in files of older versions.
+    `text_rows_per_second` counts from texts to answers, tokenizing beside the model, where `rows_per_second` is the
+    model's alone; None of models that write, and in files of older versions.
     `stored` are the scores of an embedder's vectors as they might be stored, where that was asked for.
     `not_finite` counts the answers with NaN or infinity in them; where there is one, its answers have no other figure.
     """
@@ -195,6 +197,7 @@ class ComparedRow:
     origin: Origin | None = None
     tokens: int | None = None
     truncated: int | None = None
+    text_rows_per_second: float | None = None
     judgement: Judgement | None = None
 
     def __repr__(self) -> str:

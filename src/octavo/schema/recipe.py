@@ -28,7 +28,7 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "percentile": ("static",),
     "smoothing": ("static", "dynamic", "qat"),
     "bias_correction": ("static", "dynamic"),
-    "own_sentences": ("dynamic",),
+    "own_sentences": ("dynamic", "static"),
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
@@ -72,7 +72,7 @@ class Recipe(Record):
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
     the mean outputs of layers. With `own_sentences` dynamic learns both from a few sentences that Octavo carries, where
-    there are none of the user's.
+    there are none of the user's, and the ranges of static hold for these too, beside the user's.
 
     For `weight-only`: `bits` of each weight of a Linear (a head's and embedding rows have 8 either way, unless a rule
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4

@@ -135,6 +135,16 @@ class Reranking(Task[Sequence[Ranked]]):
         return [(example.text, example.choices) for example in examples]
 
     @override
+    def with_passages(self, examples: Sequence[Example], most: int) -> list[Example]:
+        """As many of each query's own; of each another one first, since their order may mean something."""
+        each, found = max(1, most // len(examples)), []
+        for number, example in enumerate(examples):
+            start = number % len(example.choices)
+            turned = example.choices[start:] + example.choices[:start]
+            found.append(replace(example, choices=turned[:each], relevance=()))
+        return found
+
+    @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
         """Each query paired with each of its passages."""
         owners = [(index, (text, passage)) for index, (text, passages) in enumerate(rows) for passage in passages or ()]
@@ -242,6 +252,13 @@ class Retrieval(Task[Found]):
         return [(text, None) for text in [*queries, *(document + passage for passage in examples[0].choices)]]
 
     @override
+    def with_passages(self, examples: Sequence[Example], most: int) -> list[Example]:
+        """A corpus of passages from all over theirs."""
+        passages = examples[0].choices
+        fewer = passages[:: -(-len(passages) // most)]
+        return [replace(example, choices=fewer, relevance=()) for example in examples]
+
+    @override
     def prepare(self, tokenizer: Tokenizer, examples: Sequence[Example]) -> Prepared:
         """As other tasks; the token ids of a query name it."""
         rows = self.rows(examples)
@@ -303,8 +320,21 @@ class Retrieval(Task[Found]):
 
     @override
     def margins(self, reference: Found, outputs: Found, examples: Sequence[Example]) -> Margins | None:
-        """See `leads`; of the baseline's first `DEPTH` passages."""
-        return leads(reference.rankings, self._aligned(reference, outputs), examples)
+        """See `leads`; of all that scores depend on: what either search finds first, and what was judged."""
+        rankings, aligned, count = [], [], len(reference.rankings)
+        for row, (first, second, example) in enumerate(
+            zip(reference.rankings, outputs.rankings, examples, strict=True)
+        ):
+            judged = [position for position, _ in example.relevance or () if position >= 0]
+            places = np.unique(np.concatenate([first.order, second.order, np.array(judged, np.int64)]))
+            before, after = (
+                similarities(one.vectors[row : row + 1], one.vectors[count + places], self.similarity)[0]
+                for one in (reference, outputs)
+            )
+            order = np.argsort(-before, kind="stable")
+            rankings.append(Ranked(places[order], before[order].astype(np.float64)))
+            aligned.append((before.astype(np.float64), after.astype(np.float64)))
+        return leads(rankings, aligned, examples)
 
     @override
     def fidelity(self, reference: Found, outputs: Found, rows: Sequence[Row]) -> dict[str, float]:

@@ -132,6 +132,10 @@ class Task(ABC, Generic[Results]):
         """A tokenizer that cuts at the signature's limit."""
         return tokenizing.make_tokenizer(tokenizer_json, self.signature)
 
+    def with_passages(self, examples: Sequence[Example], most: int) -> Sequence[Example]:
+        """The examples, to learn from or to be timed: queries with about `most` of their passages in all, unjudged."""
+        return examples
+
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
         """Rows of texts as token ids; one row may become several, which follow each other and name it."""
         return tokenizing.encode(tokenizer, rows, self.signature)

@@ -35,7 +35,7 @@ def escaped(path: str) -> str:
 
 
 def _observers(recipe: Recipe, _: Layers) -> list[Recipe]:
-    others = [name for name in ("minmax", "mse", "percentile") if name != recipe.observer]
+    others = [name for name in ("minmax", "mse", "percentile", "output") if name != recipe.observer]
     return [_with(recipe, observer=name) for name in others] if recipe.method == "static" else []
 
 
@@ -47,7 +47,8 @@ def _smoothing(recipe: Recipe, _: Layers) -> list[Recipe]:
 
 def _embeddings(recipe: Recipe, layers: Layers) -> list[Recipe]:
     paths = [layer.path for layer in layers if layer.kind == "embedding" and not layer.dtype.startswith("float")]
-    return [keep_float(Candidate(recipe), paths).recipe] if paths else []
+    more_bits = [_with(recipe, embedding="int8")] if recipe.embedding == "int4" else []
+    return more_bits + ([keep_float(Candidate(recipe), paths).recipe] if paths else [])
 
 
 def _tokens(recipe: Recipe, _: Layers) -> list[Recipe]:
@@ -60,7 +61,7 @@ def _tokens(recipe: Recipe, _: Layers) -> list[Recipe]:
 RUNGS: dict[str, Rung] = {
     "other observer": _observers,
     "smoothing strength": _smoothing,
-    "embeddings float": _embeddings,
+    "embeddings of more bits": _embeddings,
     "per-token activations": _tokens,
 }
 

@@ -45,6 +45,7 @@ from octavo.schema.recipe import Recipe
 from octavo.schema.search import FLOAT, Candidate, LayerState, Quality, Speed, Split
 from octavo.schema.signature import Signature, lower_limit
 from octavo.tasks import find_task
+from octavo.tasks.task import Task
 from octavo.tuning.splits import Splits
 
 SPEED_ROWS = 256  # a seeded sample of them has the user's own mix of lengths
@@ -76,13 +77,15 @@ class Settings:
 class Workshop:
     """Builds candidates of a checkpoint and measures them on splits of the user's examples (`tuning.run.Measurer`)."""
 
-    def __init__(self, source: Source, splits: Splits, settings: Settings, progress: Progress | None = None) -> None:
+    def __init__(
+        self, source: Source, task: Task[Any], splits: Splits, settings: Settings, progress: Progress | None = None
+    ) -> None:
+        """`task` is that of the model over the user's examples (`tasks.task_over`)."""
         self.source, self.splits, self.settings, self.progress = source, splits, settings, progress or Silent()
-        task = find_task(source.signature)
         usual = settings.max_length if settings.max_length is not None else task.usual_length
         longest = source.signature.max_length
         self.signature: Signature = lower_limit(source.signature, None if usual is None else min(longest, usual))
-        self.task = find_task(self.signature)
+        self.task = task.bound_to(self.signature)
         self._built: OrderedDict[str, Artifact] = OrderedDict()
         self._kept = KEPT
         self._lock = Lock()
@@ -113,8 +116,11 @@ class Workshop:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The examples of the calibration split."""
-        return encode_calibration(self.splits.calibration, self.source.tokenizer.json, self.signature)
+        """The examples of the calibration split; of queries as many passages."""
+        examples = self.splits.calibration
+        plain = find_task(self.signature)
+        task = (plain.ranking() if examples[0].relevance is not None else None) or plain
+        return encode_calibration(task.with_passages(examples, len(examples)), self.source.tokenizer.json, task)
 
     def build(self, recipe: Recipe, folder: Path, *, force: bool = False) -> Artifact:
         """Make the artifact of a recipe."""
@@ -141,7 +147,7 @@ class Workshop:
 
     def speeds(self, candidates: Sequence[Candidate], split: Split) -> list[Speed | str]:
         """The speeds of candidates and the float graph, in turns; anew while other work takes the machine."""
-        asking = self._asked(split, min(SPEED_ROWS, self.rows(split)))
+        asking = self.to_time(split)
         self._kept = max(KEPT, len(candidates) + 1)  # they are run together
         try:
             contenders = [self._contender(self._entry(one)) for one in (FLOAT, *candidates)]
@@ -165,6 +171,10 @@ class Workshop:
         rows = len(asking.asked.rows)
         return [_speed(floats, one, rows, busy=busy) if isinstance(one, Timing) else one for one in found[1:]]
 
+    def to_time(self, split: Split) -> Asking:
+        """What is asked of models that are timed; of queries as many passages."""
+        return self._read(self.task.with_passages(getattr(self.splits, split)[:SPEED_ROWS], SPEED_ROWS))
+
     def _artifact(self, recipe: Recipe) -> Artifact:
         """The artifact of a recipe, built if it is not there: one at a time, since building takes all cores."""
         key = Candidate(recipe).key
@@ -186,11 +196,14 @@ class Workshop:
 
     def _asked(self, split: Split, rows: int) -> Asking:
         if (split, rows) not in self._asking:
-            tokenizer = self.task.make_tokenizer(self.source.tokenizer.json)
-            examples, asked, encoded = self.task.prepare(tokenizer, getattr(self.splits, split)[:rows])
-            batches = make_batches(encoded, self.signature, self.task.token_budget)
-            self._asking[split, rows] = Asking(examples, Asked(asked, encoded, tokenizer), batches)
+            self._asking[split, rows] = self._read(getattr(self.splits, split)[:rows])
         return self._asking[split, rows]
+
+    def _read(self, chosen: Sequence[Example]) -> Asking:
+        tokenizer = self.task.make_tokenizer(self.source.tokenizer.json)
+        examples, asked, encoded = self.task.prepare(tokenizer, chosen)
+        batches = make_batches(encoded, self.signature, self.task.token_budget)
+        return Asking(examples, Asked(asked, encoded, tokenizer), batches)
 
     def _outputs(self, contender: Contender, asking: Asking) -> Outputs:
         threads = max(1, self.settings.threads // self.settings.jobs)

@@ -64,10 +64,10 @@ class Run:
             yield trial
 
     def timings(self, candidates: Sequence[Candidate], split: Split, step: str) -> Iterator[Trial]:
-        """Time candidates, those together that the study has not timed."""
+        """Time candidates, those together that the study has not timed, or while other work took the machine."""
         rows = self.measurer.rows(split)
         known = {one.key: self.study.find(one, split, rows, timed=True) for one in candidates}
-        missing = [one for one in candidates if known[one.key] is None]
+        missing = [one for one in candidates if (trial := known[one.key]) is None or (trial.speed and trial.speed.busy)]
         start = time.perf_counter()
         found = self.measurer.speeds(missing, split) if missing else []
         seconds = (time.perf_counter() - start) / max(1, len(missing))

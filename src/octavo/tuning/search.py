@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import get_args
 
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.artifact.writing import check_free, replace_folder
 from octavo.checkpoint.ranges import has_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.data.examples import DataFile, Example
+from octavo.data.ranking import files_of
 from octavo.errors import HardwareError, InputError, OctavoError, did_you_mean
 from octavo.files import sha256_of
 from octavo.hardware import Target, choose_threads, find_target, installed_packages, this_cpu
@@ -33,7 +34,7 @@ from octavo.schema.search import (
     Trial,
     read_study,
 )
-from octavo.tasks import find_task
+from octavo.tasks import find_task, task_over
 from octavo.tuning.measuring import Settings, Workshop
 from octavo.tuning.run import Run
 from octavo.tuning.space import Setting, default_space, distinct, read_space, sixteen_bits
@@ -231,23 +232,27 @@ def search(  # noqa: PLR0913 - each is one thing to say
     _check(budget, prefer, (jobs, file.seed), find_target(target))
     progress.start("reading the checkpoint and the data")
     source = read_source(checkpoint)
-    task = find_task(source.signature)
-    task.require_comparable(task)
+    find_task(source.signature).require_comparable(find_task(source.signature))
+    task = task_over(source.signature, file)
     labelled = replace(
         file, labels_told=file.labels_told or bool(isinstance(checkpoint, Checkpoint) and checkpoint.labels)
     )
     examples = task.read_examples(labelled, source.signature.labels)
     splits = split_examples(examples, file.seed, _calibration(calibrate, source))
     settings = Settings(find_target(target), choose_threads(threads), jobs, file.max_length, file.seed)
-    workshop = Workshop(source, splits, settings, progress)
-    setting = Setting(this_cpu(), workshop.calibrates, task.writes, prefer, has_ranges(source.folder))
-    known = space if isinstance(space, Sequence) and not isinstance(space, str) else None
-    candidates = (
-        distinct(known) if known else read_space(Path(str(space)), setting) if space else default_space(setting)
-    )
+    workshop = Workshop(source, task, splits, settings, progress)
+    small = prefer == "size" or budget.max_size is not None
+    setting = Setting(this_cpu(), workshop.calibrates, task.writes, small, has_ranges(source.folder))
+    candidates = _candidates(space, setting)
     identity = _identity(source, file, splits, settings, (budget, prefer))
     place = Path(study) if study is not None else output.with_name(f"{output.name}.study.jsonl")
     return Search(identity, output, place, workshop, _Space(candidates, sixteen_bits(setting), force))
+
+
+def _candidates(space: str | Path | Sequence[Candidate] | None, setting: Setting) -> tuple[Candidate, ...]:
+    if space is None:
+        return default_space(setting)
+    return read_space(Path(space), setting) if isinstance(space, str | Path) else distinct(space)
 
 
 def _identity(
@@ -260,7 +265,7 @@ def _identity(
         source_sha256=source.sha256,
         task=source.signature.task,
         data=Path(file.path).name,
-        data_sha256=sha256_of(Path(file.path)),
+        data_sha256=sha256_of(*files_of(Path(file.path))),
         reading=f"columns {dict(file.columns or {})}, limit {file.limit}, tokens {file.max_length}",
         seed=file.seed,
         target=settings.target.name,
@@ -298,5 +303,5 @@ def _check(budget: Budget, prefer: str, numbers: tuple[int, int], target: Target
 def _calibration(file: str | Path | DataFile | None, source: Source) -> tuple[Example, ...] | None:
     if file is None:
         return None
-    data: Any = file if isinstance(file, DataFile) else DataFile(file, limit=300)
-    return tuple(find_task(source.signature).read_examples(data))
+    data = file if isinstance(file, DataFile) else DataFile(file, limit=300)
+    return tuple(task_over(source.signature, data).read_examples(data))

@@ -19,7 +19,7 @@ from octavo.engines import STATIC, find_engine, runs_torch
 from octavo.errors import OctavoError, RecipeError, raise_together
 from octavo.hardware import Cpu
 from octavo.schema.recipe import Recipe, recipe_from
-from octavo.schema.search import FLOAT, Aim, Candidate
+from octavo.schema.search import FLOAT, Candidate
 
 FAST_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}  # features with which OpenVINO's int8 is worth a look
 FAST_BF16 = {"amx_bf16", "avx512_bf16"}
@@ -30,13 +30,13 @@ MOST = 200  # candidates of a space
 class Setting:
     """What a default space depends on: the CPU, and what can be made of task, examples and checkpoint.
 
-    `learnt`: the checkpoint was trained for int8 (`octavo.qat`).
+    `small`: size is the aim, or limited; `learnt`: the checkpoint was trained for int8 (`octavo.qat`).
     """
 
     cpu: Cpu
     calibrates: bool
     writes: bool
-    aim: Aim = "speed"
+    small: bool = False
     learnt: bool = False
 
     @property
@@ -79,17 +79,23 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
     if setting.calibrates:
         settings: tuple[dict[str, Any], ...] = (
             {},
+            {"own_sentences": True},
             {"observer": "mse"},
             {"observer": "percentile"},
+            {"observer": "output"},
             {"smoothing": 0.5},
             {"smoothing": "none"},
         )
         static += [{"method": "static"} | one for one in settings]
-    found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
     recipes += [{"method": "dynamic", "granularity": "tensor"}, {"method": "weight-only"}]
     recipes.append({"method": "weight-only", "products": "float"})
-    if setting.aim == "size" or setting.writes:
+    if setting.small or setting.writes:
         recipes.append({"method": "weight-only", "bits": 4})
+    if setting.small:
+        rows: dict[str, Any] = {"embedding": "int4"}
+        recipes += [{"method": "dynamic"} | rows, {"method": "weight-only", "bits": 4} | rows]
+        static += [{"method": "static"} | rows] if setting.calibrates else []
+    found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
     others = [Candidate(recipe_from(one)) for one in recipes]
     return distinct([others[0], *found, *others[1:]])
 
