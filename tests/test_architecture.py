@@ -41,6 +41,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.exporting.exporter": {"torch", "transformers"},  # OnnxExporterError
     "octavo.exporting.cached": {"torch"},
     "octavo.exporting.proof": {"torch"},  # torch.from_numpy
+    "octavo.exporting.tracing": {"torch", "transformers"},  # SequenceClassifierOutput
     "octavo.engines.torch": {"torch"},
     "octavo.engines.torch_int8": {"torch"},
     "octavo.engines.torch_saved": {"torch", "transformers"},

@@ -104,7 +104,7 @@ def test_a_layer_norm_is_that_of_torch(hidden, tmp_path):
     expected = torch.nn.functional.layer_norm(mean, (WIDTH,), *weights).numpy()
     found = embed(*hidden, pooling, read_steps(folder, pooling))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert "2_LayerNorm/model.safetensors" in pooling_files(folder, pooling)
+    assert "2_LayerNorm/model.safetensors" in pooling_files(folder, pooling.steps)
 
 
 def test_a_residual_dense_adds_its_input(hidden, tmp_path):
@@ -157,7 +157,7 @@ def test_both_ways_of_naming_the_modes_are_read(tmp_path, settings, modes):
 
 def test_a_folder_of_transformers_alone_means_the_mean(tmp_path):
     pooling = read_pooling(tmp_path, WIDTH)
-    assert (pooling.modes, pooling.steps, pooling_files(tmp_path, pooling)) == (("mean",), (), {})
+    assert (pooling.modes, pooling.steps, pooling_files(tmp_path, pooling.steps)) == (("mean",), (), {})
 
 
 def test_prompts_are_read_and_found(tmp_path):
@@ -168,7 +168,7 @@ def test_prompts_are_read_and_found(tmp_path):
 
 def test_every_file_that_says_it_is_carried(tmp_path):
     folder = write(tmp_path, settings={"prompts": {}})
-    found = pooling_files(folder, read_pooling(folder, WIDTH))
+    found = pooling_files(folder, read_pooling(folder, WIDTH).steps)
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == files
     assert set(found) > {"modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors"}

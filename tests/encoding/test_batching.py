@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octavo.encoding.batching import MAX_ROWS, TOKEN_BUDGET, Encoded, equal_batches, make_batches, pad, plan_batches
+from octavo.errors import InputError
 from octavo.inference.predictor import Predictor
 from octavo.schema.signature import Signature
 from octavo.tasks import TASKS, task_class
@@ -42,6 +43,26 @@ def test_plan_does_not_end_a_batch_early(lengths, budget):
 
 def test_equal_lengths_keep_their_order():
     assert plan_batches([3, 3, 1, 3], token_budget=9) == [(2, 0, 1), (3,)]
+
+
+@given(lengths=st.lists(st.integers(1, 12), max_size=200), budget=st.integers(1, 100))
+def test_exact_lengths_are_not_mixed(lengths, budget):
+    plan = plan_batches(lengths, budget, exact=True)
+    assert sorted(row for batch in plan for row in batch) == list(range(len(lengths)))
+    for batch, following in itertools.pairwise([*plan, ()]):
+        (length,) = {lengths[row] for row in batch}
+        more = following and lengths[following[0]] == length
+        assert not more or (len(batch) + 1) * length > budget  # nor is one cut without need
+
+
+def test_batches_of_a_model_whose_answers_padding_changes_are_not_padded():
+    rows = [Encoded(ids=list(range(8, 8 + count)), type_ids=[0] * count) for count in (3, 2, 3, 1)]
+    signature = SIGNATURE.model_copy(update={"exact_lengths": True})
+    for batches in (make_batches(rows, signature), *equal_batches([rows], [signature])):
+        assert [batch.rows for batch in batches] == [(3,), (1,), (0, 2)]
+        assert all(batch.inputs["attention_mask"].all() for batch in batches)
+    with pytest.raises(InputError, match="cut texts otherwise; next: compare it with models of its own tokenizer"):
+        equal_batches([rows, rows], [SIGNATURE, signature])
 
 
 def test_no_rows_no_batches():
@@ -131,7 +152,9 @@ def test_what_a_batch_answers_for_a_whole_vocabulary_fits_into_64_mib():
     vocabulary, number = 32_000, 4  # words, and bytes of a float32
     assert 4 * 2**20 < max(spy.tokens) * vocabulary * number < 64 * 2**20
     wide = {name for name in TASKS if task_class(name).token_budget < TOKEN_BUDGET}
-    assert wide == {"fill-mask", "text-generation"}, "tasks whose answer to a token is as wide as the vocabulary"
+    assert wide == {"fill-mask", "sparse-encoding", "text-generation"}, (
+        "tasks whose answer to a token is as wide as the vocabulary"
+    )
 
 
 def windows(counts, lengths, first=0):

@@ -6,7 +6,7 @@ from octavo.data.examples import Example
 from octavo.evaluation.breakdown import MOST_CHANGED, most_changed, score_groups
 from octavo.metrics.differences import accuracy_difference
 from octavo.metrics.movement import classifier_margins
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Pooling, Signature
 from octavo.tasks import find_task
 
 LABELS = ("함의", "모순", "중립")
@@ -98,7 +98,7 @@ def test_pairs_of_an_embedder_are_ordered_by_how_far_their_cosine_moved():
     examples = [Example("하나", "둘", None, float(index % 6)) for index in range(40)]
     first = generator.normal(size=(80, 8)).astype(np.float32)
     second = first + generator.normal(0, 0.1, first.shape).astype(np.float32)
-    about = signature(task="feature-extraction", labels=())
+    about = signature(task="feature-extraction", labels=(), pooling=Pooling(modes=("mean",), dimension=8))
     found = most_changed(find_task(about), first, second, examples)
     moved = [abs(one.before.score - one.after.score) for one in found]
     assert moved == sorted(moved, reverse=True)

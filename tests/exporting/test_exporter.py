@@ -115,7 +115,7 @@ def test_the_graph_answers_at_shapes_that_it_was_not_exported_at(source, artifac
     session = onnxruntime.InferenceSession(artifact("bert", "float").model_file)
     torch_session = TorchSession(model)
     for rows, length in ((1, 1), (1, source.signature.max_length), (5, 17), (9, 2)):
-        inputs = exporting.probe(source.signature, rows, length, model.config.vocab_size)
+        inputs = exporting.probe(source.signature, rows, length, model.config.to_dict())
         assert inputs["attention_mask"].shape == (rows, length)
         np.testing.assert_allclose(session.run(None, inputs)[0], torch_session.run(inputs), rtol=0, atol=1e-5)
 
@@ -301,14 +301,14 @@ def test_probe_pads_every_row_but_the_first_and_never_attends_to_padding():
         max_length=16,
         pad_token_id=3,
     )
-    inputs = exporting.probe(signature, 4, 9, 20)
+    inputs = exporting.probe(signature, 4, 9, {"vocab_size": 20})
     assert inputs["attention_mask"].sum(1).tolist() == [9, 7, 5, 3]
     assert np.array_equal(inputs["input_ids"] == 3, inputs["attention_mask"] == 0)
     assert inputs["token_type_ids"].max() == 1
-    again = exporting.probe(signature, 4, 9, 20)
+    again = exporting.probe(signature, 4, 9, {"vocab_size": 20})
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
     alone = signature.model_copy(update={"input_names": ("input_ids",)})
-    assert list(exporting.probe(alone, 1, 1, 20)) == ["input_ids"]
+    assert list(exporting.probe(alone, 1, 1, {"vocab_size": 20})) == ["input_ids"]
 
 
 def test_outputs_that_the_task_does_not_need_are_left_out_and_named(monkeypatch, model, graph):

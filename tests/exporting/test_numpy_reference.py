@@ -13,7 +13,7 @@ def test_batches_together_are_answered_as_alone(checkpoint):
     source = read_source(checkpoint("bert"))
     _, tensors, config = write_graph(source, Recipe())
     model = NumpyReference(source.signature.task, config, tensors)
-    batches = [probe(source.signature, rows, length, config["vocab_size"]) for rows, length in ((3, 9), (1, 1), (2, 7))]
+    batches = [probe(source.signature, rows, length, config) for rows, length in ((3, 9), (1, 1), (2, 7))]
     assert not all(batch["attention_mask"].all() for batch in batches)
     together, alone = model.run_all(batches), [model.run(batch) for batch in batches]
     assert [len(answers) for answers in together] == [3, 1, 2]

@@ -107,7 +107,7 @@ def test_it_is_the_graph_of_the_exporter(make, checkpoint, family, task):
     assert layers[0] == layers[1]
     assert [value.name for value in ours.graph.outputs] == [value.name for value in theirs.graph.outputs]
     assert len(ours.graph) < len(theirs.graph)
-    inputs = probe(floats.source.signature, 5, 21, config["vocab_size"])
+    inputs = probe(floats.source.signature, 5, 21, config)
     expected = open_graph(theirs).run(inputs)
     allowed = 1e-5 * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(open_graph(ours).run(inputs), expected, rtol=0, atol=allowed)
@@ -120,7 +120,7 @@ def test_for_learnt_ranges_each_layer_reads_what_it_reads_in_torch(checkpoint, f
     graph, _, config = write_graph(source, Recipe(method="qat"))
     biases = {name for name, _ in model.named_parameters() if name.endswith(".bias")}
     assert {name for name in graph.graph.initializers if name.endswith(".bias")} == biases
-    inputs = probe(source.signature, 5, 21, config["vocab_size"])
+    inputs = probe(source.signature, 5, 21, config)
     expected = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.detach().numpy()
     np.testing.assert_allclose(open_graph(graph).run(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -237,7 +237,7 @@ def test_it_is_the_same_graph_without_torch(make, family, monkeypatch, request):
     assert protos[0] == protos[1]
     assert floats.source.signature == whole.source.signature
     assert floats.source.config == whole.source.config
-    inputs = probe(floats.source.signature, 2, 5, floats.source.signature.vocab_size)
+    inputs = probe(floats.source.signature, 2, 5, floats.source.config)
     np.testing.assert_allclose(floats.reference().run(inputs), whole.reference().run(inputs), rtol=0, atol=1e-5)
 
 

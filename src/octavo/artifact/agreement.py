@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.checkpoint.config import positions_of, task_of
+from octavo.checkpoint.config import positions_of, serves, task_of
 from octavo.data.json_text import read_json
 from octavo.engines import Session
 from octavo.errors import ArtifactError, CheckpointError, raise_together
@@ -76,7 +76,7 @@ def _error(doubt: Doubt, where: Path) -> ArtifactError:
 def _of_task(signature: Signature) -> Iterator[Doubt]:
     """What the task of a signature needs, and has not, or has, and does not need."""
     kind, labels = task_class(signature.task), signature.labels
-    needed = {"pooling": kind.pools, "generation": kind.writes, "mask_token_id": kind.fills}
+    needed = {"pooling": kind.pools, "sparse": kind.weighs, "generation": kind.writes, "mask_token_id": kind.fills}
     for name, needs in needed.items():
         if (getattr(signature, name) is not None) != needs:
             yield f"{name} does not belong to the task", signature.task, f"{'with' if needs else 'without'} {name}"
@@ -95,7 +95,7 @@ def _of_config(signature: Signature, config: Mapping[str, Any], folder: Path) ->
     if number := not_finite(config):
         yield "a setting of config.json is NaN or infinite", number, None
     task, trained = signature.task, _trained_task(config, folder)
-    if trained not in {None, task, "feature-extraction"} and task != "feature-extraction":
+    if trained is not None and not serves(trained, task):
         yield "the task is another one than that of config.json", task, trained
     names = config.get("id2label")
     expected = {str(index): label for index, label in enumerate(signature.labels)}

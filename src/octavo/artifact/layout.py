@@ -93,6 +93,9 @@ def _require_readable(artifact: Artifact, program: Program) -> None:
     if task not in program.tasks:
         allowed = ", ".join(program.tasks)
         raise InputError(f"{program.title} has no such task", where=where, got=task, allowed=allowed)
+    if manifest.signature.exact_lengths:
+        what = f"{program.title} pads texts to one length, which changes this model's answers"
+        raise InputError(what, where=where, then="octavo.load runs texts of one length together")
     if opset > program.newest_opset:
         then = f"octavo quantize {manifest.source.name} ... --opset {program.newest_opset}"
         got, allowed = f"opset {opset}", f"up to {program.newest_opset}"

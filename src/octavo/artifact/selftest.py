@@ -81,7 +81,10 @@ def self_test_inputs(tokenizer_json: str, signature: Signature) -> Inputs:
     else:
         rows += task.from_texts([SENTENCES[5]])
     encoded = task.encode(task.make_tokenizer(tokenizer_json), rows)
-    (batch,) = make_batches(encoded, task.signature, task.token_budget)
+    if signature.exact_lengths:  # all cut at the shortest
+        task = find_task(lower_limit(signature, min(len(row.ids) for row in encoded)))
+        encoded = task.encode(task.make_tokenizer(tokenizer_json), rows)
+    batch = max(make_batches(encoded, task.signature, task.token_budget), key=lambda one: len(one.rows))
     return batch.inputs
 
 

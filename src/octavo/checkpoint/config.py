@@ -9,6 +9,7 @@ from octavo.checkpoint.cross_encoder import is_cross_encoder, score_type
 from octavo.checkpoint.generation_config import read_generation
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.pooling import MODULES, read_pooling
+from octavo.checkpoint.sparse import is_sparse_encoder, read_sparse
 from octavo.checkpoint.tokenizer import TokenizerParts
 from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, OctavoWarning
@@ -44,6 +45,9 @@ OFFSET_POSITIONS = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "mpnet", "data2vec-text",
     "ibert", "longformer", "luke", "lilt", "markuplm", "esm",
 }  # fmt: skip
+# Models that read what stands behind a text as part of it, in torch too: convolutions over tokens (ConvBERT), the
+# vectors of neighbours (MobileBERT), Fourier transforms over the row (FNet).
+EXACT_LENGTHS = {"convbert", "fnet", "mobilebert"}
 MOST_LAYERS = 10_000  # transformers would make more for hours
 
 
@@ -132,6 +136,8 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
     """
     names = architectures(config)
     if (folder / MODULES).exists():  # of sentence-transformers
+        if is_sparse_encoder(folder):
+            return "sparse-encoding"
         classifies = any(head_task(name) == "text-classification" for name in names)
         return "text-classification" if is_cross_encoder(folder, classifies=classifies) else "feature-extraction"
     for name in names:
@@ -139,6 +145,18 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
             return task
     got = f"architectures: {', '.join(names) or 'none'}"
     raise CheckpointError("config.json does not tell the task", where=folder, got=got, then="name it with --task")
+
+
+def serves(trained: str, task: str) -> bool:
+    """Whether a model that was trained for one task is taken for another; see `choose_task`.
+
+    SPLADE's older checkpoints are masked language models by their config.
+    """
+    return (
+        task in {trained, "feature-extraction"}
+        or trained == "feature-extraction"
+        or (trained, task) == ("fill-mask", "sparse-encoding")
+    )
 
 
 def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> str:
@@ -156,7 +174,7 @@ def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> s
         trained = task_of(config, folder)
     except CheckpointError:
         return task
-    if task not in {trained, "feature-extraction"} and trained != "feature-extraction":
+    if not serves(trained, task):
         raise CheckpointError(
             f"this is a model for {trained}, and not for {task}",
             where=folder,
@@ -269,7 +287,9 @@ def make_signature(
         labels=labels,
         problem_type=_problem_type(folder, config, task, labels),
         pooling=read_pooling(folder, int(width)) if kind.pools else None,
+        sparse=read_sparse(folder) if kind.weighs else None,
         mask_token_id=parts.mask_token_id if kind.fills else None,
         generation=read_generation(folder, config, answers=kind.is_encoder_decoder) if kind.writes else None,
         vocab_size=config.get("vocab_size") or None,
+        exact_lengths=config.get("model_type") in EXACT_LENGTHS,
     )

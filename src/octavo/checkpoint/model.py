@@ -11,7 +11,7 @@ from octavo.checkpoint.settings import unread_settings
 from octavo.checkpoint.source import Source
 from octavo.checkpoint.unread import unread_weights
 from octavo.errors import CheckpointError, OctavoWarning, raise_together
-from octavo.tasks import task_class
+from octavo.tasks import find_task, task_class
 
 ENCODERS = ("Encoder", "EncoderModel", "TextModel", "BaseModel", "TextEncoding")  # ends of classes without a head
 _NOWHERE = "no adapter"  # a folder that is not there: `merge_adapter` merges, where transformers only lays it over
@@ -26,7 +26,7 @@ def load_model(source: Source) -> Any:
         MissingExtraError: torch or transformers is not installed.
     """
     model, info = _from_pretrained(source)
-    task_class(source.signature.task).adapt_model(model)
+    find_task(source.signature).adapt_model(model)
     raise_together([*_find_faults(model, info, source), *find_unread(model, info["unexpected_keys"], source)])
     model = merge_adapter(model, source.folder)
     labels = source.signature.labels

@@ -1,7 +1,7 @@
 """How a sentence-transformers folder says that token vectors are pooled."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,24 +55,30 @@ def read_pooling(folder: Path, width: int) -> Pooling:
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
     settings = read_table(folder / SETTINGS, dict)
     dimension, more = _truncation(settings, dimension, folder)
-    prompts = {str(name): str(text) for name, text in (settings.get("prompts") or {}).items()}
-    default = settings.get("default_prompt_name")
+    prompts, default = read_prompts(settings)
     return Pooling(
         modes=modes,
         dimension=dimension,
         steps=(*steps, *more),
         prompts=prompts,
-        default_prompt=default if default in prompts else None,
+        default_prompt=default,
         similarity=_similarity(settings, folder),
     )
 
 
-def pooling_files(folder: Path, pooling: Pooling) -> dict[str, bytes]:
+def read_prompts(settings: dict[str, Any]) -> tuple[dict[str, str], str | None]:
+    """The prompts, and the name of the one that is used where none is asked for."""
+    prompts = {str(name): str(text) for name, text in (settings.get("prompts") or {}).items()}
+    default = settings.get("default_prompt_name")
+    return prompts, default if default in prompts else None
+
+
+def pooling_files(folder: Path, steps: Sequence[Step] = ()) -> dict[str, bytes]:
     """The files that describe the pooling, path in the folder -> content, as sentence-transformers reads them."""
     modules = read_table(folder / MODULES, list) if (folder / MODULES).exists() else []
     names = [MODULES, SETTINGS, "sentence_bert_config.json"]
     names += [f"{module['path']}/config.json" for module in modules if module.get("path")]
-    names += [f"{step.folder}/model.safetensors" for step in pooling.steps if step.folder]
+    names += [f"{step.folder}/model.safetensors" for step in steps if step.folder]
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 

@@ -177,7 +177,8 @@ def _require_float(config: dict[str, Any], folder: Path) -> None:
 def _files_beside(checkpoint: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
     """The signature and the files that go with a model: of pooling, or generation config and target tokenizer."""
     if signature.generation is None:
-        return signature, pooling_files(folder, signature.pooling) if signature.pooling else {}
+        steps = signature.pooling.steps if signature.pooling else ()
+        return signature, pooling_files(folder, steps) if signature.pooling or signature.sparse else {}
     files = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}
     target = Path(checkpoint.target_tokenizer) if checkpoint.target_tokenizer else folder / TARGET_TOKENIZER
     if not target.exists() and checkpoint.target_tokenizer:

@@ -73,7 +73,7 @@ def _harmless(name: str, prefix: str, source: Source, model: str) -> bool:
         return True
     if _POOLER.search(name) or _SENTENCE_HEAD.search(name):
         return True
-    if _WORD_HEAD.search(name) and not (task.fills or task.writes):
+    if _WORD_HEAD.search(name) and not (task.fills or task.weighs or task.writes):
         return True
     if task.pools and model.endswith("EncoderModel") and name.startswith("decoder."):  # of mT5 transformers lists them
         return True

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from octavo.data.rows import (
 )
 from octavo.errors import DataError, OctavoWarning, did_you_mean
 
+T = TypeVar("T")
 ROLES = ("text", "text_pair", "label", "score")
 # Columns are looked for in the order of these lists. Two columns of one family go before any single text column.
 PAIRS = (
@@ -176,7 +177,7 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
     )
 
 
-def sample(examples: Sequence[Example], limit: int | None, seed: int = 0) -> tuple[Example, ...]:
+def sample(examples: Sequence[T], limit: int | None, seed: int = 0) -> tuple[T, ...]:
     """At most `limit` of the examples, drawn without replacement and left in their order; all for None.
 
     Raises:

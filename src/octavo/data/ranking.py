@@ -105,6 +105,21 @@ def read_ranking(file: DataFile, *, shared: bool) -> tuple[Example, ...]:
     return sample(examples, file.limit, file.seed)
 
 
+def read_pieces(file: DataFile) -> tuple[list[tuple[str, str]], list[str]]:
+    """Every query with each of its passages, and all passages: what a model would read. Nothing has to be judged.
+
+    Raises:
+        DataError: the file cannot be read, or has no query.
+    """
+    path = Path(file.path)
+    folder = folder_of(path)
+    queries, texts = _read_folder(path, folder, file.encoding) if folder else _read_rows(file)
+    pairs = [(query.text, texts[one]) for query in queries for one in query.candidates]
+    if not pairs:
+        raise DataError("no queries", where=path)
+    return pairs, list(texts.values())
+
+
 def _with_candidates(queries: Sequence[_Judged], path: Path) -> list[_Judged]:
     """Those with passages to choose from; of others a warning, as they would count as not found."""
     kept = [query for query in queries if query.candidates]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.errors import InputError
 from octavo.schema.signature import Signature
 
 IntArray = NDArray[np.int64]
@@ -78,18 +79,21 @@ def plan_batches(
     token_budget: int = TOKEN_BUDGET,
     most_rows: int = MAX_ROWS,
     sizes: Sequence[int] | None = None,
+    *,
+    exact: bool = False,
 ) -> list[tuple[int, ...]]:
     """Group rows of similar length, shortest first, so that rows x longest row stays within the budget.
 
     A row longer than the budget is a batch of its own. Each row is in exactly one batch, with `most_rows` at most.
-    `sizes`: how many rows each one is, by default 1.
+    `sizes`: how many rows each one is, by default 1; `exact`: rows of one length alone run together.
     """
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
     filled = 0
     for row in sorted(range(len(lengths)), key=lambda index: (lengths[index], index)):
         size = 1 if sizes is None else sizes[row]
-        if current and ((filled + size) * lengths[row] > token_budget or filled + size > most_rows):
+        full = (filled + size) * lengths[row] > token_budget or filled + size > most_rows
+        if current and (full or (exact and lengths[row] != lengths[current[0]])):
             batches.append(tuple(current))
             current, filled = [], 0
         current.append(row)
@@ -101,7 +105,8 @@ def make_batches(
     encoded: Sequence[Encoded], signature: Signature, token_budget: int = TOKEN_BUDGET, most_rows: int = MAX_ROWS
 ) -> list[Batch]:
     """Plan and pad."""
-    plan = plan_batches([len(row.ids) for row in encoded], token_budget, most_rows)
+    lengths = [len(row.ids) for row in encoded]
+    plan = plan_batches(lengths, token_budget, most_rows, exact=signature.exact_lengths)
     return [Batch(rows, pad([encoded[row] for row in rows], signature)) for rows in plan]
 
 
@@ -112,10 +117,17 @@ def equal_batches(
 
     Rows are planned by the longest and most that any model makes of them. Where one is several (windows, choices), it
     is cut into as many parts as the model has that makes fewest of it, so that no batch becomes long by that.
+
+    Raises:
+        InputError: there are several, and one needs exact lengths.
     """
+    exact = any(signature.exact_lengths for signature in signatures)
+    if exact and len(signatures) > 1:
+        then = "compare it with models of its own tokenizer"
+        raise InputError("padding changes a model's answers, and these models cut texts otherwise", then=then)
     parts = _common_parts(encodings)
     lengths = [max(len(rows[i].ids) for rows, part in zip(encodings, own, strict=True) for i in part) for own in parts]
-    plan = plan_batches(lengths, token_budget, sizes=[max(map(len, own)) for own in parts])
+    plan = plan_batches(lengths, token_budget, sizes=[max(map(len, own)) for own in parts], exact=exact)
     made = []
     for model, (encoded, signature) in enumerate(zip(encodings, signatures, strict=True)):
         batches = []

@@ -293,7 +293,8 @@ def _invariance_inputs(batches: Sequence[Batch], sample: Rows, signature: Signat
         row = batches[index].parts[part]
         length = int(batches[index].inputs["attention_mask"][row].sum())
         alone = {name: array[row : row + 1, :length] for name, array in batches[index].inputs.items()}
-        among = {name: array[-NEIGHBOURS:] for name, array in batches[-1].inputs.items()}
+        others = batches[index if signature.exact_lengths else -1]
+        among = {name: array[-NEIGHBOURS:] for name, array in others.inputs.items()}
         for name, array in alone.items():
             padding = signature.pad_token_id if name == "input_ids" else 0
             wide = max(length, among[name].shape[1])

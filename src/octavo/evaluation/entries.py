@@ -190,11 +190,11 @@ def require_one_task(entries: Sequence[Entry]) -> None:
                 got=f"{entry.name}: {entry.signature.task}",
                 allowed=f"{entries[0].name}: {first.task}",
             )
-        if _pooled(entry.signature) != _pooled(first):
+        if _pooled(entry.signature) != _pooled(first) or entry.signature.sparse != first.sparse:
             raise InputError(
                 "the models do not pool alike",
-                got=f"{entry.name}: {entry.signature.pooling!r}",
-                allowed=f"{entries[0].name}: {first.pooling!r}",
+                got=f"{entry.name}: {entry.signature.pooling or entry.signature.sparse!r}",
+                allowed=f"{entries[0].name}: {first.pooling or first.sparse!r}",
                 then="put modules.json and the folders that it names beside both",
             )
 

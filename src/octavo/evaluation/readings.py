@@ -127,7 +127,9 @@ def batches_of(readings: Sequence[Reading], entries: Sequence[Entry]) -> list[li
         names = dict.fromkeys(
             name for entry in readers for name in entry.signature.input_names
         )  # that any of them reads
-        signatures.append(reading.task.signature.model_copy(update={"input_names": tuple(names)}))
+        exact = any(entry.signature.exact_lengths for entry in readers)
+        shared = {"input_names": tuple(names), "exact_lengths": exact}
+        signatures.append(reading.task.signature.model_copy(update=shared))
     encodings = [reading.asked.encoded for reading in distinct]
     made = equal_batches(encodings, signatures, distinct[0].task.token_budget)
     places = {id(reading): place for place, reading in enumerate(distinct)}

@@ -16,6 +16,7 @@ from octavo.exporting.cached_proof import export_writer
 from octavo.exporting.opsets import OpsetError
 from octavo.exporting.proof import Proved, export_checked
 from octavo.exporting.tensors import UnwrittenError
+from octavo.exporting.tracing import require_traceable
 from octavo.exporting.written import write_checked
 from octavo.progress import Progress, Silent
 from octavo.schema.manifest import ExportRecord, PassRecord
@@ -104,6 +105,7 @@ def export(
 
 def export_source(source: Source, recipe: Recipe, progress: Progress, *, exporter: bool = False) -> FloatGraphs:
     """The same for a checkpoint that was read."""
+    require_traceable(source)
     _ = source.sha256  # the file may be written anew before `quantize`
     if not has_torch():
         try:

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from octavo.engines import Session
 from octavo.errors import OctavoError
 from octavo.exporting.opsets import OPSETS, OpsetError
-from octavo.exporting.reference import Answer, ask_reference, describe_agreement, probe, require_near, run
+from octavo.exporting.reference import (
+    Answer,
+    ask_reference,
+    describe_agreement,
+    padding_effect,
+    probe,
+    require_near,
+    run,
+)
+from octavo.exporting.tracing import make_traceable
 from octavo.progress import Progress
 from octavo.schema.manifest import ExportRecord, PassRecord
 from octavo.schema.recipe import Recipe, kept_as
@@ -61,14 +70,14 @@ def export_checked(
 
     from octavo.exporting.exporter import export_graph
 
-    vocabulary, config = reference.config.vocab_size, reference.config.to_dict()
+    config = reference.config.to_dict()
     answers = ask_reference(reference, signature)
-    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, vocabulary).items()}
+    sample = {name: torch.from_numpy(array) for name, array in probe(signature, 2, 7, config).items()}
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
-    batches = [probe(signature, rows, length, vocabulary) for rows, length in shapes]
+    batches = [probe(signature, rows, length, config) for rows, length in shapes]
 
     def attempt(opset: int) -> tuple[dict[str, ir.Model], dict[str, float], list[PassRecord]]:
-        graph = export_graph(load_again(), sample, signature.output_names, opset)
+        graph = export_graph(make_traceable(load_again(), signature.task), sample, signature.output_names, opset)
         passes = optimize_checked(graph, batches, recipe, progress)
         return {"model": graph}, compare(graph, answers, config), passes
 
@@ -196,8 +205,6 @@ def _check_padding(
     Raises:
         ExportError: it does not, as where the mask was lost in the export or the model reads none.
     """
-    length = int(inputs["attention_mask"][-1].sum())
-    alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
-    difference = float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))  # of token vectors, the real tokens'
+    difference = padding_effect(session, inputs, outputs)
     if not difference <= allowed:
         raise OpsetError("padding changes the model's answers", got=f"{difference:.2g}", allowed=f"{allowed:.2g}")

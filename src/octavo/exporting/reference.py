@@ -8,7 +8,7 @@ size in its config, the longest text first, and that one again at the end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from octavo.engines import Session
 from octavo.errors import ExportError, OctavoError
 from octavo.exporting.numpy_reference import NumpyReference
 from octavo.exporting.opsets import OpsetError
+from octavo.exporting.tracing import end_token
 from octavo.schema.signature import Signature
 
 TOLERANCE = 1e-4  # of the largest torch output, or of 1 where that is smaller; float32 sums in another order give 1e-6
+PADDING = 1e-4  # likewise, of a padded row's answer and that of the row alone, in torch
 _SIZES = re.compile(r"block|window|chunk|bucket|segment|local|span|distance|stride|original_max_position")
 _TABLES = {"id2label", "label2id", "task_specific_params"}  # keys of the user's
 MOST_SIZES = 4  # of a config that are looked at: the smallest, the largest, and between them
@@ -50,7 +52,31 @@ def ask_reference(model: Any, signature: Signature) -> list[Answer]:
     answers = ask(session, signature, model.config.to_dict())
     longest = max(answers, key=lambda answer: answer.inputs["input_ids"].shape[1])
     require_stateless(model, longest.outputs, run(session, longest.inputs)[0], longest.shape)
+    _require_padding_unseen(session, answers, f"{model.config.model_type} models ({type(model).__name__})")
     return answers
+
+
+def padding_effect(session: Session, inputs: Mapping[str, NDArray[np.int64]], outputs: NDArray[np.float32]) -> float:
+    """How far the answer to a batch's last row, of its real tokens, lies from that to the row run alone."""
+    length = int(inputs["attention_mask"][-1].sum())
+    alone = session.run({name: array[-1:, :length] for name, array in inputs.items()})
+    return float(np.max(np.abs(alone[0] - outputs[-1][: len(alone[0])])))
+
+
+def _require_padding_unseen(session: Session, answers: Sequence[Answer], kind: str) -> None:
+    """Check that a model answers a padded text as it answers it alone.
+
+    Raises:
+        ExportError: it does not, so that its answers depend on what stands beside a text.
+    """
+    padded = next((one for one in answers if len(one.outputs) > 1 and not one.inputs["attention_mask"].all()), None)
+    if padded is None:
+        return
+    difference = padding_effect(session, padded.inputs, padded.outputs)
+    allowed = PADDING * max(1.0, float(np.max(np.abs(padded.outputs))))
+    if not difference <= allowed:
+        what = f"padding changes what {kind} answer, in {session.name} too, so that a text has no one answer"
+        raise ExportError(what, got=f"{difference:.2g} at {padded.shape}", allowed=f"{allowed:.2g}")
 
 
 def ask(session: Session, signature: Signature, config: Mapping[str, Any]) -> list[Answer]:
@@ -83,8 +109,7 @@ def ask_at_once(session: NumpyReference, signature: Signature, config: Mapping[s
 
 def _batches(signature: Signature, config: Mapping[str, Any]) -> dict[tuple[int, int], dict[str, NDArray[np.int64]]]:
     return {
-        (rows, length): probe(signature, rows, length, config["vocab_size"])
-        for rows, length in shapes(config, signature.max_length)
+        (rows, length): probe(signature, rows, length, config) for rows, length in shapes(config, signature.max_length)
     }
 
 
@@ -199,7 +224,9 @@ def run(session: Session, batch: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np
 
 def _shape_of(batch: Mapping[str, NDArray[Any]]) -> str:
     rows, length = batch["input_ids"].shape
-    return f"{rows} x {length}" + (", padded" if rows > 1 else "")
+    mask = batch.get("attention_mask")
+    padded = rows > 1 and (mask is None or not mask.all())
+    return f"{rows} x {length}" + (", padded" if padded else "")
 
 
 def _spread(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -210,15 +237,22 @@ def _spread(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     return outputs[:, np.linspace(0, length - 1, max(2, length * MOST_NUMBERS // outputs.size)).astype(int)]
 
 
-def probe(signature: Signature, rows: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
-    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more."""
-    generator = np.random.default_rng(rows * 1000 + length)
+def probe(signature: Signature, rows: int, length: int, config: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """Inputs of a shape, the same for the same arguments; each row but the first is padded a little more.
+
+    Not where padding changes the answers. Each has the end token that a classifier with a decoder needs.
+    """
+    generator, vocabulary = np.random.default_rng(rows * 1000 + length), config["vocab_size"]
     ids = generator.integers(0, vocabulary, (rows, length))
     ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
+    if (end := end_token(config, signature.task)) is not None:
+        ids[ids == end] = next(one for one in range(vocabulary) if one not in {end, signature.pad_token_id})
     mask, types = np.ones((rows, length), np.int64), np.zeros((rows, length), np.int64)
     types[:, length // 2 :] = 1
-    for row in range(1, rows):
+    for row in range(1, 1 if signature.exact_lengths else rows):
         mask[row, max(1, length - 2 * row) :] = 0
+    if end is not None:
+        ids[np.arange(rows), mask.sum(axis=1) - 1] = end
     ids[mask == 0] = signature.pad_token_id
     types[mask == 0] = 0
     arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}

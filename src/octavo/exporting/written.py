@@ -49,7 +49,7 @@ def write_checked(source: Source, model: Any, recipe: Recipe, progress: Progress
     session = NumpyReference(signature.task, config, tensors) if model is None else None
     answers = ask_at_once(session, signature, config) if session else ask_reference(model, signature)
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
-    batches = [probe(signature, rows, length, config["vocab_size"]) for rows, length in shapes]
+    batches = [probe(signature, rows, length, config) for rows, length in shapes]
     passes = optimize_checked(graph, batches, recipe, progress, written=True)
     name: Literal["numpy", "torch"] = "numpy" if session else "torch"
     differences = compare(graph, answers, config, name)

@@ -128,6 +128,16 @@ def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[n
     return np.asarray((a * b).sum(axis=1) / np.where(lengths == 0, 1, lengths), np.float64)
 
 
+def paired_similarity(first: NDArray[np.float32], second: NDArray[np.float32], similarity: str) -> NDArray[np.float64]:
+    """Of each row of the one to that row of the other, [rows, width] each, as `ranking.similarities`, in float64."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    if similarity == "manhattan":
+        return np.asarray(-np.abs(a - b).sum(axis=1), np.float64)
+    if similarity == "euclidean":
+        return np.asarray(-np.linalg.norm(a - b, axis=1), np.float64)
+    return np.asarray((a * b).sum(axis=1), np.float64) if similarity == "dot" else cosine(first, second)
+
+
 def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Pearson's correlation; 0 where one of the two does not vary."""
     a, b = x - x.mean(), y - y.mean()

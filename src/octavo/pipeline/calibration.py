@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from octavo.arithmetic.vectors import ranges_of, shortened
-from octavo.data.examples import DataFile, Example, example_hashes
+from octavo.data.examples import DataFile, Example, example_hashes, sample
+from octavo.data.ranking import is_ranking, read_pieces
 from octavo.data.sentences import SENTENCES
 from octavo.encoding.batching import Encoded, Inputs, make_batches
 from octavo.encoding.sample_texts import FIXED
+from octavo.encoding.tokenizing import Row
 from octavo.engines import Session
 from octavo.errors import OctavoWarning
 from octavo.schema.manifest import CalibrationRecord
@@ -37,15 +39,22 @@ class Calibration:
 def read_calibration(file: DataFile, tokenizer_json: str, signature: Signature) -> Calibration:
     """Read at most `file.limit` examples (`ENOUGH` where that is None), labels left out, and encode them.
 
+    Of queries and passages, as rankings are scored on, an example is a text, or a reranker's pair.
+
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    task = find_task(signature)
-    return encode_calibration(task.read_examples(replace(file, limit=file.limit or ENOUGH)), tokenizer_json, task)
+    task, limit = find_task(signature), file.limit or ENOUGH
+    if (ranking := task.ranking()) is None or not is_ranking(file):
+        return encode_calibration(task.read_examples(replace(file, limit=limit)), tokenizer_json, task)
+    examples, rows = zip(*sample(ranking.pieces(*read_pieces(file)), limit, file.seed), strict=True)
+    return encode_calibration(examples, tokenizer_json, task, rows)
 
 
-def encode_calibration(examples: Sequence[Example], tokenizer_json: str, task: Task[Any]) -> Calibration:
-    """Examples that were read, encoded; a warning where they are few."""
+def encode_calibration(
+    examples: Sequence[Example], tokenizer_json: str, task: Task[Any], rows: Sequence[Row] | None = None
+) -> Calibration:
+    """Examples that were read, encoded, or these rows of them; a warning where they are few."""
     if len(examples) < FEW:
         warnings.warn(
             f"{len(examples)} examples are few to calibrate on: ranges may be too narrow for what comes; "
@@ -53,7 +62,7 @@ def encode_calibration(examples: Sequence[Example], tokenizer_json: str, task: T
             OctavoWarning,
             stacklevel=4,
         )
-    encoded = task.encode(task.make_tokenizer(tokenizer_json), task.rows(examples))
+    encoded = task.encode(task.make_tokenizer(tokenizer_json), task.rows(examples) if rows is None else rows)
     hashes = example_hashes(examples)
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
     tokens = sum(len(row.ids) for row in encoded)

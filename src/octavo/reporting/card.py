@@ -42,6 +42,7 @@ predict = octavo.load("this folder")
 _PIPELINES = {  # what the Hub calls tasks, where it has them, or calls them otherwise
     "text-classification": "text-classification",
     "feature-extraction": "feature-extraction",
+    "sparse-encoding": "feature-extraction",
     "token-classification": "token-classification",
     "question-answering": "question-answering",
     "multiple-choice": "multiple-choice",
@@ -51,9 +52,10 @@ _PIPELINES = {  # what the Hub calls tasks, where it has them, or calls them oth
 }
 _READS = 'predict("...")                 # or a pair: predict(("...", "..."))'
 _WRITES = 'predict("...", max_new_tokens=64)    # or piece by piece: for piece in predict.pieces("..."): ...'
-_ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], padded on the right with {pad}) and
+_ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], {padding}) and
 returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library,
 with truncation at {max_length} tokens."""
+_UNPADDED = "texts of one length in a batch: padding changes the answers"
 _DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
 `attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
 `.value` (float32, [batch, heads, earlier tokens, width], of no tokens in the beginning), and returns `logits` of the
@@ -111,6 +113,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
             inputs=", ".join(map(code, signature.input_names)),
             outputs=", ".join(map(code, signature.output_names)),
             pad=signature.pad_token_id,
+            padding=_UNPADDED if signature.exact_lengths else f"padded on the right with {signature.pad_token_id}",
             max_length=signature.max_length,
             start=signature.generation.decoder_start_token_id if signature.generation else None,
         ),

@@ -10,6 +10,7 @@ from octavo.schema import Record
 TASK_NAMES = (
     "text-classification",
     "feature-extraction",
+    "sparse-encoding",
     "token-classification",
     "question-answering",
     "multiple-choice",
@@ -60,6 +61,18 @@ class Pooling(Record):
     similarity: Literal["cosine", "dot", "euclidean", "manhattan"] = "cosine"
 
 
+class SparsePooling(Record):
+    """How the logits of a masked-LM head become weights of words: log(1 + relu), twice for `log1p_relu`, the largest.
+
+    Prompts and `similarity` as in `Pooling`.
+    """
+
+    activation: Literal["relu", "log1p_relu"] = "relu"
+    prompts: dict[str, str] = Field(default={})
+    default_prompt: str | None = None
+    similarity: Literal["cosine", "dot", "euclidean", "manhattan"] = "dot"
+
+
 class GenerationConfig(Record):
     """How text is generated, in the words and with the meaning of transformers' `GenerationConfig`.
 
@@ -104,8 +117,10 @@ class Signature(Record):
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
     `labels` are in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it has none; `truncation_side` is the end of a text that is cut; `pooling`
-    is there where the answer is one vector for a text, `mask_token_id` where it is the words behind masks, `generation`
-    where it is text; `vocab_size` are the rows of the table of token vectors, None where the config does not tell.
+    is there where the answer is one vector for a text, `sparse` where it is weights of words, `mask_token_id` where it
+    is the words behind masks, `generation` where it is text; `vocab_size` are the rows of the table of token vectors,
+    None where the config does not tell; `exact_lengths`: padding changes the model's answers, so that texts of one
+    length alone run together.
     """
 
     task: str
@@ -118,9 +133,11 @@ class Signature(Record):
     problem_type: str | None = None
     truncation_side: Literal["left", "right"] = "right"
     pooling: Pooling | None = None
+    sparse: SparsePooling | None = None
     mask_token_id: int | None = None
     generation: Generation | None = None
     vocab_size: int | None = None
+    exact_lengths: bool = False
 
     def prompt(self, name: str | None = None) -> str:
         """What goes before every text: the prompt of that name, or the default one, which may be empty.
@@ -128,8 +145,9 @@ class Signature(Record):
         Raises:
             InputError: the model has no such prompt.
         """
-        prompts = self.pooling.prompts if self.pooling else {}
-        name = name if name is not None or self.pooling is None else self.pooling.default_prompt
+        asked = self.pooling or self.sparse
+        prompts = asked.prompts if asked else {}
+        name = name if name is not None or asked is None else asked.default_prompt
         if name is None:
             return ""
         if name not in prompts:
@@ -142,7 +160,8 @@ class Signature(Record):
 
         As sentence-transformers' `encode_query` and `encode_document`.
         """
-        prompts = self.pooling.prompts if self.pooling else {}
+        asked = self.pooling or self.sparse
+        prompts = asked.prompts if asked else {}
         return self.prompt(next((name for name in PROMPTS_BEFORE[kind] if name in prompts), None))
 
 

@@ -29,9 +29,15 @@ def read_teacher(checkpoint: str | Path | Checkpoint) -> Source:
         CheckpointError: it cannot be read, or is of a model that writes.
     """
     source = read_source(checkpoint)
-    if task_class(source.signature.task).writes:
-        got, allowed = f"a model for {source.signature.task}", "encoders"
-        raise CheckpointError("models that write are not distilled", where=source.folder, got=got, allowed=allowed)
+    kind = task_class(source.signature.task)
+    if kind.writes or kind.weighs:
+        got, allowed = f"a model for {source.signature.task}", "encoders of other tasks"
+        raise CheckpointError(
+            f"models that {'write' if kind.writes else 'weigh words'} are not distilled",
+            where=source.folder,
+            got=got,
+            allowed=allowed,
+        )
     return source
 
 

@@ -168,6 +168,10 @@ def _prepare(source: Source) -> Prepared:
     filled = fill_config(folder, stored)
     if adapter_files(folder):
         raise CheckpointError("an adapter is not trimmed", where=folder, then="merge it into its model first")
+    if source.signature.sparse is not None:
+        raise CheckpointError(
+            "what a sparse encoder answers are the words of its vocabulary: not trimmed", where=folder
+        )
     if TARGET_TOKENIZER in source.beside:
         raise CheckpointError("what the model writes has a vocabulary of its own", where=folder, got=TARGET_TOKENIZER)
     require_renumbered(filled, folder / "config.json")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TASKS = {
     "text-classification": "octavo.tasks.text_classification:TextClassification",
     "feature-extraction": "octavo.tasks.feature_extraction:FeatureExtraction",
+    "sparse-encoding": "octavo.tasks.sparse_encoding:SparseEncoding",
     "token-classification": "octavo.tasks.token_classification:TokenClassification",
     "question-answering": "octavo.tasks.question_answering:QuestionAnswering",
     "multiple-choice": "octavo.tasks.multiple_choice:MultipleChoice",

@@ -10,18 +10,13 @@ from typing_extensions import override
 from octavo.data.examples import DataFile, Example
 from octavo.encoding.batching import FloatArray
 from octavo.encoding.tokenizing import NO_OPTIONS, Options, Row
-from octavo.metrics.scores import cosine, neighbour_recall
+from octavo.metrics.scores import cosine, neighbour_recall, paired_similarity
 from octavo.schema.comparison import Answer
 from octavo.tasks.ranking import Retrieval
 from octavo.tasks.task import Judged, Task
 
 NEIGHBOURS = 10
 MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
-
-
-def _similarity(outputs: FloatArray, pairs: int) -> NDArray[np.float64]:
-    """Of each pair: outputs are those of all first texts, then of all second ones."""
-    return cosine(outputs[:pairs], outputs[pairs:])
 
 
 class FeatureExtraction(Task[FloatArray]):
@@ -42,9 +37,8 @@ class FeatureExtraction(Task[FloatArray]):
     scored = True
     keys = ("text",)
 
-    @classmethod
     @override
-    def adapt_model(cls, model: Any) -> None:
+    def adapt_model(self, model: Any) -> None:
         """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none."""
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
@@ -84,13 +78,18 @@ class FeatureExtraction(Task[FloatArray]):
         """`{"embedding": [...]}`, with the nine digits that a float32 has."""
         return {"embedding": [float(f"{value:.9g}") for value in prediction.tolist()]}
 
+    def _similarity(self, outputs: FloatArray, pairs: int) -> NDArray[np.float64]:
+        """Of each pair, by the model's own: outputs are those of all first texts, then of all second ones."""
+        assert self.signature.pooling is not None
+        return paired_similarity(outputs[:pairs], outputs[pairs:], self.signature.pooling.similarity)
+
     @override
     def judged(self, outputs: FloatArray, examples: Sequence[Example]) -> Judged | None:
-        """The scores of the pairs, and the cosines; None where one is no pair, has no score, or all are the same."""
+        """The scores of the pairs, and their similarities; None where one is none, has no score, or all are one."""
         if not all(example.text_pair is not None and example.score is not None for example in examples):
             return None
         gold = np.array([example.score for example in examples], np.float64)
-        return (gold, _similarity(outputs, len(examples))) if len(set(gold.tolist())) > 1 else None
+        return (gold, self._similarity(outputs, len(examples))) if len(set(gold.tolist())) > 1 else None
 
     @override
     def fidelity(self, reference: FloatArray, outputs: FloatArray, rows: Sequence[Row]) -> dict[str, float]:
@@ -114,14 +113,14 @@ class FeatureExtraction(Task[FloatArray]):
 
     @override
     def answers(self, outputs: FloatArray, examples: Sequence[Example]) -> list[Answer]:
-        """The cosine of each pair; nothing of texts that stand alone."""
+        """The similarity of each pair; nothing of texts that stand alone."""
         if any(example.text_pair is None for example in examples):
             return [Answer(None, None) for _ in examples]
-        return [Answer(None, value) for value in _similarity(outputs, len(examples)).tolist()]
+        return [Answer(None, value) for value in self._similarity(outputs, len(examples)).tolist()]
 
     @override
     def movement(self, reference: FloatArray, outputs: FloatArray, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """How far the cosine of each pair moved; where a text stands alone, 1 - cosine of its two vectors.
+        """How far the similarity of each pair moved; where a text stands alone, 1 - cosine of its two vectors.
 
         0 of single texts with vectors of two widths: nothing is known of them.
         """
@@ -130,7 +129,7 @@ class FeatureExtraction(Task[FloatArray]):
             return np.zeros(len(examples))
         if single:
             return self.distances(reference, outputs)[: len(examples)]
-        return np.abs(_similarity(reference, len(examples)) - _similarity(outputs, len(examples)))
+        return np.abs(self._similarity(reference, len(examples)) - self._similarity(outputs, len(examples)))
 
     @override
     def distances(self, first: FloatArray, second: FloatArray) -> NDArray[np.float64]:

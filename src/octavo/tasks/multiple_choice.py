@@ -48,9 +48,8 @@ class MultipleChoice(Task[Sequence[Chosen]]):
     onnx_output = ("the model does not take a choice a row", "input_ids [batch, length], logits [batch, 1]", (2,))
     keys = ("text", "choices")
 
-    @classmethod
     @override
-    def adapt_model(cls, model: Any) -> None:
+    def adapt_model(self, model: Any) -> None:
         """Let the model take [rows, length] and answer [rows, 1], a choice a row: texts may have any number."""
         forward = model.forward
 

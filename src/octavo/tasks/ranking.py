@@ -135,6 +135,11 @@ class Reranking(Task[Sequence[Ranked]]):
         return [(example.text, example.choices) for example in examples]
 
     @override
+    def pieces(self, pairs: Sequence[tuple[str, str]], passages: Sequence[str]) -> list[tuple[Example, Row]]:
+        """The pairs, remembered by their queries."""
+        return [(Example(query), (query, passage)) for query, passage in pairs]
+
+    @override
     def with_passages(self, examples: Sequence[Example], most: int) -> list[Example]:
         """As many of each query's own; of each another one first, since their order may mean something."""
         each, found = max(1, most // len(examples)), []
@@ -250,6 +255,14 @@ class Retrieval(Task[Found]):
         query, document = (self.signature.prompt_before(kind) for kind in ("query", "document"))
         queries = [query + example.text for example in examples]
         return [(text, None) for text in [*queries, *(document + passage for passage in examples[0].choices)]]
+
+    @override
+    def pieces(self, pairs: Sequence[tuple[str, str]], passages: Sequence[str]) -> list[tuple[Example, Row]]:
+        """Queries and passages, each once, behind the prompt of its kind."""
+        query, document = (self.signature.prompt_before(kind) for kind in ("query", "document"))
+        queries = [(query, text) for text in dict.fromkeys(text for text, _ in pairs)]
+        both = [*queries, *((document, text) for text in dict.fromkeys(passages))]
+        return [(Example(text), (prompt + text, None)) for prompt, text in both]
 
     @override
     def with_passages(self, examples: Sequence[Example], most: int) -> list[Example]:

@@ -33,14 +33,14 @@ class Task(ABC, Generic[Results]):
     What is the same for all models of a task stands in the class. `keys`: what a row of JSON may have; `options`: what
     a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
     outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
-    was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector; `fills`: its answers
-    stand at masks; `lists`: it gives a list for each text; `of_tokens`: its answers are tokens, so that
-    models with two vocabularies have none in common. `auto_class` is the class of transformers that makes its
-    models, `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether ranges can
-    be learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the tokens of a
-    batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said where a pair is
-    given and one text is read. `onnx_output`, for ONNX files of other tools: what is said where the output is another,
-    what it has to be, and how many dimensions it may have; None where such files are not read.
+    was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector, `weighs`: weights of
+    words; `fills`: its answers stand at masks; `lists`: it gives a list for each text; `of_tokens`: its answers are
+    tokens, so that models with two vocabularies have none in common. `auto_class` is the class of transformers that
+    makes its models, `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether
+    ranges can be learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the
+    tokens of a batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said
+    where a pair is given and one text is read. `onnx_output`, for ONNX files of other tools: what is said where the
+    output is another, what it has to be, and how many dimensions it may have; None where such files are not read.
     """
 
     name: ClassVar[str]
@@ -56,6 +56,7 @@ class Task(ABC, Generic[Results]):
     continues: ClassVar[bool] = False
     is_encoder_decoder: ClassVar[bool] = False
     pools: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
     fills: ClassVar[bool] = False
     lists: ClassVar[bool] = False
     of_tokens: ClassVar[bool] = False
@@ -75,8 +76,7 @@ class Task(ABC, Generic[Results]):
         task.signature = signature
         return task
 
-    @classmethod
-    def adapt_model(cls, model: Any) -> None:
+    def adapt_model(self, model: Any) -> None:
         """Make a torch model answer what the task reads, in place."""
 
     # What goes in
@@ -88,6 +88,13 @@ class Task(ABC, Generic[Results]):
     def ranking(self) -> "Task[Any] | None":
         """What models like this one do with queries and passages; None where that is nothing that is scored."""
         return None
+
+    def pieces(self, pairs: Sequence[tuple[str, str]], passages: Sequence[str]) -> list[tuple[Example, Row]]:
+        """Of queries with passages all rows that the model reads, each with what it is remembered by.
+
+        `pairs`: each query with each of its passages. Other tasks have none.
+        """
+        return []
 
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
         """Rows made of any texts, to run a model on: each text alone."""
