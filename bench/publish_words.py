@@ -58,10 +58,10 @@ KOREAN = ENGLISH | {
     "model": [
         "",
         "크기, MiB",
-        "작아짐",
+        "압축률",
         "초",
         "속도 향상",
-        "한 행, ms",
+        "단건 지연 시간, ms",
         "정확도",
         "차이(점)",
         "일치율",
@@ -74,7 +74,7 @@ KOREAN = ENGLISH | {
     "tensor": "Octavo int8, 텐서마다 스케일 하나",
     "stock": "ONNX Runtime 기본 int8",
     "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
-    "first": ["", "첫 답까지, 초"],
+    "first": ["", "첫 응답까지, 초"],
     "oldguide": ["크기, MiB", "5,010쌍, 초", "속도 향상", "일치율 (ko-nli)"],
     "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
     "{int8:.1f}배입니다. 가이드의 모델은 {old} MiB에서 {new} MiB가 되었습니다.",

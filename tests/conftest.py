@@ -23,6 +23,8 @@ from octavo.hardware import find_target
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+os.environ["LC_ALL"] = "C.UTF-8"  # the terminal speaks the language of the locale; tests choose it
+
 LABELS = ("entailment", "contradiction", "neutral")
 MAX_LENGTH = 64
 SENTENCES = (

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import octavo
 
 SRC = Path(octavo.__file__).resolve().parent
+ROOT = SRC.parents[1]
 FILES = {
     ".".join(("octavo", *file.relative_to(SRC).with_suffix("").parts)).removesuffix(".__init__"): file
     for file in sorted(SRC.rglob("*.py"))
@@ -282,3 +284,13 @@ for name, value in (("quantize", ("/nowhere/x", "/nowhere/y")), ("load", ("/nowh
     assert {name: home for name, (_, _, home) in kinds.items()} == octavo._HOME_OF
     assert all(not is_module and is_callable for is_module, is_callable, _ in kinds.values())
     assert raised == ["CheckpointError", "ArtifactError", "ArtifactError", "ArtifactError"]
+
+
+def test_the_floors_of_the_design_are_these():
+    text = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+    floors, floor = {}, None
+    for line in re.search(r"```\n(12  cli.*?)```", text, re.DOTALL)[1].splitlines():
+        floor = int(line[:2]) if line[:2].strip() else floor
+        named = re.findall(r"(?:^|(?<=  ))(\w+)(?= {2})", line[2:])
+        floors.setdefault(floor, set()).update(name for name in named if name in LEVEL_OF)
+    assert floors == {level: rooms - {"source"} for level, rooms in enumerate(LEVELS[:13])}

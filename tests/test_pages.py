@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import tomllib
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from octavo.cli.main import app
+from octavo.data.sentences import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = ["README.md", "README.ko.md", "DESIGN.md", "CONTRIBUTING.md"]
@@ -169,6 +171,22 @@ def test_every_page_can_be_reached_from_the_readme():
         reached = [str(path.relative_to(ROOT)) for path in there if path.suffix == ".md"]
         waiting += [one for one in reached if one in PAGES and one not in seen]
     assert set(PAGES) - seen == set()
+
+
+def test_versions_and_counts_that_pages_name_are_those_of_the_code():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    changes = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert cited["version"] == changes[0] == project["version"]
+    read = {name: (ROOT / name).read_text("utf-8") for name in PAGES}
+    python = project["requires-python"].removeprefix(">=")
+    assert {name for name in TOP[:2] if f"Python {python}" not in read[name]} == set()
+    assert {found for text in read.values() for found in re.findall(r"Python (3\.\d+)", text)} <= {python, "3.14"}
+    pairs = len((ROOT / "examples/korean-nli/pairs.tsv").read_text("utf-8").splitlines()) - 1
+    told = [found for text in read.values() for found in re.findall(r"(\d+) sentence pairs|문장 쌍 (\d+)개", text)]
+    assert {int(left or right) for left, right in told} == {pairs}
+    carried = {found for text in read.values() for found in re.findall(r"(\d+) sentences that Octavo\s+carries", text)}
+    assert carried == {str(len(SENTENCES))}
 
 
 @pytest.mark.parametrize("job", ["github", "gitlab"])

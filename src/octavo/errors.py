@@ -31,13 +31,18 @@ class OctavoError(Exception):
         self, what: str, *, where: object = None, got: object = None, allowed: object = None, then: object = None
     ) -> None:
         """Join the parts that are given: `what`, `where` (a place), `got`, `allowed`, `then` (the next step)."""
-        parts = [what if where is None else f"{what} in {where}"]
-        parts += [
-            f"{name}: {value}"
-            for name, value in (("got", got), ("allowed", allowed), ("next", then))
-            if value is not None
-        ]
-        super().__init__(printable("; ".join(" ".join(part.split()) for part in parts)))
+        self.problems: tuple[OctavoError, ...] = ()  # those that are raised together by this one
+        self._what, self._where = what, None if where is None else str(where)
+        rest = {"got": got, "allowed": allowed, "next": then}
+        self._rest = {name: str(value) for name, value in rest.items() if value is not None}
+        super().__init__(self.told_in(str, str))
+
+    def told_in(self, say: Callable[[str], str], known: Callable[[str], str]) -> str:
+        """The line in another language: `say` has its fixed words, `known` what is wrong, where it can."""
+        what = known(self._what)
+        parts = [what if self._where is None else say("{what} in {where}").format(what=what, where=self._where)]
+        parts += [f"{say(name)}: {value}" for name, value in self._rest.items()]
+        return printable("; ".join(" ".join(part.split()) for part in parts))
 
 
 class ExportError(OctavoError):
@@ -85,6 +90,7 @@ def raise_together(problems: Sequence[OctavoError]) -> None:
     if problems:
         error = type(problems[0])("")
         error.args = ("\n".join(str(problem) for problem in problems),)
+        error.problems = tuple(one for problem in problems for one in problem.problems or (problem,))
         raise error
 
 

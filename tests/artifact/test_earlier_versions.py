@@ -7,6 +7,9 @@ import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
+from octavo.schema.manifest import SCHEMA
+
+HERE = Path(__file__).parent
 
 
 def test_an_artifact_of_0_1_0_is_read_whole(made_before):
@@ -24,3 +27,9 @@ def test_it_answers_as_it_did(made_before, sentences):
     for answer, said in zip(octavo.load(made_before)(list(sentences)), answers, strict=True):
         assert answer["label"] == said["label"]
         assert answer["score"] == pytest.approx(said["score"], abs=1e-5)
+
+
+def test_there_is_an_artifact_of_every_schema():
+    """What is written to `octavo.json` has a version: a number that grows when an older Octavo could not read it."""
+    known = [json.loads(path.read_text(encoding="utf-8"))["octavo"] for path in HERE.glob("made-by-*/octavo.json")]
+    assert set(known) == set(range(1, SCHEMA + 1)), "commit a small artifact that the last version wrote"

@@ -139,8 +139,8 @@ class TestQuantize:
         assert (code, out != "") == (0, True)
         steps = [
             "reading the checkpoint ...",
-            "writing the graph (opset 23) ...",
-            "method dynamic ...",
+            "writing the graph: opset 23 ...",
+            "quantizing: dynamic ...",
             "measuring layers: float ...",
             "measuring layers: int8 ...",
             "writing the artifact ...",

@@ -218,7 +218,7 @@ def test_opsets_are_tried_from_the_newest_and_the_reason_is_kept(monkeypatch, mo
     assert tried == [23, 22, 21]
     assert record.opset == 21
     assert record.note == "opset 23 did not work: this architecture cannot be exported; got: no 23"
-    assert say.said == [*(f"exporting (opset {opset})" for opset in tried), "optimizing the graph"]
+    assert say.said == [*(f"exporting: opset {opset}" for opset in tried), "optimizing the graph"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import erf
 
 import octavo
-from octavo.arithmetic.affine import INT7_LEVELS, dynamic_range, quantize_asymmetric, quantize_symmetric
+from octavo.arithmetic.affine import INT7_LEVELS, affine_range, quantize_asymmetric, quantize_symmetric
 from octavo.graph.layers import find_layers
 from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
 from octavo.graph.lowering import lower_embedding
@@ -44,7 +44,7 @@ def lower(model, layer, lowest=None):
 
 def by_tensor(x, weight, bias=0.0):
     """`lower_dynamic_linear` in numpy: an exact integer product, scaled in float64."""
-    scale, zero_point = dynamic_range(x.astype(np.float32))
+    scale, zero_point = affine_range(x.min(), x.max())
     codes = quantize_asymmetric(x.astype(np.float32), scale, zero_point).astype(np.int64) - int(zero_point)
     return (codes @ weight.codes.astype(np.int64)) * (np.float64(scale) * weight.scale.astype(np.float64)) + bias
 

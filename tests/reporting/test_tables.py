@@ -147,7 +147,7 @@ def test_a_comparison_is_told_in_its_units():
         "margin left": ["100.0%", "98.7%"],
         "batch effect": ["1e-07", "0.02"],
     }
-    assert columns(speed_cells(COMPARISON, korean))["압축비"] == ["1.00배", "3.77배"]
+    assert columns(speed_cells(COMPARISON, korean))["압축률"] == ["1.00배", "3.77배"]
 
 
 def renamed(comparison, old, new):

@@ -313,7 +313,7 @@ def test_the_command_tells_what_it_did_and_what_comes_next(checkpoint, texts, tm
     code, out, err = run(*asked, "-o", tmp_path / "a", "--layers", "1", "--epochs", 1)
     assert code == 0
     assert "of 2 stay: the least loss before training, of all sets" in out
-    assert "training, about " in err
+    assert "training: about " in err
     assert f"next: octavo quantize {tmp_path / 'a'} -o" in err
     code, out, _ = run(*asked, "-o", tmp_path / "b", "--layers", "1,", "--epochs", 1, "--json")
     assert (code, json.loads(out)["layers"], json.loads(out)["chosen"]) == (0, [1], "asked")

@@ -55,18 +55,14 @@ def safe_scale(scale: FloatArray) -> FloatArray:
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
 
 
-def dynamic_range(x: FloatArray) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of ONNX's DynamicQuantizeLinear (opset 11): asymmetric, uint8, zero always in range.
-
-        scale = (max(0, max x) - min(0, min x)) / 255      zero_point = clip(round(-min(0, min x) / scale), 0, 255)
-
-    A tensor of zeros has scale 0 in the standard's formula, where runtimes disagree; here it has scale 1.
-    """
-    return affine_range(float(x.min()), float(x.max()))
-
-
 def affine_range(low: float, high: float) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of uint8 codes that span `low` to `high`, widened to hold zero: padding stays exact."""
+    """Scale and zero point of uint8 codes that span `low` to `high`, widened to hold zero: padding stays exact.
+
+        scale = (max(0, high) - min(0, low)) / 255      zero_point = clip(round(-min(0, low) / scale), 0, 255)
+
+    So ONNX's DynamicQuantizeLinear (opset 11) has it of a tensor's extremes. Of zeros the standard's formula has scale
+    0, where runtimes disagree; here it is 1.
+    """
     low32, high32 = np.float32(min(0.0, low)), np.float32(max(0.0, high))
     scale = np.float32((high32 - low32) / np.float32(255))
     if scale < np.finfo(np.float32).tiny:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import language, say, words
 from octavo.cli.limits import (
     MaxDrop,
     MaxSize,
@@ -27,7 +27,6 @@ from octavo.cli.options import (
     Encoding,
     IgnoreWeights,
     Labels,
-    Lang,
     MaxLength,
     TargetTokenizer,
     TaskName,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
     from octavo.evaluation.comparison import Comparison
-    from octavo.reporting.languages import Language
     from octavo.schema.budget import Budget
 
 Data = Annotated[Path | None, typer.Option(help="Examples: .tsv, .csv, .jsonl or .json.")]
@@ -100,7 +98,6 @@ def compare(
     min_cosine_worst: MinCosineWorst = None,
     allow_unsure: AllowUnsure = False,
     report: Reports = None,
-    lang: Lang = None,
     write_card: WriteCard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -109,19 +106,18 @@ def compare(
     """  # noqa: D205 - one paragraph of help
     from octavo.checkpoint.source import Checkpoint
     from octavo.data.examples import DataFile
-    from octavo.reporting import languages, page
+    from octavo.reporting import page
 
     paths = baseline, *(candidates or ())
     examples = DataFile(check_compare(paths, data), encoding, mapping(columns), limit, max_length)
     alike = {"min_agreement": min_agreement, "min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
     budget = read_budget({"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size} | alike)
-    language = languages.find_language(lang)
     reports = [page.check_report(path) for path in report or ()]
     rest = tuple(ignore_weights or ())
     models = [Checkpoint(path, task, tokenizer, names(labels), target_tokenizer, rest) for path in paths]
     settings = {"engines": engine, "threads": threads, "dimensions": dimensions, "precision": precision}
     comparison = _measure(models, examples, settings, device, budget=budget, profiled=profile)
-    _write(comparison, reports, [Path(model.path) for model in models if write_card], language)
+    _write(comparison, reports, [Path(model.path) for model in models if write_card])
     _show(comparison, details=details, as_json=as_json)
     if comparison.not_run or (budget and comparison.verdict not in {"PASS", "UNSURE" if allow_unsure else ""}):
         raise typer.Exit(1)
@@ -163,19 +159,19 @@ def _measure(
     return replace(comparison, command=shlex.join(["octavo", *sys.argv[1:]]), profile=tuple(profiles))
 
 
-def _write(comparison: Comparison, reports: list[Path], paths: list[Path], language: Language) -> None:
+def _write(comparison: Comparison, reports: list[Path], paths: list[Path]) -> None:
     """Write the reports, and put each artifact's rows on its card; the baseline of a comparison gets none."""
     from octavo.checkpoint.paths import kind_of
     from octavo.reporting.card import add_comparison
     from octavo.reporting.page import report, summary_markdown
 
     for path in reports:
-        report(comparison, path, language=language)
+        report(comparison, path, language=language())
     for folder in (path for path in paths[1:] if kind_of(path) == "artifact"):
         rows = [row for row in comparison.rows[1:] if row.name in {str(folder), folder.resolve().name}]
         if rows:
-            add_comparison(folder, summary_markdown(comparison, rows, language))
-            say(f"the result is on {folder / 'README.md'}", err=True)
+            add_comparison(folder, summary_markdown(comparison, rows, language()))
+            say(words("the result is on {path}").format(path=folder / "README.md"), err=True)
 
 
 def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
@@ -187,18 +183,18 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(comparison_json(comparison), nl=False)
         return
-    print_cells(tables.quality_cells(comparison))
-    print_cells(tables.speed_cells(comparison))
+    print_cells(tables.quality_cells(comparison, words))
+    print_cells(tables.speed_cells(comparison, words))
     if any(row.stored for row in comparison.rows):
-        print_cells(tables.stored_cells(comparison))
-    say(*tables.comparison_notes(comparison), *tables.verdict_notes(comparison))
+        print_cells(tables.stored_cells(comparison, words))
+    say(*tables.comparison_notes(comparison, words), *tables.verdict_notes(comparison, words))
     for row in comparison.rows[1:] if details else ():
-        for cells in (tables.group_cells(row), tables.changed_cells(row)):
+        for cells in (tables.group_cells(row, words), tables.changed_cells(row, words)):
             if len(cells) > 1:
                 print_cells(cells)
     if comparison.profile:
-        print_cells(profile_cells(comparison.profile))
-        say(*profile_notes(comparison.profile))
+        print_cells(profile_cells(comparison.profile, words))
+        say(*profile_notes(comparison.profile, words))
 
 
 def report(
@@ -206,12 +202,11 @@ def report(
         Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE; or a study of search.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
-    lang: Lang = None,
 ) -> None:
     """Make a report again, of a comparison or a search."""
     from octavo.reporting.page import report as run_report
     from octavo.reporting.search_page import report_search
 
     check_report(result, output)
-    (report_search if result.suffix == ".jsonl" else run_report)(result, output, language=lang)
-    say(f"written to {output}", err=True)
+    (report_search if result.suffix == ".jsonl" else run_report)(result, output, language=language())
+    say(words("written to {path}").format(path=output), err=True)

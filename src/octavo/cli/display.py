@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from octavo.cli.echo import say
+from octavo.cli.echo import known_words, say
 from octavo.cli.lines import EVERY, progress_note
 from octavo.errors import printable
 from octavo.reporting.comparison_tables import Cells
@@ -63,7 +63,7 @@ class TerminalProgress:
     def start(self, task: str, total: int | None = None) -> None:
         """Show a new step."""
         self._finish()
-        task = printable(task)
+        task = printable(known_words(task))
         if not self._console.is_terminal:
             self._tell(f"{task} ...")
         self._current = int(self._bars.add_task(task, total=total))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, size_note, words
 from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
 from octavo.errors import InputError
 from octavo.schema.documents import json_text
@@ -86,7 +86,7 @@ def distill(
     _show(distilled.record, output)
     asked = (f" --task {task}" if task else "") + ("" if int8 else _calibrate(data[0], columns, encoding))
     asked += "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
-    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+    say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
 def _calibrate(path: Path, columns: str | None, encoding: str) -> str:
@@ -114,21 +114,23 @@ def _show(record: Distilling, output: Path) -> None:
         "one after the other": "the least loss before training, one after the other left out",
         "evenly spaced": "evenly spaced",
     }[record.chosen]
-    kept = ", ".join(map(str, record.layers))
-    say(f"layers {kept} of {record.layers_before} stay: {how}")
+    text = words("layers {layers} of {all} stay: {how}")
+    say(text.format(layers=", ".join(map(str, record.layers)), all=record.layers_before, how=words(how)))
     if record.ffn:
-        say(f"{record.ffn:,} of {record.ffn_before:,} units stay in the feed-forward part of each")
-    size, share = record.bytes / 2**20, record.bytes / record.bytes_before
-    say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
+        text = words("{n:,} of {all:,} units stay in the feed-forward part of each")
+        say(text.format(n=record.ffn, all=record.ffn_before))
+    say(size_note(record.bytes, record.bytes_before))
     best = min(record.curve[1:], key=lambda point: point.distance)  # never the untrained one
-    say(
-        f"distance to the answers before: {record.curve[0].distance:.4f} untrained, {best.distance:.4f} after step "
-        f"{best.step:,} of {record.curve[-1].step:,}, which is kept"
+    text = words(
+        "distance to the answers before: {first:.4f} untrained, {best:.4f} after step {step:,} of {all:,}, which is "
+        "kept"
     )
+    say(text.format(first=record.curve[0].distance, best=best.distance, step=best.step, all=record.curve[-1].step))
     near = {name: value for name, value in record.fidelity.items() if name != "distance"} or record.fidelity
     told = ", ".join(f"{name} {value:.4f}" for name, value in near.items())
-    say(f"on {record.judged:,} texts that neither trained nor chose it: {told}")
+    say(words("on {n:,} texts that neither trained nor chose it: {told}").format(n=record.judged, told=told))
     if record.agreement:
         one = record.agreement
-        say(f"the same answer to {one.value:.2%} of them ({one.low:.2%} to {one.high:.2%})")
-    say(f"written to {output}")
+        text = words("the same answer to {value:.2%} of them ({low:.2%} to {high:.2%})")
+        say(text.format(value=one.value, low=one.low, high=one.high))
+    say(words("written to {path}").format(path=output))

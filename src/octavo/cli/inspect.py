@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 from octavo.schema.documents import json_text
 
 MOST_NAMES = 5  # of files that were not checked
@@ -44,8 +44,8 @@ def inspect(
     if as_json:
         _print_json(model.to_dict())
         return
-    say(*inspection_notes(model))
-    for cells in (weight_cells(model), pass_cells(model)):
+    say(*inspection_notes(model, words))
+    for cells in (weight_cells(model, words), pass_cells(model, words)):
         if cells:
             print_cells(cells)
 
@@ -80,19 +80,23 @@ def _inspect_artifact(path: Path, *, against: str | None, verified: bool, layers
         say(*_verified_notes(**document["verified"]))
     if layers:
         errors = {layer.path: layer.output_db for layer in results if layer.output_db is not None}
-        say(layer_note(errors))
-        print_heat(heat_cells(errors))
-        if len(other_cells(errors)) > 1:
-            print_cells(other_cells(errors))
+        say(layer_note(errors, words))
+        print_heat(heat_cells(errors, words))
+        if len(other_cells(errors, words)) > 1:
+            print_cells(other_cells(errors, words))
 
 
 def _verified_notes(files: int, deviation: float, allowed: float, unchecked: list[str]) -> tuple[str, str]:
     """What was checked, and what was not."""
-    more = f" and {len(unchecked) - MOST_NAMES} more" if len(unchecked) > MOST_NAMES else ""
-    told = f"answers deviate by {deviation:.2g}, more than {allowed:.2g} would be too much"
+    more = words(" and {n} more").format(n=len(unchecked) - MOST_NAMES) if len(unchecked) > MOST_NAMES else ""
+    told = words(
+        "{n} files have the hashes that octavo.json lists; answers deviate by {deviation:.2g}, more than {allowed:.2g} "
+        "would be too much"
+    )
+    names = ", ".join(unchecked[:MOST_NAMES]) + more
     return (
-        f"{files} files have the hashes that octavo.json lists; {told}",
-        f"not checked, as octavo.json has no hash of them: {', '.join(unchecked[:MOST_NAMES])}{more}",
+        told.format(n=files, deviation=deviation, allowed=allowed),
+        words("not checked, as octavo.json has no hash of them: {names}").format(names=names),
     )
 
 
@@ -106,7 +110,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON docume
     if as_json:
         _print_json(diagnosis.to_dict())
     else:
-        print_cells(diagnosis_cells(diagnosis))
+        print_cells(diagnosis_cells(diagnosis, words))
 
 
 def _print_json(document: dict[str, Any]) -> None:

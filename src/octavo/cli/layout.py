@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 
 For = Annotated[str, typer.Option("--for", help="tei, transformers.js, sentence-transformers, fastembed or triton.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
@@ -23,4 +23,5 @@ def layout(
     from octavo.artifact.layout import layout as run_layout
 
     written = run_layout(artifact, output, program=program)  # type: ignore[arg-type]
-    say(f"written to {output}: {', '.join(sorted(path.name for path in written.iterdir()))}")
+    names = ", ".join(sorted(path.name for path in written.iterdir()))
+    say(f"{words('written to {path}').format(path=output)}: {names}")

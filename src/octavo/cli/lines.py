@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Self
 
+from octavo.cli.echo import known_words, words
 from octavo.errors import printable
 
 EVERY = 10.0  # seconds between two lines about one step
@@ -24,7 +25,8 @@ class LineProgress:
 
     def start(self, task: str, total: int | None = None) -> None:
         """Begin a step."""
-        self._task, self._total, self._done, self._started = printable(task), total or 0, 0, time.monotonic()
+        self._task, self._total = printable(known_words(task)), total or 0
+        self._done, self._started = 0, time.monotonic()
 
     def advance(self, amount: int = 1) -> None:
         """Move the step on."""
@@ -39,5 +41,5 @@ def progress_note(done: float, total: float | None, seconds: float) -> str:
     """How far a step is, and about how long it goes on if it goes on like this."""
     if not total:
         return f"{done:,.0f}"
-    left = f", about {seconds * max(total - done, 0) / done:,.0f} s left" if done else ""
-    return f"{done:,.0f} of {total:,.0f}{left}"
+    left = words(", about {s:,.0f} s left").format(s=seconds * max(total - done, 0) / done) if done else ""
+    return words("{done:,.0f} of {total:,.0f}").format(done=done, total=total) + left

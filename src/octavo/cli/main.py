@@ -1,11 +1,13 @@
 """`octavo`: each verb is the public function of that name."""
 
+import inspect
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -14,9 +16,11 @@ import typer.core
 
 from octavo.cli.compare import compare, report
 from octavo.cli.distill import distill
-from octavo.cli.echo import say
-from octavo.cli.inspect import doctor, inspect
+from octavo.cli.echo import known_words, say, speak, words
+from octavo.cli.inspect import doctor
+from octavo.cli.inspect import inspect as look
 from octavo.cli.layout import layout
+from octavo.cli.options import Lang
 from octavo.cli.predict import predict
 from octavo.cli.push import push
 from octavo.cli.quantize import export, quantize
@@ -56,8 +60,23 @@ app = typer.Typer(
     rich_markup_mode=None,  # help and usage errors without boxes, on a terminal and in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for verb in (quantize, export, search, trim, distill, compare, report, predict, inspect, doctor, layout, push):
-    app.command()(verb)
+
+
+def _spoken(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with an option more, which is obeyed before it begins: `--lang`."""
+
+    @wraps(verb)
+    def call(lang: str | None, **options: Any) -> None:  # noqa: ARG001 - its callback has chosen the language
+        verb(**options)
+
+    signature = inspect.signature(verb, eval_str=True)
+    lang = inspect.Parameter("lang", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Lang)
+    vars(call)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), lang])
+    return call
+
+
+for each in (quantize, export, search, trim, distill, compare, report, predict, look, doctor, layout, push):
+    app.command()(_spoken(each))
 
 
 def _say_version(asked: bool) -> None:
@@ -77,7 +96,7 @@ def _options(
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, OctavoWarning):
-        say(f"warning: {message}", err=True)
+        say(f"{words('warning')}: {message}", err=True)
 
 
 def _end(number: int, _: Any) -> None:
@@ -86,6 +105,7 @@ def _end(number: int, _: Any) -> None:
 
 def run() -> None:
     """Run the command line: an error is one line on stderr, and the exit code says whose it is."""
+    speak(None)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", OctavoWarning)
     for name in (signal.SIGTERM, signal.SIGHUP):
@@ -93,18 +113,19 @@ def run() -> None:
     try:
         app(prog_name="octavo")  # by `python -m octavo` too
     except OctavoError as error:
-        say(*(f"error: {line}" for line in str(error).splitlines()), err=True)
+        say(*(f"{words('error')}: {one.told_in(words, known_words)}" for one in error.problems or (error,)), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:  # typer's answer to an interruption, without a message
         if end.code == 130:
-            say("interrupted", err=True)
+            say(words("interrupted"), err=True)
         raise
     except OSError as error:  # a full disk, a folder that may not be written
-        say(f"error: {error}", err=True)
+        say(f"{words('error')}: {error}", err=True)
         sys.exit(3)
     except Exception as error:  # users get one line, and a way to see the traceback
         if os.environ.get("OCTAVO_DEBUG"):
             raise
         reason = str(error).strip().partition("\n")[0]
-        say(f"error: a defect of Octavo: {type(error).__name__}: {reason}; next: set OCTAVO_DEBUG=1", err=True)
+        text = words("error: a defect of Octavo: {name}: {reason}; next: set OCTAVO_DEBUG=1")
+        say(text.format(name=type(error).__name__, reason=reason), err=True)
         sys.exit(3)

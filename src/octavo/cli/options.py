@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from octavo.cli.echo import speak
 from octavo.errors import InputError
 
 Address = Annotated[
@@ -56,4 +57,9 @@ def mapping(text: str | None) -> dict[str, str] | None:
 TargetTokenizer = Annotated[
     Path | None, typer.Option(help="A tokenizer.json of what a text2text model writes, where it is another one.")
 ]
-Lang = Annotated[str | None, typer.Option(help="Of the report: ko or en; default: that of the locale.")]
+Lang = Annotated[
+    str | None,
+    typer.Option(
+        callback=speak, is_eager=True, help="Of tables, notes and reports: ko or en; default: that of the locale."
+    ),
+]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 from octavo.cli.lines import LineProgress
 from octavo.cli.options import (
     Address,
@@ -116,7 +116,7 @@ def _here(artifact: str, rows: str | list[Any], output: Path | None, asked: dict
 
     with _progress(output) as progress:
         counts = run_predict(artifact, rows, output, progress=progress, **asked)
-    say(f"{counts.rows} rows{_cut_note(counts.truncated)}", err=True)
+    say(words("{n:,} rows").format(n=counts.rows) + _cut_note(counts.truncated), err=True)
 
 
 def _on_ray(artifact: str, files: list[str], output: Path | None, refused: list[str], asked: dict[str, Any]) -> None:
@@ -134,8 +134,9 @@ def _on_ray(artifact: str, files: list[str], output: Path | None, refused: list[
         raise InputError("--ray reads files and writes a folder", then="octavo predict ART FILE... -o FOLDER --ray")
     with TerminalProgress() as progress:
         done = predict_files(artifact, files, output, progress=progress, **asked)
-    wrong = f", {done.errors} of them with an error" if done.errors else ""
-    say(f"{done.rows} rows{wrong}{_cut_note(done.truncated)}" if done.rows else "all parts were there", err=True)
+    wrong = words(", {n:,} of them with an error").format(n=done.errors) if done.errors else ""
+    rows = words("{n:,} rows").format(n=done.rows) + wrong + _cut_note(done.truncated)
+    say(rows if done.rows else words("all parts were there"), err=True)
 
 
 def _progress(output: Path | None) -> AbstractContextManager[Progress]:
@@ -168,12 +169,12 @@ def _rows(files: Sequence[str], texts: Sequence[str], pairs: Sequence[str]) -> s
     if texts:
         return list(zip(texts, pairs, strict=True)) if pairs else list(texts)
     if not files and sys.stdin.isatty():
-        say('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D', err=True)
+        say(words('reading JSON lines from the terminal, such as {"text": "..."}; the end is Ctrl-D'), err=True)
     return files[0] if files else "-"
 
 
 def _cut_note(rows: int) -> str:
-    return f", {rows} of them cut at the limit" if rows else ""
+    return words(", {n} of them cut at the limit").format(n=rows) if rows else ""
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 
 BaseModel = Annotated[str | None, typer.Option(help="The hub id of its checkpoint, where it was made from a folder.")]
 Comparison = Annotated[
@@ -25,4 +25,4 @@ def push(
 
     revision = run_push(artifact, repo, private=private, base_model=base_model, comparison=comparison)
     say(revision)
-    say(f'next: octavo.load("{repo}", revision="{revision}")', err=True)
+    say(f'{words("next")}: octavo.load("{repo}", revision="{revision}")', err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, words
 from octavo.cli.options import (
     Columns,
     Encoding,
@@ -101,14 +101,15 @@ def quantize(
     examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
     folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
     artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)
-    reason = "examples to calibrate on were given" if calibrate else "no examples to calibrate on (--calibrate FILE)"
-    reason = "the checkpoint was trained for int8" if recipes[0].method == "qat" else reason
+    text = "method {method} was chosen: no examples to calibrate on (--calibrate FILE)"
+    text = "method {method} was chosen: examples to calibrate on were given" if calibrate else text
+    text = "method {method} was chosen: the checkpoint was trained for int8" if recipes[0].method == "qat" else text
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)
         if method is None and recipe is None and not half:
-            say(f"method {artifact.manifest.recipe.method} was chosen: {reason}")
-        say(f"written to {folder}")
-    say(f"next, with examples of yours: {_comparison(model, folders)} --data FILE")
+            say(words(text).format(method=artifact.manifest.recipe.method))
+        say(words("written to {path}").format(path=folder))
+    say(words("next, with examples of yours: {command} --data FILE").format(command=_comparison(model, folders)))
 
 
 def _comparison(model: Checkpoint, folders: list[Path]) -> str:
@@ -193,9 +194,9 @@ def _show(artifact: Artifact) -> None:
     from octavo.engines import choose_engine
     from octavo.reporting.quantization_tables import part_cells, quantization_notes
 
-    print_cells(part_cells(artifact.manifest.layers))
+    print_cells(part_cells(artifact.manifest.layers, words))
     engine = choose_engine(artifact.manifest.recipe)
-    say(*quantization_notes(artifact.manifest, artifact.bytes, engine), _loads(artifact))
+    say(*quantization_notes(artifact.manifest, artifact.bytes, engine, words), _loads(artifact))
 
 
 def _loads(artifact: Artifact) -> str:
@@ -207,8 +208,8 @@ def _loads(artifact: Artifact) -> str:
     try:
         note = check_cpu(artifact.manifest, artifact.engine())
     except HardwareError as error:
-        return f"does not load on this CPU: {error}"
-    return f"loads on this CPU: {cpu.name} ({cpu.kind})" + (f"; {note}" if note else "")
+        return f"{words('does not load on this CPU')}: {error}"
+    return f"{words('loads on this CPU')}: {cpu.name} ({cpu.kind})" + (f"; {note}" if note else "")
 
 
 def export(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from octavo.cli.compare import Reports
-from octavo.cli.echo import say
+from octavo.cli.echo import language, say, words
 from octavo.cli.limits import MaxDrop, MaxSize, MinAgreement, MinCosine, MinCosineWorst, MinSpeedup, read_budget
 from octavo.cli.options import (
     Address,
@@ -17,7 +17,6 @@ from octavo.cli.options import (
     Encoding,
     IgnoreWeights,
     Labels,
-    Lang,
     MaxLength,
     TargetTokenizer,
     TaskName,
@@ -84,7 +83,6 @@ def search(
     encoding: Encoding = "utf-8",
     columns: Columns = None,
     report: Reports = None,
-    lang: Lang = None,
     force: Force = False,
     ray: Ray = False,
     address: Address = None,
@@ -99,7 +97,7 @@ def search(
     check_quantize(checkpoint, output)
     limits = {"max_drop": max_drop, "min_speedup": min_speedup, "max_size": max_size, "min_agreement": min_agreement}
     limits |= {"min_cosine": min_cosine, "min_cosine_worst": min_cosine_worst}
-    tell, read = _reports(report, lang), {"encoding": encoding, "columns": mapping(columns)}
+    tell, read = _reports(report), {"encoding": encoding, "columns": mapping(columns)}
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
     settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
     settings |= {"target": target, "force": force, "ray": ray, "address": cluster_address(address, ray=ray)}
@@ -120,17 +118,16 @@ def _files(data: Path, calibrate: Path | None, read: dict[str, Any], more: dict[
     }
 
 
-def _reports(paths: list[Path] | None, lang: str | None) -> Callable[[Search], None]:
+def _reports(paths: list[Path] | None) -> Callable[[Search], None]:
     """What writes the reports; that they can be written is checked at once."""
-    from octavo.reporting import languages, page
+    from octavo.reporting import page
     from octavo.reporting.search_page import report_search
 
-    language = languages.find_language(lang)
     checked = [page.check_report(path, (".html", ".md")) for path in paths or ()]
 
     def write(found: Search) -> None:
         for path in checked:
-            report_search(found.study, path, language=language)
+            report_search(found.study, path, language=language())
 
     return write
 
@@ -156,8 +153,8 @@ def _run(
         elif pick:
             found.pick(pick)
         else:
-            titles = zip(("step", "rows", "verdict", "left"), "<><>", WIDTHS, strict=True)
-            say(" ".join(f"{name:{side}{width}}" for name, side, width in titles) + "    candidate", err=True)
+            titles = _row(map(words, ("step", "rows", "verdict", "left")))
+            say(f"{titles}    {words('candidate')}", err=True)
             for trial in found:
                 _tell(found, trial)
     return found
@@ -165,22 +162,38 @@ def _run(
 
 def _tell(found: Search, trial: Trial) -> None:
     """A row of the table that grows on the terminal: what was measured, and about how many seconds are left."""
-    from octavo.reporting.search_tables import layers_named
+    from octavo.reporting.search_tables import layers_named, reason, step_name
 
-    rows = "timed" if trial.timed else f"{trial.rows:,}"
-    name = trial.candidate.name + layers_named(trial.candidate)
-    cells = f"{trial.step:<{WIDTHS[0]}} {rows:>{WIDTHS[1]}} {trial.verdict:<{WIDTHS[2]}}"
-    say(f"{cells} {found.seconds_left:>{WIDTHS[3]},.0f} s  {name}: {trial.reason}", err=True)
+    rows = words("timed") if trial.timed else f"{trial.rows:,}"
+    cells = step_name(trial.step, words), rows, trial.verdict, f"{found.seconds_left:,.0f}"
+    name = trial.candidate.name + layers_named(trial.candidate, words)
+    told = reason(trial, words)
+    if trial.speed and trial.checks:
+        text = words("{faster:.2f}x as fast as float, {ms:.1f} ms for a row alone (p95)")
+        told = f"{text.format(faster=trial.speed.speedup.value, ms=trial.speed.p95_ms)}; {told}"
+    say(f"{_row(cells)} s  {name}: {told}", err=True)
+
+
+def _row(cells: Iterable[str]) -> str:
+    """Cells as wide as their columns, names on the left and numbers on the right."""
+    from rich.cells import cell_len
+
+    found = []
+    for cell, width, side in zip(cells, WIDTHS, "<><>", strict=True):
+        blank = " " * (width - cell_len(cell))
+        found.append(cell + blank if side == "<" else blank + cell)
+    return " ".join(found)
 
 
 def _show_plan(found: Search) -> None:
     plan = found.plan()
-    say(f"{len(plan.candidates)} candidates:", *(f"  {one.name}" for one in plan.candidates))
-    say("examples: " + ", ".join(f"{number:,} for {name}" for name, number in plan.splits.items()))
-    say(
-        f"each on {plan.waves[0]:,} first; those that are not clear failures on {plan.waves[1]:,}, or as many as decide"
-    )
-    say(f"about {plan.seconds / 60:.1f} minutes on this machine, more where a ladder is climbed; nothing was written")
+    say(words("{n} candidates:").format(n=len(plan.candidates)), *(f"  {one.name}" for one in plan.candidates))
+    parts = (words("{n:,} for {name}").format(n=number, name=words(name)) for name, number in plan.splits.items())
+    say(f"{words('examples')}: {', '.join(parts)}")
+    text = words("each on {first:,} first; those that are not clear failures on {more:,}, or as many as decide")
+    say(text.format(first=plan.waves[0], more=plan.waves[1]))
+    text = words("about {m:.1f} minutes on this machine, more where a ladder is climbed; nothing was written")
+    say(text.format(m=plan.seconds / 60))
 
 
 def _show(found: Search, *, as_json: bool, picked: bool) -> None:
@@ -196,15 +209,18 @@ def _show(found: Search, *, as_json: bool, picked: bool) -> None:
 
         say(*json_text(parse_json(line_of(outcome)), indent=1).split("\n"))
     else:
-        print_cells(trial_cells(record))
-        if len(cells := ladder_cells(record)) > 1:
+        print_cells(trial_cells(record, words))
+        if len(cells := ladder_cells(record, words)) > 1:
             print_cells(cells)
-        say(*outcome_sentences(record), *front_lines(outcome.front))
+        say(*outcome_sentences(record, words), *front_lines(outcome.front, words))
     if found.artifact is not None:
-        say(f"written to {found.output}", err=True)
+        say(words("written to {path}").format(path=found.output), err=True)
         engine = found.artifact.engine()
         chosen: Any = outcome.chosen if not picked else None
         if chosen is not None and chosen.engine != engine:
-            say(f"it was measured on {chosen.engine}: run it with --engine {chosen.engine}", err=True)
+            say(
+                words("it was measured on {engine}: run it with --engine {engine}").format(engine=chosen.engine),
+                err=True,
+            )
     if not picked and (outcome.verdict != "PASS" or outcome.chosen == FLOAT):
         raise typer.Exit(1)

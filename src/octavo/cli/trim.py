@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from octavo.cli.echo import say
+from octavo.cli.echo import say, size_note, words
 from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
 from octavo.schema.documents import json_text
 
@@ -72,36 +72,45 @@ def trim(
         say(*json_text(record, indent=1).split("\n"))
         return
     _show(trimmed)
-    say(f"written to {output}")
+    say(words("written to {path}").format(path=output))
     asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
     asked += "" if trimmed.record.logits.columns else f" --calibrate {data[0]}"
-    say(f"next: octavo quantize {output} -o {output}-int8{asked}", err=True)
+    say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
 def _show(trimmed: Trimmed) -> None:
     record = trimmed.record
-    size, share = record.bytes / 2**20, record.bytes / record.bytes_before
-    say(f"{record.rows:,} of {record.rows_before:,} rows stay: {record.chosen:,} were chosen by how often they come")
-    say(f"{size:.1f} MiB of {record.bytes_before / 2**20:.1f} ({share:.1%})")
-    say(f"texts that were counted: {_changes(record.counted)}")
+    text = words("{n:,} of {all:,} rows stay: {chosen:,} were chosen by how often they come")
+    say(text.format(n=record.rows, all=record.rows_before, chosen=record.chosen))
+    say(size_note(record.bytes, record.bytes_before))
+    say(f"{words('texts that were counted')}: {_changes(record.counted)}")
     if record.held_out:
-        say(f"texts that were held out: {_changes(record.held_out)}")
+        say(f"{words('texts that were held out')}: {_changes(record.held_out)}")
     same = record.logits
-    exact = (
-        "the same logits to the last bit" if same.difference == 0 else f"logits that differ by {same.difference:.1g}"
-    )
-    exact = f"of the tokens that stay {exact}" if same.columns else exact
-    say(f"texts whose tokens all stay: the same tokens in all, and {exact} in the {same.texts} that were run")
+    exact = words("the same logits to the last bit")
+    if same.difference != 0:
+        exact = words("logits that differ by {difference:.1g}").format(difference=same.difference)
+    exact = words("of the tokens that stay {exact}").format(exact=exact) if same.columns else exact
+    text = words("texts whose tokens all stay: the same tokens in all, and {exact} in the {n} that were run")
+    say(text.format(exact=exact, n=same.texts))
     for word, before, after in trimmed.otherwise:
-        say(f"split otherwise: {word!r} was {before}, is {after}")
+        say(words("split otherwise: {word!r} was {before}, is {after}").format(word=word, before=before, after=after))
 
 
 def _changes(changes: Changes) -> str:
     texts, tokens = changes.changed_texts, changes.changed_tokens
-    longer = changes.tokens_after / changes.tokens - 1
-    text = (
-        f"{texts.value:.2%} of {changes.texts:,} change ({texts.low:.2%} to {texts.high:.2%}), and of their "
-        f"tokens {tokens.value:.3%} ({tokens.low:.3%} to {tokens.high:.3%}); {longer:+.2%} tokens"
+    told = words(
+        "{share:.2%} of {n:,} change ({low:.2%} to {high:.2%}), and of their tokens {tokens:.3%} ({least:.3%} to "
+        "{most:.3%}); {longer:+.2%} tokens"
+    ).format(
+        share=texts.value,
+        n=changes.texts,
+        low=texts.low,
+        high=texts.high,
+        tokens=tokens.value,
+        least=tokens.low,
+        most=tokens.high,
+        longer=changes.tokens_after / changes.tokens - 1,
     )
     more = changes.unknown_after - changes.unknown
-    return text + (f"; {more:,} more are unknown" if more else "")
+    return told + (words("; {n:,} more UNK tokens").format(n=more) if more else "")

@@ -95,7 +95,7 @@ def newest_opset(attempt: Attempt, recipe: Recipe, progress: Progress) -> Proved
     """
     failure: OpsetError | None = None
     for opset in (recipe.opset,) if recipe.opset else OPSETS:
-        progress.start(f"exporting (opset {opset})")
+        progress.start(f"exporting: opset {opset}")
         try:
             graphs, differences, passes = attempt(opset)
         except OpsetError as error:

@@ -44,7 +44,7 @@ def write_checked(source: Source, model: Any, recipe: Recipe, progress: Progress
     """
     graph, tensors, config = write_graph(source, recipe)
     _account(source, tensors, proved=model is not None)
-    progress.start(f"writing the graph (opset {OPSET})")
+    progress.start(f"writing the graph: opset {OPSET}")
     signature = source.signature
     session = NumpyReference(signature.task, config, tensors) if model is None else None
     answers = ask_at_once(session, signature, config) if session else ask_reference(model, signature)

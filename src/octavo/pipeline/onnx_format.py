@@ -25,7 +25,7 @@ ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the g
 
 def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Contents:
     """Let the method rewrite the float graphs of all components; these are left as they are."""
-    context.progress.start(f"method {recipe.method}")
+    context.progress.start(f"quantizing: {recipe.method}")
     apply, source = find_method(recipe.method), floats.source
     if recipe.own_sentences:
         if len(floats.graphs) > 1:

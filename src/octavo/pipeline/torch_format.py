@@ -25,7 +25,7 @@ def quantize_model(source: Source, model: Any, recipe: Recipe, context: Context)
     from octavo.engines.torch_int8 import use_exact_products
     from octavo.methods.torch_modules import module_errors, quantize_modules
 
-    context.progress.start(f"method {recipe.method}")
+    context.progress.start(f"quantizing: {recipe.method}")
     modules = quantize_modules(model, recipe, saturates=context.target.saturates)
     exact = modules.exact_u8s8 and this_cpu().saturates  # modules for another CPU: here its products would be wrong
     if exact:

@@ -15,6 +15,10 @@ from octavo.schema.layers import Overflow
 from octavo.schema.lineage import Distilling, Trimming
 from octavo.schema.manifest import Manifest
 
+OVERFLOW = (  # on a CPU without VNNI, with 8-bit weights and with these; a sentence without a full stop
+    "Of {pairs:,} sums of two products, on its own activations, {before:,} would overflow 16 bits with 8-bit weights "
+    "on a CPU without VNNI, and {now:,} do with these"
+)
 _OPEN, _CLOSE = "<!-- octavo compare -->", "<!-- end of octavo compare -->"
 _CARD = """---
 {front}
@@ -86,7 +90,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
     else:
         safety = "No integer product of it can saturate on any CPU."
         if manifest.overflow:
-            safety += f" {overflow_note(manifest.overflow)}."
+            safety += f" {OVERFLOW.format(**overflow_fields(manifest.overflow))}."
     if manifest.source.ignored_weights:
         safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
     for step in manifest.lineage or ():
@@ -178,12 +182,9 @@ def _model_index(manifest: Manifest, comparison: ComparisonRecord) -> dict[str, 
     return {"model_name": f"{manifest.source.name}, {manifest.recipe.method}", "eval_results": results}
 
 
-def overflow_note(overflow: Overflow) -> str:
-    """How many sums overflow on a CPU without VNNI, with 8-bit weights and with these: a sentence, no full stop."""
-    return (
-        f"Of {overflow.pairs:,} sums of two products, on its own activations, {overflow.with_8_bits:,} would overflow "
-        f"16 bits with 8-bit weights on a CPU without VNNI, and {overflow.with_7_bits:,} do with these"
-    )
+def overflow_fields(overflow: Overflow) -> dict[str, int]:
+    """What `OVERFLOW` says."""
+    return {"pairs": overflow.pairs, "before": overflow.with_8_bits, "now": overflow.with_7_bits}
 
 
 def trimming_note(step: Trimming) -> str:

@@ -138,7 +138,7 @@ class Examination:
     def __init__(self, source: Source, examples: Sequence[Example], teacher: Any) -> None:
         self._folder, self._signature, self._task = Path(source.folder), source.signature, find_task(source.signature)
         self._tokenizer = self._task.make_tokenizer(source.tokenizer.json)
-        self._examples, self._rows, self._encoded = self._task.prepare(self._tokenizer, examples)
+        _, self._rows, self._encoded = self._task.prepare(self._tokenizer, examples)
         self._batches = make_batches(self._encoded, self._signature, self._task.token_budget)
         self._reference = self._ask(teacher)
 

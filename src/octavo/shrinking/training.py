@@ -72,7 +72,7 @@ def train(student: Any, course: Course) -> tuple[CurvePoint, ...]:
         trainer.train_dataset, steps = Subset(course.batches, range(done)), done
     rows = [len(one) for one in course.batches.batches[:steps]]
     seconds = _seconds_needed(trainer, course, steps - done)
-    course.progress.start(f"training, about {_told(seconds)}", total=sum(rows[done:]))
+    course.progress.start(f"training: about {_told(seconds)}", total=sum(rows[done:]))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     student.eval()
     return _curve(first, trainer.state.log_history)

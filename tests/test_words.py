@@ -1,0 +1,148 @@
+"""One word for one thing: the glossary, the page, the terminal and the Korean pages; and what the terminal says."""
+
+import ast
+import json
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from octavo.cli import echo, main
+from octavo.errors import DataError, InputError, raise_together
+from octavo.reporting.korean import REPORT
+from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
+from octavo.reporting.languages import KOREAN, known_korean, korean
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [path for path in (ROOT / "src" / "octavo").rglob("*.py") if not path.name.startswith("korean")]
+PAGES = [ROOT / "README.ko.md", *(ROOT / "docs").rglob("*.ko.md")]
+
+
+def glossary():
+    """Of each term: English, Korean, and the words that are not used for it."""
+    lines = (ROOT / "docs" / "glossary.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [(english, name, re.split(", *", others)) for english, name, others, _ in rows[1:]]
+
+
+def literals(names):
+    """The sentences that the command line and the tables say by functions of these names."""
+    for path in SOURCES:
+        if path.parent.name in {"cli", "reporting"}:
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                    for inner in ast.walk(node.args[0]) if node.args else ():
+                        if isinstance(inner, ast.Constant) and isinstance(inner.value, str) and inner is node.args[0]:
+                            yield path.parent.name, node.func.id, inner.value
+
+
+def test_the_glossary_has_the_words_that_the_code_says():
+    terms = {english: name for english, name, _ in glossary()}
+    assert len(terms) > 30
+    told = {english: KOREAN[english] for english in terms if english in KOREAN}
+    assert len(told) > 12
+    assert {english: said for english, said in told.items() if terms[english] not in said} == {}
+    assert {"압축률", "속도 향상", "단건 지연 시간", "생성 모델", "태스크", "UNK 토큰"} <= set(terms.values())
+
+
+@pytest.mark.parametrize("where", ["page and terminal", "tables of figures", *PAGES], ids=str)
+def test_nothing_is_called_by_another_word(where, monkeypatch):
+    if where == "page and terminal":
+        text = "\n".join([*KOREAN.values(), *ELSEWHERE.values()])
+    elif where == "tables of figures":
+        text = (ROOT / "bench" / "publish_words.py").read_text("utf-8")
+    else:
+        text = where.read_text("utf-8")
+    assert [word for _, _, others in glossary() for word in others if word in text] == []
+
+
+def test_whatever_is_said_has_korean():
+    said = [text for room, name, text in literals({"say", "words"}) if (room, name) != ("cli", "say")]
+    assert len(said) > 120
+    assert [text for text in said if text not in KOREAN and text] == []
+    assert set(TERMINAL).isdisjoint(REPORT)
+    assert set(TERMINAL).isdisjoint(ELSEWHERE)
+
+
+def test_no_korean_is_left_of_a_sentence_that_nobody_says():
+    trees = [ast.walk(ast.parse(path.read_text("utf-8"))) for path in SOURCES]
+    said = "\n".join(
+        one.value
+        for tree in trees
+        for one in tree
+        if isinstance(one, ast.Constant) and one.value is not None and isinstance(one.value, str)
+    )
+    said += "".join(path.read_text("utf-8") for path in (ROOT / "src" / "octavo" / "reporting").glob("*.j2"))
+    said = said.replace("{:.2f} ", "{:+.2f} ")  # reporting.comparison_tables puts the sign in
+    built = {"one scale per output channel", "one scale per row"}
+    assert [
+        text for text in KOREAN | ELSEWHERE if text.replace("{:.2f} ", "{:+.2f} ") not in said and text not in built
+    ] == []
+
+
+def test_steps_and_reasons_are_told_in_korean_where_they_are_known():
+    starts = {
+        node.args[0]
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "start" and node.args
+    }
+    names = [one.value for one in starts if isinstance(one, ast.Constant)]
+    names += [one.values[0].value for one in starts if isinstance(one, ast.JoinedStr)]
+    assert len(names) > 20
+    assert [name for name in names if known_korean(name).partition(": ")[0] == name.partition(": ")[0]] == []
+    assert known_korean("quantizing: dynamic") == "양자화: dynamic"
+    assert known_korean("nobody knows: this") == "nobody knows: this"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments, locale="C"):
+        monkeypatch.setenv("LC_ALL", locale)
+        monkeypatch.setattr(sys, "argv", ["octavo", *map(str, arguments)])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+            main.run()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    yield call
+    echo.speak("en")
+
+
+def test_the_terminal_speaks_the_language_of_the_locale_or_the_one_asked_for(run, made_before):
+    english = run("inspect", made_before)
+    assert english == run("inspect", made_before, "--lang", "en", locale="ko_KR.UTF-8")
+    code, out, err = run("inspect", made_before, locale="ko_KR.UTF-8")
+    assert (code, out, err) == run("inspect", made_before, "--lang", "ko")
+    assert "태스크 text-classification" in out
+    assert "임베딩" in out
+    assert "all weights" not in out
+    assert out.count("\n") == english[1].count("\n")
+
+
+def test_what_machines_read_is_in_no_language(run, made_before):
+    asked = ("inspect", made_before, "--verify", "--json")
+    assert run(*asked) == run(*asked, "--lang", "ko")
+    assert json.loads(run(*asked, "--lang", "ko")[1])["verified"]["files"] > 3
+
+
+def test_errors_have_korean_words(run):
+    assert run("inspect", "없는 폴더", "--lang", "ko") == (
+        2,
+        "",
+        "오류: 그런 파일이나 폴더가 없음; 받은 값: 없는 폴더\n",
+    )
+    assert run("inspect", "없는 폴더") == (2, "", "error: no such file or folder; got: 없는 폴더\n")
+    code, out, err = run("doctor", "--lang", "de")
+    assert (code, out) == (2, "")
+    assert err == "error: unknown language; got: de; allowed: en, ko\n"
+
+
+def test_problems_that_are_raised_together_are_told_line_by_line():
+    with pytest.raises(InputError) as caught:
+        raise_together([InputError("no rows", where="가.tsv"), DataError("no such column", got="x{}", allowed="y")])
+    told = [one.told_in(korean, known_korean) for one in caught.value.problems]
+    assert told == ["데이터가 한 건도 없음 (가.tsv)", "그런 열이 없음; 받은 값: x{}; 허용되는 값: y"]
+    assert str(caught.value) == "no rows in 가.tsv\nno such column; got: x{}; allowed: y"
