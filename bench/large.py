@@ -2,11 +2,11 @@
 
     .venv/bin/python bench/large.py [--work FOLDER] [--quick]
 
-24 layers of 1,024, 250,002 rows, 8,192 tokens, CLS pooling and normalization, as KURE and BGE-m3-ko are shaped; its
-weights are random, so that nothing is said of its answers but that they are those of the artifact. Each step is a
-process of its own, whose largest resident memory the system tells (wait4). It needs 5 GB on the disk and 6 GB of
-memory, and half an hour on two cores. Writes bench/results/large-<kind of CPU>.json; --quick takes 2 layers of 256
-and 8,000 rows, and writes nothing.
+24 layers of 1,024, 250,002 rows, 2,048 of 8,192 tokens, CLS pooling and normalization, as KURE and BGE-m3-ko are
+shaped; its weights are random, so that nothing is said of its answers but that they are those of the artifact. Each
+step is a process of its own, whose largest resident memory the system tells (wait4). It needs 5 GB on the disk and 6
+GB of memory, and half an hour on two cores. Writes bench/results/large-<kind of CPU>.json; --quick takes 2 layers of
+256 and 8,000 rows, and writes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ tokenizer.post_processor = processors.TemplateProcessing(
     single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
 names = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>",
          "unk_token": "<unk>", "mask_token": "<mask>"}
-transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=8192, **names).save_pretrained(folder)
+transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=2048, **names).save_pretrained(folder)
 transformers.set_seed(7)
 config = transformers.XLMRobertaConfig(
     vocab_size=rows, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // 64,
@@ -53,7 +53,7 @@ kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
 modules = [{"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
            for n, (path, kind) in enumerate(kinds.items())]
 (folder / "modules.json").write_text(json.dumps(modules))
-(folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8192, "do_lower_case": False}))
+(folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 2048, "do_lower_case": False}))
 (folder / "1_Pooling").mkdir()
 (folder / "1_Pooling" / "config.json").write_text(
     json.dumps({"word_embedding_dimension": width, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))

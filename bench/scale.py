@@ -13,6 +13,7 @@ nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -105,7 +106,9 @@ class Watch:
                 continue
             there = len(list(self.output.glob("part-*")))
             for number in [number for number in self.events if number <= there]:
-                self.events.pop(number)()
+                with contextlib.suppress(psutil.Error, IndexError):  # none at this moment: again in a second
+                    self.events[number]()
+                    del self.events[number]
 
 
 def on_ray(model: Path, file: Path, output: Path, cpus: int, *, block: int, loses: bool = False) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def quick_benchmarks():
     Their processes are forked from one that has imported torch.
     """
     import forked_worker
-    from octavo.evaluation import benchmark
+    from octavo.evaluation import benchmark, text_rates
     from octavo.schema.comparison import MachineLoad
 
     popen = {"Popen": forked_worker.popen, "PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
@@ -211,6 +211,8 @@ def quick_benchmarks():
         patch.setattr(benchmark, "SINGLE_ROWS", 10)
         patch.setattr(benchmark, "INVARIANCE_ROWS", 6)
         patch.setattr(benchmark, "PAUSE", 0.0)
+        for name, value in {"ROUNDS": 1, "SECONDS": 0.1, "PAUSE": 0.0}.items():
+            patch.setattr(text_rates, name, value)
         patch.setattr(benchmark, "subprocess", SimpleNamespace(**popen))
         patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))
         yield

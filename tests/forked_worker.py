@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from octavo.evaluation import worker
 
-PRELOAD = ["onnxruntime", "octavo.engines.torch", "octavo.checkpoint.model", "transformers.models.auto.modeling_auto"]
+PRELOAD = ["onnxruntime", "octavo.engines.torch", "octavo.checkpoint.model", "transformers.models.bert.modeling_bert"]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOAD, "forked_worker"])
 

@@ -129,3 +129,9 @@ def test_did_you_mean_names_the_closest_and_lists_all():
 
 def test_did_you_mean_guesses_nothing_where_nothing_is_near():
     assert did_you_mean("zzz", ["float", "dynamic"]) == "float, dynamic"
+
+
+def test_an_error_that_was_told_elsewhere_is_told_whole():
+    error = OctavoError("")
+    error.args = ("on the node a: made for any",)
+    assert error.told_in(str, str) == str(error) == "on the node a: made for any"

@@ -172,12 +172,23 @@ def test_a_job_says_what_predict_says_and_is_taken_up(made_before, tmp_path, her
 
     with pytest.raises(octavo.InputError, match=r"the folder has another job in .*; got: another settings"):
         ask(max_length=9)
+    with pytest.raises(octavo.InputError, match=r"another job in .*; got: another files"):  # in another order
+        octavo.ray.predict_files(made_before, [more, file], tmp_path / "out", block_rows=5)
     write_lines(more, ROWS[:4])
     with pytest.raises(octavo.InputError, match=r"another job in .*; got: another files"):
         ask()
     (tmp_path / "out" / JOB).unlink()
     with pytest.raises(octavo.InputError, match="there is something in the folder, and no job"):
         ask()
+
+
+def test_an_empty_file_has_no_rows(made_before, tmp_path, here):
+    (tmp_path / "b.csv").touch()
+    broken = f"{TEXTS[1]}\r{TEXTS[2]}"
+    file = write_csv(tmp_path / "a.csv", [{"premise": TEXTS[0], "hypothesis": broken}])
+    assert octavo.ray.predict_files(made_before, [file, tmp_path / "b.csv"], tmp_path / "out").rows == 1
+    with parts(tmp_path / "out")[0].open(encoding="utf-8", newline="") as stream:
+        assert next(csv.DictReader(stream))["hypothesis"] == broken
 
 
 def test_csv_in_and_out_with_errors_of_rows(made_before, tmp_path, here):
@@ -193,7 +204,8 @@ def test_csv_in_and_out_with_errors_of_rows(made_before, tmp_path, here):
     answers = octavo.load(made_before, threads=1)([(text, TEXTS[3]) for text in TEXTS])
     for number, row in enumerate(found[:-1]):
         answer = answers[number % 4]
-        expected = {"번호": str(number), "input_label": "x", "label": answer["label"], "score": str(answer["score"])}
+        expected = {"번호": str(number), "premise": TEXTS[number % 4], "hypothesis": TEXTS[3], "input_label": "x"}
+        expected |= {"label": answer["label"], "score": str(answer["score"])}
         assert row == expected | {"error": ""}
     assert found[-1]["error"].startswith("wrong number of columns")
 
@@ -213,7 +225,9 @@ def test_a_row_with_an_answer_that_is_not_finite_is_found(made_before, tmp_path,
     assert (done.rows, done.errors) == (9, 2)
     (part,) = parts(tmp_path / "out")
     for number, row in enumerate(lines(part)):
-        assert (row["error"] == "the model's answer is NaN or infinite") == (number in {2, 6})
+        place = f"{file}, row {number + 1}: the model's answer is NaN or infinite"
+        assert row["error"] == (place if number in {2, 6} else None)
+        assert (row.get("text") == TEXTS[2]) == (number in {2, 6})  # what is wrong keeps what it was asked
         assert (row["label"] is None) == (number in {2, 6})
 
 
@@ -256,7 +270,10 @@ def test_other_tasks_say_what_predict_says(task, tiny_parts, tmp_path, here):
     kinds |= {"fill-mask": "MaskedLM"}
     tokenizer = tiny_parts.make_tokenizer("bert")
     transformers.set_seed(5)
-    model = getattr(transformers, f"BertFor{kinds[task]}")(tiny_parts.make_config("bert", tokenizer))
+    config = tiny_parts.make_config("bert", tokenizer)
+    if task == "question-answering":
+        config.num_labels = 2
+    model = getattr(transformers, f"BertFor{kinds[task]}")(config)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     octavo.quantize(octavo.Checkpoint(tmp_path / "model", task=task), tmp_path / "int8", target="any")

@@ -39,6 +39,8 @@ class OctavoError(Exception):
 
     def told_in(self, say: Callable[[str], str], known: Callable[[str], str]) -> str:
         """The line in another language: `say` has its fixed words, `known` what is wrong, where it can."""
+        if not self._what and self.args:  # told elsewhere, whole
+            return printable(str(self.args[0]))
         what = known(self._what)
         parts = [what if self._where is None else say("{what} in {where}").format(what=what, where=self._where)]
         parts += [f"{say(name)}: {value}" for name, value in self._rest.items()]

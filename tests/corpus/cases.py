@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+ERRORS = ("error: ", "오류: ")
 SEED = 20
 ROW = '{"text": "공원에서 놀고 있다", "text_pair": "아무도 없다"}\n'
 CPU_SECONDS = 10
@@ -54,7 +55,7 @@ class Outcome:
     def lines(self) -> list[str]:
         """What was said besides steps and warnings."""
         told = [line for line in self.err.split("\n") if line and not line.startswith("warning: ")]
-        return [line for line in told if line.startswith("error: ") or not line.endswith(" ...")]
+        return [line for line in told if line.startswith(ERRORS) or not line.endswith(" ...")]
 
 
 def faults(case: Case, found: Outcome) -> list[str]:
@@ -76,7 +77,7 @@ def faults(case: Case, found: Outcome) -> list[str]:
         wrong.append("refused")
     if found.code not in (2, 3) and found.code > 0:
         wrong.append(f"exit code {found.code}")
-    told = [line for line in found.lines if line.startswith("error: ")]
+    told = [line for line in found.lines if line.startswith(ERRORS)]
     if not 0 < len(set(told)) == len(found.lines) < 5:  # a line for each thing that is wrong
         wrong.append(f"{len(found.lines)} lines")
     elif case.expect == "refused" and not re.search(case.says, "\n".join(told)):

@@ -41,7 +41,7 @@ def test_a_compiled_model_sees_few_shapes_and_answers_the_same(checkpoint, famil
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
     plain = octavo.load(checkpoint(family))
     shapes = ((3, 9), (4, 16), (3, 64), (4, 50))
-    asked = [probe(plain.signature, *shape, plain.signature.vocab_size) for shape in shapes]
+    asked = [probe(plain.signature, *shape, {"vocab_size": plain.signature.vocab_size}) for shape in shapes]
     expected = [TorchSession(plain.model, 1).run(inputs) for inputs in asked]
     session, seen = TorchSession(plain.model, 1, compiled=True), set()
     session._static = True
@@ -60,7 +60,7 @@ def test_int8_weights_in_bf16_answer_as_the_artifact(artifact, tmp_path, checkpo
     here = octavo.load(folder)
     decoded = engine.as_float(engine.load_saved(folder / "model.safetensors"))
     assert not [one for one in decoded.modules() if type(one).__name__.startswith("Int8")]
-    inputs = probe(here.signature, 4, 12, here.signature.vocab_size)
+    inputs = probe(here.signature, 4, 12, {"vocab_size": here.signature.vocab_size})
     expected = here.session.run(inputs)
     reach = 0.1 * max(1.0, float(np.abs(expected).max()))
     short = TorchSession(decoded, 1, precision="bf16")

@@ -24,7 +24,8 @@ def require_torch(why: str | None = None) -> tuple[Any, Any]:
         MissingExtraError: they are not installed; the message shows how to install them.
     """
     try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and the extra is one
+        if find_spec("onnxscript") is None:  # the exporter needs it, and the extra is one
+            raise ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript")
         import torch
         import transformers
     except ImportError as error:

@@ -67,7 +67,7 @@ def cut(path: Path, encoding: str, rows: int) -> list[Block]:
         return list(_cut_parquet(path, rows))
     with _lines(path, encoding) as lines:
         ends = _csv_ends(lines, path) if kind == "csv" else _json_ends(lines, path)
-        blocks, start = list[Block](), next(ends)
+        blocks, start = list[Block](), next(ends, 0)  # of an empty file nothing ends
         while found := list(islice(ends, rows)):
             blocks.append(Block(str(path), len(blocks) * rows, len(found), start, found[-1], rows))
             start = found[-1]

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from octavo.checkpoint.config import EXACT_LENGTHS, OFFSET_POSITIONS
 from octavo.engines import SPAN, first_line, stack_answers
-from octavo.engines.torch_gpu import bucket, pad_to, to_device, warn_of_slow
+from octavo.engines.torch_gpu import SHAPES, bucket, pad_to, to_device, warn_of_slow
 from octavo.engines.torch_int8 import as_float
 from octavo.engines.torch_saved import load_by_transformers, load_saved
 from octavo.errors import HardwareError, InputError, MissingExtraError, OctavoError
@@ -54,6 +55,10 @@ class TorchSession:
         elif precision == "bf16":
             self.model = self.model.to(dtype=torch.bfloat16)
         self._static = compiled and device != "cpu"  # a CPU's compiler waits longer for each shape than it gains
+        if self._static:  # past eight shapes torch goes on without its compiler, and does not say so
+            from torch._dynamo import config as compiler
+
+            compiler.recompile_limit = max(compiler.recompile_limit, SHAPES)
         self._call = torch.compile(self.model, dynamic=not self._static) if compiled else self.model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -64,11 +69,13 @@ class TorchSession:
         except (RuntimeError, IndexError, ValueError) as error:
             raise OctavoError("torch could not run the model", got=first_line(error)) from None
         answers = SPAN if all(name in outputs for name in SPAN) else (0,)
-        rows, length = inputs["input_ids"].shape
-        cut = [outputs[answer][:rows] for answer in answers]
-        if cut[0].ndim == 3 or len(answers) > 1:  # an answer of each token
-            cut = [answer[:, :length] for answer in cut]
-        return stack_answers([answer.float().cpu().numpy() for answer in cut])
+        found = [outputs[answer] for answer in answers]
+        if self._static:
+            rows, length = inputs["input_ids"].shape
+            found = [answer[:rows] for answer in found]
+            if found[0].ndim == 3 or len(answers) > 1:  # an answer of each token
+                found = [answer[:, :length] for answer in found]
+        return stack_answers([answer.float().cpu().numpy() for answer in found])
 
     def _in_bucket(self, inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
         """The inputs in one of few shapes, where the model is compiled for each."""
@@ -76,11 +83,15 @@ class TorchSession:
             return inputs
         config = self.model.config
         longest = getattr(config, "max_position_embeddings", None) or 1 << 30
-        if (padding := getattr(config, "pad_token_id", None)) is None:
+        padding = getattr(config, "pad_token_id", None)
+        if padding is None or getattr(config, "is_encoder_decoder", False):
             return inputs
         rows, length = inputs["input_ids"].shape
-        # positions may be counted from behind the padding id, so that the last ones are no tokens'
-        shape = bucket(rows, length, longest - padding - 1)
+        if config.model_type in EXACT_LENGTHS:
+            longest = length
+        elif config.model_type in OFFSET_POSITIONS:  # the first ones are no tokens'
+            longest -= padding + 1
+        shape = bucket(rows, length, longest)
         return pad_to(inputs, shape, padding)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from octavo.errors import OctavoWarning
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # tokens; above, multiples of the last
+SHAPES = 256  # that a model may be compiled for; rows and lengths have some ten steps each
 SLOW = {  # times the time of float32 at 32 x 128 of BERT-base's shape, on an H100, without torch.compile
     "torchao": 8.5,
     "fp8": 3.6,
@@ -22,9 +23,9 @@ Inputs = dict[str, NDArray[np.int64]]
 
 def to_device(inputs: Inputs, device: str) -> dict[str, Tensor]:
     """Inputs [rows, length] on a device, by one copy; from pinned memory a GPU takes it while the CPU goes on."""
-    together = torch.from_numpy(np.stack(list(inputs.values())))
-    if device != "cpu":
-        together = together.pin_memory().to(device, non_blocking=True)
+    if device == "cpu" or len({array.shape for array in inputs.values()}) > 1:  # a decoder's are of another length
+        return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+    together = torch.from_numpy(np.stack(list(inputs.values()))).pin_memory().to(device, non_blocking=True)
     return dict(zip(inputs, together.unbind(), strict=True))
 
 

@@ -186,8 +186,8 @@ def run_benchmark(
         loads = _loads(started, _read_load(processes), [one for one, *_ in running])
         singles = _single_rows(processes, own, rows, random.Random(seed), progress)  # noqa: S311
         whole = sum(part[0] for contender in seconds for part in contender)
+        peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]  # of the models, without texts
         rates = text_rates([one.ask for one in processes], [one.texts for one, *_ in running], whole, progress)
-        peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]
         extra = [_run_part(one, range(count, count + len(kept.sampled)), Path(folder))[1] for _, one, kept in running]
     timings = (
         Timing(
@@ -219,7 +219,9 @@ def _store(
     sample = generator.sample(rows, min(INVARIANCE_ROWS, len(rows)))
     for contender, own in zip(contenders, batches, strict=True):
         if id(own) not in stored:
-            sampled = _invariance_inputs(own, sample, contender.signature)
+            exact = any(one.signature.exact_lengths for one, its in zip(contenders, batches, strict=True) if its is own)
+            signature = contender.signature.model_copy(update={"exact_lengths": exact})
+            sampled = _invariance_inputs(own, sample, signature)
             asked = stored[id(own)] = _Asked(own, sampled, contender.signature, folder / f"batches{len(stored)}.npz")
             inputs = enumerate([*(batch.inputs for batch in own), *sampled])
             arrays = {f"{name}/{number}": array for number, batch in inputs for name, array in batch.items()}
@@ -243,8 +245,11 @@ def _start(
     errors: list[OctavoError] = []
     progress.start("loading", len(contenders))
     for contender, own in zip(contenders, asked, strict=True):
-        settings = {"threads": threads, "batches": own.file, "signature": contender.signature.model_dump(mode="json")}
-        settings["texts"] = contender.texts and vars(contender.texts)
+        settings: dict[str, Any] = {"threads": threads, "texts": None}
+        settings |= {"batches": own.file, "signature": contender.signature.model_dump(mode="json")}
+        if contender.texts:  # in a file: reading them is no part of loading
+            settings["texts"] = own.file.with_name(f"texts{len(processes)}.json")
+            settings["texts"].write_text(json.dumps(vars(contender.texts)), encoding="utf-8")
         processes.append(_Process(vars(contender) | settings))
         stack.callback(processes[-1].end)
         try:

@@ -15,7 +15,7 @@ from octavo.progress import Progress
 
 SECONDS = 20.0  # for all models and rounds together
 ROUNDS = 3
-FEWEST = 64  # rows
+WARM = 64  # rows that are answered before any is timed
 PAUSE = 0.05  # seconds between two turns, for threads of the last one to fall asleep
 Ask = Callable[[dict[str, Any]], dict[str, Any]]  # a worker
 
@@ -39,11 +39,11 @@ def text_rates(
     if len(known) < len(workers):
         return [None] * len(workers)
     rows = min(len(one.rows) for one in known)
-    count = min(rows, max(FEWEST, int(rows * SECONDS / ROUNDS / max(seconds, 1e-9))))
+    count = max(1, min(rows, int(rows * SECONDS / (ROUNDS + 1) / max(seconds, 1e-9))))
     found: list[list[float]] = [[] for _ in workers]
     progress.start("timing from texts to answers", len(workers) * ROUNDS)
     for ask in workers:
-        ask({"texts": min(rows, FEWEST)})  # warm
+        ask({"texts": min(count, WARM)})
     for _ in range(ROUNDS):
         for ask, rates in zip(workers, found, strict=True):
             rates.append(count / ask({"texts": count})["seconds"])

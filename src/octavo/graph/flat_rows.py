@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from octavo.graph.layers import constant
 from octavo.graph.lowering import insert_behind, make_node
@@ -35,7 +36,7 @@ def keep_rows_flat(model: ir.Model) -> None:
         elif node.op_type == "Reshape" and node.inputs[0] in rows and _turns_to_rows(node):
             ir.convenience.replace_all_uses_with(output, rows[node.inputs[0]].value)
             model.graph.remove(node, safe=True)
-        elif node.op_type == "Shape" and node.inputs[0] in rows:
+        elif node.op_type == "Shape" and node.inputs[0] in rows and str(node.name).endswith("_leading"):
             leading = rows[node.inputs[0]].shape.producer()
             assert leading is not None
             if leading.inputs[0] is not output and leading.inputs[0] is not None:
@@ -49,10 +50,12 @@ def keep_rows_flat(model: ir.Model) -> None:
             twins.append((node, twin, rows[output].shape))
     for node, twin, shape in reversed(twins):  # what reads them was settled before
         _keep_one(model, node, twin, shape)
-    for value in rows:
+    for value, found in rows.items():
         maker = value.producer()
-        if maker is not None and maker.op_type == "Reshape" and not value.uses() and not value.is_graph_output():
+        turned = maker is not None and maker.op_type == "Reshape" and _turns_back(maker) is not None
+        if maker is not None and turned and not value.uses() and not value.is_graph_output():
             model.graph.remove(maker, safe=True)
+            found.value.name = value.name  # by which a layer's output is found
 
 
 def _turns_back(node: ir.Node) -> ir.Value | None:
@@ -74,15 +77,24 @@ def _as_rows(model: ir.Model, node: ir.Node, rows: dict[ir.Value, _Rows]) -> lis
         return None
     found = list[ir.Value | None]()
     for one in node.inputs:
-        if one is None or one in rows:
-            found.append(rows[one].value if one is not None else None)
-        elif one.const_value is not None and one.const_value.numpy().size in {1, *one.const_value.numpy().shape[-1:]}:
-            found.append(one)  # one number, or one for each place of a row
-        elif one.shape is not None and known.shape is not None and tuple(one.shape) == tuple(known.shape):
-            found.append(_flattened(model, one))
+        if one is None or one is known:
+            found.append(rows[known].value if one is known else None)
+        elif one.const_value is not None and _is_of_a_row(one.const_value.numpy()):
+            found.append(one)
+        elif _same_shape(one, known):
+            found.append(rows[one].value if one in rows else _flattened(model, one))
         else:
             return None
-    return found
+    return found if _same_shape(node.outputs[0], known) else None
+
+
+def _is_of_a_row(constant: NDArray[np.generic]) -> bool:
+    """Whether it is one number, or one for each place of a row."""
+    return constant.ndim <= 2 and constant.size in {1, *constant.shape[-1:]}
+
+
+def _same_shape(one: ir.Value, other: ir.Value) -> bool:
+    return one.shape is not None and other.shape is not None and tuple(one.shape) == tuple(other.shape)
 
 
 def _flattened(model: ir.Model, value: ir.Value) -> ir.Value:
@@ -112,4 +124,6 @@ def _keep_one(model: ir.Model, node: ir.Node, twin: ir.Node, shape: ir.Value) ->
         model.graph.remove(node, safe=True)
         back.outputs[0].name = name
         return
+    name = value.name
     model.graph.remove(node, safe=True)
+    flat.name = name

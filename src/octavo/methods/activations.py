@@ -40,11 +40,12 @@ def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, t
 
 
 def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The rows [n, width] of an array [batch, length, width] that belong to real tokens.
+    """The rows [n, width] of an array [batch, length, width], or [batch * length, width], that belong to real tokens.
 
     An array with other leading axes, as behind a head that reads the first token alone, has no padding in it.
     """
-    real = array[mask != 0] if array.shape[:-1] == mask.shape else array.reshape(-1, array.shape[-1])
+    rows = array.reshape(-1, array.shape[-1])
+    real = rows[mask.ravel() != 0] if len(rows) == mask.size else rows
     return np.asarray(real, np.float32)
 
 

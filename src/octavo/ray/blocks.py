@@ -100,22 +100,29 @@ class BlockPredictor:
         table: Any = read_table(block) if kind == "parquet" else None
         values = read_block(block, self.asked.encoding) if table is None else table.to_pylist()
         parsed = parse_rows(values, block, self.predictor.task, self.asked.columns)
-        rows = self._answered(parsed, block.first)
-        kept = next((list(other) for _, other, error in parsed if error is None), None)
+        rows = self._answered(parsed, values, block)
         if table is not None:
-            write_table(part, rows, self.example, table.column_names if kept is None else kept, table)
-        elif kind == "csv":
-            names = header(Path(block.file), self.asked.encoding) if kept is None else kept
-            write_csv(part, rows, self.example, names)
+            write_table(part, rows, self.example, table.column_names, table)
+        elif kind == "csv":  # all columns stay, so that parts have the same, whatever their rows
+            whole = [value if isinstance(value, dict) else {} for value in values]
+            rows = [replace(row, other=value) for row, value in zip(rows, whole, strict=True)]
+            write_csv(part, rows, self.example, header(Path(block.file), self.asked.encoding))
         else:
             write_lines(part, rows, self.example)
         counts, errors = self.predictor.counts, sum(row.error is not None for row in rows)
         more = (getattr(counts, name) - getattr(before, name) for name in ("truncated", "tokens", "unknown"))
         return Done(len(rows), errors, *more)
 
-    def _answered(self, parsed: Sequence[Parsed], first: int) -> list[Answered]:
-        answers = self._answers([fields for fields, _, error in parsed if error is None], first)
-        return [Answered(other, *((None, error) if error else next(answers))) for _, other, error in parsed]
+    def _answered(self, parsed: Sequence[Parsed], values: Sequence[Any], block: Block) -> list[Answered]:
+        answers = self._answers([fields for fields, _, error in parsed if error is None], block.first)
+        found = list[Answered]()
+        for number, ((_, other, error), value) in enumerate(zip(parsed, values, strict=True)):
+            answer, wrong = (None, None) if error else next(answers)
+            if wrong:  # the row keeps all its fields
+                found.append(Answered(finite(value), answer, f"{block.place(number)}: {wrong}"))
+            else:
+                found.append(Answered(other, answer, error))
+        return found
 
     def _answers(self, fields: list[Any], first: int) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
         """The answer to each row, or what is wrong with it; where something is, the rows are halved until it is found.

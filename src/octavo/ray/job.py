@@ -142,8 +142,9 @@ def _check_rows(blocks: Sequence[Block], artifact: Artifact, asked: Asked) -> No
 
 def _document(artifact: Artifact, asked: Asked, blocks: Sequence[Block]) -> dict[str, Any]:
     """What a job is: two with the same document have the same parts."""
-    sizes = {block.file: Path(block.file).stat() for block in blocks}
-    files = {name: {"bytes": stat.st_size, "modified": stat.st_mtime_ns} for name, stat in sizes.items()}
+    names = [block.file for block in blocks if block.first == 0]  # in the order that numbers the parts
+    sizes = [(name, Path(name).stat()) for name in names]
+    files = [{"name": name, "bytes": stat.st_size, "modified": stat.st_mtime_ns} for name, stat in sizes]
     settings = {name: value for name, value in asdict(asked).items() if name != "threads"}
     rows = {"block_rows": blocks[0].part, "rows": sum(block.rows for block in blocks), "blocks": len(blocks)}
     whole = {"artifact": sha256_of(artifact.folder / MANIFEST), "files": files, "settings": settings, **rows}
@@ -187,7 +188,8 @@ def _run(artifact: Artifact, asked: Asked, parts: _Parts) -> Iterator[Done]:
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     cpus = asked.threads or 1
-    actors = min(len(parts), int(ray.cluster_resources().get("CPU", 0)) // cpus)
+    room = [int(one["Resources"].get("CPU", 0)) // cpus for one in ray.nodes() if one["Alive"]]
+    actors = min(len(parts), sum(room))
     if actors < 1:
         raise InputError("no node of the cluster has so many CPUs", got=f"{cpus} for an actor")
     items = [{"part": str(part), "block": json.dumps(asdict(block))} for part, block in parts.items()]

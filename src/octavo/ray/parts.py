@@ -41,7 +41,7 @@ def write_csv(path: Path, rows: Sequence[Answered], example: Mapping[str, Any], 
     """As CSV with the columns `kept` of the input before those of the answers."""
     names = list(joined(dict.fromkeys(kept), {**example, ERROR: None}))
     with whole_file(path) as stream:
-        writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+        writer = csv.DictWriter(stream, names, restval="")  # its line ends are those that it quotes in a field
         writer.writeheader()
         for row in rows:
             told = {name: _plain(value) for name, value in row.told(example).items()}

@@ -179,6 +179,7 @@ TERMINAL = {
 }
 # What comes from elsewhere: names of steps, reasons that are in octavo.json, and the commonest errors.
 ELSEWHERE = {
+    "cutting the files into blocks": "파일을 블록으로 나누기",
     "checkpoint": "체크포인트",
     "artifact": "아티팩트",
     "embedding": "임베딩",

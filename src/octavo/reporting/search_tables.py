@@ -30,6 +30,7 @@ def timed_trials(record: SearchRecord) -> dict[str, Trial]:
 def step_name(step: str, say: Say = english) -> str:
     """A step in words; those of the ladder have what they change behind a colon."""
     head, colon, rest = step.partition(": ")
+    rest = "embeddings of more bits" if rest == "embeddings float" else rest  # as studies of 0.1.0 call it
     return say(head) + (f": {say(rest)}" if colon else "")
 
 

@@ -138,7 +138,7 @@ class SparseEncoding(Task[Terms]):
     @override
     def fidelity(self, reference: Terms, outputs: Terms, rows: Sequence[Row]) -> dict[str, float]:
         """Cosine of each text's weights to the baseline's; `top_10`, see `top_overlap`."""
-        near = cosine(reference.weights, outputs.weights)
+        near = 1 - _apart(reference.weights, outputs.weights)
         scores = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
         scores["top_10"] = top_overlap(reference.weights, outputs.weights)
         return {name: float(score) for name, score in scores.items()}

@@ -199,3 +199,6 @@ def told(ask: Any) -> Any:
         if isinstance(error.cause, OctavoError):
             raise error.cause from None
         raise
+    except ray.exceptions.RayError as error:
+        then = "the same command takes the study up"
+        raise OctavoError("an actor or a node was lost", got=str(error).partition("\n")[0], then=then) from None
