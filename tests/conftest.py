@@ -61,7 +61,7 @@ SLOW = {
     "stories",
     "fresh",
 }  # fixtures
-SLOW |= {"cli", "contract", "corpus", "methods", "test_examples.py"}  # folders and files
+SLOW |= {"cli", "contract", "corpus", "methods", "test_examples.py", "test_every_task.py"}  # folders and files
 OFFSET = {"roberta", "xlm-roberta", "camembert", "klue-roberta"}  # position ids start behind the padding id
 
 
