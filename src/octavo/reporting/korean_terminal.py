@@ -233,8 +233,8 @@ ELSEWHERE = {
     "weights in pairs of 8 bits together: products of any 8-bit ones saturate here": (
         "둘을 합쳐 8비트인 가중치: 여기서는 8비트 가중치의 곱이 포화될 수 있음"
     ),
-    "2 to 3 times the speed of torch fp32 on batches, as measured on a Xeon with AMX and two threads": (
-        "배치에서 torch fp32의 2~3배 속도(AMX가 있는 Xeon, 스레드 2개에서 측정)"
+    "faster than torch fp32 on batches; by how much on AMX octavo compare tells with the model": (
+        "배치에서 torch fp32보다 빠름; AMX에서 얼마나 빠른지는 그 모델로 octavo compare를 실행해 확인"
     ),
     "2 to 3 times the speed of torch fp32 on batches is usual; Octavo has not been measured there yet": (
         "배치에서 torch fp32의 2~3배 속도가 보통; Octavo는 아직 여기서 측정하지 않음"
