@@ -5,6 +5,8 @@ x86 without VNNI multiplies with `vpmaddubsw`, which adds two neighbouring u8 x 
 64,770 does not fit into 32,767, 2 x 255 x 64 = 32,640 does. VNNI (`vpdpbusd`) and ARM's dot product add in 32 bits.
 """
 
+import ctypes
+import gc
 import math
 import os
 import platform
@@ -110,6 +112,14 @@ def this_cpu() -> Cpu:
         name = lines[0] if lines else name
         features = frozenset(" ".join(lines[1:]).lower().replace("avx1.0", "avx").split())
     return Cpu(name, platform.machine().lower(), features, usable_cores())
+
+
+def give_back_memory() -> None:
+    """Free what refers to itself, and let glibc hand freed memory to the system: large models are worth the moment."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def usable_cores() -> int:

@@ -7,9 +7,9 @@ import pytest
 import transformers
 
 import octavo
-from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import read_source
 from octavo.exporting import exporter, float_graphs
+from octavo.exporting.original import Original
 from octavo.exporting.reference import (
     describe_sizes,
     require_near,
@@ -107,7 +107,7 @@ def test_an_export_that_changes_the_model_for_good_does_not_pass(checkpoint, mon
     monkeypatch.setattr(exporter, "run_exporter", turn)
     source = read_source(checkpoint("bert"))
     with pytest.raises(octavo.ExportError, match="differs from torch at 1 x 1"):
-        float_graphs.prove(source, load_model(source), Recipe(opset=23), Silent(), exporter=True)
+        float_graphs.prove(source, Original(source), Recipe(opset=23), Silent(), exporter=True)
 
 
 def test_lengths_are_on_both_sides_of_every_size_in_a_config():

@@ -16,7 +16,7 @@ from octavo.checkpoint.encoders import CLASSES, HEADS
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.engines.onnxruntime import open_graph
-from octavo.exporting import builder, float_graphs
+from octavo.exporting import builder, original
 from octavo.exporting.families import FAMILIES
 from octavo.exporting.numpy_reference import NumpyReference, erf
 from octavo.exporting.reference import ask_reference, probe
@@ -222,7 +222,7 @@ def light(monkeypatch):
     """As if torch were not installed."""
     for module in ("octavo.checkpoint.source", "octavo.exporting.float_graphs"):
         monkeypatch.setattr(f"{module}.has_torch", lambda: False)
-    monkeypatch.setattr(float_graphs, "load_model", None)
+    monkeypatch.setattr(original, "load_model", None)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -262,10 +262,11 @@ def test_weights_that_are_wrong_are_errors_without_torch(folder, light, change, 
 
 
 def test_what_nobody_reads_is_left_to_torch_where_it_is(folder):
+    model = load_model(read_source(folder))
     rewrite(folder, lambda tensors: tensors | {"crf.transitions": torch.ones(3, 3)})
     source = read_source(folder)
     with pytest.raises(UnwrittenError, match="have no place in BertForSequenceClassification"):
-        write_checked(source, object(), Recipe(), Silent())
+        write_checked(source, original.Original(source, model=model), Recipe(), Silent())
 
 
 def spoil(monkeypatch):

@@ -6,7 +6,9 @@ as in Jacob et al. 2018, "Quantization and Training of Neural Networks for Effic
 (arXiv:1712.05877), equation 1. Rounding is half to even, as in ONNX's QuantizeLinear and DynamicQuantizeLinear.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 INT8_LEVELS = 127  # symmetric: -127..127, so that zero is exact and -x has the code of x, negated
 INT7_LEVELS = 64  # the largest magnitude at which two u8 x s8 products fit into 16 bits: 2 * 255 * 64 = 32640
+_PART = 1 << 20  # numbers that are worked on at a time
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Quantized:
         """The real numbers of the codes."""
         return self.codes.astype(np.float32) * self.scale
 
+    def error_db(self, weight: FloatArray) -> float:
+        """The error of these codes of a weight; see `error_db`."""
+        return _decibels(weight, lambda part: self.codes[part].astype(np.float32) * _along(self.scale, part))
+
 
 def quantize_symmetric(weight: FloatArray, *, axis: int, levels: int = INT8_LEVELS) -> Quantized:
     """Quantize a matrix symmetrically with one scale per slice, the largest magnitude of the slice on `levels`.
@@ -44,9 +51,11 @@ def quantize_symmetric(weight: FloatArray, *, axis: int, levels: int = INT8_LEVE
     A slice of zeros gets scale 1, so that it comes back as zeros.
     Source: per-channel symmetric weights, Krishnamoorthi 2018 (arXiv:1806.08342), section 2.2.
     """
-    largest = np.max(np.abs(weight), axis=axis, keepdims=True).astype(np.float32)
-    scale = safe_scale(largest / np.float32(levels))
-    codes = np.clip(np.rint(weight / scale), -levels, levels).astype(np.int8)
+    largest = np.maximum(np.max(weight, axis=axis, keepdims=True), -np.min(weight, axis=axis, keepdims=True))
+    scale = safe_scale(largest.astype(np.float32) / np.float32(levels))
+    codes = np.empty(weight.shape, np.int8)
+    for part in _parts(weight):
+        codes[part] = np.clip(np.rint(weight[part] / _along(scale, part)), -levels, levels)
     return Quantized(codes, scale)
 
 
@@ -97,8 +106,26 @@ def error_db(reference: FloatArray, approximation: FloatArray) -> float:
 
     Summed in float64. Larger is better; 8-bit weights of a transformer have about 40 dB.
     """
-    noise = float(np.sum(np.square(reference.astype(np.float64) - approximation)))
-    signal = float(np.sum(np.square(reference.astype(np.float64))))
+    return _decibels(reference, lambda part: approximation[part])
+
+
+def _decibels(reference: FloatArray, approximation: Callable[[slice], FloatArray]) -> float:
+    noise = signal = 0.0
+    for part in _parts(reference):
+        exact = reference[part].astype(np.float64)
+        noise += float(np.sum(np.square(exact - approximation(part))))
+        signal += float(np.sum(np.square(exact)))
     if noise == 0:
         return float("inf")
     return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+
+def _parts(array: NDArray[Any]) -> Iterator[slice]:
+    """The first axis in parts of some million numbers: of a table of 250,000 rows no second array is made."""
+    rows = max(1, _PART // max(1, array[:1].size))
+    return (slice(first, first + rows) for first in range(0, len(array), rows))
+
+
+def _along(scale: FloatArray, part: slice) -> FloatArray:
+    """The scales of a part of the first axis, which may be the one that was reduced."""
+    return scale if len(scale) == 1 else scale[part]

@@ -23,8 +23,9 @@ class Channels:
     were as many, and less than twice that.
     """
 
-    def __init__(self, keep: int) -> None:
-        self._keep, self._stride = keep, 1
+    def __init__(self, keep: int, *, moments: bool = True) -> None:
+        """See parts; `keep` is the size of the sample, without `moments` there is none."""
+        self._keep, self._stride, self._moments = keep, 1, moments
         self._sample: FloatArray | None = None
         self._sum: NDArray[np.float64] = np.zeros(0)
         self.moment: FloatArray = np.zeros((0, 0), np.float32)
@@ -45,6 +46,8 @@ class Channels:
         self.low, self.high, self._sum = low, high, total
         self._sample = np.array(new)
         self.count += len(rows)
+        if not self._moments:
+            return
         products = rows.T @ rows
         if not len(self.moment):
             self.moment = np.zeros_like(products)

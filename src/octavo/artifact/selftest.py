@@ -33,12 +33,14 @@ def make_self_test(folder: Path, source: Source, contents: Contents) -> SelfTest
         ExportError: it answers with values that are not finite.
     """
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
-    sessions = (contents.answers(folder), contents.reference())
-    found, reference = (pooled(session, source.signature, folder).run(inputs) for session in sessions)
+    session = contents.answers(folder)
+    found, threads = pooled(session, source.signature, folder).run(inputs), session.threads
+    del session  # one model in memory at a time
+    reference = pooled(contents.reference(), source.signature, folder).run(inputs)
     if not (np.isfinite(found).all() and np.isfinite(reference).all()):
         raise ExportError("the quantized model answers with values that are not finite")
     require_labels(found, source.signature)
-    return record_self_test(inputs, found, reference, threads=sessions[0].threads)
+    return record_self_test(inputs, found, reference, threads=threads)
 
 
 def check_self_test(test: SelfTest, session: Session, where: object) -> float:

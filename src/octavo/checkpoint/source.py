@@ -84,6 +84,10 @@ class Source:
     @cached_property
     def sha256(self) -> str:
         """The hash of the weight files, an adapter's too, as they were when it was first asked for."""
+        return self.hash_now()
+
+    def hash_now(self) -> str:
+        """The same of the files as they are at this moment."""
         return sha256_of(*self.weights.files, *adapter_files(self.folder))
 
     @cached_property

@@ -1,5 +1,6 @@
 """The weight files of a checkpoint: which there are, what they hold, in which dtype. Nothing is loaded."""
 
+import json
 import re
 import warnings
 import zipfile
@@ -8,6 +9,9 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, MissingExtraError
@@ -18,6 +22,7 @@ _DTYPES = {
 }  # fmt: skip
 _NAMES = ("model.safetensors", "pytorch_model.bin")
 _QUANTIZED_KEY = "_packed_params"
+HELD = 2**30  # bytes of weights up to which they stay in memory in more than one form
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class Weights:
     dtype: str
     packed: bool = False
     tensors: dict[str, "StoredTensor"] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """What the tensors take as they are stored."""
+        return sum(tensor.bytes for tensor in self.tensors.values())
 
 
 class StoredTensor(NamedTuple):
@@ -105,6 +115,31 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
     got = ", ".join(name for name in names if (folder / name).exists()) or None
     then = "merge the adapter into its model first" if got == "adapter_model.safetensors" else None
     raise CheckpointError("no weights", where=folder, got=got, allowed=" or ".join(_NAMES), then=then)
+
+
+def names_in(file: Path) -> list[str]:
+    """The names of the tensors in a safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(file, "np") as stored:
+        return list(stored.keys())
+
+
+def map_tensor(file: Path, name: str) -> NDArray[np.float32]:
+    """A float32 tensor of a safetensors file, mapped: what is not looked at takes no memory.
+
+    The file: the length of a header in 8 bytes, the header in JSON, the numbers (github.com/huggingface/safetensors).
+    """
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        entry = json.loads(stream.read(length))[name]
+    assert entry["dtype"] == "F32"
+    place = 8 + length + entry["data_offsets"][0]
+    return (
+        np.memmap(file, "<f4", "r", place, tuple(entry["shape"]))
+        if prod(entry["shape"])
+        else np.zeros(entry["shape"], "f4")
+    )
 
 
 def _safetensors_header(file: Path) -> dict[str, StoredTensor]:

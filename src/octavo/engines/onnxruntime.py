@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from octavo.checkpoint.weights import HELD
 from octavo.engines import answer_names, first_line, stack_answers
 from octavo.engines.cache import Port, complete
 from octavo.errors import ArtifactError, OctavoError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 LIGHT = 1 << 16  # bytes of an initializer that is copied with the graph
+TABLE = 1 << 27  # bytes of a table above which a copy of it is spared
+_NOWHERE = "memory"  # the file that arrays in memory are said to be in
 
 
 class OnnxRuntimeSession:
@@ -33,10 +37,12 @@ class OnnxRuntimeSession:
         threads: int,
         weights: Mapping[str, NDArray[np.generic]] | None = None,
         outputs: Sequence[str] = (),
+        tables: Collection[str] = (),
     ) -> None:
         """Load the model, as a file or as serialized bytes, with that many threads for one run.
 
         `weights` are the arrays that a serialized model declares as external data; it reads them where they are.
+        `tables` are the names of those whose rows are gathered and which nothing else reads, that may be very large.
         `outputs` are those that are the answer, by default `engines.answer_names`.
         """
         options = onnxruntime.SessionOptions()
@@ -48,11 +54,20 @@ class OnnxRuntimeSession:
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()
         }
-        if self._weights:
-            options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        for name, value in self._weights.items():  # or the session copies them once more
+            options.add_initializer(name, value)
+        if known := [name for name in self._weights if name not in tables]:  # known to its optimizer, at a copy's cost
+            options.add_external_initializers(known, [self._weights[name] for name in known])
+        if sum(array.nbytes for array in (weights or {}).values()) > HELD:
+            options.enable_cpu_mem_arena = False  # which takes twice what it needs, and gives nothing back
+            options.add_session_config_entry("session.disable_prepacking", "1")  # a copy that products run faster on
         source = model if isinstance(model, bytes) else str(model)
         try:
-            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            with tempfile.TemporaryDirectory() as folder:  # the file of tables has to be there, and is not read
+                (Path(folder) / _NOWHERE).touch()
+                if tables:
+                    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+                self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception class for each of its status codes
             raise _unloadable(None if isinstance(model, bytes) else model, first_line(error)) from None
         self.shapes = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
@@ -103,15 +118,17 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
     """A session over a graph and its arrays as they are in memory: a file of them would take ten times as long."""
     import onnx_ir as ir
 
-    light, weights = graph.clone(deep_copy=False), {}
+    light, weights, tables = graph.clone(deep_copy=False), {}, []
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
         if tensor is not None and tensor.nbytes > LIGHT:
             weights[name] = np.ascontiguousarray(tensor.numpy())
+            if tensor.nbytes > TABLE and all(node.op_type == "Gather" for node in value.consumers()):
+                tables.append(name)
             value.const_value = ir.ExternalTensor(
-                "memory", 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
+                _NOWHERE, 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
             )
-    return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(threads), weights)
+    return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(threads), weights, tables=tables)
 
 
 def open_session(model: Path, threads: int | None = None, *, outputs: Sequence[str] = ()) -> OnnxRuntimeSession:

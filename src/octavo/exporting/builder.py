@@ -59,10 +59,18 @@ class GraphWriter:
         output.name, output.shape, output.type = name, ir.Shape(shape), ir.TensorType(dtype)
         return output
 
-    def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
-        """An initializer; one of that name where there is one."""
+    def constant(self, name: str, array: NDArray[np.generic], *, mapped: bool = False) -> ir.Value:
+        """An initializer; one of that name where there is one. `mapped`: the weight of that name, left in its file."""
         if name not in self.constants:
-            tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+            tensor: ir.TensorProtocol = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+            if mapped:
+                tensors = self.tensors
+                tensor = ir.LazyTensor(
+                    lambda: ir.tensor(tensors[name], name=name),
+                    dtype=tensor.dtype,
+                    shape=ir.Shape(array.shape),
+                    name=name,
+                )
             value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
             value.const_value = tensor
             self.constants[name] = value
@@ -82,7 +90,8 @@ class GraphWriter:
 
     def embedding(self, path: str, ids: ir.Value, rows: int, width: int) -> ir.Value:
         """Rows of a table."""
-        table = self.constant(f"{path}.weight", self.tensors.of(f"{path}.weight", rows, width))
+        name = f"{path}.weight"
+        table = self.constant(name, self.tensors.of(name, rows, width), mapped=not self.tensors.held)
         assert ids.shape is not None
         return self.node(f"{path}/Gather", [table, ids], (*ids.shape, width), axis=0)
 

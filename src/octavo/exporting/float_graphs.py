@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octavo.checkpoint.libraries import has_torch, require_torch
-from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.engines import Session
-from octavo.errors import OctavoWarning, RecipeError
+from octavo.errors import RecipeError
 from octavo.exporting.cached_proof import export_writer
 from octavo.exporting.opsets import OpsetError
+from octavo.exporting.original import Original
 from octavo.exporting.proof import Proved, export_checked
 from octavo.exporting.tensors import UnwrittenError
 from octavo.exporting.tracing import require_traceable
@@ -31,34 +30,29 @@ if TYPE_CHECKING:
 class FloatGraphs:
     """The float graphs of a checkpoint, in memory, proved against torch, or against numpy where that is not installed.
 
-    `model` is the torch model, None where torch is not installed; `graphs` are the graphs by component (`model`, or
-    `encoder` and `decoder`), `record` has their differences from what they were proved against, `passes` the result of
-    each graph pass, `settings` are those of the recipe that they were exported for: opset, optimize and merge_qkv
-    count. `in_numpy` is the model in the place of torch's.
+    `original` is what they were proved against; `graphs` are the graphs by component (`model`, or `encoder` and
+    `decoder`), `record` has their differences from it, `passes` the result of each graph pass, `settings` are those of
+    the recipe that they were exported for: opset, optimize and merge_qkv count.
     """
 
     source: Source
-    model: Any
+    original: Original
     graphs: dict[str, ir.Model]
     record: ExportRecord
     passes: tuple[PassRecord, ...]
     settings: Recipe
-    in_numpy: Session | None = None
 
     def __repr__(self) -> str:
         return f"<FloatGraphs of {self.source.name}: {', '.join(self.graphs)}, opset {self.record.opset}>"
 
+    @property
+    def model(self) -> Any:
+        """The torch model, of which a large one is loaded anew; None where torch is not installed."""
+        return self.original.model
+
     def reference(self) -> Session:
         """The float model, in torch or in numpy."""
-        if self.in_numpy is not None:
-            return self.in_numpy
-        if find_task(self.source.signature).writes:
-            from octavo.engines.torch_writer import TorchWriter
-
-            return TorchWriter(self.model)
-        from octavo.engines.torch import TorchSession
-
-        return TorchSession(self.model)
+        return self.original.session()
 
     def require_fit(self, recipe: Recipe) -> None:
         """Check that a recipe needs graphs like these.
@@ -106,47 +100,32 @@ def export(
 def export_source(source: Source, recipe: Recipe, progress: Progress, *, exporter: bool = False) -> FloatGraphs:
     """The same for a checkpoint that was read."""
     require_traceable(source)
-    _ = source.sha256  # the file may be written anew before `quantize`
     if not has_torch():
         try:
-            proved, reference = write_checked(source, None, recipe, progress)
+            proved, original = write_checked(source, None, recipe, progress)
         except UnwrittenError as reason:
             require_torch(str(reason))
             raise
-        return FloatGraphs(source, None, proved.graphs, proved.record, proved.passes, recipe, reference)
-    model = load_model(source)
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()  # likewise: transformers maps the file
-    proved = prove(source, model, recipe, progress, exporter=exporter)
-    return FloatGraphs(source, model, proved.graphs, proved.record, proved.passes, recipe)
+    else:
+        original = Original(source)
+        original.load()  # what is wrong with the weights is told first
+        proved = prove(source, original, recipe, progress, exporter=exporter)
+    return FloatGraphs(source, original, proved.graphs, proved.record, proved.passes, recipe)
 
 
-def prove(source: Source, model: Any, recipe: Recipe, progress: Progress, *, exporter: bool = False) -> Proved:
-    """The graphs of a checkpoint, and the proof that they compute what `model` does: it is asked, and not exported.
+def prove(source: Source, original: Original, recipe: Recipe, progress: Progress, *, exporter: bool = False) -> Proved:
+    """The graphs of a checkpoint, and the proof that they compute what torch does: it is asked, and not exported.
 
     `exporter`: not such as Octavo writes itself.
     """
     note = None
     if not exporter:
         try:
-            return write_checked(source, model, recipe, progress)[0]
+            return write_checked(source, original, recipe, progress)[0]
         except UnwrittenError:
             pass
         except OpsetError as error:
             note = f"the graph that Octavo writes did not do: {error}"
     export_model = export_writer if find_task(source.signature).writes else export_checked
-    proved = export_model(model, lambda: _load_again(source, model), source.signature, recipe, progress)
+    proved = export_model(original.model, original.load_again, source.signature, recipe, progress)
     return replace(proved, record=proved.record.model_copy(update={"note": note})) if note else proved
-
-
-def _load_again(source: Source, model: Any) -> Any:
-    """The checkpoint's model as a new object, which an export may change, over the weights of `model` in memory."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OctavoWarning)  # told when it was loaded first
-        other = load_model(source)
-    weights = dict(model.named_parameters())
-    for name, parameter in other.named_parameters():
-        parameter.data = weights[name].data
-    for tensor in other.buffers():
-        tensor.data = tensor.data.clone()  # as above
-    return other

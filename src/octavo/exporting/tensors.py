@@ -1,12 +1,12 @@
 """The weights of a checkpoint as arrays, by the names of its modules, with an account of which were read."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo.checkpoint.source import Source
+from octavo.checkpoint.weights import HELD, map_tensor, names_in
 from octavo.errors import ExportError
 
 _OLD = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))  # of checkpoints from TensorFlow
@@ -18,7 +18,10 @@ class UnwrittenError(ExportError):
 
 
 class Tensors(Mapping[str, NDArray[np.float32]]):
-    """Weights by name, read from their files once and copied; `read` are the names that were asked for."""
+    """Weights by name, read from their files and copied; `read` are the names that were asked for.
+
+    They are read once, or, above `HELD` bytes, mapped each time that one is asked for: not `held`.
+    """
 
     def __init__(self, source: Source, prefix: str) -> None:
         """Open the weights of a checkpoint; `prefix` is taken off their names.
@@ -26,8 +29,6 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
         Raises:
             UnwrittenError: they are no safetensors, or two of them have one name.
         """
-        from safetensors import safe_open
-
         self.read: set[str] = set()
         self._declared = source.weights.tensors
         self._stored, self._arrays = dict[str, str](), dict[str, NDArray[np.float32]]()
@@ -40,16 +41,28 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
             if (name := name.removeprefix(prefix)) in self._stored:
                 raise UnwrittenError(f"the weights {self._stored[name]} and {stored}")
             self._stored[name] = stored
-        files: list[Any] = [safe_open(file, "np") for file in source.weights.files]
-        self._home = {stored: file for file in files for stored in file.keys()}  # noqa: SIM118 - not a mapping
+        self.held = source.weights.bytes <= HELD
+        self._home = {stored: file for file in source.weights.files for stored in names_in(file)}
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         """A weight in float32; KeyError where there is none."""
         stored = self._stored[name]
         self.read.add(name)
-        if name not in self._arrays:
-            self._arrays[name] = np.asarray(self._home[stored].get_tensor(stored), np.float32)
-        return self._arrays[name]
+        if name in self._arrays:
+            return self._arrays[name]
+        if not self.held and self._declared[stored].dtype == "float32":
+            return map_tensor(self._home[stored], stored)
+        from safetensors import safe_open
+
+        with safe_open(self._home[stored], "np") as file:
+            array = np.asarray(file.get_tensor(stored), np.float32)
+        if self.held:
+            self._arrays[name] = array
+        return array
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a weight of that name."""
+        return name in self._stored
 
     def __iter__(self) -> Iterator[str]:
         """Their names."""

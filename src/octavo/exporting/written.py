@@ -8,11 +8,11 @@ import numpy as np
 
 from octavo.checkpoint import encoders
 from octavo.checkpoint.unread import unread_weights
-from octavo.engines import Session
 from octavo.errors import CheckpointError, raise_together
 from octavo.exporting.builder import OPSET, Encoder
 from octavo.exporting.families import FAMILIES
 from octavo.exporting.numpy_reference import NumpyReference
+from octavo.exporting.original import Original
 from octavo.exporting.proof import Proved, compare, optimize_checked
 from octavo.exporting.reference import ask_at_once, ask_reference, probe
 from octavo.exporting.tensors import Tensors, UnwrittenError
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from octavo.schema.recipe import Recipe
 
 
-def write_checked(source: Source, model: Any, recipe: Recipe, progress: Progress) -> tuple[Proved, Session | None]:
+def write_checked(
+    source: Source, original: Original | None, recipe: Recipe, progress: Progress
+) -> tuple[Proved, Original]:
     """The graph of a checkpoint, written from its config and weights, and proved; and what it was proved against.
 
     Args:
         source: the checkpoint.
-        model: its torch model, which is asked; None where torch is not installed, and numpy is the reference.
+        original: its torch model, which is asked; None where torch is not installed, and numpy is the reference.
         recipe: its `opset`, `optimize` and `merge_qkv` count.
         progress: hears of every step.
 
@@ -42,19 +44,39 @@ def write_checked(source: Source, model: Any, recipe: Recipe, progress: Progress
         OpsetError: the graph does not run, or differs from the reference.
         CheckpointError: weights that are not finite, or that nothing reads.
     """
-    graph, tensors, config = write_graph(source, recipe)
-    _account(source, tensors, proved=model is not None)
+    require_known(source, recipe)
     progress.start(f"writing the graph: opset {OPSET}")
     signature = source.signature
-    session = NumpyReference(signature.task, config, tensors) if model is None else None
-    answers = ask_at_once(session, signature, config) if session else ask_reference(model, signature)
+    name: Literal["numpy", "torch"] = "torch" if original else "numpy"
+    if original is not None:  # asked, and let go, before its weights are in memory a second time
+        answers = ask_reference(original.model, signature)
+        original.release()
+    graph, tensors, config = write_graph(source, recipe)
+    _account(source, tensors, proved=original is not None)
+    if original is None:
+        session = NumpyReference(signature.task, config, tensors)
+        answers, original = ask_at_once(session, signature, config), Original(source, in_numpy=session)
+    del tensors
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
     batches = [probe(signature, rows, length, config) for rows, length in shapes]
     passes = optimize_checked(graph, batches, recipe, progress, written=True)
-    name: Literal["numpy", "torch"] = "numpy" if session else "torch"
     differences = compare(graph, answers, config, name)
     record = ExportRecord(opset=OPSET, differences=differences, graph="written", reference=name)
-    return Proved({"model": graph}, record, tuple(passes)), session
+    return Proved({"model": graph}, record, tuple(passes)), original
+
+
+def require_known(source: Source, recipe: Recipe) -> None:
+    """See that the recipe, the config and the task are such that a graph is written; nothing of the weights is read.
+
+    Raises:
+        UnwrittenError: something of them is not known here.
+    """
+    if recipe.opset not in {None, OPSET} or not recipe.optimize:
+        raise UnwrittenError(f"opset {recipe.opset}" if recipe.optimize else "a graph without passes")
+    if why := encoders.beyond(source.config, source.folder):
+        raise UnwrittenError(why)
+    if source.signature.task not in FAMILIES[encoders.filled(source.config)["model_type"]].heads:
+        raise UnwrittenError(f"the task {source.signature.task}")
 
 
 def write_graph(source: Source, recipe: Recipe) -> tuple[ir.Model, Tensors, Mapping[str, Any]]:
@@ -63,14 +85,9 @@ def write_graph(source: Source, recipe: Recipe) -> tuple[ir.Model, Tensors, Mapp
     Raises:
         UnwrittenError: something of it is not known here.
     """
-    if recipe.opset not in {None, OPSET} or not recipe.optimize:
-        raise UnwrittenError(f"opset {recipe.opset}" if recipe.optimize else "a graph without passes")
-    if why := encoders.beyond(source.config, source.folder):
-        raise UnwrittenError(why)
+    require_known(source, recipe)
     config = encoders.filled(source.config)
     family = FAMILIES[config["model_type"]]
-    if source.signature.task not in family.heads:
-        raise UnwrittenError(f"the task {source.signature.task}")
     body = f"{family.prefix}."
     prefixed = any(name.startswith(body) for name in source.weights.tensors)
     tensors = Tensors(source, body if source.signature.task == "feature-extraction" and prefixed else "")

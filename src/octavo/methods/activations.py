@@ -1,10 +1,10 @@
 """Runs the float graph over the user's examples and shows what its layers read: the real tokens, and nothing else.
 
 Pad positions are left out, so that neither the padding nor the mask's huge negative number is ever seen. Values are
-handed on at once and not kept: memory is that of one batch, whatever the number of examples.
+handed on at once and not kept: memory is that of one batch at most, whatever the number of examples.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,7 @@ from octavo.engines.onnxruntime import open_graph
 from octavo.graph.layers import Layer
 from octavo.methods import Context
 
+SEEN = 512 << 20  # bytes of values that a run hands on, where a row alone does not have more
 KEPT_ROWS = 512  # of each input, to try smoothing factors on
 See = Callable[[str, NDArray[np.float32]], None]
 
@@ -33,9 +34,14 @@ def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, t
             watched.graph.outputs.append(value)
     session = open_graph(watched)
     context.progress.start(title, len(context.calibration))
+    bytes_of_token = sum(4 * width for name in names if isinstance(width := (values[name].shape or [0])[-1], int))
     for batch in context.calibration:
-        for name, array in zip(names, session.fetch(batch, names), strict=True):
-            see(name, real_rows(array, batch["attention_mask"]))
+        count, length = batch["attention_mask"].shape
+        rows = max(1, SEEN // max(1, length * bytes_of_token))
+        for part in (slice(first, first + rows) for first in range(0, count, rows)):
+            inputs = {name: array[part] for name, array in batch.items()}
+            for name, array in zip(names, session.fetch(inputs, names), strict=True):
+                see(name, real_rows(array, inputs["attention_mask"]))
         context.progress.advance()
 
 
@@ -49,11 +55,21 @@ def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np
     return np.asarray(real, np.float32)
 
 
-def see_channels(model: ir.Model, layers: Sequence[Layer], context: Context) -> dict[str, Channels]:
-    """The extremes, moments and a sample of rows of each value that the layers read, by its name."""
-    channels = {name: Channels(KEPT_ROWS) for layer in layers for name in layer.inputs}
+def see_channels(
+    model: ir.Model, layers: Sequence[Layer], context: Context, *, moments: Collection[str] | None = None
+) -> dict[str, Channels]:
+    """The extremes and a sample of rows of each value that the layers read, by its name, and moments of all or some."""
+    names = dict.fromkeys(name for layer in layers for name in layer.inputs)
+    channels = {name: Channels(KEPT_ROWS, moments=moments is None or name in moments) for name in names}
     observe(model, list(channels), context, lambda name, rows: channels[name].update(rows), "calibrating: ranges")
     return channels
+
+
+def see_moments(model: ir.Model, names: Sequence[str], context: Context) -> dict[str, NDArray[np.float32]]:
+    """E[x x^T] of values, float32 [width, width]."""
+    channels = {name: Channels(1) for name in names}
+    observe(model, names, context, lambda name, rows: channels[name].update(rows), "calibrating: moments")
+    return {name: seen.moment for name, seen in channels.items()}
 
 
 def see_histograms(model: ir.Model, extremes: Mapping[str, Range], context: Context) -> dict[str, Histogram]:

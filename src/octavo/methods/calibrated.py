@@ -16,9 +16,13 @@ from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.smoothquant import Rounding, Sample, bias_correction, choose_factor, smoothing_factor
 from octavo.graph.layers import Layer, find_bias
 from octavo.graph.scaling import Group, correct_bias, find_maker, scale_group, separable
+from octavo.hardware import give_back_memory
 from octavo.methods import Context
-from octavo.methods.activations import see_channels
+from octavo.methods.activations import see_channels, see_moments
+from octavo.progress import Silent
 from octavo.schema.recipe import Recipe
+
+MOMENTS = 540 << 20  # bytes of moments that are in memory at a time; a model of BERT base's shape has 516 MiB
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,25 @@ class Input:
     """What a layer reads, over the calibration examples.
 
     `low`, `high` extremes of each channel, float32 [in]; `mean` float64 [in]; `rows` a sample, float32 [n, in];
-    `moment` E[x x^T] of what was seen, float32 [in, in], and `factor` what it was divided by since, float32 [in].
+    `factor` what the value of that `name` was divided by since, float32 [in].
     """
+
+    name: str
 
     low: FloatArray
     high: FloatArray
     mean: NDArray[np.float64]
     rows: FloatArray
-    moment: FloatArray
     factor: FloatArray
 
     def divided(self, factor: FloatArray) -> Self:
         """The same behind a division of each channel by its factor [in]."""
-        divided = {name: getattr(self, name) / factor for name in ("low", "high", "mean", "rows")}
-        return replace(self, **divided, factor=self.factor * factor)
+        low, high, rows = (part / factor for part in (self.low, self.high, self.rows))
+        return replace(self, low=low, high=high, mean=self.mean / factor, rows=rows, factor=self.factor * factor)
 
-    def spread(self, *, centered: bool) -> FloatArray:
-        """E[x x^T], or the covariance, [in, in]."""
-        moment = self.moment / np.outer(self.factor, self.factor)
+    def spread(self, moment: FloatArray, *, centered: bool) -> FloatArray:
+        """E[x x^T], or the covariance, [in, in]; `moment` is that of the value as it was seen."""
+        moment = moment / np.outer(self.factor, self.factor)
         return moment - np.outer(self.mean, self.mean).astype(np.float32) if centered else moment
 
 
@@ -73,12 +78,56 @@ def calibrate(
 ) -> Calibrated:
     """Smooth the groups as the recipe says, in place, and round their weights."""
     layers = [layer for group in groups for layer in group.layers]
+    moments = Moments(model, layers, context)
+    channels = see_channels(model, layers, context, moments=moments.first)
+    moments.known = {name: channels[name].moment for name in moments.first}
     seen = {
-        name: Input(stats.low, stats.high, stats.mean, stats.rows, stats.moment, np.ones_like(stats.low))
-        for name, stats in see_channels(model, layers, context).items()
+        name: Input(name, one.low, one.high, one.mean, one.rows, np.ones_like(one.low))
+        for name, one in channels.items()
     }
-    seen, strengths = _smooth(model, groups, seen, recipe, context, rounding_of)
-    return Calibrated(seen, strengths, _round(layers, seen, recipe, context))
+    del channels
+    smoothed, strengths = _smooth(model, groups, seen, recipe, context, rounding_of)
+    seen = {
+        name: smoothed[name] for layer in layers for name in layer.inputs
+    }  # of others as they were no more is asked
+    del smoothed
+    rounded = _round(layers, seen, moments, recipe, context)
+    moments.release()
+    return Calibrated(seen, strengths, rounded)
+
+
+class Moments:
+    """E[x x^T] of what layers read, float32 [in, in]: of a large model in parts, each seen in a run of its own.
+
+    `first` are the names of the part that the run for ranges sees too, `known` the moments of the present part.
+    """
+
+    def __init__(self, model: ir.Model, layers: Sequence[Layer], context: Context) -> None:
+        """Of a model as it is now, which may be changed later."""
+        self._model, self.known = model.clone(deep_copy=False), dict[str, FloatArray]()
+        self._context = replace(context, progress=Silent())  # it runs while another step is told of
+        self._parts: list[list[str]] = [[]]
+        size = 0
+        for name, width in {name: len(layer.matrix()) for layer in layers for name in layer.inputs}.items():
+            if size + 4 * width * width > MOMENTS and self._parts[-1]:
+                self._parts, size = [*self._parts, []], 0
+            self._parts[-1].append(name)
+            size += 4 * width * width
+        self.first = self._parts[0]
+
+    def of(self, names: Sequence[str]) -> list[FloatArray]:
+        """Those of some values."""
+        if not all(name in self.known for name in names):
+            self.release()
+            wanted = dict.fromkeys(one for part in self._parts if not {*part}.isdisjoint(names) for one in part)
+            self.known = see_moments(self._model, list(wanted), self._context)
+        return [self.known[name] for name in names]
+
+    def release(self) -> None:
+        """Let the present part go."""
+        self.known = {}
+        if len(self._parts) > 1:
+            give_back_memory()
 
 
 def _smooth(
@@ -116,7 +165,7 @@ def _smooth(
 
 
 def _round(
-    layers: Sequence[Layer], seen: Mapping[str, Input], recipe: Recipe, context: Context
+    layers: Sequence[Layer], seen: Mapping[str, Input], moments: Moments, recipe: Recipe, context: Context
 ) -> dict[str, Quantized]:
     """The integers of each layer's weight; layers that read the same values are rounded together."""
     together: dict[tuple[bool, tuple[str, ...]], list[Layer]] = {}
@@ -126,7 +175,9 @@ def _round(
     rounded: dict[str, Quantized] = {}
     context.progress.start("rounding weights", len(together))
     for (corrected, names), members in together.items():
-        moment = np.mean([seen[name].spread(centered=corrected) for name in names], axis=0)
+        inputs = [seen[name] for name in names]
+        parts = zip(inputs, moments.of([one.name for one in inputs]), strict=True)
+        moment = np.mean([one.spread(part, centered=corrected) for one, part in parts], axis=0)
         weights = round_compensated([layer.matrix() for layer in members], moment, saturates=context.target.saturates)
         rounded |= zip((layer.path for layer in members), weights, strict=True)
         context.progress.advance()

@@ -128,7 +128,7 @@ def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details:
     """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
     reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
     size = weight.codes.nbytes + weight.scale.nbytes
-    error = round(error_db(layer.matrix(), weight.dequantize()), 2)
+    error = round(weight.error_db(layer.matrix()), 2)
     return layer_result(layer, "int8", reason, size, weight_bits=bits, error_db=error, **details)
 
 

@@ -26,7 +26,7 @@ ONE_FILE = 1_500_000_000  # bytes of weights above which they stand beside the g
 def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Contents:
     """Let the method rewrite the float graphs of all components; these are left as they are."""
     context.progress.start(f"quantizing: {recipe.method}")
-    apply, source = find_method(recipe.method), floats.source
+    apply, source, original = find_method(recipe.method), floats.source, floats.original
     if recipe.own_sentences:
         if len(floats.graphs) > 1:
             raise RecipeError("an encoder with a decoder is not calibrated", got="own_sentences")
@@ -45,6 +45,7 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
         for layer in _measured(replace(one, model=runnable[name]), floats, name, context)
     ]
 
+    results = {name: replace(one, reference=None) for name, one in results.items()}  # smoothed float weights
     for one in results.values():
         _finish(one.model, recipe, context)  # no layer is found by its values any more
 
@@ -62,7 +63,7 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
         exact_u8s8=any(one.exact_u8s8 for one in results.values()),
         write=write,
         answers=answers,
-        reference=floats.reference,
+        reference=original.session,
         components={name: f"{name}.onnx" for name in results},
         export=floats.record,
         passes=floats.passes,

@@ -19,12 +19,13 @@ from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.ranges import has_ranges, read_ranges
 from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.checkpoint.weights import HELD
 from octavo.data.examples import DataFile
 from octavo.engines.pooled import pooled
 from octavo.errors import OctavoWarning, RecipeError
 from octavo.exporting.float_graphs import FloatGraphs, export_source
 from octavo.files import sha256_of
-from octavo.hardware import installed_packages, this_cpu
+from octavo.hardware import give_back_memory, installed_packages, this_cpu
 from octavo.methods import Context
 from octavo.methods.qat import require_fit
 from octavo.pipeline.calibration import Calibration, read_calibration, vector_ranges
@@ -55,8 +56,8 @@ class FloatModel:
     """A checkpoint in float: as graphs, as a torch model, or neither where its float weights are gone."""
 
     prepared: Prepared
-    graphs: FloatGraphs | None
-    model: Any
+    graphs: FloatGraphs | None = None
+    model: Any = None
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,12 @@ def export_float(prepared: Prepared) -> FloatModel:
     """Export the checkpoint to float graphs, or load it in torch where that is the format."""
     plan, source = prepared.plan, prepared.source
     if isinstance(plan.checkpoint, FloatGraphs):
-        return FloatModel(prepared, plan.checkpoint, plan.checkpoint.model)
+        return FloatModel(prepared, graphs=plan.checkpoint)
     if source.weights.packed:
-        return FloatModel(prepared, None, None)
+        return FloatModel(prepared)
     if plan.recipe.format == "torch":
-        return FloatModel(prepared, None, load_model(source))
-    graphs = export_source(source, plan.recipe, plan.progress)
-    return FloatModel(prepared, graphs, graphs.model)
+        return FloatModel(prepared, model=load_model(source))
+    return FloatModel(prepared, graphs=export_source(source, plan.recipe, plan.progress))
 
 
 def apply_method(floats: FloatModel) -> QuantizedModel:
@@ -163,13 +163,12 @@ def apply_method(floats: FloatModel) -> QuantizedModel:
     examples = prepared.calibration.batches if prepared.calibration else ()
     ranges = read_ranges(prepared.source) if plan.recipe.method == "qat" else None
     context = Context(plan.target, examples, plan.progress, ranges)
-    if floats.graphs is None and floats.model is None:
-        contents = rescue_model(prepared.source, plan.recipe)
-    elif plan.recipe.format == "torch":
-        contents = quantize_model(prepared.source, floats.model, plan.recipe, context)
-    else:
-        assert floats.graphs is not None
+    if floats.graphs is not None and plan.recipe.format == "onnx":
         contents = quantize_graphs(floats.graphs, plan.recipe, context)
+    elif (model := floats.graphs.model if floats.graphs is not None else floats.model) is not None:
+        contents = quantize_model(prepared.source, model, plan.recipe, context)
+    else:
+        contents = rescue_model(prepared.source, plan.recipe)
     return QuantizedModel(prepared, contents)
 
 
@@ -177,6 +176,8 @@ def write_artifact(quantized: QuantizedModel) -> Artifact:
     """Write everything aside, run it once, and move it into place."""
     plan, source, contents = quantized.prepared.plan, quantized.prepared.source, quantized.contents
     plan.progress.start("writing the artifact")
+    if source.weights.bytes > HELD:
+        give_back_memory()  # the float graph has done its work
     with replace_folder(plan.output, force=plan.force) as aside:
         config = source.config | contents.write(aside)
         (aside / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

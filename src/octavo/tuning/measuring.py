@@ -132,9 +132,7 @@ class Workshop:
         examples = self.calibration if recipe.calibrates and self.calibrates else None
         chosen = choose_recipe(recipe, calibrated=examples is not None)  # or it says why it cannot be made
         plan = Plan(self.floats, folder, chosen, self.settings.target, None, force, self.progress)
-        return write_artifact(
-            apply_method(FloatModel(Prepared(plan, self.source, examples), self.floats, self.floats.model))
-        )
+        return write_artifact(apply_method(FloatModel(Prepared(plan, self.source, examples), graphs=self.floats)))
 
     def rows(self, split: Split) -> int:
         """How many examples a split has."""
