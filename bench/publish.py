@@ -37,7 +37,7 @@ SATURATION = {
     "stock": "stock dynamic, onnxruntime",
     "dynamic": "octavo dynamic, onnxruntime",
 }
-WHOLE = ("generation", "search", "fidelity")  # files that are one table
+WHOLE = ("generation", "search", "fidelity", "large")  # files that are one table
 MIB = 2**20
 WRONG = 0.8  # an agreement below which a model is not that model any more
 
@@ -483,6 +483,20 @@ def scale(result: dict, _: dict) -> str:
     )
 
 
+def large(result: dict, _: dict) -> str:
+    """Seconds and memory of each step with a checkpoint above 2 GB."""
+    rows = [["step", "seconds", "peak, MiB", "of the float weights"]]
+    for step in result["steps"][1:]:
+        share = f"{step['peak_mib'] / result['float_mib']:.2f}"
+        rows.append([step["step"], f"{step['seconds']:.0f}", f"{step['peak_mib']:,.0f}", share])
+    sizes = ", ".join(f"{name} {size:,.0f} MiB" for name, size in result["artifacts_mib"].items())
+    return (
+        f"{table(rows)}\n\nFloat weights {result['float_mib']:,.0f} MiB; artifacts: {sizes}. Files left on the disk: "
+        f"{len(result['left_on_disk'])}. {result['cpu']} ({result['kind']}, {result['cores']} cores), onnxruntime "
+        f"{result['versions']['onnxruntime']}, torch {result['versions']['torch']}."
+    )
+
+
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -502,6 +516,7 @@ RENDER = {
     "fidelity": fidelity,
     "smaller": trims,
     "scale": scale,
+    "large": large,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
     "demo": compared,
@@ -532,6 +547,7 @@ def stored_results(kind: str) -> dict:
         "old-guide-chain",
         "smaller",
         "scale",
+        "large",
         "search",
         "fidelity",
     ):
