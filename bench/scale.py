@@ -6,7 +6,7 @@ Needs `ray[data]`, pyarrow and psutil. The same rows go through one and two proc
 each, and through `octavo predict --ray` on a cluster of one and of two nodes of one CPU (its head has none). At the end
 an actor is killed when a fifth of the parts is there, and a node is taken away at two fifths: every row has to be there
 once, with the answer of `octavo predict`. Processes of the cluster are watched: their memory every second. Writes
-bench/results/scale-<kind of CPU>.json; an hour on two quiet cores. --quick takes 4,000 rows, some minutes, and writes
+bench/results/scale-<kind of CPU>.json; half an hour on two quiet cores. --quick takes 4,000 rows, some minutes, and writes
 nothing.
 """
 
@@ -35,7 +35,7 @@ import octavo.ray
 from octavo.hardware import this_cpu, usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = (1024, 8192, 32768)  # rows; 8192 is the default
+BLOCKS = (2048, 8192)  # rows; 8192 is the default
 
 
 def write_rows(shared: Path, place: Path, rows: int) -> Path:
