@@ -6,8 +6,8 @@ Needs `ray[data]`, pyarrow and psutil. The same rows go through one and two proc
 each, and through `octavo predict --ray` on a cluster of one and of two nodes of one CPU (its head has none). At the end
 an actor is killed when a fifth of the parts is there, and a node is taken away at two fifths: every row has to be there
 once, with the answer of `octavo predict`. Processes of the cluster are watched: their memory every second. Writes
-bench/results/scale-<kind of CPU>.json; half an hour on two quiet cores. --quick takes 4,000 rows, some minutes, and writes
-nothing.
+bench/results/scale-<kind of CPU>.json; half an hour on two quiet cores. --quick takes 4,000 rows, some minutes, and
+writes nothing.
 """
 
 from __future__ import annotations
