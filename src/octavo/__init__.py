@@ -5,8 +5,13 @@ The public names are imported on first use: `import octavo` imports neither torc
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime for Linux and macOS reports to its maker unless this is set before its first import, and leaves files in
+# the home and temporary folders: https://github.com/microsoft/onnxruntime/pull/27379
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from octavo.artifact.folder import Artifact, open_artifact, push

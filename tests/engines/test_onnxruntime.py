@@ -16,6 +16,18 @@ def inputs_of(rows, length):
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
+REPORTS = """
+import sys, octavo
+octavo.load(sys.argv[1])(["아이들이 공원에서 놀고 있다."])
+"""
+
+
+def test_nobody_is_told_that_a_model_runs(made_before, tmp_path, fresh):
+    places = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    fresh(REPORTS, made_before, **places)
+    assert not list(tmp_path.rglob("*"))
+
+
 @pytest.fixture
 def copy(demo_float, tmp_path):
     return Path(shutil.copytree(demo_float, tmp_path / "copy"))

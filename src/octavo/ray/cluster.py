@@ -1,5 +1,6 @@
 """The cluster that this process is connected to, and the node that it runs on."""
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def connected(address: str | None) -> Iterator[None]:
     ray = require_ray()
     own = not ray.is_initialized()
     if own:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # docs.ray.io/en/latest/cluster/usage-stats.html
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=False)
         except Exception as error:  # Ray raises plain ones too
