@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,20 +55,18 @@ class OnnxRuntimeSession:
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()
         }
-        for name, value in self._weights.items():  # or the session copies them once more
-            options.add_initializer(name, value)
-        if known := [name for name in self._weights if name not in tables]:  # known to its optimizer, at a copy's cost
+        large = sum(array.nbytes for array in (weights or {}).values()) > HELD
+        known = [name for name in self._weights if not large or name not in tables]
+        if known:
             options.add_external_initializers(known, [self._weights[name] for name in known])
-        if sum(array.nbytes for array in (weights or {}).values()) > HELD:
-            options.enable_cpu_mem_arena = False  # which takes twice what it needs, and gives nothing back
-            options.add_session_config_entry("session.disable_prepacking", "1")  # a copy that products run faster on
+        more: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}
+        if large:
+            _spare_memory(options, self._weights, packs=isinstance(model, bytes) and b"MatMulNBits" in model)
+            more["disabled_optimizers"] = ["TransposeOptimizer"]  # it turns arrays, which keep their names
         source = model if isinstance(model, bytes) else str(model)
         try:
-            with tempfile.TemporaryDirectory() as folder:  # the file of tables has to be there, and is not read
-                (Path(folder) / _NOWHERE).touch()
-                if tables:
-                    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-                self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            with _empty_file(options) if large and tables else nullcontext():
+                self._session = onnxruntime.InferenceSession(source, options, **more)
         except Exception as error:  # ONNX Runtime has an exception class for each of its status codes
             raise _unloadable(None if isinstance(model, bytes) else model, first_line(error)) from None
         self.shapes = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
@@ -99,6 +98,35 @@ class OnnxRuntimeSession:
             raise OctavoError("ONNX Runtime could not run the model", got=first_line(error)) from None
 
 
+def _spare_memory(options: Any, weights: Mapping[str, Any], *, packs: bool) -> None:
+    """Set what makes a session over large arrays take little more than them; `packs`: it has to pack them anew."""
+    for name, value in weights.items():  # or the session copies them once more
+        options.add_initializer(name, value)
+    options.enable_cpu_mem_arena = False  # which takes twice what it needs, and gives nothing back
+    if not packs:
+        options.add_session_config_entry("session.disable_prepacking", "1")  # a copy that products run faster on
+
+
+@contextmanager
+def _empty_file(options: Any) -> Iterator[None]:
+    """The file that tables are said to be in: it has to be there, and is not read."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / _NOWHERE).touch()
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        yield
+
+
+def _is_table(value: ir.Value) -> bool:
+    """Whether rows of the array are gathered by ids that are not known yet, and nothing else reads it."""
+    readers = value.consumers()
+    gathers = [
+        node.op_type == "Gather" and node.inputs[0] is value and node.inputs[1].const_value is None
+        for node in readers
+        if node.inputs[1] is not None
+    ]
+    return bool(readers) and len(gathers) == len(readers) and all(gathers) and not value.is_graph_output()
+
+
 def _unloadable(where: Path | None, reason: str) -> ArtifactError:
     """The error about a model that ONNX Runtime does not load; in plain words where its quantizer made it so.
 
@@ -123,7 +151,7 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
         tensor = value.const_value
         if tensor is not None and tensor.nbytes > LIGHT:
             weights[name] = np.ascontiguousarray(tensor.numpy())
-            if tensor.nbytes > TABLE and all(node.op_type == "Gather" for node in value.consumers()):
+            if tensor.nbytes > TABLE and _is_table(value):
                 tables.append(name)
             value.const_value = ir.ExternalTensor(
                 _NOWHERE, 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name

@@ -100,6 +100,7 @@ def export(
 def export_source(source: Source, recipe: Recipe, progress: Progress, *, exporter: bool = False) -> FloatGraphs:
     """The same for a checkpoint that was read."""
     require_traceable(source)
+    _ = source.sha256  # of the files as they are now
     if not has_torch():
         try:
             proved, original = write_checked(source, None, recipe, progress)
@@ -126,6 +127,7 @@ def prove(source: Source, original: Original, recipe: Recipe, progress: Progress
             pass
         except OpsetError as error:
             note = f"the graph that Octavo writes did not do: {error}"
+    original.own()  # a graph that is traced may share them
     export_model = export_writer if find_task(source.signature).writes else export_checked
     proved = export_model(original.model, original.load_again, source.signature, recipe, progress)
     return replace(proved, record=proved.record.model_copy(update={"note": note})) if note else proved

@@ -27,7 +27,7 @@ class Original:
         """Of a checkpoint; `model` is its torch model where that was loaded already."""
         self._source, self._model, self._in_numpy = source, model, in_numpy
         self._sha256 = source.sha256  # of the files as they were
-        self._held, self._released = source.weights.bytes <= HELD, False
+        self._held, self._released, self._owned = source.weights.bytes <= HELD, False, model is not None
 
     @property
     def model(self) -> Any:
@@ -44,14 +44,28 @@ class Original:
         """
         if self._model is not None:
             return
-        if self._released and self._source.hash_now() != self._sha256:
-            what, then = "the weights were changed after they were read", "export the checkpoint again"
-            raise CheckpointError(what, where=self._source.folder, then=then)
+        if self._released:
+            self._require_unchanged()
         if not self._held:
             give_back_memory()
-        self._model = load_model(self._source)
-        for tensor in (*self._model.parameters(), *self._model.buffers()) if self._held else ():
-            tensor.data = tensor.data.clone()  # transformers maps the file, which may be written anew
+        with warnings.catch_warnings():
+            if self._released:
+                warnings.simplefilter("ignore", OctavoWarning)  # told when it was loaded first
+            self._model = load_model(self._source)
+        self._owned = False
+        if self._held:
+            self.own()
+
+    def _require_unchanged(self) -> None:
+        if self._source.hash_now() != self._sha256:
+            what, then = "the weights were changed after they were read", "export the checkpoint again"
+            raise CheckpointError(what, where=self._source.folder, then=then)
+
+    def own(self) -> None:
+        """Have the weights of the torch model in memory: transformers maps the file, which may be written anew."""
+        for tensor in () if self._owned else (*self.model.parameters(), *self.model.buffers()):
+            tensor.data = tensor.data.clone()
+        self._owned = True
 
     def release(self) -> None:
         """Let a large model go."""
@@ -73,13 +87,21 @@ class Original:
         return other
 
     def session(self) -> Session:
-        """The model as a session."""
+        """The model as a session.
+
+        Raises:
+            CheckpointError: a large model's files were changed since they were read.
+        """
         if self._in_numpy is not None:
+            if not self._held:
+                self._require_unchanged()
             return self._in_numpy
+        model = self.model
+        self.release()  # the session has it
         if find_task(self._source.signature).writes:
             from octavo.engines.torch_writer import TorchWriter
 
-            return TorchWriter(self.model)
+            return TorchWriter(model)
         from octavo.engines.torch import TorchSession
 
-        return TorchSession(self.model)
+        return TorchSession(model)
