@@ -22,7 +22,8 @@ octavo.load(sys.argv[1])(["아이들이 공원에서 놀고 있다."])
 """
 
 
-def test_nobody_is_told_that_a_model_runs(made_before, tmp_path, fresh):
+def test_nobody_is_told_that_a_model_runs(made_before, tmp_path, fresh, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)  # set here by `import octavo`, and handed on
     places = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
     fresh(REPORTS, made_before, **places)
     assert not list(tmp_path.rglob("*"))
