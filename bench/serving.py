@@ -3,17 +3,20 @@
     .venv/bin/python bench/serving.py [--shared ../shared] [--clients 64] [--seconds 60] [--quick]
 
 Needs fastapi and uvicorn. Each client asks one review after the other; they run on the same cores as the server, which
-a second machine would find faster. The same server with a budget of one token is the one without batches. Two runs of
-each, in turns. At the end one that is at work gets a SIGTERM. Writes bench/results/serving-<kind of CPU>.json.
+a second machine would find faster. The same server with a budget of one token is the one without batches; it serves the
+stock tool's file too, quantize_dynamic of the float artifact's graph. Two runs of each, in turns. At the end one that
+is at work gets a SIGTERM. Writes bench/results/serving-<kind of CPU>.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,10 +31,13 @@ from typing import Any
 import numpy as np
 
 import octavo
+from dynamic import stock
+from octavo.files import sha256_of
 from octavo.hardware import this_cpu, usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADERS = {"Content-Type": "application/json"}
+PARTS = 4  # of a run, between which the memory is read
 
 
 class Server:
@@ -89,18 +95,56 @@ def load(server: Server, texts: list[str], clients: int, seconds: float) -> list
     return found
 
 
+def end(server: Server, texts: list[str], clients: int) -> dict[str, int]:
+    """What became of requests, each of a connection of its own, around a SIGTERM; and the exit code."""
+    counts, stop = collections.Counter[str](), threading.Event()
+
+    def client(seed: int) -> None:
+        draw = random.Random(seed)
+        while not stop.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            try:
+                connection.connect()
+            except OSError:
+                counts["refused"] += 1
+                return
+            try:
+                counts[str(ask(connection, draw.choice(texts))[0])] += 1
+            except (OSError, http.client.HTTPException) as error:
+                counts[type(error).__name__] += 1
+            connection.close()
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(clients)]
+    [thread.start() for thread in threads]
+    time.sleep(2)
+    server.process.send_signal(signal.SIGTERM)
+    code = server.process.wait(60)
+    stop.set()
+    [thread.join() for thread in threads]
+    return {"exit_code": code} | counts
+
+
+def stock_artifact(plain: Path, folder: Path) -> Path:
+    """The float artifact with the stock tool's file in the place of its graph."""
+    shutil.copytree(plain, folder)
+    file = stock(plain / "model.onnx", folder.with_name("stock-file"), reduce_range=this_cpu().saturates) / "model.onnx"
+    shutil.copy(file, folder / "model.onnx")
+    manifest = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+    manifest["files"]["model.onnx"] |= {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+    (folder / "octavo.json").write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
 def measure(model: Path, texts: list[str], args: Any, **limits: str) -> dict[str, Any]:
     server = Server(model, **limits)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     alone = {text: ask(connection, text)[1] for text in texts}
     load(server, texts, args.clients, min(5, args.seconds))  # warm up
-    before = server.mebibytes()
-    found = load(server, texts, args.clients, args.seconds)
-    after = server.mebibytes()
-    ended = threading.Timer(1.0, lambda: server.process.send_signal(signal.SIGTERM))
-    ended.start()
-    last = load(server, texts, args.clients, 4)  # refused connections are status 0 without an answer begun
-    code = server.process.wait(60)
+    found, memory = list[tuple[float, int, str, bytes]](), [server.mebibytes()]
+    for _ in range(PARTS):
+        found += load(server, texts, args.clients, args.seconds / PARTS)
+        memory.append(server.mebibytes())
+    ended = end(server, texts, args.clients)
     seconds = np.array([one[0] for one in found if one[1] == 200]) * 1000
     return {
         "limits": limits,
@@ -109,8 +153,8 @@ def measure(model: Path, texts: list[str], args: Any, **limits: str) -> dict[str
         "rows_per_second": len(seconds) / args.seconds,
         "milliseconds": dict(zip(("p50", "p95", "p99"), np.percentile(seconds, [50, 95, 99]).round(2), strict=True)),
         "bytes_differ": sum(one[1] == 200 and one[3] != alone[one[2]] for one in found),
-        "mebibytes": [round(before, 1), round(after, 1)],
-        "sigterm": {"exit_code": code, "answered": sum(one[1] == 200 for one in last)},
+        "mebibytes": [round(one, 1) for one in memory],
+        "sigterm": ended,
     }
 
 
@@ -125,13 +169,17 @@ def main() -> None:
         args.clients, args.seconds = 8, 4
     examples = octavo.read_examples(args.shared / "data/nsmc/test.tsv")[:400]
     texts = sorted({example.text for example in examples})
-    runs: dict[str, list[dict[str, Any]]] = {"batches": [], "one text at a time": []}
+    runs = collections.defaultdict[str, list[dict[str, Any]]](list)
     with tempfile.TemporaryDirectory() as work:
-        model = octavo.quantize(args.shared / "models/ko-sentiment", Path(work) / "int8").folder
+        exported = octavo.export(args.shared / "models/ko-sentiment")
+        model = octavo.quantize(exported, Path(work) / "int8").folder
+        plain = octavo.quantize(exported, Path(work) / "float", recipe=octavo.Recipe(method="float")).folder
+        other = stock_artifact(plain, Path(work) / "stock")
+        ways = (("batches", model, {}), ("one text at a time", model, {"TOKENS": "1"}), ("stock, batches", other, {}))
         for _ in range(1 if args.quick else 2):
-            for name, limits in (("batches", {}), ("one text at a time", {"TOKENS": "1"})):
-                runs[name].append(measure(model, texts, args, **limits))
-                print(name, json.dumps(runs[name][-1]))
+            for name, served, limits in ways:
+                runs[name].append(measure(served, texts, args, **limits))
+                print(name, json.dumps(runs[name][-1]), flush=True)
     cpu = this_cpu()
     versions = {name: version(name) for name in ("octavo", "onnxruntime", "fastapi", "uvicorn")}
     record = {"cpu": cpu.name, "kind": cpu.kind, "cores": usable_cores(), "versions": versions}
