@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import octavo
 import octavo.ray
 from octavo.artifact.folder import open_artifact
-from octavo.data.blocks import cut, read_block, read_table
+from octavo.data.blocks import cut, join, read_block, read_table
 from octavo.hardware import Cpu
 from octavo.ray import job
 from octavo.ray.blocks import Asked, BlockPredictor
@@ -79,6 +80,27 @@ def test_blocks_have_every_row_once(tmp_path, rows, ending):
     assert found == (ROWS if ending == "jsonl" else [{k: str(v) for k, v in row.items()} for row in ROWS])
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_the_last_blocks_are_done_in_parts(tmp_path, ending):
+    many = [row | {"id": number} for number, row in enumerate(ROWS * 9)]
+    file = tmp_path / f"입력.{ending}"
+    if ending == "parquet":
+        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        pytest.importorskip("pyarrow.parquet").write_table(pa.Table.from_pylist(many), file, row_group_size=150)
+    else:
+        {"jsonl": write_lines, "csv": write_csv}[ending](file, many)
+    blocks = join(cut(file, "utf-8", 3), 4)
+    sizes = {"jsonl": [12] * 15 + [3] * 9, "csv": [12] * 15 + [3] * 9}
+    sizes["parquet"] = [12] * 12 + [6] + [12] * 2 + [3] * 11  # the row group ends at 150
+    assert [block.rows for block in blocks] == sizes[ending]
+    if ending == "parquet":
+        assert [row for block in blocks for row in read_table(block).to_pylist()] == many
+    else:
+        assert [int(row["id"]) for block in blocks for row in read_block(block, "utf-8")] == list(range(207))
+    assert [block.first for block in blocks] == [0, *accumulate(sizes[ending])][:-1]
+    assert [block.rows for block in join(cut(file, "utf-8", 60)[:1], 4)] == [60]
+
+
 def test_marks_blank_lines_and_other_encodings(tmp_path):
     text = "\n" + "\n\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS[:3]) + "\n \n"
     (tmp_path / "a.jsonl").write_bytes(text.encode("utf-8-sig"))
@@ -133,8 +155,8 @@ def test_parquet_keeps_its_types(tmp_path, here, made_before):
     assert (done.rows, done.errors) == (23, 1)
     found = pa.concat_tables(map(parquet.read_table, parts(tmp_path / "out")))
     kept = [(field.name, str(field.type)) for field in found.schema]
-    assert kept[:3] == [("id", "int64"), ("input_score", "double"), ("when", "timestamp[ms]")]
-    assert kept[3:] == [("label", "string"), ("score", "double"), ("error", "string")]
+    assert kept[:4] == [("id", "int64"), ("text", "string"), ("input_score", "double"), ("when", "timestamp[ms]")]
+    assert kept[4:] == [("label", "string"), ("score", "double"), ("error", "string")]
     answers = octavo.load(made_before, threads=1)(TEXTS)
     for row in found.to_pylist():
         assert row["input_score"] == row["id"] / 4
@@ -261,19 +283,35 @@ def test_a_cpu_on_which_it_would_be_wrong_ends_the_job_with_node_and_reason(made
         octavo.ray.predict_files(folder, [write_lines(tmp_path / "a.jsonl")], tmp_path / "out")
 
 
-@pytest.mark.parametrize("task", ["token-classification", "question-answering", "fill-mask"])
+OTHER_TASKS = {
+    "token-classification": "BertForTokenClassification",
+    "question-answering": "BertForQuestionAnswering",
+    "fill-mask": "BertForMaskedLM",
+    "multiple-choice": "BertForMultipleChoice",
+    "feature-extraction": "BertModel",
+    "text-generation": "GPT2LMHeadModel",
+    "text2text-generation": "T5ForConditionalGeneration",
+}
+
+
+@pytest.mark.parametrize("task", OTHER_TASKS)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*unknown to the tokenizer")
 def test_other_tasks_say_what_predict_says(task, tiny_parts, tmp_path, here):
     transformers = pytest.importorskip("transformers")
-    kinds = {"token-classification": "TokenClassification", "question-answering": "QuestionAnswering"}
-    kinds |= {"fill-mask": "MaskedLM"}
     tokenizer = tiny_parts.make_tokenizer("bert")
     transformers.set_seed(5)
     config = tiny_parts.make_config("bert", tokenizer)
     if task == "question-answering":
         config.num_labels = 2
-    model = getattr(transformers, f"BertFor{kinds[task]}")(config)
+    ids = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.sep_token_id}
+    if task == "text-generation":
+        config = transformers.GPT2Config(n_embd=48, n_layer=1, n_head=2, n_positions=64, **ids)
+    if task == "text2text-generation":
+        start = {"decoder_start_token_id": tokenizer.pad_token_id}
+        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_layers=1, num_heads=4, **ids, **start)
+    options = {"max_new_tokens": 5, "do_sample": True, "seed": 3} if task.endswith("-generation") else {}
+    model = getattr(transformers, OTHER_TASKS[task])(config)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     octavo.quantize(octavo.Checkpoint(tmp_path / "model", task=task), tmp_path / "int8", target="any")
@@ -281,10 +319,11 @@ def test_other_tasks_say_what_predict_says(task, tiny_parts, tmp_path, here):
         "token-classification": [{"text": text} for text in TEXTS],
         "question-answering": [{"question": "누가?", "context": text} for text in TEXTS],
         "fill-mask": [{"text": f"{text} [MASK]"} for text in TEXTS],
-    }[task]
+        "multiple-choice": [{"text": text, "choices": TEXTS[:2]} for text in TEXTS],
+    }.get(task, [{"text": text} for text in TEXTS])
     file = write_lines(tmp_path / "a.jsonl", [{"id": number, **row} for number, row in enumerate(rows)])
-    octavo.predict(tmp_path / "int8", file, tmp_path / "alone.jsonl", threads=1)
-    octavo.ray.predict_files(tmp_path / "int8", [file], tmp_path / "out", block_rows=2)
+    octavo.predict(tmp_path / "int8", file, tmp_path / "alone.jsonl", threads=1, options=options)
+    octavo.ray.predict_files(tmp_path / "int8", [file], tmp_path / "out", block_rows=2, options=options)
     found = [row for part in parts(tmp_path / "out") for row in lines(part)]
     assert found == [row | {"error": None} for row in lines(tmp_path / "alone.jsonl")]
 

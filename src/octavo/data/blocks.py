@@ -6,10 +6,10 @@ JSON lines, CSV and Parquet. A row that cannot be read is an error in its place,
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +72,28 @@ def cut(path: Path, encoding: str, rows: int) -> list[Block]:
             blocks.append(Block(str(path), len(blocks) * rows, len(found), start, found[-1], rows))
             start = found[-1]
     return blocks
+
+
+def join(parts: Sequence[Block], many: int) -> list[Block]:
+    """Each `many` parts of a size as one block, those of the last eighth of the blocks alone.
+
+    Whoever does the blocks with others waits at the end for a part, and not for a block.
+    """
+    groups = [list(group) for _, group in groupby(parts, lambda part: _whole(part, many))]
+    alone = -(-len(groups) // 8)
+    return [*(_join(group, many) for group in groups[:-alone]), *(part for group in groups[-alone:] for part in group)]
+
+
+def _whole(part: Block, many: int) -> tuple[str, int, int]:
+    """The block that it is a part of."""
+    parquet = kind_of_file(part.file) == "parquet"
+    return (part.file, part.start, part.end // many) if parquet else (part.file, 0, part.first // (part.part * many))
+
+
+def _join(parts: Sequence[Block], many: int) -> Block:
+    first, last = parts[0], parts[-1]
+    end = first.end // many if kind_of_file(first.file) == "parquet" else last.end
+    return replace(first, rows=sum(part.rows for part in parts), end=end, part=first.part * many)
 
 
 def read_block(block: Block, encoding: str) -> list[Value]:

@@ -15,7 +15,7 @@ from typing import Any
 from octavo import errors
 from octavo.artifact.folder import Artifact, open_artifact
 from octavo.checkpoint.hub import fetch_artifact, is_hub_id
-from octavo.data.blocks import Block, cut, kind_of_file, read_block, read_table
+from octavo.data.blocks import Block, cut, join, kind_of_file, read_block, read_table
 from octavo.data.json_text import read_json
 from octavo.encoding.tokenizing import Options
 from octavo.errors import DataError, InputError, OctavoError, OctavoWarning
@@ -32,6 +32,7 @@ from octavo.tasks import find_task
 
 JOB = "octavo-job.json"
 ROWS = 8192  # of a block: some seconds of one CPU
+PARTS = 4  # of a block at the end
 _Parts = dict[Path, Block]  # where the answers to each block go
 
 
@@ -68,7 +69,7 @@ def predict_files(  # noqa: PLR0913 - settings of the verb
         task: see `octavo.load`.
         options: of a call of the predictor, `prompt` among them.
         revision: of a hub id.
-        block_rows: how many rows are done as one.
+        block_rows: how many rows are done as one; at the end a quarter of them, if they are a multiple of 4.
         progress: hears how many rows are done.
 
     Raises:
@@ -113,13 +114,13 @@ def _cut(files: Sequence[Path], encoding: str, rows: int, progress: Progress) ->
     kinds = {kind_of_file(file) for file in files}
     if len(kinds) > 1:
         raise InputError("the files are of several kinds", got=", ".join(sorted(kinds)), allowed="one kind in a job")
-    blocks = list[Block]()
+    many, parts = 1 if rows % PARTS else PARTS, list[Block]()
     for file in files:
-        blocks += cut(file, encoding, rows)
+        parts += cut(file, encoding, rows // many)
         progress.advance()
-    if not blocks:
+    if not parts:
         raise DataError("no rows", got=", ".join(map(str, files)) or "no file")
-    return blocks
+    return join(parts, many)
 
 
 def _check_rows(blocks: Sequence[Block], artifact: Artifact, asked: Asked) -> None:
@@ -146,7 +147,8 @@ def _document(artifact: Artifact, asked: Asked, blocks: Sequence[Block]) -> dict
     sizes = [(name, Path(name).stat()) for name in names]
     files = [{"name": name, "bytes": stat.st_size, "modified": stat.st_mtime_ns} for name, stat in sizes]
     settings = {name: value for name, value in asdict(asked).items() if name != "threads"}
-    rows = {"block_rows": blocks[0].part, "rows": sum(block.rows for block in blocks), "blocks": len(blocks)}
+    rows = {"block_rows": max(block.part for block in blocks), "blocks": len(blocks)}
+    rows["rows"] = sum(block.rows for block in blocks)
     whole = {"artifact": sha256_of(artifact.folder / MANIFEST), "files": files, "settings": settings, **rows}
     return dict(json.loads(json_text(whole)))
 
