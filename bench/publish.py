@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/generation.md",
     "docs/smaller.md",
     "docs/scale.md",
+    "docs/serving.md",
     "docs/search.md",
     "docs/search.ko.md",
     "docs/design/dynamic.md",
@@ -37,7 +38,7 @@ SATURATION = {
     "stock": "stock dynamic, onnxruntime",
     "dynamic": "octavo dynamic, onnxruntime",
 }
-WHOLE = ("generation", "search", "fidelity", "large")  # files that are one table
+WHOLE = ("generation", "search", "fidelity", "large", "serving")  # files that are one table
 MIB = 2**20
 WRONG = 0.8  # an agreement below which a model is not that model any more
 
@@ -497,6 +498,30 @@ def large(result: dict, _: dict) -> str:
     )
 
 
+def serving(result: dict, _: dict) -> str:
+    """Rows a second, latencies, memory and answers of each server under load, and what a SIGTERM did."""
+    rows = [["server", "rows a second", "p50, ms", "p95", "p99", "answers with other bytes", "MiB, from start to end"]]
+    for name, runs in result["runs"].items():
+        for run in runs:
+            times = [f"{run['milliseconds'][part]:.0f}" for part in ("p50", "p95", "p99")]
+            other = f"{run['bytes_differ']:,} of {run['requests']:,}"
+            memory = ", ".join(f"{one:.0f}" for one in run["mebibytes"])
+            rows.append([name, f"{run['rows_per_second']:.0f}", *times, other, memory])
+    every = [run for runs in result["runs"].values() for run in runs]
+    failed = sum(count for run in every for status, count in run["statuses"].items() if status not in {"200", "429"})
+    ends = [run["sigterm"] for run in every]
+    answered = sum(end.get("200", 0) for end in ends)
+    usual = {"exit_code", "200", "429", "refused"}
+    reset = sum(count for end in ends for name, count in end.items() if name not in usual)
+    return (
+        f"{table(rows)}\n\n{result['clients']} clients on the server's own {result['cores']} cores, "
+        f"{result['seconds']:.0f} seconds each, two runs in turns; {result['cpu']} ({result['kind']}), onnxruntime "
+        f"{result['versions']['onnxruntime']}, fastapi {result['versions']['fastapi']}, uvicorn "
+        f"{result['versions']['uvicorn']}. Answers that were neither 200 nor 429: {failed}. Around the SIGTERMs "
+        f"{answered:,} requests were answered, {reset} ended without an answer and the others were refused."
+    )
+
+
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -517,6 +542,7 @@ RENDER = {
     "smaller": trims,
     "scale": scale,
     "large": large,
+    "serving": serving,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
     "demo": compared,
@@ -548,6 +574,7 @@ def stored_results(kind: str) -> dict:
         "smaller",
         "scale",
         "large",
+        "serving",
         "search",
         "fidelity",
     ):
