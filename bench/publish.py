@@ -509,15 +509,14 @@ def serving(result: dict, _: dict) -> str:
             rows.append([name, f"{run['rows_per_second']:.0f}", *times, other, memory])
     every = [run for runs in result["runs"].values() for run in runs]
     failed = sum(count for run in every for status, count in run["statuses"].items() if status not in {"200", "429"})
-    ends = [run["sigterm"] for run in every]
+    ends = [run["sigterm"] for run in every if run["sigterm"]]
     answered = sum(end.get("200", 0) for end in ends)
     usual = {"exit_code", "200", "429", "refused"}
     reset = sum(count for end in ends for name, count in end.items() if name not in usual)
     return (
         f"{table(rows)}\n\n{result['clients']} clients on the server's own {result['cores']} cores, "
-        f"{result['seconds']:.0f} seconds each, two runs in turns; {result['cpu']} ({result['kind']}), onnxruntime "
-        f"{result['versions']['onnxruntime']}, fastapi {result['versions']['fastapi']}, uvicorn "
-        f"{result['versions']['uvicorn']}. Answers that were neither 200 nor 429: {failed}. Around the SIGTERMs "
+        f"{result['seconds']:.0f} seconds each, FastAPI's in turns; memory is of all processes of a server, Ray's own "
+        f"too. {result['cpu']} ({result['kind']}), {', '.join(map(' '.join, result['versions'].items()))}. Answers that were neither 200 nor 429: {failed}. Around the SIGTERMs "
         f"{answered:,} requests were answered, {reset} ended without an answer and the others were refused."
     )
 

@@ -1,11 +1,12 @@
-"""The FastAPI recipe under load: latencies, rows a second, memory, and whether answers have the bytes of a text alone.
+"""The recipes for servers under load: latencies, rows a second, memory, whether answers have the bytes of a text alone.
 
-    .venv/bin/python bench/serving.py [--shared ../shared] [--clients 64] [--seconds 60] [--quick]
+    .venv/bin/python bench/serving.py [--shared ../shared] [--clients 64] [--seconds 60] [--only fastapi others]
 
-Needs fastapi and uvicorn. Each client asks one review after the other; they run on the same cores as the server, which
-a second machine would find faster. The same server with a budget of one token is the one without batches; it serves the
-stock tool's file too, quantize_dynamic of the float artifact's graph. Two runs of each, in turns. At the end one that
-is at work gets a SIGTERM. Writes bench/results/serving-<kind of CPU>.json.
+Needs fastapi, uvicorn and psutil; `others`, which are Ray Serve and LitServe with one run each, `ray[serve]` and
+litserve. Each client asks one review after the other; they run on the same cores as the server, which a second machine
+would find faster. FastAPI with a budget of one token is the one without batches; it serves the stock tool's file too,
+quantize_dynamic of the float artifact's graph. Two runs of each, in turns. At the end one that is at work gets a
+SIGTERM. Writes bench/results/serving-<kind of CPU>.json; with --quick all is short, and nothing is written.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import octavo
 from dynamic import stock
@@ -37,33 +39,57 @@ from octavo.hardware import this_cpu, usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADERS = {"Content-Type": "application/json"}
+PACKAGES = ("octavo", "onnxruntime", "fastapi", "uvicorn", "ray", "litserve")
 PARTS = 4  # of a run, between which the memory is read
 
 
-class Server:
-    """The recipe in a process of its own."""
+RAY = """
+import sys, time, ray
+from ray import serve
+from ray_serve_server import build
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
+serve.run(build({"model": sys.argv[1]}))
+time.sleep(3600)
+"""
+COMMANDS = {
+    "fastapi": ["-m", "uvicorn", "fastapi_server:app", "--log-level", "error", "--port", "PORT"],
+    "Ray Serve": ["-c", RAY, "MODEL", "PORT"],
+    "LitServe": ["litserve_server.py", "PORT"],
+}
 
-    def __init__(self, model: Path, **limits: str) -> None:
+
+class Server:
+    """A recipe in processes of its own."""
+
+    def __init__(self, model: Path, recipe: str, **limits: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "fastapi_server:app", "--port", str(self.port)]
-        environment = os.environ | {"MODEL": str(model)} | limits
+        words = [{"PORT": str(self.port), "MODEL": str(model)}.get(word, word) for word in COMMANDS[recipe]]
+        place = ROOT / "examples/serving"
+        path = os.pathsep.join([str(place), *filter(None, sys.path)])
+        environment = os.environ | {"MODEL": str(model), "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"} | limits
         self.process = subprocess.Popen(
-            [*command, "--log-level", "error"], cwd=ROOT / "examples/serving", env=environment
+            [sys.executable, *words], cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                time.sleep(0.2)
-            else:
-                return
+        while not self.is_up():
+            time.sleep(0.2)
+
+    def is_up(self) -> bool:
+        """Whether a model answers there: nothing asked is an error of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.request("POST", "/predict", b"{}", HEADERS)
+            return connection.getresponse().status in {422, 500}
+        except (OSError, http.client.HTTPException):
+            return False
 
     def mebibytes(self) -> float:
-        """Resident memory."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        """Resident memory, of its children too."""
+        kin = [psutil.Process(self.process.pid)]
+        kin += kin[0].children(recursive=True)
+        return float(sum(one.memory_info().rss for one in kin)) / 2**20
 
 
 def ask(connection: http.client.HTTPConnection, text: str) -> tuple[int, bytes]:
@@ -135,8 +161,8 @@ def stock_artifact(plain: Path, folder: Path) -> Path:
     return folder
 
 
-def measure(model: Path, texts: list[str], args: Any, **limits: str) -> dict[str, Any]:
-    server = Server(model, **limits)
+def measure(model: Path, texts: list[str], args: Any, recipe: str, **limits: str) -> dict[str, Any]:
+    server = Server(model, recipe, **limits)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     alone = {text: ask(connection, text)[1] for text in texts}
     load(server, texts, args.clients, min(5, args.seconds))  # warm up
@@ -144,7 +170,10 @@ def measure(model: Path, texts: list[str], args: Any, **limits: str) -> dict[str
     for _ in range(PARTS):
         found += load(server, texts, args.clients, args.seconds / PARTS)
         memory.append(server.mebibytes())
-    ended = end(server, texts, args.clients)
+    ended = end(server, texts, args.clients) if recipe == "fastapi" else None
+    if ended is None:
+        server.process.terminate()
+        server.process.wait(60)
     seconds = np.array([one[0] for one in found if one[1] == 200]) * 1000
     return {
         "limits": limits,
@@ -163,29 +192,33 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--only", nargs="*", choices=("fastapi", "others"), default=["fastapi", "others"])
     parser.add_argument("--quick", action="store_true", help="eight clients, four seconds, one run of each")
     args = parser.parse_args()
     if args.quick:
         args.clients, args.seconds = 8, 4
     examples = octavo.read_examples(args.shared / "data/nsmc/test.tsv")[:400]
     texts = sorted({example.text for example in examples})
-    runs = collections.defaultdict[str, list[dict[str, Any]]](list)
+    place = ROOT / "bench" / "results" / f"serving-{this_cpu().kind}.json"
+    runs = json.loads(place.read_text(encoding="utf-8"))["runs"] if place.exists() else {}
     with tempfile.TemporaryDirectory() as work:
         exported = octavo.export(args.shared / "models/ko-sentiment")
         model = octavo.quantize(exported, Path(work) / "int8").folder
         plain = octavo.quantize(exported, Path(work) / "float", recipe=octavo.Recipe(method="float")).folder
         other = stock_artifact(plain, Path(work) / "stock")
-        ways = (("batches", model, {}), ("one text at a time", model, {"TOKENS": "1"}), ("stock, batches", other, {}))
-        for _ in range(1 if args.quick else 2):
-            for name, served, limits in ways:
-                runs[name].append(measure(served, texts, args, **limits))
-                print(name, json.dumps(runs[name][-1]), flush=True)
+        alone = ("one text at a time", model, "fastapi", {"TOKENS": "1"})
+        ways = [("batches", model, "fastapi", {}), alone, ("stock, batches", other, "fastapi", {})]
+        ways = ways * (1 if args.quick else 2) if "fastapi" in args.only else []
+        ways += [(name, model, name, {}) for name in ("Ray Serve", "LitServe") if "others" in args.only]
+        runs |= {name: [] for name, *_ in ways}
+        for name, served, recipe, limits in ways:
+            runs[name].append(measure(served, texts, args, recipe, **limits))
+            print(name, json.dumps(runs[name][-1]), flush=True)
     cpu = this_cpu()
-    versions = {name: version(name) for name in ("octavo", "onnxruntime", "fastapi", "uvicorn")}
+    versions = {name: version(name) for name in PACKAGES}
     record = {"cpu": cpu.name, "kind": cpu.kind, "cores": usable_cores(), "versions": versions}
     record |= {"clients": args.clients, "seconds": args.seconds, "runs": runs}
     if not args.quick:
-        place = ROOT / "bench" / "results" / f"serving-{cpu.kind}.json"
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
