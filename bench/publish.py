@@ -516,7 +516,8 @@ def serving(result: dict, _: dict) -> str:
     return (
         f"{table(rows)}\n\n{result['clients']} clients on the server's own {result['cores']} cores, "
         f"{result['seconds']:.0f} seconds each, FastAPI's in turns; memory is of all processes of a server, Ray's own "
-        f"too. {result['cpu']} ({result['kind']}), {', '.join(map(' '.join, result['versions'].items()))}. Answers that were neither 200 nor 429: {failed}. Around the SIGTERMs "
+        f"too. {result['cpu']} ({result['kind']}), {', '.join(map(' '.join, result['versions'].items()))}. Answers "
+        f"that were neither 200 nor 429: {failed}. Around the SIGTERMs "
         f"{answered:,} requests were answered, {reset} ended without an answer and the others were refused."
     )
 

@@ -90,8 +90,8 @@ def test_the_last_blocks_are_done_in_parts(tmp_path, ending):
     else:
         {"jsonl": write_lines, "csv": write_csv}[ending](file, many)
     blocks = join(cut(file, "utf-8", 3), 4)
-    sizes = {"jsonl": [12] * 15 + [3] * 9, "csv": [12] * 15 + [3] * 9}
-    sizes["parquet"] = [12] * 12 + [6] + [12] * 2 + [3] * 11  # the row group ends at 150
+    sizes = {"jsonl": [12] * 14 + [3] * 13, "csv": [12] * 14 + [3] * 13}
+    sizes["parquet"] = [12] * 12 + [6, 12] + [3] * 15  # the row group ends at 150
     assert [block.rows for block in blocks] == sizes[ending]
     if ending == "parquet":
         assert [row for block in blocks for row in read_table(block).to_pylist()] == many

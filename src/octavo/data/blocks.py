@@ -75,12 +75,12 @@ def cut(path: Path, encoding: str, rows: int) -> list[Block]:
 
 
 def join(parts: Sequence[Block], many: int) -> list[Block]:
-    """Each `many` parts of a size as one block, those of the last eighth of the blocks alone.
+    """Each `many` parts of a size as one block, those of the last eighth of the blocks, at least four, alone.
 
     Whoever does the blocks with others waits at the end for a part, and not for a block.
     """
     groups = [list(group) for _, group in groupby(parts, lambda part: _whole(part, many))]
-    alone = -(-len(groups) // 8)
+    alone = min(len(groups), max(4, -(-len(groups) // 8)))
     return [*(_join(group, many) for group in groups[:-alone]), *(part for group in groups[-alone:] for part in group)]
 
 
