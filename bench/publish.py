@@ -31,6 +31,7 @@ DOCUMENTS = (
     "docs/search.ko.md",
     "docs/design/dynamic.md",
     "docs/tasks/token-classification.md",
+    "docs/tasks/ranking.md",
 )
 SATURATION = {
     "nncf": "NNCF, openvino",
@@ -522,6 +523,55 @@ def serving(result: dict, _: dict) -> str:
     )
 
 
+SCORE_NAMES = {
+    "ndcg_at_10": "nDCG@10",
+    "mrr_at_10": "MRR@10",
+    "map": "MAP",
+    "recall_at_10": "recall@10",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "subset_accuracy": "exact match",
+}
+FIDELITY_NAMES = {"cosine_mean": "cosine", "agreement": "agreement", "top_10": "top 10 kept", "tau": "tau"}
+
+
+def retrieval(result: dict, _: dict) -> str:
+    """Scores of each method with the intervals of their differences, and those of shorter and smaller vectors."""
+
+    def cell(quality: dict, differences: dict, score: str) -> str:
+        value, estimate = quality[score], differences.get(score)
+        if estimate is None:
+            return f"{value:.4f}"
+        low, high = (estimate[1:] if isinstance(estimate, list) else (estimate["low"], estimate["high"]))
+        return f"{value:.4f} ({low:+.4f} to {high:+.4f})"
+
+    first = result["rows"][0]
+    scores = [name for name in first["quality"] if name in SCORE_NAMES]
+    fidelity = [name for name in FIDELITY_NAMES if name in result["rows"][-1]["fidelity"]]
+    head = ["", "MiB", "faster", *(SCORE_NAMES[name] for name in scores), *(FIDELITY_NAMES[name] for name in fidelity)]
+    cells = [head]
+    for row in result["rows"]:
+        told = [cell(row["quality"], row["differences"], name) for name in scores]
+        near = [f"{row['fidelity'][name]:.4f}" if name in row["fidelity"] else "" for name in fidelity]
+        cells.append([row["name"], f"{row['bytes'] / MIB:.1f}", f"{row['speedup']:.2f}x", *told, *near])
+    parts = [table(cells)]
+    if first["stored"]:
+        shown = ("ndcg_at_10", "recall_at_10")
+        cells = [["", "vectors", "rescored", "bytes of one", *(SCORE_NAMES[name] for name in shown), "top 10 kept"]]
+        for row in result["rows"]:
+            for one in row["stored"]:
+                told = [cell(one["quality"], one["differences"], name) for name in shown]
+                kind, again = f"{one['dimensions']} {one['precision']}", "yes" if one["rescored"] else "no"
+                cells.append([row["name"], kind, again, f"{one['bytes']:,}", *told, f"{one['top_10']:.3f}"])
+        parts.append(table(cells))
+    machine = result["machine"]
+    parts.append(f"{result['n']:,} rows, {machine['threads']} threads, {machine['cpu']} ({machine['kind']}).")
+    return "\n\n".join(parts)
+
+
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -543,6 +593,10 @@ RENDER = {
     "scale": scale,
     "large": large,
     "serving": serving,
+    "retrieval_minilm": retrieval,
+    "retrieval_ko": retrieval,
+    "retrieval_reranker": retrieval,
+    "retrieval_labels": retrieval,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
     "demo": compared,
@@ -575,12 +629,13 @@ def stored_results(kind: str) -> dict:
         "scale",
         "large",
         "serving",
+        "retrieval",
         "search",
         "fidelity",
     ):
         stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
         found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-        if script in {"engines", "torch", "tasks"}:
+        if script in {"engines", "torch", "tasks", "retrieval"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
             parts = {"smaller_xlm": "xlm-r", "smaller_rows": "rows"}
