@@ -545,7 +545,7 @@ def retrieval(result: dict, _: dict) -> str:
         value, estimate = quality[score], differences.get(score)
         if estimate is None:
             return f"{value:.4f}"
-        low, high = (estimate[1:] if isinstance(estimate, list) else (estimate["low"], estimate["high"]))
+        low, high = estimate[1:] if isinstance(estimate, list) else (estimate["low"], estimate["high"])
         return f"{value:.4f} ({low:+.4f} to {high:+.4f})"
 
     first = result["rows"][0]
