@@ -25,6 +25,7 @@ from octavo.exporting.families import (
     Vocabulary,
 )
 from octavo.exporting.tensors import Tensors, UnwrittenError
+from octavo.exporting.token_vectors import seen_tokens, token_vectors
 from octavo.schema.signature import Signature
 
 OPSET = 23
@@ -144,7 +145,7 @@ class Encoder:
     ) -> None:
         """Begin the graph of a model of that config, which has the defaults of its class; `moved`: see `attention`."""
         self.family, self.config, self.signature, self.moved = family, config, signature, moved
-        self.body = "" if signature.task == "feature-extraction" else family.prefix
+        self.body = family.prefix if family.heads[signature.task] else ""
         self.write = GraphWriter(tensors, float(config.get("layer_norm_eps", 1e-12)))
         self.inputs = {
             name: ir.Value(name=name, shape=ir.Shape([_BATCH, _LENGTH]), type=ir.TensorType(_INT))
@@ -238,9 +239,8 @@ class Encoder:
     def mask(self) -> ir.Value:
         """What is added to scores, [batch, 1 or heads, length, length]: nothing, or the lowest number where masked."""
         write, shape, where = self.write, (_BATCH, _LENGTH), self.body
-        seen = write.node(
-            f"{where}/Cast", [self.inputs["attention_mask"]], shape, ir.DataType.BOOL, to=ir.DataType.BOOL
-        )
+        told = seen_tokens(write, self.inputs, self.signature, self.length)
+        seen = write.node(f"{where}/Cast", [told], shape, ir.DataType.BOOL, to=ir.DataType.BOOL)
         masked = write.node(f"{where}/Not", [seen], shape, ir.DataType.BOOL)
         masked = write.node(f"{where}/Cast", [masked], shape, to=_FLOAT)
         lowest = write.constant("lowest_score", np.array(LOWEST, np.float32))
@@ -324,7 +324,7 @@ class Encoder:
             if isinstance(step, Spans):
                 return self.spans(step, x)
             x = self.step(step, x)
-        return [x]
+        return [token_vectors(self.write, self.signature, x)]
 
     def step(self, step: Step, x: ir.Value) -> ir.Value:
         """One step of a head."""
