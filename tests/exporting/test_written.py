@@ -16,7 +16,7 @@ from octavo.checkpoint.encoders import CLASSES, HEADS
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.engines.onnxruntime import open_graph
-from octavo.exporting import builder, original
+from octavo.exporting import graph_writer, original
 from octavo.exporting.families import FAMILIES
 from octavo.exporting.numpy_reference import NumpyReference, erf
 from octavo.exporting.reference import ask_reference, probe
@@ -272,13 +272,13 @@ def test_what_nobody_reads_is_left_to_torch_where_it_is(folder):
 
 def spoil(monkeypatch):
     """Let the writer make a mistake: a residual is left out."""
-    node = builder.GraphWriter.node
+    node = graph_writer.GraphWriter.node
 
     def half(self, where, inputs, *more, **attributes):
         inputs = inputs[:1] * 2 if where.endswith("layer.1.output/Sum") else inputs
         return node(self, where, inputs, *more, **attributes)
 
-    monkeypatch.setattr(builder.GraphWriter, "node", half)
+    monkeypatch.setattr(graph_writer.GraphWriter, "node", half)
 
 
 def test_a_graph_that_is_written_wrongly_is_found_out_by_numpy(checkpoint, light, monkeypatch):

@@ -354,14 +354,14 @@ def test_int8_is_compared_by_its_vectors_and_their_order(late_float, late_int8, 
     assert before.batch_effect < 1e-5
 
 
-def test_queries_and_passages_are_scored_by_maxsim(late_float, late_int8, sentences, tmp_path):
+def test_queries_and_passages_are_scored_by_maxsim(pylate, late_float, late_int8, sentences, tmp_path):
     from sklearn.metrics import ndcg_score
 
     rows = tmp_path / "rows.tsv"
     grades = np.array([[(a * 7 + b * 3) % 5 == 0 for b in range(10)] for a in range(4)], int)
     lines = [f"{sentences[a]}\t{sentences[b]}\t{grades[a, b]}" for a in range(4) for b in range(10)]
     rows.write_text("\n".join(["query\tpassage\trelevance", *lines]), encoding="utf-8")
-    before, after = octavo.compare(late_float, late_int8, data=rows).rows
+    before, after = octavo.compare(pylate, late_int8, data=rows).rows
     encode = octavo.load(late_float)
     queries, passages = encode.embed(list(sentences[:4]), prompt="query"), encode.embed(list(sentences))
     scores = [[best(query, passage) for passage in passages] for query in queries]

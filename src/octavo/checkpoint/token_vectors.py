@@ -17,7 +17,7 @@ from octavo.checkpoint.pooling import MODULES, SETTINGS, dense_step, pooling_fil
 from octavo.checkpoint.tokenizer import TokenizerParts
 from octavo.checkpoint.weights import read_tensors
 from octavo.errors import CheckpointError
-from octavo.schema.signature import PROMPTS_BEFORE, Step, TokenVectors
+from octavo.schema.signature import PROMPTS_BEFORE, Step, TextKind, TokenVectors
 
 STANFORD = "HF_ColBERT"  # the class that such a config names
 STANFORD_WEIGHT = "linear.weight"
@@ -46,7 +46,7 @@ class Reader(NamedTuple):
             raise CheckpointError(f"the tokenizer has no token for {name}", where=where, got=repr(text), then=then)
         return found
 
-    def cut(self, query: int, document: int) -> dict[str, int]:
+    def cut(self, query: int, document: int) -> dict[TextKind, int]:
         """The lengths of both, no longer than the model has positions for."""
         return {"query": min(query, self.positions or query), "document": min(document, self.positions or document)}
 
@@ -80,7 +80,8 @@ def read_token_vectors(folder: Path, architectures: Sequence[str], reader: Reade
             kind: next((prompts[name] for name in (*names, default) if name in prompts), "")
             for kind, names in PROMPTS_BEFORE.items()
         }
-        return TokenVectors(dimension=reader.width, prompts=before, lengths=reader.cut(reader.limit, reader.limit))
+        lengths = reader.cut(reader.limit, reader.limit)
+        return TokenVectors(dimension=reader.width, prompts=before, lengths=lengths)
     similarity = str(settings.get("similarity_fn_name") or "MaxSim")
     if similarity.lower() != "maxsim":
         _refuse(folder / SETTINGS, f"similarity_fn_name {similarity}", "MaxSim")
@@ -103,11 +104,11 @@ def _pylate(folder: Path, settings: dict[str, Any], reader: Reader) -> TokenVect
     prompts, default = read_prompts(settings)
     if named := [name for name in (*PROMPTS_BEFORE, default) if name is not None and prompts.get(name)]:
         _refuse(where, f"the prompt {named[0]} {prompts[named[0]]!r:.40}", "query_prefix and document_prefix alone")
-    markers = {
-        kind: reader.token(text, where, f"{kind}_prefix")
-        for kind, usual in (("query", "[Q] "), ("document", "[D] "))
-        if (text := str(given.get(f"{kind}_prefix", usual)))
-    }
+    markers: dict[TextKind, int] = {}
+    kinds: dict[TextKind, str] = {"query": "[Q] ", "document": "[D] "}
+    for kind, usual in kinds.items():
+        if text := str(given.get(f"{kind}_prefix", usual)):
+            markers[kind] = reader.token(text, where, f"{kind}_prefix")
     steps, dimension, _ = _modules(folder, reader.width, pylate=True)
     lengths = reader.cut(int(given.get("query_length", 32)), int(given.get("document_length", 180)))
     expands = bool(given.get("do_query_expansion", True))
@@ -161,13 +162,14 @@ def _stanford(folder: Path, reader: Reader) -> TokenVectors:
         got = f"{STANFORD_WEIGHT} {list(weight.shape)}"
         allowed = f"{[stored.get('dim', dimension), reader.width]}"
         raise CheckpointError("the projection has another size", where=folder, got=got, allowed=allowed)
-    names = stored.get("query_token_id") or "[unused0]", stored.get("doc_token_id") or "[unused1]"
+    query = reader.token(stored.get("query_token_id") or "[unused0]", where, "query_token_id")
+    document = reader.token(stored.get("doc_token_id") or "[unused1]", where, "doc_token_id")
     lengths = reader.cut(int(stored.get("query_maxlen") or 32), int(stored.get("doc_maxlen") or 220))
     words = list(string.punctuation) if stored.get("mask_punctuation", True) else []
     return TokenVectors(
         dimension=dimension,
         steps=(Step(kind="dense"),),
-        markers={kind: reader.token(name, where, kind) for kind, name in zip(PROMPTS_BEFORE, names, strict=True)},
+        markers={"query": query, "document": document},
         lengths=lengths,
         expansion=lengths["query"],
         expansion_token_id=_expansion_token(folder, reader),

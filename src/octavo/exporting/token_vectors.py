@@ -1,18 +1,13 @@
 """What a written graph of a ColBERT model has besides its encoder's: which tokens are seen, and the projections."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from octavo.exporting.graph_writer import GraphWriter
 from octavo.exporting.tensors import UnwrittenError, projection_path
 from octavo.schema.signature import Signature
-
-if TYPE_CHECKING:
-    from octavo.exporting.builder import GraphWriter
 
 _BOOL, _INT = ir.DataType.BOOL, ir.DataType.INT64
 

@@ -1,6 +1,6 @@
 """How a model is asked and how it answers: what a checkpoint, an artifact and a predictor have to agree on."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -31,6 +31,7 @@ SYNONYMS = {
 }
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
+TextKind = Literal["query", "document"]
 Activation = Literal["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"]
 
 
@@ -88,10 +89,10 @@ class TokenVectors(Record):
     dimension: int
     steps: tuple[Step, ...] = ()
     prompts: dict[str, str] = Field(default={"query": "", "document": ""})
-    default_prompt: str = "document"
-    markers: dict[str, int] = Field(default={})
-    lengths: dict[str, int]
-    expansion: int = 0
+    default_prompt: TextKind = "document"
+    markers: dict[TextKind, int] = Field(default={})
+    lengths: dict[TextKind, Annotated[int, Field(ge=1)]] = Field(min_length=2)
+    expansion: int = Field(default=0, ge=0)
     expansion_token_id: int | None = None
     attended: bool = True
     skipped: tuple[int, ...] = ()

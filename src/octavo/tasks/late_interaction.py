@@ -21,7 +21,7 @@ from octavo.metrics.maxsim import maxsim, nearest_by_tokens, token_cosine
 from octavo.metrics.ranking import DEPTH
 from octavo.metrics.scores import kendall_tau
 from octavo.schema.comparison import Answer, StoredVectors
-from octavo.schema.signature import Signature, TokenVectors
+from octavo.schema.signature import Signature, TextKind, TokenVectors
 from octavo.tasks.feature_extraction import FeatureExtraction, without_pooler
 from octavo.tasks.ranking import Found, Ranked, Retrieval
 from octavo.tasks.task import Judged, Task
@@ -47,7 +47,7 @@ def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> l
     special = tokenizer.num_special_tokens_to_add(is_pair=False)
     encodings = tokenizer.encode_batch([text for text, _ in rows], add_special_tokens=False)
     for encoding, (_, second) in zip(encodings, rows, strict=True):
-        kind = "query" if second == "query" else how.default_prompt
+        kind: TextKind = "query" if second == "query" else how.default_prompt
         marker = [how.markers[kind]] if kind in how.markers else []
         limit = min(how.lengths[kind], signature.max_length)
         cut = bool(encoding.overflowing)
