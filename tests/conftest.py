@@ -228,7 +228,11 @@ def sentences():
 def tiny_parts():
     """What checkpoints are made of here, for tests that make others."""
     return SimpleNamespace(
-        byte_pairs=byte_pairs, word_pieces=word_pieces, make_tokenizer=make_tokenizer, make_config=make_config
+        byte_pairs=byte_pairs,
+        word_pieces=word_pieces,
+        make_tokenizer=make_tokenizer,
+        make_config=make_config,
+        randomize=randomize,
     )
 
 

@@ -1,8 +1,9 @@
 """What transformers' exporter makes, or why it fails, kept on disk: once a model, for all tests, workers and runs.
 
-Only the work of others is kept. A key holds all that decides it: the model's class, modules, config and weights, the
-sample, the shapes, the opset, and the versions of what exports. What Octavo does to a graph, and its proof, are done
-anew each time. A test that puts a function of its own in the exporter's place is not served from here.
+Only the work of others is kept. A key holds all that decides it: the model's class, modules, config and weights, what a
+task put in the place of its `forward`, the sample, the shapes, the opset, and the versions of what exports. What Octavo
+does to a graph, and its proof, are done anew each time. A test that puts a function of its own in the exporter's place
+is not served from here.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import torch
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
 
+from octavo.schema import Record
+
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
 REAL = OnnxExporter.export
 
@@ -27,6 +30,9 @@ def key_of(model, sample, config):
     settings = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     told = (type(model).__name__, str(model), settings, attention, model.training, vars(config))
     digest.update(repr(told).encode())
+    if own := vars(model).get("forward"):
+        read = [cell.cell_contents for cell in own.__closure__ or () if isinstance(cell.cell_contents, Record)]
+        digest.update(f"{own.__qualname__} {read!r}".encode())
     leaves, shape = pytree.tree_flatten(sample)
     digest.update(str(shape).encode())
     for name, tensor in (*model.state_dict().items(), *model.named_buffers(), *enumerate(leaves)):

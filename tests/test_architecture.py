@@ -36,6 +36,7 @@ TOP_FLOOR = {"__main__", "errors", "files", "hardware", "progress"}  # the only 
 TORCH = {  # who may import torch or transformers, and for what
     "octavo.checkpoint.libraries": {"torch", "transformers"},  # require_torch
     "octavo.checkpoint.model": {"torch"},  # which weights are finite
+    "octavo.checkpoint.projection": {"torch", "transformers"},  # ModelOutput
     "octavo.checkpoint.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.checkpoint.tokenizer": {"transformers"},  # AutoTokenizer
     "octavo.exporting.exporter": {"torch", "transformers"},  # OnnxExporterError

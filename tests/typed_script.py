@@ -18,6 +18,7 @@ def make(folder: Path) -> octavo.Artifact:
     recipe = octavo.Recipe(method="dynamic", layers=(rule,))
     checkpoint = octavo.Checkpoint("model", task="text-classification", labels=("함의", "모순"))
     graphs = octavo.export(checkpoint, recipe=recipe)
+    octavo.export("model", token_embeddings=True)
     assert_type(graphs, octavo.FloatGraphs)
     trimmed: octavo.Trimmed = octavo.trim(checkpoint, "smaller", data=["rows.tsv"], coverage=0.9999)
     distilled: octavo.Distilled = octavo.distill(trimmed.folder, "fewer", data="rows.tsv", layers=6)

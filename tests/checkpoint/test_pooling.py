@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from octavo.checkpoint.pooling import pooling_files, read_pooling
-from octavo.engines.pooled import embed, read_steps
+from octavo.checkpoint.pooling import pooling_files, read_pooling, read_steps
+from octavo.engines.pooled import embed
 from octavo.errors import CheckpointError
 from octavo.schema.signature import Pooling, Step
 

@@ -77,6 +77,7 @@ def _of_task(signature: Signature) -> Iterator[Doubt]:
     """What the task of a signature needs, and has not, or has, and does not need."""
     kind, labels = task_class(signature.task), signature.labels
     needed = {"pooling": kind.pools, "sparse": kind.weighs, "generation": kind.writes, "mask_token_id": kind.fills}
+    needed["token_vectors"] = kind.late
     for name, needs in needed.items():
         if (getattr(signature, name) is not None) != needs:
             yield f"{name} does not belong to the task", signature.task, f"{'with' if needs else 'without'} {name}"

@@ -10,6 +10,7 @@ from octavo.checkpoint.generation_config import read_generation
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.pooling import MODULES, read_pooling
 from octavo.checkpoint.sparse import is_sparse_encoder, read_sparse
+from octavo.checkpoint.token_vectors import Reader, is_colbert, read_token_vectors
 from octavo.checkpoint.tokenizer import TokenizerParts
 from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError, OctavoWarning
@@ -135,6 +136,8 @@ def task_of(config: Mapping[str, Any], folder: Path) -> str:
         CheckpointError: they tell none.
     """
     names = architectures(config)
+    if is_colbert(folder, names):
+        return "late-interaction"
     if (folder / MODULES).exists():  # of sentence-transformers
         if is_sparse_encoder(folder):
             return "sparse-encoding"
@@ -153,7 +156,7 @@ def serves(trained: str, task: str) -> bool:
     SPLADE's older checkpoints are masked language models by their config.
     """
     return (
-        task in {trained, "feature-extraction"}
+        task in {trained, "feature-extraction", "late-interaction"}
         or trained == "feature-extraction"
         or (trained, task) == ("fill-mask", "sparse-encoding")
     )
@@ -271,6 +274,11 @@ def make_signature(
     if kind.fills and parts.mask_token_id is None:
         raise CheckpointError("the tokenizer has no mask token, which fill-mask needs", where=folder)
     pad = _pad_token_id(folder, config, parts)
+    limit, vectors = _max_length(folder, config, parts.max_length, pad), None
+    if kind.late:
+        reader = Reader(parts, int(width), limit, positions_of(config, pad))
+        vectors = read_token_vectors(folder, architectures(config), reader)
+        limit = max(vectors.lengths.values())
     return Signature(
         task=task,
         input_names=(
@@ -280,7 +288,7 @@ def make_signature(
             *(("decoder_input_ids", "decoder_attention_mask") if kind.is_encoder_decoder else ()),
         ),
         output_names=kind.output_names,
-        max_length=_max_length(folder, config, parts.max_length, pad),
+        max_length=limit,
         pad_token_id=pad,
         unk_token_id=parts.unk_token_id,
         truncation_side="left" if kind.continues else parts.truncation_side,
@@ -288,6 +296,7 @@ def make_signature(
         problem_type=_problem_type(folder, config, task, labels),
         pooling=read_pooling(folder, int(width)) if kind.pools else None,
         sparse=read_sparse(folder) if kind.weighs else None,
+        token_vectors=vectors,
         mask_token_id=parts.mask_token_id if kind.fills else None,
         generation=read_generation(folder, config, answers=kind.is_encoder_decoder) if kind.writes else None,
         vocab_size=config.get("vocab_size") or None,

@@ -12,6 +12,7 @@ from typing import Any
 from octavo.checkpoint.adapter import adapter_files
 from octavo.checkpoint.config import ARCHITECTURES, CONVENIENCE, architectures
 from octavo.checkpoint.settings import HARMLESS, SETFIT
+from octavo.checkpoint.token_vectors import STANFORD
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "tanh gelu", "gelu_pytorch_tanh": "tanh gelu",
                "relu": "relu"}  # fmt: skip
@@ -80,7 +81,8 @@ def beyond(config: Mapping[str, Any], folder: Path) -> str | None:
         return f"model_type {kind!r:.40}"
     own, defaults = CLASSES[kind], DEFAULTS[kind]
     for name in architectures(config):
-        if not name.startswith(own) or name.removeprefix(own) not in {*ARCHITECTURES, "ForPreTraining"}:
+        known = name.startswith(own) and name.removeprefix(own) in {*ARCHITECTURES, "ForPreTraining"}
+        if not known and name != STANFORD:
             return f"the class {name}"
     for name, value in config.items():
         if name in _AS_EVER:

@@ -9,7 +9,7 @@ from octavo.errors import ArtifactError, CheckpointError
 from octavo.schema.manifest import MANIFEST, Manifest
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.md", "[0-9]_*/*.json", "[0-9]_*/model.safetensors"]
-_HUB_FILES += ["adapter_model.safetensors"]
+_HUB_FILES += ["adapter_model.safetensors", "artifact.metadata"]  # the latter of Stanford's ColBERT
 
 
 def find_folder(checkpoint: str | Path) -> Path:

@@ -27,7 +27,12 @@ def load_model(source: Source) -> Any:
     """
     model, info = _from_pretrained(source)
     find_task(source.signature).adapt_model(model)
-    raise_together([*_find_faults(model, info, source), *find_unread(model, info["unexpected_keys"], source)])
+    if source.signature.token_vectors is not None:
+        from octavo.checkpoint.projection import add_token_vectors
+
+        add_token_vectors(model, source.signature.token_vectors, source.folder, source.weights.files)
+    unexpected = [name for name in info["unexpected_keys"] if name not in dict(model.named_parameters())]
+    raise_together([*_find_faults(model, info, source), *find_unread(model, unexpected, source)])
     model = merge_adapter(model, source.folder)
     labels = source.signature.labels
     if labels and model.config.num_labels != len(labels):
@@ -56,7 +61,7 @@ def find_class(config: Any, task: str) -> Any:
     """
     _, transformers = require_torch()
     kind = task_class(task)
-    if kind.pools:
+    if kind.pools or kind.late:
         for name in config.architectures or ():
             if name.endswith(ENCODERS) and hasattr(transformers, name):
                 return getattr(transformers, name)

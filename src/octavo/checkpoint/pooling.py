@@ -5,14 +5,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from octavo.data.json_text import read_json
 from octavo.errors import CheckpointError
-from octavo.schema.signature import Activation, Pooling, PoolingMode, Step
+from octavo.schema.signature import Activation, Pooling, PoolingMode, Step, TokenVectors
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
 CHAIN = "Transformer, Pooling, Dense, LayerNorm, Normalize"
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+Weights = dict[str, NDArray[np.float32]]  # of a step, by the names that sentence-transformers stores
+_NAMES = {  # the first is always there; a residual is projected where the sizes differ
+    "dense": ("linear.weight", "linear.bias", "residual.weight"),
+    "layernorm": ("norm.weight", "norm.bias"),
+}
 # Settings before sentence-transformers 6 -> the modes, in the order in which their results are concatenated.
 _FLAGS: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
@@ -82,6 +90,37 @@ def pooling_files(folder: Path, steps: Sequence[Step] = ()) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
+def read_steps(folder: Path, how: Pooling | TokenVectors) -> dict[str, Weights]:
+    """The weights of the steps that lead to vectors, by their folders.
+
+    Raises:
+        CheckpointError: they are not there or not as they should be.
+    """
+    weights = {}
+    for step in (step for step in how.steps if step.folder):
+        from safetensors.numpy import load_file
+
+        file, wanted = folder / step.folder / "model.safetensors", _NAMES[step.kind][: 2 + step.residual]
+        try:
+            stored = {name: array.astype(np.float32) for name, array in load_file(file).items()}
+            first = stored[wanted[0]]
+            if step.residual and first.shape[0] != first.shape[1]:
+                stored[wanted[2]]  # it has to be there
+        except Exception as error:  # safetensors has an exception of its own
+            kind = "Dense" if step.kind == "dense" else "LayerNorm"
+            raise CheckpointError(f"the weights of a {kind} cannot be read", where=file, got=error) from None
+        if unknown := sorted(set(stored) - set(wanted)):
+            raise CheckpointError("weights that nothing reads", where=file, got=", ".join(unknown)[:80])
+        if not all(np.isfinite(array).all() for array in stored.values()):
+            raise CheckpointError("weights that are NaN or infinite", where=file)
+        weights[step.folder] = stored
+    cut = any(step.kind == "truncate" for step in how.steps)
+    if weights and (len(first) < how.dimension if cut else len(first) != how.dimension):
+        got, allowed = f"out_features {how.dimension!s:.20}", len(first)
+        raise CheckpointError("the weights of a Dense have another size", where=file, got=got, allowed=allowed)
+    return weights
+
+
 def _modes(settings: dict[str, Any], folder: Path) -> tuple[PoolingMode, ...]:
     flags = [mode for flag, mode in _FLAGS.items() if settings.get(flag)] or ["mean"]
     names = settings.get("pooling_mode") or flags
@@ -112,15 +151,24 @@ def _similarity(settings: dict[str, Any], folder: Path) -> Any:
     return name
 
 
-def _dense(folder: Path, path: str) -> Step:
+def dense_step(folder: Path, path: str) -> Step:
+    """A Dense of a folder, whatever vector it works on.
+
+    Raises:
+        CheckpointError: it has another activation, or no weights that can be read.
+    """
     settings, names = read_table(folder / path / "config.json", dict), get_args(Activation)
     name = str(settings.get("activation_function", "Tanh")).rpartition(".")[2]
     if name not in names:
         _refuse(folder / path, f"activation_function {name}", ", ".join(names))
     _require_weights(folder / path, "Dense")
-    _require_sentence(settings, folder / path)
     residual = bool(settings.get("use_residual"))
     return Step(kind="dense", folder=path, activation=name, residual=residual)  # type: ignore[arg-type]  # it is one of the names
+
+
+def _dense(folder: Path, path: str) -> Step:
+    _require_sentence(read_table(folder / path / "config.json", dict), folder / path)
+    return dense_step(folder, path)
 
 
 def _layer_norm(folder: Path, path: str) -> Step:

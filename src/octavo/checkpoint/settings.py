@@ -16,6 +16,7 @@ from typing import Any
 
 from octavo.checkpoint.config import CONVENIENCE, architectures
 from octavo.checkpoint.libraries import require_torch
+from octavo.checkpoint.token_vectors import STANFORD
 from octavo.errors import CheckpointError
 
 _ROPE = ("rope_parameters", "rope_theta", "rotary_dim", "rotary_pct", "rotary_emb_base", "rotary_value")
@@ -94,7 +95,7 @@ def _foreign_code(model: Any, stored: Mapping[str, Any], folder: Path) -> list[s
     """What is said of classes that transformers does not have, and of a head that is a pickle: neither is run."""
     _, transformers = require_torch()
     notes = []
-    if names := [name for name in architectures(stored) if not hasattr(transformers, name)]:
+    if names := [name for name in architectures(stored) if name != STANFORD and not hasattr(transformers, name)]:
         notes.append(
             f"config.json names the class {', '.join(names)}, which transformers does not have: its "
             f"{type(model).__name__} is taken, which fits the weights; see that it computes the same"

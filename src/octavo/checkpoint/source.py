@@ -7,7 +7,7 @@ unpickled that torch's `weights_only` would not.
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,15 @@ from typing import Any
 
 from octavo.checkpoint import encoders
 from octavo.checkpoint.adapter import adapter_files, require_mergeable
-from octavo.checkpoint.config import CONVENIENCE, choose_task, fill_config, label_names, make_signature, read_config
+from octavo.checkpoint.config import (
+    CONVENIENCE,
+    architectures,
+    choose_task,
+    fill_config,
+    label_names,
+    make_signature,
+    read_config,
+)
 from octavo.checkpoint.generation_config import FILE, TARGET_TOKENIZER
 from octavo.checkpoint.hub import find_folder
 from octavo.checkpoint.libraries import has_torch, require_torch
@@ -23,6 +31,7 @@ from octavo.checkpoint.lineage import read_lineage
 from octavo.checkpoint.paths import require_files
 from octavo.checkpoint.plain_tokenizer import read_plain_tokenizer
 from octavo.checkpoint.pooling import pooling_files
+from octavo.checkpoint.token_vectors import token_vector_files
 from octavo.checkpoint.tokenizer import TokenizerParts, find_tokenizer, read_tokenizer
 from octavo.checkpoint.weights import Weights, read_weights
 from octavo.errors import CheckpointError, InputError, OctavoError, raise_together
@@ -50,6 +59,21 @@ class Checkpoint:
     labels: tuple[str, ...] = ()
     target_tokenizer: str | Path | None = None
     ignore_weights: tuple[str, ...] = ()
+
+
+def with_token_embeddings(checkpoint: str | Path | Checkpoint, *, asked: bool) -> str | Path | Checkpoint:
+    """The checkpoint, taken for late-interaction where vectors of tokens are asked for.
+
+    Raises:
+        CheckpointError: it is to be taken for another task.
+    """
+    if not asked:
+        return checkpoint
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    if checkpoint.task not in {None, "late-interaction"}:
+        what, got = "token_embeddings=True is the task late-interaction", f"task {checkpoint.task}"
+        raise CheckpointError(what, where=checkpoint.path, got=got, then="leave one of them out")
+    return replace(checkpoint, task="late-interaction")
 
 
 @dataclass(frozen=True)
@@ -181,6 +205,8 @@ def _require_float(config: dict[str, Any], folder: Path) -> None:
 def _files_beside(checkpoint: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
     """The signature and the files that go with a model: of pooling, or generation config and target tokenizer."""
     if signature.generation is None:
+        if signature.token_vectors:
+            return signature, token_vector_files(folder, architectures(read_config(folder)))
         steps = signature.pooling.steps if signature.pooling else ()
         return signature, pooling_files(folder, steps) if signature.pooling or signature.sparse else {}
     files = {FILE: (folder / FILE).read_bytes()} if (folder / FILE).exists() else {}

@@ -75,12 +75,13 @@ def _harmless(name: str, prefix: str, source: Source, model: str) -> bool:
         return True
     if _WORD_HEAD.search(name) and not (task.fills or task.weighs or task.writes):
         return True
-    if task.pools and model.endswith("EncoderModel") and name.startswith("decoder."):  # of mT5 transformers lists them
+    vectors = task.pools or task.late
+    if vectors and model.endswith("EncoderModel") and name.startswith("decoder."):  # of mT5 transformers lists them
         return True
     # Vectors of a model with a head: it stands beside the body, whose names begin with the prefix.
     heads = {head_task(one) for one in architectures(source.config)} - {None, "feature-extraction"}
     bodied = any(one.startswith(f"{prefix}.") for one in stored)
-    return task.pools and bool(heads) and bodied and not name.startswith(f"{prefix}.")
+    return vectors and bool(heads) and bodied and not name.startswith(f"{prefix}.")
 
 
 def _short(names: list[str]) -> str:

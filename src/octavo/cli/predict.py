@@ -37,7 +37,10 @@ Pairs = Annotated[
     list[str] | None, typer.Option(help="The second text of each: a hypothesis, or the context of a question.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="JSON lines; --ray: a folder. Default: stdout.")]
-Prompt = Annotated[str | None, typer.Option(metavar="NAME", help="One of a sentence embedder's prompts.")]
+Prompt = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="One of an embedder's prompts; of late-interaction query or document."),
+]
 TopK = Annotated[
     int | None,
     typer.Option(

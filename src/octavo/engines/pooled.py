@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.checkpoint.pooling import Weights, read_steps
 from octavo.engines import Session
-from octavo.errors import CheckpointError
 from octavo.schema.signature import Pooling, PoolingMode, Signature, Step
 
 
@@ -62,44 +62,6 @@ def pooled(session: Session, signature: Signature, folder: Path) -> Session:
 
 
 _TINY = 1e-12  # below it a vector is not divided by its length, as torch.nn.functional.normalize has it
-Weights = dict[str, NDArray[np.float32]]  # of a step, by the names that sentence-transformers stores
-
-
-def read_steps(folder: Path, pooling: Pooling) -> dict[str, Weights]:
-    """The weights of the steps, by their folders.
-
-    Raises:
-        CheckpointError: they are not there or not as they should be.
-    """
-    weights = {}
-    for step in (step for step in pooling.steps if step.folder):
-        from safetensors.numpy import load_file
-
-        file, wanted = folder / step.folder / "model.safetensors", _NAMES[step.kind][: 2 + step.residual]
-        try:
-            stored = {name: array.astype(np.float32) for name, array in load_file(file).items()}
-            first = stored[wanted[0]]
-            if step.residual and first.shape[0] != first.shape[1]:
-                stored[wanted[2]]  # it has to be there
-        except Exception as error:  # safetensors has an exception of its own
-            kind = "Dense" if step.kind == "dense" else "LayerNorm"
-            raise CheckpointError(f"the weights of a {kind} cannot be read", where=file, got=error) from None
-        if unknown := sorted(set(stored) - set(wanted)):
-            raise CheckpointError("weights that nothing reads", where=file, got=", ".join(unknown)[:80])
-        if not all(np.isfinite(array).all() for array in stored.values()):
-            raise CheckpointError("weights that are NaN or infinite", where=file)
-        weights[step.folder] = stored
-    cut = any(step.kind == "truncate" for step in pooling.steps)
-    if weights and (len(first) < pooling.dimension if cut else len(first) != pooling.dimension):
-        got, allowed = f"out_features {pooling.dimension!s:.20}", len(first)
-        raise CheckpointError("the weights of a Dense have another size", where=file, got=got, allowed=allowed)
-    return weights
-
-
-_NAMES = {  # the first is always there; a residual is projected where the sizes differ
-    "dense": ("linear.weight", "linear.bias", "residual.weight"),
-    "layernorm": ("norm.weight", "norm.bias"),
-}
 _EPSILON = 1e-5  # of torch.nn.LayerNorm
 
 

@@ -118,7 +118,7 @@ def _storing(task: Task[Any], dimensions: Sequence[int], precision: Sequence[str
     """
     if not dimensions and not precision:
         return task
-    if not isinstance(task, Retrieval):
+    if not isinstance(task, Retrieval) or not task.pools:
         allowed = "an embedder, and data of queries and passages"
         raise InputError("stored vectors are scored by a search", got=f"a model for {task.name}", allowed=allowed)
     return Retrieval(task.signature, storings(task.signature, tuple(dimensions), tuple(precision)))

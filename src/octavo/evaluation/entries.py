@@ -19,7 +19,7 @@ from octavo.files import sha256_of
 from octavo.hardware import this_cpu
 from octavo.inspection.models import inspect, main_output
 from octavo.schema.comparison import Origin
-from octavo.schema.signature import Pooling, Signature, require_task, task_name
+from octavo.schema.signature import Pooling, Signature, SparsePooling, require_task, task_name
 from octavo.tasks import TASKS, task_class
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -190,18 +190,19 @@ def require_one_task(entries: Sequence[Entry]) -> None:
                 got=f"{entry.name}: {entry.signature.task}",
                 allowed=f"{entries[0].name}: {first.task}",
             )
-        if _pooled(entry.signature) != _pooled(first) or entry.signature.sparse != first.sparse:
+        if _how(entry.signature) != _how(first):
             raise InputError(
                 "the models do not pool alike",
-                got=f"{entry.name}: {entry.signature.pooling or entry.signature.sparse!r}",
-                allowed=f"{entries[0].name}: {first.pooling or first.sparse!r}",
+                got=f"{entry.name}: {_how(entry.signature)!r}",
+                allowed=f"{entries[0].name}: {_how(first)!r}",
                 then="put modules.json and the folders that it names beside both",
             )
 
 
-def _pooled(signature: Signature) -> Pooling | None:
-    """How token vectors become one, of any width, by whatever they are compared: older artifacts do not say it."""
-    return signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine", "dimension": 0})
+def _how(signature: Signature) -> Pooling | SparsePooling | None:
+    """How tokens become one answer; vectors of any width, by whatever they are compared: older artifacts do not say."""
+    pooling = signature.pooling and signature.pooling.model_copy(update={"similarity": "cosine", "dimension": 0})
+    return pooling or signature.sparse
 
 
 def common_labels(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -4,15 +4,12 @@ The graph is what the passes (`graph/passes`) make of transformers' export, and 
 Every weight is asked for with the shape that the config tells, and no setting is guessed.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from octavo.checkpoint.encoders import ACTIVATIONS
 from octavo.exporting.families import (
     Activation,
     Family,
@@ -24,116 +21,15 @@ from octavo.exporting.families import (
     Step,
     Vocabulary,
 )
+from octavo.exporting.graph_writer import GraphWriter, dims, width_of
 from octavo.exporting.tensors import Tensors, UnwrittenError
+from octavo.exporting.token_vectors import seen_tokens, token_vectors
 from octavo.schema.signature import Signature
 
 OPSET = 23
 LOWEST = float(np.finfo(np.float32).min)  # what is added to the score of a token that is masked
 _BATCH, _LENGTH = "batch", "length"
 _FLOAT, _INT = ir.DataType.FLOAT, ir.DataType.INT64
-Shape = tuple[int | str, ...]
-
-
-class GraphWriter:
-    """The nodes and weights of a graph that is being written, and the building blocks of an encoder."""
-
-    def __init__(self, tensors: Tensors, epsilon: float) -> None:
-        """Begin; `epsilon` is that of every layer normalization."""
-        self.tensors, self.nodes, self.constants = tensors, list[ir.Node](), dict[str, ir.Value]()
-        self._epsilon, self._seen = epsilon, Counter[str]()
-
-    def node(
-        self,
-        where: str,
-        inputs: Sequence[ir.Value],
-        shape: Shape,
-        dtype: ir.DataType = _FLOAT,
-        **attributes: Any,
-    ) -> ir.Value:
-        """The output of a new node; `where` is `<module path>/<operator>`, its name but for a number."""
-        self._seen[where] += 1
-        name = where if self._seen[where] == 1 else f"{where}_{self._seen[where]}"
-        made = ir.node(where.rpartition("/")[2], inputs, attributes, name=name)
-        self.nodes.append(made)
-        output = made.outputs[0]
-        output.name, output.shape, output.type = name, ir.Shape(shape), ir.TensorType(dtype)
-        return output
-
-    def constant(self, name: str, array: NDArray[np.generic], *, mapped: bool = False) -> ir.Value:
-        """An initializer; one of that name where there is one. `mapped`: the weight of that name, left in its file."""
-        if name not in self.constants:
-            tensor: ir.TensorProtocol = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
-            if mapped:
-                tensors = self.tensors
-                tensor = ir.LazyTensor(
-                    lambda: ir.tensor(tensors[name], name=name),
-                    dtype=tensor.dtype,
-                    shape=ir.Shape(array.shape),
-                    name=name,
-                )
-            value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
-            value.const_value = tensor
-            self.constants[name] = value
-        return self.constants[name]
-
-    def integers(self, *numbers: int) -> ir.Value:
-        """A constant vector of integers."""
-        return self.constant("_".join(["integers", *map(str, numbers)]), np.array(numbers, np.int64))
-
-    def integer(self, number: int) -> ir.Value:
-        """A constant integer."""
-        return self.constant(f"integer_{number}", np.array(number, np.int64))
-
-    def vector(self, name: str, width: int) -> ir.Value:
-        """A weight of one dimension."""
-        return self.constant(name, self.tensors.of(name, width))
-
-    def embedding(self, path: str, ids: ir.Value, rows: int, width: int) -> ir.Value:
-        """Rows of a table."""
-        name = f"{path}.weight"
-        table = self.constant(name, self.tensors.of(name, rows, width), mapped=not self.tensors.held)
-        assert ids.shape is not None
-        return self.node(f"{path}/Gather", [table, ids], (*ids.shape, width), axis=0)
-
-    def linear(self, path: str, x: ir.Value, outputs: int, bias: NDArray[np.float32] | bool = True) -> ir.Value:
-        """A Linear, x W^T + b, of [.., inputs]; `bias` is another one than the layer's own, or whether there is one."""
-        shape, width = _dims(x), _width(x)
-        weight = self.tensors.of(f"{path}.weight", outputs, width)
-        added = None
-        if bias is not False:
-            name = f"{path}.bias"
-            added = self.vector(name, outputs) if bias is True else self.constant(name, bias)
-        if len(shape) == 2 and added is not None:
-            matrix = self.constant(f"{path}.weight", weight)
-            settings: dict[str, Any] = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
-            return self.node(f"{path}/Gemm", [x, matrix, added], (shape[0], outputs), **settings)
-        product = self.node(f"{path}/MatMul", [x, self.constant(f"{path}.weight", weight.T)], (*shape[:-1], outputs))
-        return product if added is None else self.node(f"{path}/Add", [product, added], (*shape[:-1], outputs))
-
-    def norm(self, path: str, x: ir.Value, width: int) -> ir.Value:
-        """Layer normalization over the last axis."""
-        weights = [self.vector(f"{path}.{part}", width) for part in ("weight", "bias")]
-        settings: dict[str, Any] = {"axis": -1, "epsilon": self._epsilon, "stash_type": 1}
-        return self.node(f"{path}/LayerNormalization", [x, *weights], _dims(x), **settings)
-
-    def activation(self, kind: str, path: str, x: ir.Value) -> ir.Value:
-        """An activation by the name that `encoders.ACTIVATIONS` gives it, or `tanh`."""
-        name = ACTIVATIONS.get(kind, kind)
-        if name in {"gelu", "tanh gelu"}:
-            approximate = "none" if name == "gelu" else "tanh"
-            return self.node(f"{path}/Gelu", [x], _dims(x), approximate=approximate)
-        return self.node(f"{path}/{ {'relu': 'Relu', 'tanh': 'Tanh'}[name] }", [x], _dims(x))
-
-
-def _dims(value: ir.Value) -> Shape:
-    assert value.shape is not None
-    return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-
-
-def _width(value: ir.Value) -> int:
-    width = _dims(value)[-1]
-    assert isinstance(width, int)
-    return width
 
 
 class Encoder:
@@ -144,7 +40,7 @@ class Encoder:
     ) -> None:
         """Begin the graph of a model of that config, which has the defaults of its class; `moved`: see `attention`."""
         self.family, self.config, self.signature, self.moved = family, config, signature, moved
-        self.body = "" if signature.task == "feature-extraction" else family.prefix
+        self.body = family.prefix if family.heads[signature.task] else ""
         self.write = GraphWriter(tensors, float(config.get("layer_norm_eps", 1e-12)))
         self.inputs = {
             name: ir.Value(name=name, shape=ir.Shape([_BATCH, _LENGTH]), type=ir.TensorType(_INT))
@@ -200,12 +96,12 @@ class Encoder:
         if family.types:
             types = self.inputs.get("token_type_ids")
             if types is None:  # the first type, for all tokens
-                types = write.node(f"{where}/Mul", [positions, write.integer(0)], _dims(positions), _INT)
+                types = write.node(f"{where}/Mul", [positions, write.integer(0)], dims(positions), _INT)
             vectors = write.embedding(f"{where}.token_type_embeddings", types, self.setting("type_vocab_size"), width)
-            total = write.node(f"{where}/Add", [total, vectors], _dims(total))
+            total = write.node(f"{where}/Add", [total, vectors], dims(total))
         rows = self.setting("max_position_embeddings")
         vectors = write.embedding(f"{where}.position_embeddings", positions, rows, width)
-        total = write.node(f"{where}/Sum", [total, vectors], _dims(total))
+        total = write.node(f"{where}/Sum", [total, vectors], dims(total))
         total = write.norm(f"{where}.LayerNorm", total, width)
         if family.projection is not None and (family.projection[1] or width != self.width):
             total = write.linear(self.path(family.projection[0]), total, self.width)
@@ -238,9 +134,8 @@ class Encoder:
     def mask(self) -> ir.Value:
         """What is added to scores, [batch, 1 or heads, length, length]: nothing, or the lowest number where masked."""
         write, shape, where = self.write, (_BATCH, _LENGTH), self.body
-        seen = write.node(
-            f"{where}/Cast", [self.inputs["attention_mask"]], shape, ir.DataType.BOOL, to=ir.DataType.BOOL
-        )
+        told = seen_tokens(write, self.inputs, self.signature, self.length)
+        seen = write.node(f"{where}/Cast", [told], shape, ir.DataType.BOOL, to=ir.DataType.BOOL)
         masked = write.node(f"{where}/Not", [seen], shape, ir.DataType.BOOL)
         masked = write.node(f"{where}/Cast", [masked], shape, to=_FLOAT)
         lowest = write.constant("lowest_score", np.array(LOWEST, np.float32))
@@ -288,12 +183,12 @@ class Encoder:
             return f"{path}.{part}" if part else path
 
         attended = self.attention(parts, at, x, mask)
-        total = write.node(f"{at(parts.after)}/Sum", [attended, x], _dims(x))
+        total = write.node(f"{at(parts.after)}/Sum", [attended, x], dims(x))
         x = write.norm(at(parts.norm), total, width)
         inner = write.linear(at(parts.up), x, self.setting("intermediate_size"))
         inner = write.activation(self.setting("hidden_act"), at(parts.activation), inner)
         inner = write.linear(at(parts.down), inner, width)
-        total = write.node(f"{at(parts.residual)}/Sum", [inner, x], _dims(x))
+        total = write.node(f"{at(parts.residual)}/Sum", [inner, x], dims(x))
         return write.norm(at(parts.last_norm), total, width)
 
     def attention(self, parts: Layer, at: Callable[[str], str], x: ir.Value, mask: ir.Value) -> ir.Value:
@@ -308,7 +203,7 @@ class Encoder:
         key, value = (write.linear(at(part), x, width, bias=not self.moved) for part in (parts.key, parts.value))
         settings = {"scale": (width // self.heads) ** -0.5, "q_num_heads": self.heads, "kv_num_heads": self.heads}
         settings |= {"is_causal": 0, "qk_matmul_output_mode": 0, "softcap": 0.0}
-        attended = write.node(f"{at(parts.attention)}/Attention", [query, key, value, mask], _dims(x), **settings)
+        attended = write.node(f"{at(parts.attention)}/Attention", [query, key, value, mask], dims(x), **settings)
         if not self.moved:
             return write.linear(at(parts.output), attended, width)
         _, dropped, own = (
@@ -324,7 +219,7 @@ class Encoder:
             if isinstance(step, Spans):
                 return self.spans(step, x)
             x = self.step(step, x)
-        return [x]
+        return [token_vectors(self.write, self.signature, x)]
 
     def step(self, step: Step, x: ir.Value) -> ir.Value:
         """One step of a head."""
@@ -345,7 +240,7 @@ class Encoder:
 
     def vocabulary(self, path: str, bias: str, x: ir.Value) -> ir.Value:
         """Logits of words, by the table of word vectors, or by a matrix of its own where the two are not tied."""
-        write, rows, width = self.write, self.setting("vocab_size"), _width(x)
+        write, rows, width = self.write, self.setting("vocab_size"), width_of(x)
         table, own = f"{self.path('embeddings')}.word_embeddings.weight", f"{path}.weight"
         if not self.config["tie_word_embeddings"]:
             matrix = write.constant(own, write.tensors.of(own, rows, width))
@@ -354,7 +249,7 @@ class Encoder:
             if own in write.tensors and not np.array_equal(write.tensors.of(own, rows, width), write.tensors[table]):
                 raise UnwrittenError(f"{own}, which is tied to {table}, has other numbers")
         turned = write.node(f"{path}/Transpose", [matrix], (width, rows), perm=[1, 0])
-        shape = (*_dims(x)[:-1], rows)
+        shape = (*dims(x)[:-1], rows)
         product = write.node(f"{path}/MatMul", [x, turned], shape)
         twin = f"{path}.bias"
         if bias not in write.tensors or not self.config["tie_word_embeddings"]:

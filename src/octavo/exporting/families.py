@@ -96,6 +96,7 @@ class Family:
 def _heads(pooled: tuple[Step, ...], classify: tuple[Step, ...], words: tuple[Step, ...]) -> Heads:
     return {
         "feature-extraction": (),
+        "late-interaction": (),
         "text-classification": classify,
         "multiple-choice": (*pooled, Linear("classifier", "one")),
         "token-classification": (Linear("classifier", "labels"),),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octavo.checkpoint.libraries import has_torch, require_torch
-from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.checkpoint.source import Checkpoint, Source, read_source, with_token_embeddings
 from octavo.engines import Session
 from octavo.errors import RecipeError
 from octavo.exporting.cached_proof import export_writer
@@ -79,6 +79,7 @@ def export(
     recipe: Recipe | None = None,
     progress: Progress | None = None,
     exporter: bool = False,
+    token_embeddings: bool = False,
 ) -> FloatGraphs:
     """Export a checkpoint to float graphs, which `quantize` takes in its place: most of its time is this.
 
@@ -88,12 +89,14 @@ def export(
             (graphs for that suit the others too); by default as for most recipes.
         progress: hears of every step.
         exporter: take transformers' exporter for encoders too whose graph Octavo writes itself.
+        token_embeddings: of any encoder the vectors of tokens: the task late-interaction.
 
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
     progress = progress or Silent()
     progress.start("reading the checkpoint")
+    checkpoint = with_token_embeddings(checkpoint, asked=token_embeddings)
     return export_source(read_source(checkpoint), recipe or Recipe(), progress, exporter=exporter)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from octavo.errors import ExportError
+from octavo.schema.signature import TokenVectors
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[np.float32]]
@@ -37,11 +38,18 @@ class NumpyReference:
     threads = 1
     streams = 1
 
-    def __init__(self, task: str, config: Mapping[str, Any], weights: Weights) -> None:
-        """A model for a task, of a config with all settings that its class has; `weights` are by module path."""
+    def __init__(
+        self, task: str, config: Mapping[str, Any], weights: Weights, token_vectors: TokenVectors | None = None
+    ) -> None:
+        """A model for a task, of a config with all settings that its class has; `weights` are by module path.
+
+        `token_vectors`: how tokens get vectors, where these are the answer.
+        """
+        self.token_vectors = token_vectors
         self.task, self.config, self.weights, self.kind = task, config, weights, str(config["model_type"])
         roberta = self.kind in {"roberta", "xlm-roberta", "camembert"}
-        self.body = "" if task == "feature-extraction" else f"{'roberta' if roberta else self.kind}."
+        headless = task in {"feature-extraction", "late-interaction"}
+        self.body = "" if headless else f"{'roberta' if roberta else self.kind}."
 
     def run(self, inputs: dict[str, Ids]) -> NDArray[np.float32]:
         """The model's answer to one batch of int64 [rows, length]: [rows, labels], or a vector of each token."""
@@ -56,6 +64,8 @@ class NumpyReference:
         match self.task:
             case "feature-extraction":
                 return states
+            case "late-interaction":
+                return self._project(states)
             case "token-classification":
                 return self._linear("classifier", states)
             case "question-answering":
@@ -69,7 +79,7 @@ class NumpyReference:
 
     def _encode(self, batches: Sequence[dict[str, Ids]]) -> list[Array]:
         """The vectors of each batch's tokens, [rows, length, width]."""
-        masks, config = [inputs["attention_mask"].astype(bool) for inputs in batches], self.config
+        masks, config = [self._seen(inputs) for inputs in batches], self.config
         embedded = [self._embed(inputs["input_ids"], inputs.get("token_type_ids")) for inputs in batches]
         x = np.concatenate([part.reshape(-1, part.shape[-1]) for part in embedded])
         if self.kind == "albert":
@@ -86,6 +96,17 @@ class NumpyReference:
             else:
                 x = self._bert_layer(f"{self.body}encoder.layer.{index}", x, masks, biases)
         return [part.reshape(*mask.shape, -1) for part, mask in zip(_parts(x, masks), masks, strict=True)]
+
+    def _seen(self, inputs: dict[str, Ids]) -> NDArray[np.bool_]:
+        """Which tokens are attended to: not the run of tokens at the end of a query that only fill it up."""
+        mask, filling = inputs["attention_mask"].astype(bool), self.token_vectors and self.token_vectors.unseen
+        if filling is not None:
+            for row, ids in zip(mask, inputs["input_ids"], strict=True):
+                end = int(row.sum())
+                while end > 1 and ids[end - 1] == filling:
+                    end -= 1
+                row[end:] = False
+        return mask
 
     def _embed(self, ids: Ids, types: Ids | None) -> Array:
         place = f"{self.body}embeddings"
@@ -144,6 +165,17 @@ class NumpyReference:
         return self._rows(f"{self.body}encoder.relative_attention_bias", buckets).transpose(2, 0, 1)
 
     # Heads
+
+    def _project(self, x: Array) -> Array:
+        """Vectors of length 1, behind the projections."""
+        assert self.token_vectors is not None
+        for step in self.token_vectors.steps:
+            place = f"{step.folder}.linear".lstrip(".")
+            x = x @ self.weights[f"{place}.weight"].astype(np.float64).T
+            if f"{place}.bias" in self.weights:
+                x = x + self.weights[f"{place}.bias"]
+        unit: Array = x / np.sqrt((x**2).sum(axis=-1, keepdims=True))
+        return unit
 
     def _classify(self, first: Array) -> Array:
         """Logits of a text from the vectors of first tokens, [rows, width]."""

@@ -1,13 +1,16 @@
 """The weights of a checkpoint as arrays, by the names of its modules, with an account of which were read."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.checkpoint.pooling import read_steps
 from octavo.checkpoint.source import Source
-from octavo.checkpoint.weights import HELD, map_tensor, names_in
+from octavo.checkpoint.weights import HELD, StoredTensor, map_tensor, names_in
 from octavo.errors import ExportError
+from octavo.schema.signature import Step, TokenVectors
 
 _OLD = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))  # of checkpoints from TensorFlow
 _FLOATS = {"float64", "float32", "float16", "bfloat16"}
@@ -15,6 +18,11 @@ _FLOATS = {"float64", "float32", "float16", "bfloat16"}
 
 class UnwrittenError(ExportError):
     """A setting or a weight that is not known here: the graph is transformers' to export. The message is the reason."""
+
+
+def projection_path(step: Step) -> str:
+    """The path of a Linear that leads to vectors of tokens: as `checkpoint.projection` calls it."""
+    return f"{step.folder}.linear" if step.folder else "linear"
 
 
 class Tensors(Mapping[str, NDArray[np.float32]]):
@@ -30,7 +38,7 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
             UnwrittenError: they are no safetensors, or two of them have one name.
         """
         self.read: set[str] = set()
-        self._declared = source.weights.tensors
+        self._declared = dict(source.weights.tensors)
         self._stored, self._arrays = dict[str, str](), dict[str, NDArray[np.float32]]()
         if any(file.suffix != ".safetensors" for file in source.weights.files):
             raise UnwrittenError("weights that are no safetensors")
@@ -43,6 +51,17 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
             self._stored[name] = stored
         self.held = source.weights.bytes <= HELD
         self._home = {stored: file for file in source.weights.files for stored in names_in(file)}
+        if source.signature.token_vectors is not None:
+            self._add_projections(source.signature.token_vectors, source.folder)
+
+    def _add_projections(self, how: TokenVectors, folder: Path) -> None:
+        """Have the weights that lead to vectors of tokens, which lie in files of their own, by their module paths."""
+        weights = read_steps(folder, how)
+        for step in how.steps:
+            for part, array in weights.get(step.folder, {}).items():
+                name = f"{step.folder}.{part}"
+                self._stored[name], self._arrays[name] = name, array
+                self._declared[name] = StoredTensor("float32", array.shape)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         """A weight in float32; KeyError where there is none."""

@@ -54,7 +54,7 @@ def write_checked(
     graph, tensors, config = write_graph(source, recipe)
     _account(source, tensors, proved=original is not None)
     if original is None:
-        session = NumpyReference(signature.task, config, tensors)
+        session = NumpyReference(signature.task, config, tensors, signature.token_vectors)
         answers, original = ask_at_once(session, signature, config), Original(source, in_numpy=session)
     del tensors
     shapes = [(rows, min(length, signature.max_length)) for rows, length in ((3, 9), (1, 12))]
@@ -90,7 +90,7 @@ def write_graph(source: Source, recipe: Recipe) -> tuple[ir.Model, Tensors, Mapp
     family = FAMILIES[config["model_type"]]
     body = f"{family.prefix}."
     prefixed = any(name.startswith(body) for name in source.weights.tensors)
-    tensors = Tensors(source, body if source.signature.task == "feature-extraction" and prefixed else "")
+    tensors = Tensors(source, body if not family.heads[source.signature.task] and prefixed else "")
     moved = recipe.method != "qat"  # ranges were learnt of what layers read in torch
     return Encoder(family, config, source.signature, tensors, moved=moved).graph(), tensors, config
 
@@ -103,7 +103,7 @@ def _account(source: Source, tensors: Tensors, *, proved: bool) -> None:
         UnwrittenError: torch knows a weight that was not read here.
     """
     kind = str(source.config["model_type"])
-    name = encoders.CLASSES[kind] + encoders.HEADS[source.signature.task]
+    name = encoders.CLASSES[kind] + encoders.HEADS.get(source.signature.task, "Model")
     problems = unread_weights(tensors.left(), FAMILIES[kind].prefix, source, name)
     if proved:
         if problems:

@@ -51,7 +51,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
         threads: see `load`.
         max_length: see `load`.
         device: see `load`.
-        prompt: the name of a sentence embedder's prompt.
+        prompt: the name of an embedder's prompt; of late-interaction `query` or `document`.
         task: see `load`.
         options: the task's (see `Predictor.__call__`); of a model that writes those of its generation config
             (`octavo.schema.signature.GenerationConfig`).

@@ -28,7 +28,7 @@ from octavo.inference.inputs import (
     require_texts,
     with_pairs,
 )
-from octavo.inference.storing import Storage
+from octavo.inference.storing import Storage, require_whole
 from octavo.schema.signature import Signature
 from octavo.tasks import find_task
 from octavo.tasks.task import Task
@@ -134,8 +134,8 @@ class Predictor:
         rows = as_rows(rows)
         require_several(rows)
         rows = rows if text_pair is None else with_pairs(rows, text_pair)
-        prefix, chosen = self.signature.prompt(prompt), settings(options, self.task.options)
-        windows = self._windows(iter(rows), prefix, chosen)
+        behind, chosen = self.task.behind(prompt), settings(options, self.task.options)
+        windows = self._windows(iter(rows), behind, chosen)
         if ahead or (ahead is None and isinstance(rows, list) and len(rows) > ROWS_AT_ONCE):
             windows = made_ahead(windows)
         return self._stream(windows, chosen, require_batch_size(batch_size))
@@ -177,6 +177,8 @@ class Predictor:
     ) -> Any:
         """The vectors of texts as they are to be stored; an array [texts, numbers], or [numbers] of one text.
 
+        Of a model for late-interaction a list with an array [tokens, numbers] of each text, whole and in float32.
+
         Args:
             texts: one or several.
             dimensions: so many numbers of each, brought to length 1 again where the model normalizes.
@@ -184,13 +186,16 @@ class Predictor:
                 `quantize_embeddings` has them.
             ranges: of int8 and uint8, [2, dimensions]: the smallest and the largest number of each place; by default
                 those that the artifact learnt from the examples it was calibrated on.
-            options: those of a call: `prompt`, `batch_size`.
+            options: those of a call: `prompt` (of late-interaction `query` or `document`), `batch_size`.
 
         Raises:
             InputError: the model gives no vectors, or there are no ranges.
         """
-        storage = Storage(self.signature, dimensions, precision, self.ranges if ranges is None else ranges)
         single, rows = isinstance(texts, str), as_rows(texts)
+        if self.signature.token_vectors is not None:
+            require_whole(dimensions=dimensions, precision=precision, ranges=ranges)
+            return self.task.gather(list(self.stream([rows] if single else rows, **options)), single=single)
+        storage = Storage(self.signature, dimensions, precision, self.ranges if ranges is None else ranges)
         found = list(self.stream([rows] if single else rows, **options))
         stored = storage.stored(self.task.gather(found))
         return stored[0] if single else stored
@@ -213,11 +218,11 @@ class Predictor:
         require_finite(outputs, encoded, parsed)
         return outputs
 
-    def _windows(self, source: Iterator[Any], prefix: str, options: Options) -> Generator[_Window]:
+    def _windows(self, source: Iterator[Any], behind: Callable[[Row], Row], options: Options) -> Generator[_Window]:
         """The rows that are in memory together, as texts and as tokens, with the number of the first."""
         position = 0
         while window := list(islice(source, ROWS_AT_ONCE)):
-            parsed = [(prefix + text, pair) for text, pair in self._parse(window, position)]
+            parsed = [behind(row) for row in self._parse(window, position)]
             yield position, parsed, self.task.encode(self.tokenizer, parsed, options)
             position += len(window)
 

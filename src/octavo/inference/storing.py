@@ -62,6 +62,18 @@ class Storage:
         return ranges[self.dimensions]
 
 
+def require_whole(*, dimensions: int | None, precision: str, ranges: Any) -> None:
+    """See that vectors of tokens are asked for as the model gives them.
+
+    Raises:
+        InputError: shorter, or in another precision.
+    """
+    given = {"dimensions": dimensions, "precision": None if precision == "float32" else precision, "ranges": ranges}
+    if asked := [name for name, value in given.items() if value is not None]:
+        what, allowed = "vectors of tokens are given whole, in float32", "without dimensions, precision and ranges"
+        raise InputError(what, got=" and ".join(asked), allowed=allowed)
+
+
 def read_ranges(folder: Path) -> dict[int, Ranges]:
     """The ranges that an artifact keeps, by the numbers of a vector; none where it has no such file.
 

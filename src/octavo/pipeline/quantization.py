@@ -18,7 +18,7 @@ from octavo.artifact.writing import hash_files, replace_folder, write_manifest
 from octavo.checkpoint.libraries import require_torch
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.ranges import has_ranges, read_ranges
-from octavo.checkpoint.source import Checkpoint, Source, read_source
+from octavo.checkpoint.source import Checkpoint, Source, read_source, with_token_embeddings
 from octavo.checkpoint.weights import HELD
 from octavo.data.examples import DataFile
 from octavo.engines.pooled import pooled
@@ -78,6 +78,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     calibrate: str | Path | DataFile | None = None,
     target: str = "auto",
     force: bool = False,
+    token_embeddings: bool = False,
     progress: Progress | None = None,
 ) -> Artifact:
     """Make an artifact of a checkpoint.
@@ -93,6 +94,7 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
         calibrate: `calibration`, by the name that it has on the command line.
         target: the CPU to make it for; `auto` is this one, `any` is safe on all.
         force: replace an artifact that is there.
+        token_embeddings: of any encoder the vectors of tokens: the task late-interaction; `export` says it of graphs.
         progress: hears of every step.
 
     Raises:
@@ -100,6 +102,11 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
     """
     require_one(recipe=recipe, method=method)
     require_one(calibration=calibration, calibrate=calibrate)
+    if not isinstance(checkpoint, FloatGraphs):
+        checkpoint = with_token_embeddings(checkpoint, asked=token_embeddings)
+    elif token_embeddings and checkpoint.source.signature.token_vectors is None:
+        what = "the float graphs were exported for another task"
+        raise RecipeError(what, got=checkpoint.source.signature.task, allowed="octavo.export(token_embeddings=True)")
     plan = make_plan(
         checkpoint,
         output,

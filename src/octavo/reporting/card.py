@@ -43,6 +43,7 @@ _PIPELINES = {  # what the Hub calls tasks, where it has them, or calls them oth
     "text-classification": "text-classification",
     "feature-extraction": "feature-extraction",
     "sparse-encoding": "feature-extraction",
+    "late-interaction": "feature-extraction",
     "token-classification": "token-classification",
     "question-answering": "question-answering",
     "multiple-choice": "multiple-choice",

@@ -1,6 +1,6 @@
 """How a model is asked and how it answers: what a checkpoint, an artifact and a predictor have to agree on."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -11,6 +11,7 @@ TASK_NAMES = (
     "text-classification",
     "feature-extraction",
     "sparse-encoding",
+    "late-interaction",
     "token-classification",
     "question-answering",
     "multiple-choice",
@@ -20,6 +21,7 @@ TASK_NAMES = (
 )
 SYNONYMS = {
     "default": "feature-extraction",
+    "colbert": "late-interaction",
     "sequence-classification": "text-classification",
     "sentiment-analysis": "text-classification",
     "ner": "token-classification",
@@ -29,6 +31,7 @@ SYNONYMS = {
 }
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
+TextKind = Literal["query", "document"]
 Activation = Literal["Identity", "Tanh", "ReLU", "Sigmoid", "GELU", "SiLU"]
 
 
@@ -71,6 +74,33 @@ class SparsePooling(Record):
     prompts: dict[str, str] = Field(default={})
     default_prompt: str | None = None
     similarity: Literal["cosine", "dot", "euclidean", "manhattan"] = "dot"
+
+
+class TokenVectors(Record):
+    """How a text becomes a vector for each of its tokens: the encoder's, led through `steps`, brought to length 1.
+
+    As ColBERT does it (Khattab and Zaharia 2020, arXiv:2004.12832, section 3.2). `dimension` is a vector's; `prompts`
+    are what stands before a `query` and before a `document`, which a text is by default; `markers` are the ids of
+    tokens behind a text's first one, and `lengths` the tokens that it is cut at. A query is filled up to `expansion`
+    tokens with `expansion_token_id`; the other tokens see these only where they are `attended`. `skipped` are the ids
+    of tokens of a document that are left out of the answer.
+    """
+
+    dimension: int
+    steps: tuple[Step, ...] = ()
+    prompts: dict[str, str] = Field(default={"query": "", "document": ""})
+    default_prompt: TextKind = "document"
+    markers: dict[TextKind, int] = Field(default={})
+    lengths: dict[TextKind, Annotated[int, Field(ge=1)]] = Field(min_length=2)
+    expansion: int = Field(default=0, ge=0)
+    expansion_token_id: int | None = None
+    attended: bool = True
+    skipped: tuple[int, ...] = ()
+
+    @property
+    def unseen(self) -> int | None:
+        """The token that the others do not see at the end of a text; None where all tokens see each other."""
+        return self.expansion_token_id if self.expansion and not self.attended else None
 
 
 class GenerationConfig(Record):
@@ -117,10 +147,10 @@ class Signature(Record):
     `input_names` are the graph's inputs, int64 [batch, length]; `max_length` counts tokens, special ones included;
     `labels` are in id order; `problem_type` is the config's (`regression`, `single_label_classification`,
     `multi_label_classification`), None where it has none; `truncation_side` is the end of a text that is cut; `pooling`
-    is there where the answer is one vector for a text, `sparse` where it is weights of words, `mask_token_id` where it
-    is the words behind masks, `generation` where it is text; `vocab_size` are the rows of the table of token vectors,
-    None where the config does not tell; `exact_lengths`: padding changes the model's answers, so that texts of one
-    length alone run together.
+    is there where the answer is one vector for a text, `sparse` where it is weights of words, `token_vectors` where it
+    is a vector for each token, `mask_token_id` where it is the words behind masks, `generation` where it is text;
+    `vocab_size` are the rows of the table of token vectors, None where the config does not tell; `exact_lengths`:
+    padding changes the model's answers, so that texts of one length alone run together.
     """
 
     task: str
@@ -134,6 +164,7 @@ class Signature(Record):
     truncation_side: Literal["left", "right"] = "right"
     pooling: Pooling | None = None
     sparse: SparsePooling | None = None
+    token_vectors: TokenVectors | None = None
     mask_token_id: int | None = None
     generation: Generation | None = None
     vocab_size: int | None = None
@@ -145,7 +176,7 @@ class Signature(Record):
         Raises:
             InputError: the model has no such prompt.
         """
-        asked = self.pooling or self.sparse
+        asked = self.pooling or self.sparse or self.token_vectors
         prompts = asked.prompts if asked else {}
         name = name if name is not None or asked is None else asked.default_prompt
         if name is None:
@@ -160,7 +191,7 @@ class Signature(Record):
 
         As sentence-transformers' `encode_query` and `encode_document`.
         """
-        asked = self.pooling or self.sparse
+        asked = self.pooling or self.sparse or self.token_vectors
         prompts = asked.prompts if asked else {}
         return self.prompt(next((name for name in PROMPTS_BEFORE[kind] if name in prompts), None))
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from octavo.artifact.writing import check_free, replace_folder
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.model import load_model
+from octavo.checkpoint.pooling import read_steps
 from octavo.checkpoint.source import Checkpoint, Source
 from octavo.data.examples import DataFile, Example
-from octavo.engines.pooled import read_steps
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.hardware import choose_threads
 from octavo.metrics.estimates import share_estimate

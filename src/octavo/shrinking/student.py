@@ -30,10 +30,11 @@ def read_teacher(checkpoint: str | Path | Checkpoint) -> Source:
     """
     source = read_source(checkpoint)
     kind = task_class(source.signature.task)
-    if kind.writes or kind.weighs:
+    if kind.writes or kind.weighs or kind.late:
         got, allowed = f"a model for {source.signature.task}", "encoders of other tasks"
+        does = "write" if kind.writes else "weigh words" if kind.weighs else "answer with vectors of tokens"
         raise CheckpointError(
-            f"models that {'write' if kind.writes else 'weigh words'} are not distilled",
+            f"models that {does} are not distilled",
             where=source.folder,
             got=got,
             allowed=allowed,

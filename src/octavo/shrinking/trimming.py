@@ -172,6 +172,8 @@ def _prepare(source: Source) -> Prepared:
         raise CheckpointError(
             "what a sparse encoder answers are the words of its vocabulary: not trimmed", where=folder
         )
+    if source.signature.token_vectors is not None:
+        raise CheckpointError("a model that answers with vectors of tokens is not trimmed", where=folder)
     if TARGET_TOKENIZER in source.beside:
         raise CheckpointError("what the model writes has a vocabulary of its own", where=folder, got=TARGET_TOKENIZER)
     require_renumbered(filled, folder / "config.json")

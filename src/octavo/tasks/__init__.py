@@ -17,6 +17,7 @@ TASKS = {
     "text-classification": "octavo.tasks.text_classification:TextClassification",
     "feature-extraction": "octavo.tasks.feature_extraction:FeatureExtraction",
     "sparse-encoding": "octavo.tasks.sparse_encoding:SparseEncoding",
+    "late-interaction": "octavo.tasks.late_interaction:LateInteraction",
     "token-classification": "octavo.tasks.token_classification:TokenClassification",
     "question-answering": "octavo.tasks.question_answering:QuestionAnswering",
     "multiple-choice": "octavo.tasks.multiple_choice:MultipleChoice",

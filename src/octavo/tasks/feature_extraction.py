@@ -19,6 +19,15 @@ NEIGHBOURS = 10
 MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
 
 
+def without_pooler(model: Any) -> None:
+    """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none.
+
+    SqueezeBERT does not run without.
+    """
+    if getattr(model, "pooler", None) is not None and model.config.model_type != "squeezebert":
+        model.pooler = None
+
+
 class FeatureExtraction(Task[FloatArray]):
     """A vector for each text."""
 
@@ -39,12 +48,8 @@ class FeatureExtraction(Task[FloatArray]):
 
     @override
     def adapt_model(self, model: Any) -> None:
-        """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none.
-
-        SqueezeBERT does not run without.
-        """
-        if getattr(model, "pooler", None) is not None and model.config.model_type != "squeezebert":
-            model.pooler = None
+        """See `without_pooler`."""
+        without_pooler(model)
 
     @override
     def read_examples(self, file: DataFile, labels: Sequence[str] = ()) -> tuple[Example, ...]:

@@ -284,7 +284,21 @@ class Retrieval(Task[Found]):
         """The vectors, and the search."""
         queries = sum(row.row is not None for row in asked.encoded)
         vectors = np.asarray(outputs)
-        return Found(vectors, search(vectors, queries, self.similarity))
+        return Found(vectors, self.search(vectors, queries, DEPTH))
+
+    # What depends on how a text is represented
+
+    def search(self, vectors: Any, queries: int, depth: int) -> list[Ranked]:
+        """See `search`."""
+        return search(vectors, queries, self.similarity, depth)
+
+    def scores_of(self, vectors: Any, row: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The similarity of a text to others, [places]."""
+        return np.asarray(similarities(vectors[row : row + 1], vectors[places], self.similarity)[0], np.float64)
+
+    def cosines(self, first: Any, second: Any) -> NDArray[np.float64] | None:
+        """Of each text's vector to that of another run, [texts]; None of two widths."""
+        return cosine(first, second) if first.shape == second.shape else None
 
     @property
     def similarity(self) -> str:
@@ -296,15 +310,15 @@ class Retrieval(Task[Found]):
     def decode(self, outputs: Found, options: Options = NO_OPTIONS) -> list[list[dict[str, Any]]]:
         """All passages for each query, best first: `corpus_id`, the position, and `score`, the similarity."""
         count = len(outputs.rankings)
-        every = search(outputs.vectors, count, self.similarity, len(outputs.vectors) - count)
+        every = self.search(outputs.vectors, count, len(outputs.vectors) - count)
         return [placed(one.order, one.scores) for one in every]
 
     def _aligned(self, reference: Found, outputs: Found) -> list[Aligned]:
-        found, passages = [], outputs.vectors[len(reference.rankings) :]
-        for query, ranking in zip(outputs.vectors, reference.rankings, strict=False):
-            after = similarities(query[None], passages[ranking.order], self.similarity)[0]
-            found.append((ranking.scores, after.astype(np.float64)))
-        return found
+        count = len(reference.rankings)
+        return [
+            (ranking.scores, self.scores_of(outputs.vectors, row, count + ranking.order))
+            for row, ranking in enumerate(reference.rankings)
+        ]
 
     @override
     def stored_vectors(
@@ -340,13 +354,10 @@ class Retrieval(Task[Found]):
         ):
             judged = [position for position, _ in example.relevance or () if position >= 0]
             places = np.unique(np.concatenate([first.order, second.order, np.array(judged, np.int64)]))
-            before, after = (
-                similarities(one.vectors[row : row + 1], one.vectors[count + places], self.similarity)[0]
-                for one in (reference, outputs)
-            )
+            before, after = (self.scores_of(one.vectors, row, count + places) for one in (reference, outputs))
             order = np.argsort(-before, kind="stable")
-            rankings.append(Ranked(places[order], before[order].astype(np.float64)))
-            aligned.append((before.astype(np.float64), after.astype(np.float64)))
+            rankings.append(Ranked(places[order], before[order]))
+            aligned.append((before, after))
         return leads(rankings, aligned, examples)
 
     @override
@@ -354,8 +365,7 @@ class Retrieval(Task[Found]):
         """The cosine of each text's vector to the baseline's, where both are as wide; `likeness` of the rankings."""
         same = likeness(reference.rankings, outputs.rankings, self._aligned(reference, outputs))
         cosines = {}
-        if reference.vectors.shape == outputs.vectors.shape:
-            near = cosine(reference.vectors, outputs.vectors)
+        if (near := self.cosines(reference.vectors, outputs.vectors)) is not None:
             cosines = {"cosine_mean": near.mean(), "cosine_p1": np.percentile(near, 1), "cosine_min": near.min()}
         others = {name: value for name, value in same.items() if name != "agreement"}
         return {name: float(value) for name, value in (cosines | others).items()}

@@ -1,7 +1,7 @@
 """What every task can be asked, with the usual answers: a task says itself only what it does otherwise."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
@@ -33,14 +33,15 @@ class Task(ABC, Generic[Results]):
     What is the same for all models of a task stands in the class. `keys`: what a row of JSON may have; `options`: what
     a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
     outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
-    was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector, `weighs`: weights of
-    words; `fills`: its answers stand at masks; `lists`: it gives a list for each text; `of_tokens`: its answers are
-    tokens, so that models with two vocabularies have none in common. `auto_class` is the class of transformers that
-    makes its models, `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether
-    ranges can be learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the
-    tokens of a batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said
-    where a pair is given and one text is read. `onnx_output`, for ONNX files of other tools: what is said where the
-    output is another, what it has to be, and how many dimensions it may have; None where such files are not read.
+    was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector, `late`: each of its
+    tokens has one, `weighs`: weights of words; `fills`: its answers stand at masks; `lists`: it gives a list for each
+    text; `of_tokens`: its answers are tokens, so that models with two vocabularies have none in common. `auto_class` is
+    the class of transformers that makes its models, `output_names` what their graphs return, `formats` what they are
+    written as, `calibrates` whether ranges can be learnt on them, `unread_weights` the names of what a checkpoint may
+    have left out, `token_budget` the tokens of a batch, `usual_length` how many are read at once where nobody says
+    otherwise, `one_text` what is said where a pair is given and one text is read. `onnx_output`, for ONNX files of
+    other tools: what is said where the output is another, what it has to be, and how many dimensions it may have; None
+    where such files are not read.
     """
 
     name: ClassVar[str]
@@ -56,6 +57,7 @@ class Task(ABC, Generic[Results]):
     continues: ClassVar[bool] = False
     is_encoder_decoder: ClassVar[bool] = False
     pools: ClassVar[bool] = False
+    late: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
     fills: ClassVar[bool] = False
     lists: ClassVar[bool] = False
@@ -134,6 +136,15 @@ class Task(ABC, Generic[Results]):
         if self.one_text and pair:
             raise DataError(f"{self.one_text}, and this is a pair", got=f"{row!r:.80}")
         return text, pair
+
+    def behind(self, prompt: str | None) -> Callable[[Row], Row]:
+        """What puts a row behind the prompt of that name, or the default one.
+
+        Raises:
+            InputError: the model has no such prompt.
+        """
+        before = self.signature.prompt(prompt)
+        return lambda row: (before + row[0], row[1])
 
     def make_tokenizer(self, tokenizer_json: str) -> Tokenizer:
         """A tokenizer that cuts at the signature's limit."""
