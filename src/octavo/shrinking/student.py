@@ -33,7 +33,7 @@ def read_teacher(checkpoint: str | Path | Checkpoint) -> Source:
     if kind.writes or kind.weighs:
         got, allowed = f"a model for {source.signature.task}", "encoders of other tasks"
         raise CheckpointError(
-            f"models that {'write' if kind.writes else 'weigh words'} are not distilled",
+            "models that write are not distilled" if kind.writes else "models that weigh words are not distilled",
             where=source.folder,
             got=got,
             allowed=allowed,
