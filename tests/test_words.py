@@ -161,7 +161,7 @@ def test_whatever_is_warned_of_has_korean():
 
 def test_korean_of_errors_fits_what_varies():
     assert {one for one, told in ERRORS.items() if one.count("{}") != told.count("{}")} == set()
-    assert known_error("no such column for label") == "라벨로 쓸 그런 열이 없음"  # not what varies, but a sentence
+    assert known_error("no such column for label") == "라벨 역할의 열이 없음"  # not what varies, but a sentence
     assert known_error("the model has no label '{}'") == "모델에 없는 라벨: '{}'"
     assert known_error("1 to 8") == "1~8"
     assert known_error("a word to the wise") == "a word to the wise"
@@ -200,6 +200,8 @@ def test_steps_and_reasons_are_told_in_korean_where_they_are_known():
     assert [name for name in names if known_korean(name).partition(": ")[0] == name.partition(": ")[0]] == []
     assert known_korean("quantizing: dynamic") == "양자화: dynamic"
     assert known_korean("nobody knows: this") == "nobody knows: this"
+    assert known_korean("kept by the rule '*.query: a'") == "규칙 '*.query: a'에 따라 float 유지"
+    assert known_korean("by default, from affinity and control group").endswith("CPU 선호도와 컨트롤 그룹")
 
 
 @pytest.fixture

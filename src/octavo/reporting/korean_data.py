@@ -30,8 +30,8 @@ DATA = {
     "{} is not text": "{}: 문자열이 아님",
     "{} is not a number": "{}: 수가 아님",
     "{} has half of a surrogate pair": "{}: 짝이 없는 서로게이트 문자가 있음",
-    "no such column for {}": "{}(으)로 쓸 그런 열이 없음",
-    "no such column for label": "라벨로 쓸 그런 열이 없음",
+    "no such column for {}": "{} 역할의 열이 없음",
+    "no such column for label": "라벨 역할의 열이 없음",
     # labels
     "the model has no label {}": "모델에 없는 라벨: {}",
     "some labels have a column, others none": "열이 있는 라벨과 없는 라벨이 섞여 있음",

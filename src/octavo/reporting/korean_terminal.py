@@ -248,7 +248,18 @@ ELSEWHERE = {
     "this CPU has no VNNI, without which OpenVINO's int8 is slow": (
         "이 CPU에는 VNNI가 없고, 그러면 OpenVINO의 int8이 느림"
     ),
+    "target {}": "대상 CPU {}",
+    "engine {} for dynamic int8 and float": "엔진 {}(동적 int8, float)",
+    "engine {} for static int8": "엔진 {}(정적 int8)",
+    "threads {}": "스레드 {}",
+    "by default, from {}": "기본값, 근거: {}",
+    "affinity and control group": "CPU 선호도와 컨트롤 그룹",
+    "biases, scales, constants": "편향, 스케일, 상수",
+    "valid": "이상 없음",
     "ready": "준비됨",
+    "ready for BERT and its kin; other models need pip install 'octavo[convert]'": (
+        "BERT 계열은 준비됨; 다른 모델은 pip install 'octavo[convert]' 필요"
+    ),
     "8-bit weights: they are exact here": "8비트 가중치: 여기서는 정확함",
     "weights in pairs of 8 bits together: products of any 8-bit ones saturate here": (
         "둘을 합쳐 8비트인 가중치: 여기서는 8비트 가중치의 곱이 포화될 수 있음"

@@ -58,9 +58,8 @@ def _filled(text: str, kind: Literal["errors", "elsewhere"]) -> str | None:
     for pattern, told in _patterns(kind):
         if found := pattern.fullmatch(text):
             start, *parts = told.split("{}")
-            values = (
-                ERRORS.get(value, value) if " " in value else value for value in found.groups()
-            )  # advice in advice
+            own = ERRORS if kind == "errors" else ELSEWHERE  # advice in advice; a single word is a name or a value
+            values = (own.get(value, value) if " " in value else value for value in found.groups())
             return start + "".join(value + part for value, part in zip(values, parts, strict=True))
     return None
 
