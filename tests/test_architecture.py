@@ -287,6 +287,19 @@ for name, value in (("quantize", ("/nowhere/x", "/nowhere/y")), ("load", ("/nowh
     assert raised == ["CheckpointError", "ArtifactError", "ArtifactError", "ArtifactError"]
 
 
+def test_the_design_names_who_imports_torch():
+    text = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+    told = re.search(r"- torch and transformers are imported only by (.*?)\n- ", text, re.DOTALL)[1]
+    named = {
+        f"octavo.{room}.{name}"
+        for room, files in re.findall(r"`(\w+)`\s+\(([^)]*)\)", told)
+        for name in re.findall(r"\w+", files)
+    }
+    assert "`qat` (all but saving)" in told
+    qat = {name for name in FILES if name.startswith("octavo.qat.")} - {"octavo.qat.saving"}
+    assert (named & FILES.keys()) - {"octavo.qat.saving"} | qat == set(TORCH)
+
+
 def test_the_floors_of_the_design_are_these():
     text = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
     floors, floor = {}, None

@@ -15,7 +15,14 @@ import yaml
 from markdown_it import MarkdownIt
 
 from octavo.cli.main import app
+from octavo.data import json_text, rows
 from octavo.data.sentences import SENTENCES
+from octavo.exporting.families import FAMILIES
+from octavo.exporting.opsets import OPSETS
+from octavo.graph import limits
+from octavo.hardware import TARGETS
+from octavo.tasks import TASKS
+from octavo.tuning import strategy
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = ["README.md", "README.ko.md", "DESIGN.md", "CONTRIBUTING.md"]
@@ -187,6 +194,38 @@ def test_versions_and_counts_that_pages_name_are_those_of_the_code():
     assert {int(left or right) for left, right in told} == {pairs}
     carried = {found for text in read.values() for found in re.findall(r"(\d+) sentences that Octavo\s+carries", text)}
     assert carried == {str(len(SENTENCES))}
+
+
+def test_names_and_limits_that_pages_tell_are_those_of_the_code(monkeypatch):
+    read = {name: (ROOT / name).read_text("utf-8") for name in [*PAGES, "CHANGELOG.md"]}
+    kin = r"BERT, RoBERTa, (?:[A-Za-z-]+, )+[A-Za-z-]+(?: and [A-Za-z-]+)?"
+    found = [
+        (name, one.replace(" and", ",").split(", ")) for name, text in read.items() for one in re.findall(kin, text)
+    ]
+    told = {name: {one.lower() for one in families} for name, families in found if "ALBERT" in families}
+    assert told.pop("docs/design/qat.md", None)  # what was tried there
+    assert {"README.md", "README.ko.md", "docs/quantize.md", "docs/quantize.ko.md"} <= told.keys()
+    written = {{"xlm-roberta": "xlm-r"}.get(name, name) for name in FAMILIES}
+    assert {name for name, families in told.items() if families != written} == set()
+    targets = ", ".join(f"`{name}`" for name in TARGETS if name != "any")
+    assert {name for name in ("DESIGN.md", "docs/quantize.md") if f"`any`, {targets}" not in read[name]} == set()
+    assert {name for name in TASKS if f"[{name}](" not in read["docs/tasks/README.md"]} == set()
+    assert f"opset {OPSETS[0]} ({OPSETS[-1]} to {OPSETS[1]} where" in read["DESIGN.md"]
+    assert f"in full ({strategy.FULL:,} examples)" in read["docs/search.md"]
+    monkeypatch.delenv("OCTAVO_MAX_LINE", raising=False)
+    for limit in (
+        f"| {rows.longest_line():,} bytes in UTF-8 |",
+        f"| a data file | {rows.LINES_OF_A_FILE} such lines |",
+        f"| brackets within brackets in JSON | {json_text.DEEPEST} |",
+        f"functions in place of their calls | {limits.MOST_NODES:,} |",
+        f"only its count ends | {limits.MOST_TURNS:,} |",
+        f"| 2^{limits.MOST_NUMBERS.bit_length() - 1} numbers |",
+    ):
+        assert limit in read["docs/reliability.md"]
+    most = {int(found) for found in re.findall(r"at most (\d+) lines", read["docs/serving.md"])}
+    copied = [len(path.read_text("utf-8").splitlines()) for path in (ROOT / "examples/serving").glob("*.py")]
+    assert len(most) == 1
+    assert max(copied) <= max(most)
 
 
 @pytest.mark.parametrize("job", ["github", "gitlab"])

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from octavo import errors
 from octavo.cli import echo, main
 from octavo.errors import DataError, InputError, raise_together
 from octavo.reporting.korean import REPORT
 from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
-from octavo.reporting.languages import KOREAN, known_korean, korean
+from octavo.reporting.languages import ERRORS, KOREAN, known_error, known_korean, korean
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for path in (ROOT / "src" / "octavo").rglob("*.py") if not path.name.startswith("korean")]
@@ -50,7 +51,7 @@ def test_the_glossary_has_the_words_that_the_code_says():
 @pytest.mark.parametrize("where", ["page and terminal", "tables of figures", *PAGES], ids=str)
 def test_nothing_is_called_by_another_word(where, monkeypatch):
     if where == "page and terminal":
-        text = "\n".join([*KOREAN.values(), *ELSEWHERE.values()])
+        text = "\n".join([*KOREAN.values(), *ELSEWHERE.values(), *ERRORS.values()])
     elif where == "tables of figures":
         text = (ROOT / "bench" / "publish_words.py").read_text("utf-8")
     else:
@@ -64,10 +65,112 @@ def test_whatever_is_said_has_korean():
     assert [text for text in said if text not in KOREAN and text] == []
     assert set(TERMINAL).isdisjoint(REPORT)
     assert set(TERMINAL).isdisjoint(ELSEWHERE)
+    assert set(ERRORS).isdisjoint(KOREAN | ELSEWHERE)
+
+
+VALUES = {  # what is allowed, and is no sentence
+    "0 to {}",  # as "{} to {}" is
+    "1 to {}",
+    "auto, {}",
+    "avx512_vnni, avx_vnni, arm64",
+    "cpu, cuda",
+    "octavo.qat.prepare(model, ...)",
+    "question, context",
+    "raise, column",
+    "torch, torch:bf16, torch:fp8, torch:compile",
+    "torch, torch:compile",
+    "torch:bf16, torch:torchao",
+    "utf-8, cp949, ...",
+    "utf-8, cp949, utf-16, ...",
+    '{"paragraphs": [{"context": ..., "qas": [{"question": ..., "answers": [...]}]}]}',
+}
+
+
+def template(node, names):
+    """The texts that an expression may be, with `{}` for what varies: of a name, what it is set to."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(one.value if isinstance(one, ast.Constant) else "{}" for one in node.values)]
+    if isinstance(node, ast.IfExp):
+        return template(node.body, names) + template(node.orelse, names)
+    if isinstance(node, ast.BoolOp):
+        return [text for one in node.values for text in template(one, names)]
+    if isinstance(node, ast.Name):
+        return [text for one in names.get(node.id, ()) for text in template(one, {})]
+    return []
+
+
+def assigned(tree):
+    """The names of a function, or of a file outside of its functions, and the expressions that they are set to."""
+    names = {}
+    for node in ast.walk(tree) if isinstance(tree, ast.FunctionDef) else tree.body:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+                pairs = zip(target.elts, node.value.elts, strict=True) if several else [(target, node.value)]
+                for one, value in pairs:
+                    if isinstance(one, ast.Name):
+                        names.setdefault(one.id, []).append(value)
+    return names
+
+
+def said_by_errors():
+    """What errors say: the part (`what`, `allowed`, `then`) and the sentence, with `{}` for what varies."""
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type)} | {"OpsetError"}
+    for path in SOURCES:
+        tree = ast.parse(path.read_text("utf-8"))
+        outside = assigned(tree)
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            names = outside | assigned(function)
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                keys = {one.arg: one.value for one in call.keywords}
+                told = keys.keys() & {"got", "allowed", "then"} and keys.keys() <= {"where", "got", "allowed", "then"}
+                if (isinstance(call.func, ast.Name) and call.func.id in classes) or told:
+                    for part, node in [("what", one) for one in call.args[:1]] + [*keys.items()]:
+                        yield from (
+                            (part, text) for text in template(node, names) if part in {"what", "allowed", "then"}
+                        )
+
+
+def test_whatever_an_error_says_has_korean():
+    said = {*said_by_errors()}
+    assert len([part for part, _ in said if part == "what"]) > 400
+    missing = {text for part, text in said if part == "what" and text not in ERRORS and text.strip("{}")}
+    assert missing == {"--characters", "{}: {}", "row {}: {}"}  # an option, and a place before what is wrong there
+    commands = ("octavo ", "pip install ", "--", "{}")
+    advice = {text for part, text in said if part != "what" and " " in text and not text.startswith(commands)}
+    assert len(advice) > 150
+    assert advice - ERRORS.keys() == VALUES
+
+
+def test_whatever_is_warned_of_has_korean():
+    said = set()
+    for tree in (ast.parse(path.read_text("utf-8")) for path in SOURCES):
+        outside = assigned(tree)
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            names = outside | assigned(function)
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                if ast.unparse(call.func) in {"warnings.warn", "_warn"}:
+                    said |= {*template(call.args[0], names)} - {"{}: {}"}
+    assert len(said) > 15
+    assert {text for text in said if text not in ERRORS and text.removeprefix("{}: ") not in ERRORS} == set()
+    few = "a.jsonl: 20 examples are few to calibrate on: ranges may be too narrow for what comes; 300 would do"
+    assert known_error(few).startswith("a.jsonl: 캘리브레이션 데이터가 20건")
+
+
+def test_korean_of_errors_fits_what_varies():
+    assert {one for one, told in ERRORS.items() if one.count("{}") != told.count("{}")} == set()
+    assert known_error("no such column for label") == "라벨 역할의 열이 없음"  # not what varies, but a sentence
+    assert known_error("the model has no label '{}'") == "모델에 없는 라벨: '{}'"
+    assert known_error("1 to 8") == "1~8"
+    assert known_error("a word to the wise") == "a word to the wise"
+    assert known_error("text") == "text"  # a column, and not the word
+    assert known_error("yes, no, maybe (did you mean 'no'?)") == "yes, no, maybe (혹시 'no'?)"
 
 
 def test_no_korean_is_left_of_a_sentence_that_nobody_says():
-    trees = [ast.walk(ast.parse(path.read_text("utf-8"))) for path in SOURCES]
+    trees = [[*ast.walk(ast.parse(path.read_text("utf-8")))] for path in SOURCES]
     said = "\n".join(
         one.value
         for tree in trees
@@ -77,9 +180,11 @@ def test_no_korean_is_left_of_a_sentence_that_nobody_says():
     said += "".join(path.read_text("utf-8") for path in (ROOT / "src" / "octavo" / "reporting").glob("*.j2"))
     said = said.replace("{:.2f} ", "{:+.2f} ")  # reporting.comparison_tables puts the sign in
     built = {"one scale per output channel", "one scale per row"}
+    whole = {text for tree in trees for node in tree for text in template(node, {})} | built
     assert [
-        text for text in KOREAN | ELSEWHERE if text.replace("{:.2f} ", "{:+.2f} ") not in said and text not in built
+        text for text in KOREAN | ELSEWHERE if text.replace("{:.2f} ", "{:+.2f} ") not in said and text not in whole
     ] == []
+    assert {text for text in ERRORS | ELSEWHERE if "{}" in text or text in ERRORS} - whole == set()
 
 
 def test_steps_and_reasons_are_told_in_korean_where_they_are_known():
@@ -95,6 +200,8 @@ def test_steps_and_reasons_are_told_in_korean_where_they_are_known():
     assert [name for name in names if known_korean(name).partition(": ")[0] == name.partition(": ")[0]] == []
     assert known_korean("quantizing: dynamic") == "양자화: dynamic"
     assert known_korean("nobody knows: this") == "nobody knows: this"
+    assert known_korean("kept by the rule '*.query: a'") == "규칙 '*.query: a'에 따라 float 유지"
+    assert known_korean("by default, from affinity and control group").endswith("CPU 선호도와 컨트롤 그룹")
 
 
 @pytest.fixture
@@ -143,6 +250,6 @@ def test_errors_have_korean_words(run):
 def test_problems_that_are_raised_together_are_told_line_by_line():
     with pytest.raises(InputError) as caught:
         raise_together([InputError("no rows", where="가.tsv"), DataError("no such column", got="x{}", allowed="y")])
-    told = [one.told_in(korean, known_korean) for one in caught.value.problems]
+    told = [one.told_in(korean, known_error) for one in caught.value.problems]
     assert told == ["데이터가 한 건도 없음 (가.tsv)", "그런 열이 없음; 받은 값: x{}; 허용되는 값: y"]
     assert str(caught.value) == "no rows in 가.tsv\nno such column; got: x{}; allowed: y"

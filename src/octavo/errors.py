@@ -38,12 +38,13 @@ class OctavoError(Exception):
         super().__init__(self.told_in(str, str))
 
     def told_in(self, say: Callable[[str], str], known: Callable[[str], str]) -> str:
-        """The line in another language: `say` has its fixed words, `known` what is wrong, where it can."""
+        """The line in another language: `say` has its fixed words, `known` its sentences, where it can."""
         if not self._what and self.args:  # told elsewhere, whole
             return printable(str(self.args[0]))
         what = known(self._what)
-        parts = [what if self._where is None else say("{what} in {where}").format(what=what, where=self._where)]
-        parts += [f"{say(name)}: {value}" for name, value in self._rest.items()]
+        where = None if self._where is None else known(self._where)
+        parts = [what if where is None else say("{what} in {where}").format(what=what, where=where)]
+        parts += [f"{say(name)}: {value if name == 'got' else known(value)}" for name, value in self._rest.items()]
         return printable("; ".join(" ".join(part.split()) for part in parts))
 
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.arithmetic.affine import INT7_LEVELS
-from octavo.arithmetic.saturation import HIGH, LOW, can_saturate, count_saturated, quantize_linear, saturating_product
+from octavo.arithmetic.saturation import HIGH, LOW, can_saturate, count_saturated, quantize_linear
+from saturating import saturating_product
 
 
 def slow_product(x, weight):

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 import octavo
 import octavo.artifact.folder as artifacts
-from octavo.arithmetic.saturation import saturating_product
 from octavo.artifact.compatibility import made_elsewhere
 from octavo.artifact.folder import open_artifact
 from octavo.artifact.selftest import check_self_test
@@ -19,6 +18,7 @@ from octavo.hardware import choose_threads
 from octavo.inference import opening
 from octavo.inference.opening import open_artifact_model
 from octavo.schema.manifest import OF_THE_RANGE, OF_THE_RANGE_IN_BF16, SelfTest
+from saturating import saturating_product
 
 
 @pytest.fixture

@@ -61,26 +61,12 @@ def can_saturate(codes: NDArray[np.int8]) -> bool:
     return bool(largest_pairs(codes.astype(np.int32)).max(initial=0) > MOST)
 
 
-def saturating_product(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
-    """The product of codes [n, in] and [in, out] with pairs added in 16 bits, and how many of the pairs saturated.
+def count_saturated(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> int:
+    """How many pairs of the product of codes [n, in] and [in, out] saturate, of n x ceil(in / 2) x out.
 
     Rows 2k and 2k + 1 of the weight are a pair, as ONNX Runtime's and oneDNN's kernels pack them; an odd last one is
-    paired with a zero. The number of pairs is n x ceil(in / 2) x out.
-    """
-    total = np.zeros((len(x), weight.shape[1]), np.int32)
-    saturated = 0
-    for left, right in zip(_pairs(x.T.astype(np.int32)), _pairs(weight.astype(np.int32)), strict=True):
-        pair = left[0][:, None] * right[0] + left[1][:, None] * right[1]
-        clipped = np.clip(pair, LOW, HIGH)
-        saturated += int(np.count_nonzero(clipped != pair))
-        total += clipped
-    return total, saturated
-
-
-def count_saturated(x: NDArray[np.uint8], weight: NDArray[np.int8]) -> int:
-    """How many pairs of that product saturate, computed only where two weights are large enough for it.
-
-    A pair can leave 16 bits only if 255 times its positive or its negative weights does.
+    paired with a zero. Computed only where two weights are large enough for it: a pair can leave 16 bits only if 255
+    times its positive or its negative weights does.
     """
     left, right = _pairs(x.T.astype(np.int32)), _pairs(weight.astype(np.int32))
     most = 255 * np.maximum(np.maximum(right, 0).sum(axis=1), -np.minimum(right, 0).sum(axis=1))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import FloatArray
+from octavo.arithmetic.affine import FloatArray, round_range
 from octavo.arithmetic.saturation import quantize_linear
 
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -41,6 +41,11 @@ class Sample:
 
 
 Rounding = Callable[[Sample], FloatArray]  # the numbers that the codes of a sample's rows stand for, [n, in]
+
+
+def round_sample(sample: Sample) -> FloatArray:
+    """What static codes keep of a sample's rows [n, in]: one range of all channels, that of the extremes."""
+    return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
 
 
 def smoothing_factor(largest_input: FloatArray, weights: Sequence[FloatArray], strength: float) -> FloatArray:

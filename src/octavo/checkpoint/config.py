@@ -234,8 +234,11 @@ def _pad_token_id(folder: Path, config: Mapping[str, Any], parts: TokenizerParts
     if rows and pad >= rows:
         raise CheckpointError("the padding token has no vector", where=folder, got=pad, allowed=f"0 to {rows - 1}")
     if len(set(named)) > 1:
-        told = "config.json pads with the id {}, the tokenizer with {}; Octavo takes the first, as the model does"
-        warnings.warn(f"{folder}: {told.format(*named)}", OctavoWarning, stacklevel=2)
+        told = (
+            f"config.json pads with the id {own}, the tokenizer with {parts.pad_token_id}; Octavo takes the first, as "
+            "the model does"
+        )
+        warnings.warn(f"{folder}: {told}", OctavoWarning, stacklevel=2)
     return pad
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from octavo.checkpoint.weights import has_weights
+from octavo.data.rows import EXTENSIONS
 from octavo.errors import InputError
 from octavo.schema.manifest import MANIFEST
 
 ModelKind = Literal["checkpoint", "artifact", "onnx"]
-_DATA = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".txt")
 _READ = {".json", ".txt", ".model", ".safetensors", ".bin", ".onnx"}  # endings of what a model is made of
 
 
@@ -33,7 +33,7 @@ def kind_of(path: str | Path) -> ModelKind:
 def is_data(path: Path) -> bool:
     """Whether a path is a file of examples, and not one of a model."""
     beside = any((path.parent / name).exists() for name in ("config.json", MANIFEST))
-    return path.is_file() and path.suffix.lower() in _DATA and not (beside and path.suffix.lower() in _READ)
+    return path.is_file() and path.suffix.lower() in EXTENSIONS and not (beside and path.suffix.lower() in _READ)
 
 
 def require_model(path: Path, error: type[InputError] = InputError) -> None:

@@ -44,10 +44,12 @@ class Weights:
 
 
 class StoredTensor(NamedTuple):
-    """A tensor as a header declares it."""
+    """A tensor as a header declares it; of safetensors its file, and the byte in it where its numbers begin."""
 
     dtype: str
     shape: tuple[int, ...]
+    file: Path | None = None
+    place: int = 0
 
     @property
     def parameters(self) -> int:
@@ -59,6 +61,14 @@ class StoredTensor(NamedTuple):
         """What they take; the first number in the name of a type is its bits."""
         bits = re.search(r"\d+", self.dtype)
         return self.parameters * int(bits[0]) // 8 if bits else self.parameters
+
+    def mapped(self) -> NDArray[np.float32]:
+        """The numbers of a float32 tensor, mapped: what is not looked at takes no memory."""
+        assert self.file is not None
+        assert self.dtype == "float32"
+        if not self.parameters:
+            return np.zeros(self.shape, np.float32)
+        return np.memmap(self.file, "<f4", "r", self.place, self.shape)
 
 
 def read_weights(folder: Path, *, packed: bool = False) -> Weights:
@@ -117,43 +127,28 @@ def _find_files(folder: Path) -> tuple[Path, ...]:
     raise CheckpointError("no weights", where=folder, got=got, allowed=" or ".join(_NAMES), then=then)
 
 
-def names_in(file: Path) -> list[str]:
-    """The names of the tensors in a safetensors file."""
-    from safetensors import safe_open
-
-    with safe_open(file, "np") as stored:
-        return list(stored.keys())
-
-
-def map_tensor(file: Path, name: str) -> NDArray[np.float32]:
-    """A float32 tensor of a safetensors file, mapped: what is not looked at takes no memory.
+def _safetensors_header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors by name; safetensors checks the header against the size of the file, and does not tell places.
 
     The file: the length of a header in 8 bytes, the header in JSON, the numbers (github.com/huggingface/safetensors).
     """
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        entry = json.loads(stream.read(length))[name]
-    assert entry["dtype"] == "F32"
-    place = 8 + length + entry["data_offsets"][0]
-    return (
-        np.memmap(file, "<f4", "r", place, tuple(entry["shape"]))
-        if prod(entry["shape"])
-        else np.zeros(entry["shape"], "f4")
-    )
-
-
-def _safetensors_header(file: Path) -> dict[str, StoredTensor]:
-    """The tensors by name; safetensors checks the header against the size of the file."""
     from safetensors import safe_open
 
     try:
-        with safe_open(file, "np") as stored:
-            slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+        with safe_open(file, "np"), file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
     except Exception as error:  # safetensors has an exception of its own
         raise CheckpointError("the weights are damaged", where=file, got=error, then="fetch them again") from None
     return {
-        name: StoredTensor(_DTYPES.get(part.get_dtype(), part.get_dtype().lower()), tuple(part.get_shape()))
-        for name, part in slices.items()
+        name: StoredTensor(
+            _DTYPES.get(part["dtype"], part["dtype"].lower()),
+            tuple(part["shape"]),
+            file,
+            8 + length + part["data_offsets"][0],
+        )
+        for name, part in sorted(header.items())
+        if name != "__metadata__"
     }
 
 

@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from octavo.cli.echo import say, size_note, words
-from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    IgnoreWeights,
+    LineageJson,
+    NewCheckpoint,
+    ReplaceCheckpoint,
+    TaskName,
+    Texts,
+    TokenizerFolder,
+    mapping,
+)
 from octavo.errors import InputError
 from octavo.schema.documents import json_text
 
 if TYPE_CHECKING:
     from octavo.schema.lineage import Distilling
 
-Data = Annotated[
-    list[Path], typer.Option("--data", help="Texts of yours, labels not needed; several times for several.")
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
 Layers = Annotated[str, typer.Option(help="How many layers stay (6), or which (0,2), counted from 0.")]
 Ffn = Annotated[int | None, typer.Option("--ffn", help="Units that stay in each layer's feed-forward part.")]
 Epochs = Annotated[int, typer.Option(help="How often each text is learnt from, at most.")]
@@ -29,14 +36,12 @@ Temperature = Annotated[float, typer.Option(help="Softens both answers before th
 UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
 Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
 
 
 def distill(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder of an encoder, or a hub id.")],
-    data: Data,
-    output: Output,
+    data: Texts,
+    output: NewCheckpoint,
     layers: Layers,
     ffn: Ffn = None,
     epochs: Epochs = 3,
@@ -51,8 +56,8 @@ def distill(
     ignore_weights: IgnoreWeights = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
-    force: Force = False,
-    as_json: Json = False,
+    force: ReplaceCheckpoint = False,
+    as_json: LineageJson = False,
 ) -> None:
     """Leave out layers, and train the others to answer as all did.
 

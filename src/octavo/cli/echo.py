@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import typer
 
 from octavo.errors import printable
-from octavo.reporting.languages import LANGUAGES, Language, find_language, known
+from octavo.reporting.languages import LANGUAGES, Language, find_language, known, known_error
 
 _TERMINAL = SimpleNamespace(language="en")  # a process has one, and speaks one language from its first line on
 
@@ -36,6 +36,11 @@ def words(text: str) -> str:
 def known_words(text: str) -> str:
     """A text from elsewhere in the terminal's language where it is known there, else as it is."""
     return known(LANGUAGES[language()])(text)
+
+
+def error_words(text: str) -> str:
+    """A sentence of an error or a warning in the terminal's language where it is known there, else as it is."""
+    return known_error(text) if language() == "ko" else text
 
 
 def size_note(size: int, before: int) -> str:

@@ -16,7 +16,7 @@ import typer.core
 
 from octavo.cli.compare import compare, report
 from octavo.cli.distill import distill
-from octavo.cli.echo import known_words, say, speak, words
+from octavo.cli.echo import error_words, say, speak, words
 from octavo.cli.inspect import doctor
 from octavo.cli.inspect import inspect as look
 from octavo.cli.layout import layout
@@ -96,7 +96,7 @@ def _options(
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, OctavoWarning):
-        say(f"{words('warning')}: {message}", err=True)
+        say(f"{words('warning')}: {error_words(str(message))}", err=True)
 
 
 def _end(number: int, _: Any) -> None:
@@ -113,7 +113,7 @@ def run() -> None:
     try:
         app(prog_name="octavo")  # by `python -m octavo` too
     except OctavoError as error:
-        say(*(f"{words('error')}: {one.told_in(words, known_words)}" for one in error.problems or (error,)), err=True)
+        say(*(f"{words('error')}: {one.told_in(words, error_words)}" for one in error.problems or (error,)), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:  # typer's answer to an interruption, without a message
         if end.code == 130:

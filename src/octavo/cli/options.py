@@ -19,8 +19,14 @@ IgnoreWeights = Annotated[
     typer.Option(help="Weights that no module takes and that may be left out: a pattern such as 'crf.*', or several."),
 ]
 Labels = Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")]
+LineageJson = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs at fewer tokens than the model allows.")]
+NewCheckpoint = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
+ReplaceCheckpoint = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
 TaskName = Annotated[str | None, typer.Option("--task", help="Overrides the task that the config tells.")]
+Texts = Annotated[
+    list[Path], typer.Option("--data", help="Texts of yours, labels not needed; several times for several.")
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Default: those granted (Ray, OMP_NUM_THREADS), else the usable cores.")
 ]

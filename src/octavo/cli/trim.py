@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from octavo.cli.echo import say, size_note, words
-from octavo.cli.options import Columns, Encoding, IgnoreWeights, TaskName, TokenizerFolder, mapping
+from octavo.cli.options import (
+    Columns,
+    Encoding,
+    IgnoreWeights,
+    LineageJson,
+    NewCheckpoint,
+    ReplaceCheckpoint,
+    TaskName,
+    Texts,
+    TokenizerFolder,
+    mapping,
+)
 from octavo.schema.documents import json_text
 
 if TYPE_CHECKING:
     from octavo.schema.lineage import Changes
     from octavo.shrinking.trimming import Trimmed
 
-Data = Annotated[
-    list[Path], typer.Option("--data", help="Texts of yours, labels not needed; several times for several.")
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write: a checkpoint.")]
 Keep = Annotated[int | None, typer.Option(help="So many of the most frequent tokens stay, with what they need.")]
 Coverage = Annotated[
     float | None, typer.Option(help="The most frequent tokens that make up this share stay. Default: 0.9999.")
@@ -26,14 +32,12 @@ Coverage = Annotated[
 Kept = Annotated[
     str, typer.Option(help="all: nothing becomes unknown that was not. kept: only characters of tokens that stay.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a checkpoint that this wrote.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the record of lineage.json, and no text.")]
 
 
 def trim(
     checkpoint: Annotated[str, typer.Argument(help="A Hugging Face folder, or a hub id.")],
-    data: Data,
-    output: Output,
+    data: Texts,
+    output: NewCheckpoint,
     keep: Keep = None,
     coverage: Coverage = None,
     characters: Kept = "all",
@@ -42,8 +46,8 @@ def trim(
     ignore_weights: IgnoreWeights = None,
     encoding: Encoding = "utf-8",
     columns: Columns = None,
-    force: Force = False,
-    as_json: Json = False,
+    force: ReplaceCheckpoint = False,
+    as_json: LineageJson = False,
 ) -> None:
     """Leave out rows of the vocabulary that your texts do not need.
 

@@ -143,8 +143,11 @@ def _onnx_entry(checkpoint: Checkpoint, engine: str) -> Entry:
         raise InputError("the model has other inputs than those of an encoder", where=file, got=got, allowed=allowed)
     saturates = inspection.method != "weight-only" and any(weight.saturates for weight in inspection.weights)
     if saturates and this_cpu().saturates:
-        warning = "its 8-bit weights can saturate on this CPU, which has no VNNI: what it answers here is not what"
-        warnings.warn(f"{file}: {warning} it answers elsewhere", OctavoWarning, stacklevel=4)
+        warning = (
+            "its 8-bit weights can saturate on this CPU, which has no VNNI: what it answers here is not what it "
+            "answers elsewhere"
+        )
+        warnings.warn(f"{file}: {warning}", OctavoWarning, stacklevel=4)
     output = main_output(inspection.inputs, inspection.outputs)
     kind = task_class(task)
     assert kind.onnx_output is not None

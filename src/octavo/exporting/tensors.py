@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from octavo.checkpoint.pooling import read_steps
 from octavo.checkpoint.source import Source
-from octavo.checkpoint.weights import HELD, StoredTensor, map_tensor, names_in
+from octavo.checkpoint.weights import HELD, StoredTensor
 from octavo.errors import ExportError
 from octavo.schema.signature import Step, TokenVectors
 
@@ -50,7 +50,6 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
                 raise UnwrittenError(f"the weights {self._stored[name]} and {stored}")
             self._stored[name] = stored
         self.held = source.weights.bytes <= HELD
-        self._home = {stored: file for file in source.weights.files for stored in names_in(file)}
         if source.signature.token_vectors is not None:
             self._add_projections(source.signature.token_vectors, source.folder)
 
@@ -66,14 +65,15 @@ class Tensors(Mapping[str, NDArray[np.float32]]):
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         """A weight in float32; KeyError where there is none."""
         stored = self._stored[name]
+        declared = self._declared[stored]
         self.read.add(name)
         if name in self._arrays:
             return self._arrays[name]
-        if not self.held and self._declared[stored].dtype == "float32":
-            return map_tensor(self._home[stored], stored)
+        if not self.held and declared.dtype == "float32":
+            return declared.mapped()
         from safetensors import safe_open
 
-        with safe_open(self._home[stored], "np") as file:
+        with safe_open(declared.file, "np") as file:
             array = np.asarray(file.get_tensor(stored), np.float32)
         if self.held:
             self._arrays[name] = array

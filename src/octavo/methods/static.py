@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import FloatArray, Quantized, affine_range, quantize_asymmetric, round_range
+from octavo.arithmetic.affine import Quantized, affine_range, quantize_asymmetric, round_range
 from octavo.arithmetic.observers import Range, mse_range, percentile_range
 from octavo.arithmetic.saturation import count_saturated, quantize_linear
-from octavo.arithmetic.smoothquant import Sample, output_error
+from octavo.arithmetic.smoothquant import output_error, round_sample
 from octavo.errors import DataError
 from octavo.graph.layers import Layer
 from octavo.graph.lowering import lower_static_linear
@@ -52,7 +52,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
     four_bits = four_bit_tables(decided, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     layers = [layer for group in groups for layer in group.layers]
-    learnt = calibrate(model, groups, recipe, context, lambda _: _round_sample)
+    learnt = calibrate(model, groups, recipe, context, lambda _: round_sample)
     smoothed = model.clone(deep_copy=False)
     spans = _spans(model, layers, learnt.seen, recipe, context)
     if recipe.own_sentences:
@@ -71,10 +71,6 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
 
     results = lower_layers(decided, lower)
     return MethodResult(model, halved(model, results, recipe), needs_exact(learnt.weights), overflow, smoothed)
-
-
-def _round_sample(sample: Sample) -> FloatArray:
-    return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
 
 
 def _spans(

@@ -10,10 +10,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from octavo.arithmetic.affine import FloatArray, round_range
 from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.observers import Channels
-from octavo.arithmetic.smoothquant import Sample, bias_correction, choose_factor, smoothing_factor
+from octavo.arithmetic.smoothquant import Sample, bias_correction, choose_factor, round_sample, smoothing_factor
 from octavo.errors import DataError, InputError, RecipeError
 from octavo.hardware import find_target
 from octavo.methods.layer_results import ModuleLayer, reason_for_float
@@ -203,13 +202,9 @@ def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, *, saturates
         return None
     if recipe.smoothing == "auto":
         sample = Sample(seen.rows, seen.low, seen.high)
-        chosen = choose_factor(sample, weights, _round_sample, saturates=saturates, free=False)
+        chosen = choose_factor(sample, weights, round_sample, saturates=saturates, free=False)
         return None if chosen is None else chosen[1]
     return smoothing_factor(np.maximum(np.abs(seen.low), np.abs(seen.high)), weights, recipe.smoothing)
-
-
-def _round_sample(sample: Sample) -> FloatArray:
-    return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
 
 
 def _round_weights(

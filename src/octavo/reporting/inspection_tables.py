@@ -10,10 +10,11 @@ from octavo.schema.inspection import DiagnosisRecord, InspectionRecord
 def inspection_notes(model: InspectionRecord, say: Say = english) -> list[str]:
     """The sentences before the tables."""
     sizes = [f"{dtype} {size / MIB:.1f}" for dtype, size in model.bytes_by_dtype.items() if size >= MIB / 20]
-    kind = known(say)(model.kind)
+    elsewhere = known(say)
+    kind = elsewhere(model.kind)
     notes = [f"{model.path}: {kind}, {model.bytes / MIB:.1f} MiB" + (f" ({', '.join(sizes)})" if sizes else "")]
     text = say("task {task} ({reason}); {runs}")
-    notes.append(text.format(task=model.task, reason=model.task_reason, runs=_runs(model, say)))
+    notes.append(text.format(task=model.task, reason=elsewhere(model.task_reason), runs=_runs(model, say)))
     notes.append(_method(model, say))
     if model.export is not None:
         made = "written from config and weights" if model.export.graph == "written" else "exported by transformers"
@@ -27,7 +28,7 @@ def inspection_notes(model: InspectionRecord, say: Say = english) -> list[str]:
     if model.kind != "checkpoint":
         opsets = ", ".join(f"{domain} {number}" for domain, number in model.opset.items())
         text, maker = say("opset {opsets}; producer {maker}; checker: {found}"), model.producer or say("unknown")
-        notes.append(text.format(opsets=opsets, maker=maker, found=model.checker))
+        notes.append(text.format(opsets=opsets, maker=maker, found=elsewhere(model.checker)))
         for title, ports in (("in ", model.inputs), ("out", model.outputs)):
             notes += [f"{title} {port.name}: {port.dtype} [{', '.join(map(str, port.shape))}]" for port in ports]
         counts = ", ".join(f"{number} {name}" for name, number in model.operators.items())
@@ -66,7 +67,15 @@ def weight_cells(model: InspectionRecord, say: Say = english) -> Cells:
     for part, kinds in model.bytes_by_part.items():
         for kind, size in kinds.items():
             count = sum(weight.part == part and weight.dtype == kind for weight in model.weights)
-            cells.append([known(say)(part), kind, str(count or ""), f"{size / MIB:.2f}", f"{100 * size / total:.1f} %"])
+            cells.append(
+                [
+                    known(say)(part),
+                    known(say)(kind),
+                    str(count or ""),
+                    f"{size / MIB:.2f}",
+                    f"{100 * size / total:.1f} %",
+                ]
+            )
     return cells
 
 

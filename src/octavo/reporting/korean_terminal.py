@@ -177,7 +177,7 @@ TERMINAL = {
     ),
     "largest of the rest": "나머지 중 큰 것",
 }
-# What comes from elsewhere: names of steps, reasons that are in octavo.json, and the commonest errors.
+# What comes from elsewhere: names of steps, and reasons that are in octavo.json; `{}` for what varies.
 ELSEWHERE = {
     "cutting the files into blocks": "파일을 블록으로 나누기",
     "checkpoint": "체크포인트",
@@ -221,6 +221,26 @@ ELSEWHERE = {
         "행이 아주 적어서 int8이 모든 토큰을 똑같이 움직이고 줄어드는 것이 없음"
     ),
     "the method is float": "방법이 float",
+    "kept by the rule {}": "규칙 {}에 따라 float 유지",
+    "stored in 16 bits": "16비트로 저장",
+    "stored in 16 bits by the rule {}": "규칙 {}에 따라 16비트로 저장",
+    "a number of its weight is too large for 16 bits": "가중치의 수가 16비트에 담기지 않을 만큼 큼",
+    "one scale and zero point per {} numbers of a row": "행의 수 {}개마다 스케일과 영점 하나",
+    "one scale per {} inputs of an output channel, {}": "출력 채널의 입력 {}개마다 스케일 하나, {}",
+    "rows of the codes of {}": "{}의 코드를 행으로 읽음",
+    "rescued from PyTorch's packed parameters": "PyTorch의 묶인 값에서 복구",
+    "OpenVINO would be faster ({}): pip install 'octavo[openvino]'": (
+        "OpenVINO가 더 빠름({}): pip install 'octavo[openvino]'"
+    ),
+    "inputs and outputs are of no task that is known": "입출력이 알려진 태스크와 다름",
+    "no output can be scores or vectors: {}": "점수나 벡터일 수 있는 출력이 없음: {}",
+    "it has a cache: {}": "캐시가 있음: {}",
+    "outputs start_logits and end_logits": "출력이 start_logits와 end_logits",
+    "input_ids has three dimensions": "input_ids가 3차원",
+    "output {}": "출력 {}",
+    "output {} is [batch, {}]": "출력 {}의 모양이 [배치, {}]",
+    "{}, the vocabulary; {}": "{}(어휘 크기); {}",
+    "{}, the hidden size": "{}(은닉 크기)",
     "the usual one": "기본 엔진",
     "the format is torch": "형식이 torch",
     "static int8 on a CPU with VNNI": "VNNI가 있는 CPU의 정적 int8",
@@ -228,7 +248,18 @@ ELSEWHERE = {
     "this CPU has no VNNI, without which OpenVINO's int8 is slow": (
         "이 CPU에는 VNNI가 없고, 그러면 OpenVINO의 int8이 느림"
     ),
+    "target {}": "대상 CPU {}",
+    "engine {} for dynamic int8 and float": "엔진 {}(동적 int8, float)",
+    "engine {} for static int8": "엔진 {}(정적 int8)",
+    "threads {}": "스레드 {}",
+    "by default, from {}": "기본값, 근거: {}",
+    "affinity and control group": "CPU 선호도와 컨트롤 그룹",
+    "biases, scales, constants": "편향, 스케일, 상수",
+    "valid": "이상 없음",
     "ready": "준비됨",
+    "ready for BERT and its kin; other models need pip install 'octavo[convert]'": (
+        "BERT 계열은 준비됨; 다른 모델은 pip install 'octavo[convert]' 필요"
+    ),
     "8-bit weights: they are exact here": "8비트 가중치: 여기서는 정확함",
     "weights in pairs of 8 bits together: products of any 8-bit ones saturate here": (
         "둘을 합쳐 8비트인 가중치: 여기서는 8비트 가중치의 곱이 포화될 수 있음"
@@ -246,41 +277,4 @@ ELSEWHERE = {
     "a quarter of the size; no gain in speed is promised without AVX2 or ARM's dot product": (
         "크기는 4분의 1; AVX2나 ARM의 내적 명령이 없으면 속도 향상은 약속하지 않음"
     ),
-    "unknown language": "알 수 없는 언어",
-    "unknown method": "알 수 없는 방법",
-    "unknown engine": "알 수 없는 엔진",
-    "unknown task": "알 수 없는 태스크",
-    "unknown target": "알 수 없는 대상 CPU",
-    "unknown device": "알 수 없는 장치",
-    "unknown text encoding": "알 수 없는 문자 인코딩",
-    "unknown kind of data file": "알 수 없는 데이터 파일 형식",
-    "no such file or folder": "그런 파일이나 폴더가 없음",
-    "no such file": "그런 파일이 없음",
-    "no such folder": "그런 폴더가 없음",
-    "no such data file": "그런 데이터 파일이 없음",
-    "no such column": "그런 열이 없음",
-    "no such folder, and the hub does not give it": "그런 폴더가 없고 허브에서도 받을 수 없음",
-    "no rows": "데이터가 한 건도 없음",
-    "labels do not fit the model": "라벨이 모델과 맞지 않음",
-    "the data file cannot be read": "데이터 파일을 읽을 수 없음",
-    "the file is empty": "파일이 비어 있음",
-    "the output exists": "출력 폴더가 이미 있음",
-    "the output is a checkpoint": "출력 위치가 체크포인트임",
-    "the output is a checkpoint: the two are swapped": "출력 위치가 체크포인트임: 둘의 자리가 바뀌었음",
-    "something that is not an artifact is in the way": "아티팩트가 아닌 것이 그 자리에 있음",
-    "this is not an artifact of Octavo": "Octavo의 아티팩트가 아님",
-    "the model is named first, then the data": "모델을 먼저, 데이터를 다음에 적음",
-    "--data is a folder": "--data가 폴더임",
-    "a data file in the place of a model": "모델 자리에 데이터 파일이 있음",
-    "compare needs examples": "compare에는 데이터가 필요함",
-    "a search needs a budget": "탐색에는 허용 기준이 필요함",
-    "--columns is not understood": "--columns를 이해할 수 없음",
-    "weights that are NaN or infinite": "가중치에 NaN이나 무한대가 있음",
-    "the checkpoint is quantized already": "이미 양자화된 체크포인트임",
-    "the weights are damaged": "가중치 파일이 손상됨",
-    "static int8 learns ranges from examples, and none were given": (
-        "정적 int8은 데이터에서 범위를 배우는데, 데이터가 주어지지 않음"
-    ),
-    "a report's ending says what it is": "보고서의 확장자가 형식을 정함",
-    "a report cannot be written there": "그 위치에는 보고서를 쓸 수 없음",
 }

@@ -1,21 +1,29 @@
 """The languages of reports and of the terminal: what stands in the code is English, its Korean in a table of sentences.
 
 Sentences that reports, tables and the command line are made of have Korean, or are a defect (`korean`). What comes from
-elsewhere, as a reason in `octavo.json` or a step's name, is told in Korean where that is known (`known_korean`). What
-machines read, JSON, recipes and names of layers, is in no language.
+elsewhere, as a reason in `octavo.json` or a step's name, is told in Korean where that is known (`known_korean`), and so
+are errors and warnings (`known_error`). What machines read, JSON, recipes and names of layers, is in no language.
 """
 
 import os
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 from octavo.errors import InputError, did_you_mean
 from octavo.reporting.korean import REPORT
+from octavo.reporting.korean_advice import ADVICE
+from octavo.reporting.korean_data import DATA
+from octavo.reporting.korean_models import MODELS
+from octavo.reporting.korean_requests import REQUESTS
 from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
 
 Say = Callable[[str], str]
 Language = Literal["en", "ko"]
+FEW_LETTERS = 10  # of a sentence, up to which it may stand in another by chance
 KOREAN = REPORT | TERMINAL
+ERRORS = REQUESTS | DATA | MODELS | ADVICE
 
 
 def english(text: str) -> str:
@@ -32,7 +40,46 @@ def known_korean(text: str) -> str:
     """The text in Korean where it has some; of `a step: detail` the step. Anything else as it is."""
     head, colon, rest = text.partition(": ")
     known = KOREAN | ELSEWHERE
-    return known.get(text) or known.get(head, head) + colon + ELSEWHERE.get(rest, rest)
+    return known.get(text) or _filled(text, "elsewhere") or known.get(head, head) + colon + ELSEWHERE.get(rest, rest)
+
+
+def known_error(text: str) -> str:
+    """A sentence of an error or a warning in Korean where it has some, behind a place too: `data.tsv: no rows`.
+
+    Values are as they are, whatever they spell.
+    """
+    place, colon, rest = text.partition(": ")
+    told = ERRORS.get(text) or _filled(text, "errors")
+    return told or place + colon + (ERRORS.get(rest) or _filled(rest, "errors") or rest)
+
+
+def _filled(text: str, kind: Literal["errors", "elsewhere"]) -> str | None:
+    """The Korean of the most detailed sentence whose `{}` fit the text, with what stands in their places."""
+    for pattern, told in _patterns(kind):
+        if found := pattern.fullmatch(text):
+            start, *parts = told.split("{}")
+            own = ERRORS if kind == "errors" else ELSEWHERE  # advice in advice; a single word is a name or a value
+            values = (own.get(value, value) if " " in value else value for value in found.groups())
+            return start + "".join(value + part for value, part in zip(values, parts, strict=True))
+    return None
+
+
+@cache
+def _patterns(kind: Literal["errors", "elsewhere"]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Sentences in which something varies, and their Korean, the longest first.
+
+    In one of few letters it is a word; where a sentence begins with it, it is no place (`a.tsv: `).
+    """
+    table = ERRORS if kind == "errors" else ELSEWHERE
+    varying = sorted((one for one in table if "{}" in one), key=len, reverse=True)
+    few = {one for one in varying if len(one.replace("{}", "")) < FEW_LETTERS}
+    holes = {one: r"(\S+)" if one in few else "(.*)" for one in varying}
+    found = []
+    for one in varying:
+        text = holes[one].join(map(re.escape, one.split("{}")))
+        text = "(?![^ ]*: )" + text if one.startswith("{}") and not one.startswith("{}: ") else text
+        found.append((re.compile(text, re.DOTALL), table[one]))
+    return tuple(found)
 
 
 LANGUAGES: dict[str, Say] = {"en": english, "ko": korean}

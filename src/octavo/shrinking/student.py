@@ -32,9 +32,10 @@ def read_teacher(checkpoint: str | Path | Checkpoint) -> Source:
     kind = task_class(source.signature.task)
     if kind.writes or kind.weighs or kind.late:
         got, allowed = f"a model for {source.signature.task}", "encoders of other tasks"
-        does = "write" if kind.writes else "weigh words" if kind.weighs else "answer with vectors of tokens"
+        late = "models that answer with vectors of tokens are not distilled"
+        wrong = "models that weigh words are not distilled" if kind.weighs else late
         raise CheckpointError(
-            f"models that {does} are not distilled",
+            "models that write are not distilled" if kind.writes else wrong,
             where=source.folder,
             got=got,
             allowed=allowed,
