@@ -489,3 +489,11 @@ def test_pylate_itself_gives_these_vectors(pylate, sentences):
     theirs, ours = models.ColBERT(str(pylate), device="cpu"), octavo.load(pylate)
     for kind in ("query", "document"):
         near(ours.embed(list(sentences), prompt=kind), theirs.encode(list(sentences), is_query=kind == "query"))
+
+
+@pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence-transformers is not installed")
+def test_a_multi_vector_encoder_itself_gives_these_vectors(multi_vector, sentences):
+    home = pytest.importorskip("sentence_transformers.multi_vector_encoder", reason="it is older than version 6")
+    theirs, ours, texts = home.MultiVectorEncoder(str(multi_vector), device="cpu"), octavo.load(multi_vector), sentences
+    for kind, encode in (("query", theirs.encode_query), ("document", theirs.encode_document)):
+        near(ours.embed(list(texts), prompt=kind), encode(list(texts), convert_to_numpy=True))
