@@ -50,6 +50,12 @@ SIZES = {
     **dict.fromkeys(("head_dim", "d_kv", "d_head", "qk_rope_head_dim", "kv_channels"), 8),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), LIMIT + 2),
 }
+UNSET = {  # told by other settings
+    "funnel": ("num_hidden_layers",),
+    "prophetnet": ("num_hidden_layers",),
+    "falcon": ("head_dim",),
+    "xlnet": ("max_position_embeddings",),
+}
 CONFIG = {"bart": "BartConfig"}  # where AutoConfig's name is not the type's
 MORE: dict[str, dict[str, Any]] = {
     "big_bird": {"attention_type": "original_full"},
@@ -57,6 +63,7 @@ MORE: dict[str, dict[str, Any]] = {
     "deberta-v2": {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]},
     "deberta": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     "esm": {"position_embedding_type": "rotary", "mask_token_id": 4},
+    "lilt": {"hidden_size": 48},
     "funnel": {"block_sizes": [1, 1], "d_head": 8},
     "gemma2": {"query_pre_attn_scalar": 8},
     "gemma3_text": {"query_pre_attn_scalar": 8, "sliding_window": 16},
@@ -74,7 +81,7 @@ MORE: dict[str, dict[str, Any]] = {
     "opt": {"word_embed_proj_dim": 32},
     "phi": {"partial_rotary_factor": 0.5},
     "prophetnet": {"num_encoder_layers": 2},
-    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 32},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
     "reformer": {"attn_layers": ["local", "local"], "axial_pos_embds": False, "attention_head_size": 8},
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
     "roc_bert": {"pronunciation_vocab_size": 50, "shape_vocab_size": 50},
@@ -108,6 +115,7 @@ HEADS = {
     "text-generation": ("AutoModelForCausalLM", CONTINUING),
     "text2text-generation": ("AutoModelForSeq2SeqLM", ANSWERING),
 }
+SHORT = 16  # characters of a text that is gone on with: a token for each byte, and what is written, fit into LIMIT
 ENCODED = {"t5", "mt5", "umt5"}  # whose vectors are those of the encoder, as sentence-transformers takes them
 WAYS = ("padded", "single")
 
@@ -142,8 +150,8 @@ def make(kind: str, task: str, folder: Path) -> None:
     if task == "text2text-generation" or blank.is_encoder_decoder:
         size |= {"decoder_start_token_id": 1, "forced_eos_token_id": None, "forced_bos_token_id": None}
     known = {name: value for name, value in SIZES.items() if hasattr(blank, name)}
-    if kind == "funnel":
-        del known["num_hidden_layers"]  # told by block_sizes
+    for name in UNSET.get(kind, ()):
+        known.pop(name, None)
     config = transformers.AutoConfig.for_model(kind, **{**known, **size, **MORE.get(kind, {})})
     config.architectures = []  # of some types it chooses between classes
     torch.manual_seed(7)
@@ -155,6 +163,10 @@ def make(kind: str, task: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def asked(task: str) -> list[str]:
+    return [text[:SHORT] for text in TEXTS] if task == "text-generation" else TEXTS
+
+
 def by_torch(folder: Path, task: str) -> list[Any]:
     """What transformers answers to each text alone."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -162,7 +174,7 @@ def by_torch(folder: Path, task: str) -> list[Any]:
     if task == "feature-extraction" and model.config.model_type in ENCODED:
         model = model.get_encoder()
     answers = []
-    for text in TEXTS:
+    for text in asked(task):
         inputs = tokenizer(text, return_tensors="pt", truncation=True)
         with torch.no_grad():
             if "generation" in task:
@@ -188,10 +200,11 @@ def tried(kind: str, task: str, work: Path) -> dict[str, Any]:
     try:
         artifact = octavo.quantize(folder, folder / "out", recipe=Recipe(method="float"))
         predictor: Any = octavo.load(artifact.folder)
+        given = asked(task)
         if "generation" in task:
-            found = [predictor(TEXTS, max_new_tokens=NEW), [predictor(text, max_new_tokens=NEW) for text in TEXTS]]
+            found = [predictor(given, max_new_tokens=NEW), [predictor(text, max_new_tokens=NEW) for text in given]]
             texts = [[one[0] if isinstance(one, list) else one for one in way] for way in found]
-            start = [text if task == "text-generation" else "" for text in TEXTS]
+            start = [text if task == "text-generation" else "" for text in given]
             written = [
                 [one["generated_text"].removeprefix(text) for one, text in zip(way, start, strict=True)]
                 for way in texts

@@ -42,11 +42,14 @@ def export_decoder(model: Any, opset: int) -> ir.Model:
     mask[1, :2] = 0  # without a padded row the exporter drops the mask
     with torch.no_grad():
         outputs = model(ids[:, :READ], attention_mask=mask[:, :READ], use_cache=True)
+    if (kept := getattr(outputs, cache, None)) is None:
+        got, then = type(model).__name__, "take a checkpoint of another architecture"
+        raise ExportError("models that keep nothing of the text before are not made", got=got, then=then)
     sample = {
         "input_ids": ids[:, READ:],
         "attention_mask": mask,
         "position_ids": (mask.cumsum(-1) - 1)[:, READ:],
-        cache: getattr(outputs, cache),
+        cache: kept,
         "use_cache": True,
     }
     exported = run_exporter(model, sample, opset)

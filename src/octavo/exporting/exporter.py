@@ -68,10 +68,17 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
         try:
             exported: ir.Model = OnnxExporter().export(model, sample, config).program
         except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = str(_first_cause(error)).strip().partition("\n")[0] or type(error).__name__
             kind = OpsetError if isinstance(error, OnnxExporterError) else ExportError
             raise kind("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
     return exported
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error comes from: torch's exporter wraps it in advice on what to report."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def tidy(model: ir.Model, opset: int) -> ir.Model:

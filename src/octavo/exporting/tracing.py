@@ -15,6 +15,7 @@ UNTRACEABLE = {
     "funnel": "it counts positions outside of torch, so that a graph is for one length",
     "longformer": "which tokens see everything is looked up in the text, and its windows are cut by that",
 }
+UNTRACEABLE_READERS = {"mbart": "its decoder's first token is looked up in the text, and that of one row otherwise"}
 
 
 def require_traceable(source: Source) -> None:
@@ -24,7 +25,8 @@ def require_traceable(source: Source) -> None:
         ExportError: they cannot.
     """
     kind = str(source.config.get("model_type"))
-    if why := UNTRACEABLE.get(kind):
+    readers = {} if task_class(source.signature.task).writes else UNTRACEABLE_READERS
+    if why := (UNTRACEABLE | readers).get(kind):
         then = "take a checkpoint of another architecture"
         raise ExportError(f"{kind} cannot be exported: {why}", where=source.folder, got=kind, then=then)
 

@@ -17,14 +17,15 @@ from octavo.tasks.task import Judged, Task
 
 NEIGHBOURS = 10
 MOST_TEXTS = 2000  # whose neighbours are looked for: all pairs of them are compared
+POOLED = {"squeezebert", "layoutlm"}
 
 
 def without_pooler(model: Any) -> None:
     """Take off BERT's pooler: what it makes of [CLS] is no part of the answer, and many checkpoints have none.
 
-    SqueezeBERT does not run without.
+    SqueezeBERT and LayoutLM do not run without.
     """
-    if getattr(model, "pooler", None) is not None and model.config.model_type != "squeezebert":
+    if getattr(model, "pooler", None) is not None and model.config.model_type not in POOLED:
         model.pooler = None
 
 
