@@ -39,7 +39,7 @@ SATURATION = {
     "stock": "stock dynamic, onnxruntime",
     "dynamic": "octavo dynamic, onnxruntime",
 }
-WHOLE = ("generation", "search", "fidelity", "large", "serving")  # files that are one table
+WHOLE = ("generation", "search", "fidelity", "large", "serving", "peers")  # files that are one table
 MIB = 2**20
 WRONG = 0.8  # an agreement below which a model is not that model any more
 
@@ -572,6 +572,23 @@ def retrieval(result: dict, _: dict) -> str:
     return "\n\n".join(parts)
 
 
+def peers(result: dict, _: dict) -> str:
+    """Texts a second of each library, and how near its vectors are to those of torch."""
+    cells = [["from texts to vectors", "MiB", "texts a second", "faster", "spread", "cosine", "worst", "recall@10"]]
+    first = median(result["rows"][0]["rounds"])
+    for row in result["rows"]:
+        near = [f"{row[name]:.4f}" if name in row else "" for name in ("cosine_mean", "cosine_min")]
+        spread = f"{first / max(row['rounds']):.2f} to {first / min(row['rounds']):.2f}"
+        speed = [f"{row['texts_per_second']:,.0f}", f"{row['faster']:.2f}x", spread]
+        cells.append([row["name"], f"{row['mib']:.1f}", *speed, *near, f"{row['recall_at_10']:.3f}"])
+    failed = "".join(f"\n\n{name}: not run; {reason}" for name, reason in result["failed"].items())
+    versions = ", ".join(map(" ".join, result["versions"].items()))
+    return (
+        f"{table(cells)}\n\n{result['texts']:,} texts, {result['rounds']} rounds, {result['threads']} threads each, "
+        f"{result['cpu']} ({result['kind']}); {versions}.{failed}"
+    )
+
+
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -593,6 +610,7 @@ RENDER = {
     "scale": scale,
     "large": large,
     "serving": serving,
+    "peers": peers,
     "retrieval_minilm": retrieval,
     "retrieval_ko": retrieval,
     "retrieval_reranker": retrieval,
@@ -630,6 +648,7 @@ def stored_results(kind: str) -> dict:
         "large",
         "serving",
         "retrieval",
+        "peers",
         "search",
         "fidelity",
     ):
