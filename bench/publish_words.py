@@ -1,4 +1,6 @@
-"""What tables of the documents say, in English and in Korean."""
+"""What tables of the documents say, in English and in Korean, and a table itself."""
+
+MIB = 2**20
 
 ENGLISH = {
     "model": [
@@ -91,3 +93,8 @@ KOREAN = ENGLISH | {
     "{stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
     "machine": "스레드 {threads}개, {cpu} ({kind}).",
 }
+
+
+def table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
