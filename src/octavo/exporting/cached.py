@@ -84,12 +84,17 @@ def export_answering_decoder(model: Any, opset: int) -> ir.Model:
     ids, mask = _sample_batch(model, READ + 1)
     mask[1, 3:] = 0
     start = _sample_batch(model, READ)[1]
-    with torch.no_grad():
-        outputs = model(ids, attention_mask=mask, decoder_input_ids=start, use_cache=True)
+    try:
+        with torch.no_grad():
+            outputs = model(ids, attention_mask=mask, decoder_input_ids=start, use_cache=True)
+            states = model.get_encoder()(ids[:1, :2])
+    except ValueError as error:  # the encoder of Switch Transformers asks for a cache that it may not have
+        got = f"{type(model).__name__}: {' '.join(str(error).split())[:80]}"
+        raise ExportError("the encoder does not run alone", got=got) from None
     sample = {
         "decoder_input_ids": start[:, :NEW],
         "attention_mask": mask,
-        "encoder_outputs": type(model.get_encoder()(ids[:1, :2]))(last_hidden_state=outputs.encoder_last_hidden_state),
+        "encoder_outputs": type(states)(last_hidden_state=outputs.encoder_last_hidden_state),
         cache: getattr(outputs, cache),
         "use_cache": True,
     }

@@ -29,6 +29,7 @@ MODELS = {
     "this SparseEncoder is not carried over": "이 SparseEncoder는 옮길 수 없음",
     "this ColBERT model is not carried over": "이 ColBERT 모델은 옮길 수 없음",
     "a Dense reads another width": "Dense가 받는 차원이 다름",
+    "the encoder does not run alone": "인코더만 따로 실행되지 않음",
     "models that keep nothing of the text before are not made": "앞 텍스트의 캐시를 남기지 않는 모델은 만들지 않음",
     "the projection has another size": "투영(projection)의 크기가 다름",
     "a checkpoint of {} has no {}": "{} 체크포인트에 {} 없음",
