@@ -17,6 +17,7 @@ import octavo
 import octavo.ray
 from octavo.hardware import Cpu
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*unknown to the tokenizer")  # tests share predictors
 TEXTS = [
     "아이들이 공원에서 놀고 있다.",
     "오늘 날씨는 춥지만 하늘은 맑다.",

@@ -101,6 +101,13 @@ def test_the_last_blocks_are_done_in_parts(tmp_path, ending):
     assert [block.rows for block in join(cut(file, "utf-8", 60)[:1], 4)] == [60]
 
 
+def test_a_file_that_is_named_twice_is_done_twice(tmp_path):
+    few, more = write_lines(tmp_path / "a.jsonl", ROWS[:3]), write_lines(tmp_path / "b.jsonl", ROWS * 9)
+    cuts = [part for file in (few, few, more) for part in cut(file, "utf-8", 2)]
+    found = [row for block in join(cuts, 4) for row in read_block(block, "utf-8")]
+    assert found == ROWS[:3] * 2 + ROWS * 9
+
+
 def test_marks_blank_lines_and_other_encodings(tmp_path):
     text = "\n" + "\n\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS[:3]) + "\n \n"
     (tmp_path / "a.jsonl").write_bytes(text.encode("utf-8-sig"))
@@ -289,6 +296,7 @@ OTHER_TASKS = {
     "fill-mask": "BertForMaskedLM",
     "multiple-choice": "BertForMultipleChoice",
     "feature-extraction": "BertModel",
+    "late-interaction": "BertModel",
     "text-generation": "GPT2LMHeadModel",
     "text2text-generation": "T5ForConditionalGeneration",
 }

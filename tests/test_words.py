@@ -14,7 +14,7 @@ from octavo.cli import echo, main
 from octavo.errors import DataError, InputError, raise_together
 from octavo.reporting.korean import REPORT
 from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
-from octavo.reporting.languages import ERRORS, KOREAN, known_error, known_korean, korean
+from octavo.reporting.languages import ERRORS, KOREAN, known_error, known_korean, known_place, korean
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for path in (ROOT / "src" / "octavo").rglob("*.py") if not path.name.startswith("korean")]
@@ -166,6 +166,11 @@ def test_korean_of_errors_fits_what_varies():
     assert known_error("1 to 8") == "1~8"
     assert known_error("a word to the wise") == "a word to the wise"
     assert known_error("text") == "text"  # a column, and not the word
+    assert known_error("bytes, names") == "bytes, names"
+    assert known_error("such as 1% (one point)") == "예: 1% (one point)"
+    path = InputError("no such data file", where=Path("bert with lora")).told_in(korean, known_error, known_place)
+    assert "bert with lora" in path
+    assert "no rows" in InputError("x", where=Path("no rows")).told_in(korean, known_error, known_place)
     assert known_error("yes, no, maybe (did you mean 'no'?)") == "yes, no, maybe (혹시 'no'?)"
 
 

@@ -17,6 +17,7 @@ terminal's cursor or turns its text around.
 import difflib
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's controls, formats (direction), half surrogates, ends of lines
 _NEEDED = "\u00ad\u200c\u200d"  # formats that words and emoji are written with: soft hyphen, (non-)joiner
@@ -33,16 +34,17 @@ class OctavoError(Exception):
         """Join the parts that are given: `what`, `where` (a place), `got`, `allowed`, `then` (the next step)."""
         self.problems: tuple[OctavoError, ...] = ()  # those that are raised together by this one
         self._what, self._where = what, None if where is None else str(where)
+        self._is_path = isinstance(where, PurePath)
         rest = {"got": got, "allowed": allowed, "next": then}
         self._rest = {name: str(value) for name, value in rest.items() if value is not None}
         super().__init__(self.told_in(str, str))
 
-    def told_in(self, say: Callable[[str], str], known: Callable[[str], str]) -> str:
-        """The line in another language: `say` has its fixed words, `known` its sentences, where it can."""
+    def told_in(self, say: Callable[[str], str], known: Callable[[str], str], place: Callable[[str], str] = str) -> str:
+        """The line in another language: `say` has its fixed words, `known` its sentences, `place` what has a name."""
         if not self._what and self.args:  # told elsewhere, whole
             return printable(str(self.args[0]))
         what = known(self._what)
-        where = None if self._where is None else known(self._where)
+        where = self._where if self._where is None or self._is_path else place(self._where)
         parts = [what if where is None else say("{what} in {where}").format(what=what, where=where)]
         parts += [f"{say(name)}: {value if name == 'got' else known(value)}" for name, value in self._rest.items()]
         return printable("; ".join(" ".join(part.split()) for part in parts))

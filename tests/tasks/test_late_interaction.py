@@ -482,6 +482,24 @@ def test_defaults_of_the_record():
     assert how.prompts == {"query": "", "document": ""}
 
 
+def test_a_query_is_not_filled_up_with_what_ends_every_text(pylate, tmp_path):
+    folder = Path(shutil.copytree(pylate, tmp_path / "copy"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    settings["mask_token"] = None
+    write(folder / "tokenizer_config.json", settings | {"eos_token": settings["sep_token"]})
+    with pytest.raises(
+        octavo.CheckpointError, match=r"filled up with a token that ends every text.*give the tokenizer"
+    ):
+        octavo.load(folder)
+
+
+def test_the_card_says_how_queries_and_documents_are_read(late_int8):
+    card = (late_int8 / "README.md").read_text("utf-8")
+    assert 'prompt="query"' in card
+    assert "or a pair" not in card
+    assert "`token_vectors` in `octavo.json`" in card
+
+
 @pytest.mark.skipif(find_spec("pylate") is None, reason="PyLate is not installed")
 def test_pylate_itself_gives_these_vectors(pylate, sentences):
     from pylate import models

@@ -38,7 +38,7 @@ from octavo.errors import CheckpointError, InputError, OctavoError, raise_togeth
 from octavo.files import sha256_of
 from octavo.schema.documents import json_text
 from octavo.schema.lineage import Lineage
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Signature, task_name
 from octavo.tasks import find_task, task_class
 
 
@@ -70,7 +70,7 @@ def with_token_embeddings(checkpoint: str | Path | Checkpoint, *, asked: bool) -
     if not asked:
         return checkpoint
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    if checkpoint.task not in {None, "late-interaction"}:
+    if checkpoint.task is not None and task_name(checkpoint.task) != "late-interaction":
         what, got = "token_embeddings=True is the task late-interaction", f"task {checkpoint.task}"
         raise CheckpointError(what, where=checkpoint.path, got=got, then="leave one of them out")
     return replace(checkpoint, task="late-interaction")

@@ -72,7 +72,7 @@ def read_token_vectors(folder: Path, architectures: Sequence[str], reader: Reade
     if read_table(folder / "sentence_bert_config.json", dict).get("do_lower_case"):
         _refuse(folder, "do_lower_case in sentence_bert_config.json", "lower-casing in tokenizer.json")
     if STANFORD in architectures:
-        return _stanford(folder, reader)
+        return _apart(_stanford(folder, reader), reader, folder)
     settings = read_table(folder / SETTINGS, dict)
     if not is_colbert(folder, architectures):
         prompts, default = read_prompts(settings)
@@ -86,8 +86,8 @@ def read_token_vectors(folder: Path, architectures: Sequence[str], reader: Reade
     if similarity.lower() != "maxsim":
         _refuse(folder / SETTINGS, f"similarity_fn_name {similarity}", "MaxSim")
     if settings.get("model_type") == "MultiVectorEncoder":
-        return _multi_vector(folder, settings, reader)
-    return _pylate(folder, settings, reader)
+        return _apart(_multi_vector(folder, settings, reader), reader, folder)
+    return _apart(_pylate(folder, settings, reader), reader, folder)
 
 
 def token_vector_files(folder: Path, architectures: Sequence[str]) -> dict[str, bytes]:
@@ -186,7 +186,7 @@ def _modules(folder: Path, width: int, *, pylate: bool) -> tuple[tuple[Step, ...
     steps, mask, normalizes = list[Step](), dict[str, Any](), pylate
     for index, module in enumerate(read_table(folder / MODULES, list)):
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
-        if not re.fullmatch(r"(\w[\w.-]*)?", path):
+        if not re.fullmatch(r"(\w[\w-]*)?", path):
             _refuse(folder / MODULES, f"the path {path!r}", "a folder beside modules.json")
         own = read_table(folder / path / "config.json", dict) if path and kind != "Transformer" else {}
         of_tokens = pylate or own.get("module_input_name", "sentence_embedding") == "token_embeddings"
@@ -207,6 +207,18 @@ def _modules(folder: Path, width: int, *, pylate: bool) -> tuple[tuple[Step, ...
     if not normalizes:
         _refuse(folder / MODULES, "no Normalize", CHAIN)
     return tuple(steps), width, mask
+
+
+def _apart(how: TokenVectors, reader: Reader, folder: Path) -> TokenVectors:
+    """The same; what is not seen behind a query's text is known by its id, so no text may end with it.
+
+    Raises:
+        CheckpointError: every text ends with it.
+    """
+    if how.unseen is not None and how.unseen in Tokenizer.from_str(reader.parts.json).encode("").ids:
+        what, then = "queries are filled up with a token that ends every text", "give the tokenizer a mask token"
+        raise CheckpointError(what, where=folder, got=how.unseen, then=then)
+    return how
 
 
 def _expansion_token(folder: Path, reader: Reader) -> int:

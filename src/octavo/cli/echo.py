@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import typer
 
 from octavo.errors import printable
-from octavo.reporting.languages import LANGUAGES, Language, find_language, known, known_error
+from octavo.reporting.languages import LANGUAGES, Language, find_language, known, known_error, known_place
 
 _TERMINAL = SimpleNamespace(language="en")  # a process has one, and speaks one language from its first line on
 
@@ -36,6 +36,11 @@ def words(text: str) -> str:
 def known_words(text: str) -> str:
     """A text from elsewhere in the terminal's language where it is known there, else as it is."""
     return known(LANGUAGES[language()])(text)
+
+
+def place_words(text: str) -> str:
+    """A place that has a name, in the terminal's language."""
+    return known_place(text) if language() == "ko" else text
 
 
 def error_words(text: str) -> str:

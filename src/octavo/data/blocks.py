@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +79,9 @@ def join(parts: Sequence[Block], many: int) -> list[Block]:
 
     Whoever does the blocks with others waits at the end for a part, and not for a block.
     """
-    groups = [list(group) for _, group in groupby(parts, lambda part: _whole(part, many))]
+    files = accumulate(part.first == 0 for part in parts)  # a file may be named twice
+    numbered = groupby(zip(files, parts, strict=True), lambda one: (one[0], _whole(one[1], many)))
+    groups = [[part for _, part in group] for _, group in numbered]
     alone = min(len(groups), max(4, -(-len(groups) // 8)))
     return [*(_join(group, many) for group in groups[:-alone]), *(part for group in groups[-alone:] for part in group)]
 

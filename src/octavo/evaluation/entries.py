@@ -196,8 +196,8 @@ def require_one_task(entries: Sequence[Entry]) -> None:
         if _how(entry.signature) != _how(first):
             raise InputError(
                 "the models do not pool alike",
-                got=f"{entry.name}: {_how(entry.signature)!r}",
-                allowed=f"{entries[0].name}: {_how(first)!r}",
+                got=f"{entry.name}: {entry.signature.pooling or entry.signature.sparse!r}",
+                allowed=f"{entries[0].name}: {first.pooling or first.sparse!r}",
                 then="put modules.json and the folders that it names beside both",
             )
 

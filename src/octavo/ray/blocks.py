@@ -165,7 +165,7 @@ def example_of(predictor: Opened | Generator, options: Options) -> dict[str, Any
     Raises:
         InputError: the options are none of the task's.
     """
-    text, pair = predictor.task.from_texts(SENTENCES[:3])[0]
+    text, pair = (SENTENCES[0], None) if predictor.task.late else predictor.task.from_texts(SENTENCES[:3])[0]
     if predictor.task.fills and predictor.signature.mask_token_id is not None:
         assert isinstance(predictor, Opened)
         text += f" {predictor.tokenizer.id_to_token(predictor.signature.mask_token_id)}"

@@ -56,6 +56,11 @@ _WRITES = 'predict("...", max_new_tokens=64)    # or piece by piece: for piece i
 _ENCODER = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], {padding}) and
 returns {outputs} (float32); `tokenizer.json` is for the `tokenizers` library,
 with truncation at {max_length} tokens."""
+_LATE = """Without Octavo: `model.onnx` takes {inputs} (int64, [batch, length], {padding}) and
+returns {outputs} (float32, a vector for each token). A query has its marker behind the first token and is filled up,
+a document has another, and leaves out the vectors of tokens on its list: `token_vectors` in `octavo.json` has the
+ids and lengths, and docs/tasks/late-interaction.md of Octavo says how. `tokenizer.json` is for `tokenizers`."""
+_EMBEDS = 'predict.embed("...", prompt="query")    # or "document"; predict.rank("...", ["...", "..."])'
 _UNPADDED = "texts of one length in a batch: padding changes the answers"
 _DECODER = """Without Octavo: `model.onnx` takes `input_ids` and `position_ids` (int64, [batch, new tokens]),
 `attention_mask` (int64, [batch, earlier and new tokens], padded on the left) and `past_key_values.<layer>.key` and
@@ -96,7 +101,8 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         safety += f"\n\n{ignored_note(manifest.source.ignored_weights)}"
     for step in manifest.lineage or ():
         safety += f"\n\n{trimming_note(step) if step.kind == 'trim' else distilling_note(step)}"
-    usage = {"text-generation": _DECODER, "text2text-generation": _PAIR}.get(signature.task, _ENCODER)
+    usages = {"text-generation": _DECODER, "text2text-generation": _PAIR, "late-interaction": _LATE}
+    usage = usages.get(signature.task, _ENCODER)
     usage = _TORCH if recipe.format == "torch" else usage
     return _CARD.format(
         front=_front_matter(source_folder, [recipe.format, recipe.method, "cpu"]),
@@ -109,7 +115,7 @@ def write_card(manifest: Manifest, source_folder: Path) -> str:
         source_mib=manifest.source.bytes / 2**20,
         summary=summary,
         safety=safety,
-        example=_WRITES if signature.generation else _READS,
+        example=_WRITES if signature.generation else _EMBEDS if signature.token_vectors else _READS,
         without=usage.format(
             inputs=", ".join(map(code, signature.input_names)),
             outputs=", ".join(map(code, signature.output_names)),

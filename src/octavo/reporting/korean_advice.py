@@ -10,6 +10,7 @@ ADVICE = {
     "1 to {}, the window": "1~{}, 창의 크기",
     "a number, 6, or numbers with commas, 0,2": "수(6) 또는 쉼표로 나눈 수들(0,2)",
     "such as {}": "예: {}",
+    "give the tokenizer a mask token": "토크나이저에 마스크 토큰 추가",
     "{}, such as {}": "{}, 예: {}",
     "such as 10000000": "예: 10000000",
     "NAME=VALUE, such as top_k=3": "NAME=VALUE, 예: top_k=3",

@@ -34,6 +34,7 @@ MODELS = {
     "the projection has another size": "투영(projection)의 크기가 다름",
     "a checkpoint of {} has no {}": "{} 체크포인트에 {} 없음",
     "the tokenizer has no token for {}": "토크나이저에 {} 토큰이 없음",
+    "queries are filled up with a token that ends every text": "질의를 채우는 토큰이 모든 텍스트의 끝 토큰과 같음",
     "the tokenizer has no token to fill a query up with": "질의를 채울 토큰이 토크나이저에 없음",
     "the limit leaves no room for text": "최대 길이가 너무 짧아 텍스트가 들어갈 자리가 없음",
     "the float graphs were exported for another task": "float 그래프가 다른 태스크용으로 내보내졌음",

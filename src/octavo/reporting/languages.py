@@ -53,6 +53,11 @@ def known_error(text: str) -> str:
     return told or place + colon + (ERRORS.get(rest) or _filled(rest, "errors") or rest)
 
 
+def known_place(text: str) -> str:
+    """A place that has a name, such as the recipe, in Korean; a path as it is, whatever it spells."""
+    return ERRORS.get(text, text)
+
+
 def _filled(text: str, kind: Literal["errors", "elsewhere"]) -> str | None:
     """The Korean of the most detailed sentence whose `{}` fit the text, with what stands in their places."""
     for pattern, told in _patterns(kind):
@@ -68,12 +73,13 @@ def _filled(text: str, kind: Literal["errors", "elsewhere"]) -> str | None:
 def _patterns(kind: Literal["errors", "elsewhere"]) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Sentences in which something varies, and their Korean, the longest first.
 
-    In one of few letters it is a word; where a sentence begins with it, it is no place (`a.tsv: `).
+    In one of few letters that begins with it, it is a word, without a comma; where a sentence begins with it, it is no
+    place (`a.tsv: `).
     """
     table = ERRORS if kind == "errors" else ELSEWHERE
     varying = sorted((one for one in table if "{}" in one), key=len, reverse=True)
     few = {one for one in varying if len(one.replace("{}", "")) < FEW_LETTERS}
-    holes = {one: r"(\S+)" if one in few else "(.*)" for one in varying}
+    holes = {one: r"([^\s,]+)" if one in few and one.startswith("{}") else "(.*)" for one in varying}
     found = []
     for one in varying:
         text = holes[one].join(map(re.escape, one.split("{}")))
