@@ -174,8 +174,10 @@ def measure(model: Path, texts: list[str], args: Any, recipe: str, **limits: str
         memory.append(server.mebibytes())
     ended = end(server, texts, args.clients) if recipe == "fastapi" else None
     if ended is None:
+        kin = psutil.Process(server.process.pid).children(recursive=True)
         server.process.terminate()
         server.process.wait(60)
+        [one.kill() for one in psutil.wait_procs(kin, 10)[1]]  # LitServe leaves its workers
     seconds = np.array([one[0] for one in found if one[1] == 200]) * 1000
     return {
         "limits": limits,
