@@ -8,13 +8,16 @@ import warnings
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from octavo import errors
 from octavo.cli import echo, main
-from octavo.errors import DataError, InputError, raise_together
+from octavo.errors import DataError, InputError, RecipeError, raise_together
 from octavo.reporting.korean import REPORT
+from octavo.reporting.korean_found import FOUND, VALIDATION
 from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
-from octavo.reporting.languages import ERRORS, KOREAN, known_error, known_korean, known_place, korean
+from octavo.reporting.languages import ERRORS, KOREAN, known_error, known_found, known_korean, known_place, korean
+from octavo.schema.recipe import recipe_from
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for path in (ROOT / "src" / "octavo").rglob("*.py") if not path.name.startswith("korean")]
@@ -174,6 +177,45 @@ def test_korean_of_errors_fits_what_varies():
     assert known_error("yes, no, maybe (did you mean 'no'?)") == "yes, no, maybe (혹시 'no'?)"
 
 
+class Values(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    above: float = Field(default=1, gt=0, lt=8)
+    up_to: int = Field(default=1, ge=0, le=8)
+    text: str = ""
+    flag: bool = False
+    many: list[int] = []
+    table: dict[str, int] = {}
+    needed: int
+
+
+def test_what_pydantic_says_of_a_value_has_korean():
+    bad = [
+        {"above": 0, "up_to": -1, "text": 1, "flag": "often", "many": 1, "table": 1, "new": 1},
+        {"above": 8, "up_to": 9, "needed": "many"},
+        {"above": "x", "up_to": []},
+        {"above": float("inf")},
+    ]
+    said = set()
+    for given in bad:
+        with pytest.raises(ValidationError) as caught:
+            Values(**given)
+        said |= {detail["msg"].partition(",")[0] for detail in caught.value.errors()}
+    assert len(said) == len(VALIDATION)
+    assert [text for text in said if known_error(f"smoothing: {text}").isascii()] == []
+
+
+def test_reasons_in_an_error_are_told_in_korean_and_values_are_left_alone():
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"method": "float", "smoothing": 0.5})
+    told = caught.value.told_in(korean, known_error, known_place, known_found)
+    assert "smoothing은(는) 방법" in told
+    error = InputError("{} cannot be exported", got="logits that differ by 0.5")
+    assert error.told_in(korean, known_error, known_place, known_found).endswith("받은 값: 로짓의 차이 0.5")
+    for value in ("no rows", "meet at 5", "text", "yes, no", "the model has no label 'a'"):
+        assert known_found(value) == value
+
+
 def test_no_korean_is_left_of_a_sentence_that_nobody_says():
     trees = [[*ast.walk(ast.parse(path.read_text("utf-8")))] for path in SOURCES]
     said = "\n".join(
@@ -189,7 +231,8 @@ def test_no_korean_is_left_of_a_sentence_that_nobody_says():
     assert [
         text for text in KOREAN | ELSEWHERE if text.replace("{:.2f} ", "{:+.2f} ") not in said and text not in whole
     ] == []
-    assert {text for text in ERRORS | ELSEWHERE if "{}" in text or text in ERRORS} - whole == set()
+    told = ERRORS.keys() - VALIDATION.keys() | FOUND.keys() | {text for text in ELSEWHERE if "{}" in text}
+    assert told - whole == set()
 
 
 def test_steps_and_reasons_are_told_in_korean_where_they_are_known():

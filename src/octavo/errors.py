@@ -39,14 +39,25 @@ class OctavoError(Exception):
         self._rest = {name: str(value) for name, value in rest.items() if value is not None}
         super().__init__(self.told_in(str, str))
 
-    def told_in(self, say: Callable[[str], str], known: Callable[[str], str], place: Callable[[str], str] = str) -> str:
-        """The line in another language: `say` has its fixed words, `known` its sentences, `place` what has a name."""
+    def told_in(
+        self,
+        say: Callable[[str], str],
+        known: Callable[[str], str],
+        place: Callable[[str], str] = str,
+        found: Callable[[str], str] = str,
+    ) -> str:
+        """The line in another language.
+
+        `say` has its fixed words, `known` its sentences, `place` what has a name, `found` what was got.
+        """
         if not self._what and self.args:  # told elsewhere, whole
             return printable(str(self.args[0]))
         what = known(self._what)
         where = self._where if self._where is None or self._is_path else place(self._where)
         parts = [what if where is None else say("{what} in {where}").format(what=what, where=where)]
-        parts += [f"{say(name)}: {value if name == 'got' else known(value)}" for name, value in self._rest.items()]
+        parts += [
+            f"{say(name)}: {found(value) if name == 'got' else known(value)}" for name, value in self._rest.items()
+        ]
         return printable("; ".join(" ".join(part.split()) for part in parts))
 
 

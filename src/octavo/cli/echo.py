@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import typer
 
 from octavo.errors import printable
-from octavo.reporting.languages import LANGUAGES, Language, find_language, known, known_error, known_place
+from octavo.reporting.languages import LANGUAGES, Language, find_language, known, known_error, known_found, known_place
 
 _TERMINAL = SimpleNamespace(language="en")  # a process has one, and speaks one language from its first line on
 
@@ -41,6 +41,11 @@ def known_words(text: str) -> str:
 def place_words(text: str) -> str:
     """A place that has a name, in the terminal's language."""
     return known_place(text) if language() == "ko" else text
+
+
+def found_words(text: str) -> str:
+    """What an error got, in the terminal's language where it is a sentence."""
+    return known_found(text) if language() == "ko" else text
 
 
 def error_words(text: str) -> str:

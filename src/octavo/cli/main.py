@@ -16,7 +16,7 @@ import typer.core
 
 from octavo.cli.compare import compare, report
 from octavo.cli.distill import distill
-from octavo.cli.echo import error_words, place_words, say, speak, words
+from octavo.cli.echo import error_words, found_words, place_words, say, speak, words
 from octavo.cli.inspect import doctor
 from octavo.cli.inspect import inspect as look
 from octavo.cli.layout import layout
@@ -113,7 +113,7 @@ def run() -> None:
     try:
         app(prog_name="octavo")  # by `python -m octavo` too
     except OctavoError as error:
-        told = [one.told_in(words, error_words, place_words) for one in error.problems or (error,)]
+        told = [one.told_in(words, error_words, place_words, found_words) for one in error.problems or (error,)]
         say(*(f"{words('error')}: {one}" for one in told), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:  # typer's answer to an interruption, without a message

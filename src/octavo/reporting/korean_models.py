@@ -154,6 +154,26 @@ MODELS = {
     # exporting
     "this architecture cannot be exported": "내보낼 수 없는 구조의 모델",
     "{} cannot be exported: {}": "{}을(를) 내보낼 수 없음: {}",
+    "it counts positions outside of torch, so that a graph is for one length": (
+        "위치를 torch 밖에서 세므로 그래프가 한 가지 길이에만 맞음"
+    ),
+    "which tokens see everything is looked up in the text, and its windows are cut by that": (
+        "전역 어텐션 토큰을 텍스트에서 찾고 그에 따라 창을 자름"
+    ),
+    "its decoder's first token is looked up in the text, and that of one row otherwise": (
+        "디코더의 첫 토큰을 텍스트에서 찾으며, 한 행일 때는 다른 방법으로 찾음"
+    ),
+    # recipes that are no whole
+    "{} is a setting of the method {}, and this is {}": "{}은(는) 방법 {}의 설정인데 여기는 {}",
+    "the format {} has the methods {}, and this is {}": "형식 {}의 방법은 {}인데 여기는 {}",
+    "{} is a setting of the format onnx, and this is {}": "{}은(는) onnx 형식의 설정인데 여기는 {}",
+    "layers are stored in 16 bits in the format onnx, and this is {}": "16비트 레이어는 onnx 형식에만 있는데 여기는 {}",
+    "int4 layers are made by dynamic, static and weight-only, format onnx; this is {}": (
+        "int4 레이어는 onnx 형식의 dynamic, static, weight-only로 만드는데 여기는 {}"
+    ),
+    "products in float are of weights of 8 bits with one scale per output channel": (
+        "float 곱은 출력 채널마다 스케일이 하나인 8비트 가중치에만 씀"
+    ),
     "the exported graph has other outputs": "내보낸 그래프의 출력이 다름",
     "the exported graph has no cache": "내보낸 그래프에 캐시가 없음",
     "an encoder and its decoder cannot be told apart": "인코더와 디코더를 구별할 수 없음",

@@ -15,15 +15,18 @@ from octavo.errors import InputError, did_you_mean
 from octavo.reporting.korean import REPORT
 from octavo.reporting.korean_advice import ADVICE
 from octavo.reporting.korean_data import DATA
+from octavo.reporting.korean_found import FOUND, VALIDATION
 from octavo.reporting.korean_models import MODELS
 from octavo.reporting.korean_requests import REQUESTS
 from octavo.reporting.korean_terminal import ELSEWHERE, TERMINAL
 
 Say = Callable[[str], str]
 Language = Literal["en", "ko"]
+Kind = Literal["errors", "elsewhere", "found"]
 FEW_LETTERS = 10  # of a sentence, up to which it may stand in another by chance
 KOREAN = REPORT | TERMINAL
-ERRORS = REQUESTS | DATA | MODELS | ADVICE
+ERRORS = REQUESTS | DATA | MODELS | ADVICE | VALIDATION
+_VARYING: dict[Kind, dict[str, str]] = {"errors": ERRORS, "elsewhere": ELSEWHERE, "found": FOUND}
 
 
 def english(text: str) -> str:
@@ -53,30 +56,35 @@ def known_error(text: str) -> str:
     return told or place + colon + (ERRORS.get(rest) or _filled(rest, "errors") or rest)
 
 
+def known_found(text: str) -> str:
+    """What an error got in Korean, where that is a sentence that only Octavo says; a value, or a path, as it is."""
+    return FOUND.get(text) or _filled(text, "found") or text
+
+
 def known_place(text: str) -> str:
     """A place that has a name, such as the recipe, in Korean; a path as it is, whatever it spells."""
     return ERRORS.get(text, text)
 
 
-def _filled(text: str, kind: Literal["errors", "elsewhere"]) -> str | None:
+def _filled(text: str, kind: Kind) -> str | None:
     """The Korean of the most detailed sentence whose `{}` fit the text, with what stands in their places."""
     for pattern, told in _patterns(kind):
         if found := pattern.fullmatch(text):
             start, *parts = told.split("{}")
-            own = ERRORS if kind == "errors" else ELSEWHERE  # advice in advice; a single word is a name or a value
+            own = _VARYING[kind]  # advice in advice; a single word is a name or a value
             values = (own.get(value, value) if " " in value else value for value in found.groups())
             return start + "".join(value + part for value, part in zip(values, parts, strict=True))
     return None
 
 
 @cache
-def _patterns(kind: Literal["errors", "elsewhere"]) -> tuple[tuple[re.Pattern[str], str], ...]:
+def _patterns(kind: Kind) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Sentences in which something varies, and their Korean, the longest first.
 
     In one of few letters that begins with it, it is a word, without a comma; where a sentence begins with it, it is no
     place (`a.tsv: `).
     """
-    table = ERRORS if kind == "errors" else ELSEWHERE
+    table = _VARYING[kind]
     varying = sorted((one for one in table if "{}" in one), key=len, reverse=True)
     few = {one for one in varying if len(one.replace("{}", "")) < FEW_LETTERS}
     holes = {one: r"([^\s,]+)" if one in few and one.startswith("{}") else "(.*)" for one in varying}

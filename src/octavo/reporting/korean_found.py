@@ -1,0 +1,41 @@
+"""The Korean of what errors say they got, where that is a sentence and no value; `{}` stands for what varies."""
+
+FOUND = {
+    "no such file": "파일 없음",
+    "no file": "파일 없음",
+    "no vocab_size": "vocab_size 없음",
+    "{} tokens, such as {}": "토큰 {}개, 예: {}",
+    "{} rows without one": "없는 행 {}개",
+    "{} layers, all kept float": "레이어 {}개, 모두 float 유지",
+    "{} of the largest output": "가장 큰 출력의 {}",
+    "{} at {}, and {} in config.json": "{} (입력 크기 {}), config.json에는 {}",
+    "{} places where the first is above the second": "앞의 값이 뒤의 값보다 큰 곳 {}군데",
+    "{} --text and {} --text-pair": "--text {}개와 --text-pair {}개",
+    "a deviation of {} (int8 itself: {})": "차이 {} (int8 자체: {})",
+    "a difference of {} of the answers' range": "답의 범위의 {}만큼 차이",
+    "answers of {} rows for {}": "{}개 행의 답, 입력은 {}개 행",
+    "compute capability {}.{}": "컴퓨트 능력(compute capability) {}.{}",
+    "the CPU": "CPU",
+    "logits that differ by {}": "로짓의 차이 {}",
+    "NaN or infinity in {} rows": "{}개 행에 NaN 또는 무한대",
+    "no graph with nodes in it": "노드가 있는 그래프 없음",
+    "one passage for each query": "질의마다 지문 하나",
+    "relevant passages only": "관련 있는 지문만",
+    "only ONNX files: {}": "ONNX 파일만 있음: {}",
+}
+
+VALIDATION = {  # what pydantic says of a value
+    "Field required": "없는 필드",
+    "Extra inputs are not permitted": "알 수 없는 필드",
+    "Input should be a finite number": "유한한 수여야 함",
+    "Input should be a valid boolean": "참 또는 거짓이어야 함",
+    "Input should be a valid dictionary": "객체여야 함",
+    "Input should be a valid integer": "정수여야 함",
+    "Input should be a valid list": "목록이어야 함",
+    "Input should be a valid number": "수여야 함",
+    "Input should be a valid string": "문자열이어야 함",
+    "Input should be greater than {}": "{}보다 커야 함",
+    "Input should be greater than or equal to {}": "{} 이상이어야 함",
+    "Input should be less than {}": "{}보다 작아야 함",
+    "Input should be less than or equal to {}": "{} 이하여야 함",
+}
