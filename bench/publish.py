@@ -161,9 +161,10 @@ def engines(result: dict, words: dict) -> str:
     rounds = {(row["name"], row["shape"]): row["rounds"] for row in result["rows"]}
     cells = [[words["engines"], *(f"{shape}, ms" for shape in shapes), "x torch fp32, " + shapes[-1]]]
     for name in dict.fromkeys(row["name"] for row in result["rows"]):
-        spread = [f"{median(rounds[name, shape]):.1f}" for shape in shapes]
-        ratios = [a / b for a, b in zip(rounds["torch fp32", shapes[-1]], rounds[name, shapes[-1]], strict=True)]
-        cells.append([name, *spread, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"])
+        spread = [f"{median(rounds[name, shape]):.1f}" if (name, shape) in rounds else "" for shape in shapes]
+        last = rounds.get((name, shapes[-1]))  # None: too slow to be run at each shape
+        ratios = [a / b for a, b in zip(rounds["torch fp32", shapes[-1]], last, strict=True)] if last else []
+        cells.append([name, *spread, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if last else ""])
     return f"{table(cells)}\n\n{making(result, words)}" if "made" in result else table(cells)
 
 
