@@ -51,6 +51,7 @@ MAKERS = {  # title -> what makes its model file, and of which float graph
     "octavo dynamic": ("dynamic", "float"),
     "octavo dynamic, per tensor": ("dynamic-tensor", "float"),
     "octavo static": ("static", "float"),
+    "octavo static, mixed": ("static-mixed", "float"),
     "octavo static, strength 0.8": ("static-fixed", "float"),
     "octavo static, q/k/v merged": ("static-merged", "merged"),
     "stock dynamic": ("stock-dynamic", "exported"),
@@ -111,6 +112,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
             "dynamic": Recipe(),
             "dynamic-tensor": Recipe(granularity="tensor"),
             "static": Recipe(method="static"),
+            "static-mixed": Recipe(method="static", mixed=True),
             "static-merged": Recipe(method="static"),
             "static-fixed": Recipe(method="static", smoothing=0.8),
         }
@@ -185,7 +187,9 @@ def build(
             "bytes": output.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
         }
         both = kind in {"static", "static-fixed"}
-        run_by = ["openvino", *EMULATED] if kind.startswith("nncf") else engines if both else ["onnxruntime"]
+        half = ["openvino:bf16"] if this_cpu().features & BF16 else []
+        run_by = ["openvino", *EMULATED, *half] if kind.startswith("nncf") else ["onnxruntime"]
+        run_by = [*engines, *half] if both else run_by
         for engine in run_by:
             contenders[f"{title}, {engine}"] = Contender(output, engine, signature, checkpoint)
     return contenders, made
@@ -263,7 +267,10 @@ def base(folder: Path) -> dict:
 
 def real(checkpoint: Path, calibration: Path, data: Path, folder: Path, *, limit: int | None = None) -> dict:
     """A trained model: fidelity of every tool and engine, and time and memory of making."""
-    contenders, made = build(checkpoint, calibration, folder, [kind for kind, _ in MAKERS.values()], 300)
+    leave = set() if this_cpu().saturates else {"nncf-default"}  # which is then NNCF once more
+    contenders, made = build(
+        checkpoint, calibration, folder, [kind for kind, _ in MAKERS.values() if kind not in leave], 300
+    )
     signature = open_artifact(folder / "float").manifest.signature
     examples = find_task(signature).read_examples(octavo.DataFile(data), signature.labels)
     rows = score(contenders, list(examples[:limit]), open_artifact(folder / "float").tokenizer_json)

@@ -32,6 +32,7 @@ RECIPES = {  # title -> recipe, and whether it takes the examples
     "dynamic": (Recipe(), False),
     "dynamic, with examples": (Recipe(), True),
     "static": (Recipe(method="static"), True),
+    "static, mixed": (Recipe(method="static", mixed=True), True),
     "static, own texts too": (Recipe(method="static", own_sentences=True), True),
     "static, ranges by output error": (Recipe(method="static", observer="output"), True),
     "dynamic, own sentences": (Recipe(own_sentences=True), False),

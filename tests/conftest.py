@@ -1,5 +1,6 @@
 """Tiny checkpoints of every family, made on the spot with random weights, and the artifacts that are made of them."""
 
+import gc
 import json
 import os
 import subprocess
@@ -22,6 +23,9 @@ from octavo.hardware import find_target
 # A machine busy with other work makes no test fail.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# Python walks all that torch and transformers hold again and again, by default after each 700 new objects.
+gc.set_threshold(50_000, 20, 20)
 
 os.environ["LC_ALL"] = "C.UTF-8"  # the terminal speaks the language of the locale; tests choose it
 

@@ -234,6 +234,13 @@ def test_opening_and_verifying_an_artifact_imports_nothing_heavy(fresh, artifact
     assert heavy_after(fresh, code, artifact("bert", "float").folder) == ([], [])
 
 
+def test_a_first_answer_waits_for_no_cards(fresh, artifact):
+    code = "import sys, octavo\noctavo.load(sys.argv[1])('공원에서 놀고 있다')\nprint(*sys.modules)"
+    loaded = set(fresh(code, artifact("bert", "dynamic").folder).split())
+    assert {"octavo.artifact.folder", "onnxruntime"} <= loaded
+    assert {"octavo.artifact.hub", "octavo.reporting.card", "jinja2", "typer", "rich"}.isdisjoint(loaded)
+
+
 # Public names
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
 from octavo.data.examples import example_hashes
-from octavo.errors import DataError, OctavoWarning, RecipeError
+from octavo.errors import DataError, InputError, OctavoWarning, RecipeError
 from octavo.pipeline.calibration import ENOUGH
-from octavo.schema.recipe import Recipe
+from octavo.schema.recipe import LayerRule, Recipe, recipe_from
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -139,6 +140,105 @@ def test_both_engines_answer_alike(static_demo, tmp_path, monkeypatch):
         assert np.mean(one.argmax(axis=1) == other.argmax(axis=1)) >= 0.95
         assert np.abs(one - other).max() < 0.2
     assert any((tmp_path / "openvino").iterdir()), "compiled models are kept"
+
+
+BY_TOKEN = LayerRule(match="*.output.dense", keep="per-token")  # behind the attention, and the second of a feed-forward
+
+
+@pytest.fixture(scope="module")
+def mixed_demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed") / "int8"
+    recipe = Recipe(method="static", layers=(BY_TOKEN,))
+    octavo.quantize(DEMO, folder, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    return folder
+
+
+def test_layers_are_rounded_per_token_where_a_rule_says_so(mixed_demo, static_demo, demo_float, sentences):
+    manifest = open_artifact(mixed_demo).manifest
+    kinds = {layer.path: layer.activation for layer in manifest.layers if layer.kind == "linear"}
+    assert {path for path, kind in kinds.items() if kind == "token"} == {
+        path for path in kinds if path.endswith("output.dense")
+    }
+    assert set(kinds.values()) == {"token", "static"}
+    pairs = [tuple(line.split("\t")[:2]) for line in (DEMO / "pairs.tsv").read_text("utf-8").splitlines()[1:100]]
+    expected = answers(demo_float, pairs)
+    mixed, static = (np.abs(answers(folder, pairs) - expected).mean() for folder in (mixed_demo, static_demo))
+    assert mixed < static
+    together = answers(mixed_demo, [*sentences, " ".join(sentences)])
+    for index, text in enumerate(sentences):
+        np.testing.assert_allclose(answers(mixed_demo, [text])[0], together[index], atol=2e-5)
+
+
+def test_layers_per_token_are_for_onnx_runtime(mixed_demo):
+    assert octavo.load(mixed_demo).session.name == "onnxruntime"
+    with pytest.raises(InputError, match="OpenVINO does not run dynamic int8"):
+        octavo.load(mixed_demo, engine="openvino")
+
+
+def test_all_layers_per_token_are_dynamic_int8_with_examples(static_demo, tmp_path):
+    paths = [layer.path for layer in open_artifact(static_demo).manifest.layers if layer.kind == "linear"]
+    rules = tuple(LayerRule(match=path, keep="per-token") for path in paths)
+    recipes = {"static": Recipe(method="static", layers=rules), "dynamic": Recipe()}
+    graph = octavo.export(DEMO)
+    for name, recipe in recipes.items():
+        octavo.quantize(graph, tmp_path / name, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    static, dynamic = ((tmp_path / name / "model.onnx").read_bytes() for name in recipes)
+    assert static == dynamic
+
+
+def test_mixed_rounds_the_second_linear_of_each_feed_forward_per_token(tmp_path):
+    rule = LayerRule(match="*.layer.0.output.dense", keep="int8")
+    recipe = Recipe(method="static", mixed=True, layers=(rule,))
+    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    layers = [layer for layer in open_artifact(tmp_path / "int8").manifest.layers if layer.kind == "linear"]
+    second = {one.path for one in layers if one.path.endswith(".output.dense") and ".attention." not in one.path}
+    kept = {one for one in second if ".layer.0." in one}
+    assert len(kept) == 1
+    assert {one.path for one in layers if one.activation == "token"} == second - kept
+    assert {one.activation for one in layers} == {"token", "static"}
+    assert octavo.load(tmp_path / "int8").session.name == "onnxruntime"
+    with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic"):
+        recipe_from({"mixed": True})
+
+
+def test_products_of_known_ranges_are_the_same_in_both_forms(static_demo, tmp_path, sentences):
+    recipe = Recipe(method="static", mixed=True, layers=(LayerRule(match="*dense", keep="int8"),))
+    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    layers = [one for one in open_artifact(tmp_path / "int8").manifest.layers if one.kind == "linear"]
+    assert {one.activation for one in layers} == {"static"}
+    operators = {node.op_type for node in onnx.load(tmp_path / "int8" / "model.onnx").graph.node}
+    assert "MatMulInteger" in operators
+    assert "DequantizeLinear" not in operators
+    rows = [*sentences, *pairwise(sentences)]
+    np.testing.assert_allclose(answers(tmp_path / "int8", rows), answers(static_demo, rows), atol=2e-5)
+
+
+def test_onnx_runtime_makes_one_kernel_of_a_product_and_its_bias(mixed_demo, tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(str(mixed_demo / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+    products = [node for node in nodes if node.op_type == "MatMulIntegerToFloat"]
+    assert len(products) == len([node for node in nodes if "MatMul" in node.op_type])
+    assert len([node for node in products if len(node.input) > 6 and node.input[6]]) >= 4
+
+
+def test_one_scale_for_each_token_beside_one_for_each_tensor(tmp_path):
+    recipe = Recipe(granularity="tensor", layers=(LayerRule(match="*.query", keep="per-token"),))
+    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, target="any")
+    layers = open_artifact(tmp_path / "int8").manifest.layers
+    assert {layer.activation for layer in layers if layer.path.endswith(".query")} == {"token"}
+    assert {layer.activation for layer in layers if layer.path.endswith(".key")} == {"tensor"}
+
+
+def test_tables_are_not_rounded_per_token(tmp_path):
+    recipe = Recipe(layers=(LayerRule(match="*embeddings*", keep="per-token"),))
+    with pytest.raises(RecipeError, match="rows of a table are looked up, not rounded per token"):
+        octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe)
+    for settings in ({"method": "weight-only"}, {"format": "torch"}, {"method": "qat"}):
+        with pytest.raises(RecipeError, match="per token by dynamic and static, format onnx"):
+            recipe_from(settings | {"layers": [{"match": "*", "keep": "per-token"}]})
 
 
 def test_half_of_the_bytes_and_nearly_the_same_answers(demo_float, tmp_path):

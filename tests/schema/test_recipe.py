@@ -57,6 +57,7 @@ def test_toml_holds_every_setting():
         "smoothing": "auto",
         "bias_correction": True,
         "own_sentences": False,
+        "mixed": False,
         "storage": "float32",
         "bits": 8,
         "products": "int8",
@@ -86,7 +87,7 @@ def test_unknown_key_proposes_the_closest():
     assert str(caught.value) == (
         "unknown key in a.toml; got: metod; "
         "allowed: method, format, granularity, opset, optimize, merge_qkv, observer, percentile, smoothing, "
-        "bias_correction, own_sentences, storage, bits, block, products, embedding, "
+        "bias_correction, own_sentences, mixed, storage, bits, block, products, embedding, "
         "layers (did you mean 'method'?)"
     )
 
@@ -113,7 +114,7 @@ def test_method_that_is_not_a_name(value):
     [
         (
             {"layers": [{"match": "a", "keep": "int3"}]},
-            r"layers\.0\.keep .*got: int3; allowed: 'float', 'float16', 'int8' or 'int4'",
+            r"layers\.0\.keep .*got: int3; allowed: 'float', 'float16', 'int8', 'per-token' or 'int4'",
         ),
         (
             {"method": "float", "layers": [{"match": "a", "keep": "int4"}]},

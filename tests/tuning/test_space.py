@@ -5,7 +5,8 @@ import pytest
 from octavo.errors import InputError, RecipeError
 from octavo.hardware import Cpu
 from octavo.schema.recipe import LayerRule, Recipe
-from octavo.schema.search import FLOAT, Candidate
+from octavo.schema.search import FLOAT, Candidate, LayerState
+from octavo.tuning.ladder import RUNGS
 from octavo.tuning.space import Setting, canonical, default_space, distinct, read_space, sixteen_bits
 
 
@@ -48,6 +49,7 @@ def test_the_default_depends_on_cpu_and_task():
     assert plain[0] == Candidate(Recipe())
     vnni = default_space(setting("avx2", "avx512_vnni"))
     assert {one.engine for one in vnni if one.recipe.method == "static"} == {"onnxruntime", "openvino"}
+    assert {one.engine for one in vnni if one.recipe.mixed} == {"onnxruntime"}
     uncalibrated = default_space(setting("avx512_vnni", calibrates=False, writes=True))
     assert {one.recipe.method for one in uncalibrated} == {"dynamic", "weight-only"}
     assert {one.engine for one in uncalibrated} == {"onnxruntime"}
@@ -96,6 +98,23 @@ def test_what_means_nothing_is_refused_with_its_place(written, text, words):
     with pytest.raises(InputError) as error:
         read_space(written(text), setting("avx512_vnni"))
     assert words in str(error.value)
+
+
+def test_layers_per_token_are_for_one_engine(written):
+    text = "[[space]]\nmethod = 'static'\nmixed = [true, false]\n"
+    auto = read_space(written(text), setting("avx512_vnni"))
+    assert [(one.recipe.mixed, one.engine) for one in auto] == [(True, "onnxruntime"), (False, "openvino")]
+    with pytest.raises(RecipeError, match="ONNX Runtime alone runs layers that are rounded per token"):
+        read_space(written(text + "engine = 'openvino'"), setting("avx512_vnni"))
+
+
+def test_the_ladder_rounds_single_layers_per_token_before_all():
+    states = [LayerState(f"l.{number}", "linear", "int8", 30.0 - number) for number in range(7)]
+    states += [LayerState("words", "embedding", "int8", 1.0), LayerState("head", "linear", "float16", None)]
+    found = RUNGS["per-token activations"](Recipe(method="static"), states)
+    worst = tuple(LayerRule(match=f"l.{number}", keep="per-token") for number in (6, 5))
+    assert found == [Recipe(method="static", mixed=True), Recipe(method="static", layers=worst), Recipe()]
+    assert RUNGS["per-token activations"](Recipe(method="static", mixed=True, layers=worst), [])[-1] == Recipe()
 
 
 def test_static_is_refused_where_nothing_is_calibrated(written):

@@ -83,6 +83,7 @@ class TestChoice:
     def test_by_the_aim(self, simulated, aim, best):
         measurer = simulated(
             wrong=lambda _: 0.002,
+            mended=lambda _: 0.0,
             speed=lambda one: 3.0 if one == DYNAMIC else 2.0,
             size=lambda one: 30 if one == DYNAMIC else 20,
         )

@@ -24,9 +24,10 @@ def check_engine(manifest: Manifest, engine: str) -> None:
     wrong: for every architecture of docs/architectures.md, with a scale per token and per tensor.
 
     Raises:
-        InputError: OpenVINO, for dynamic int8.
+        InputError: OpenVINO, for dynamic int8, of single layers too.
     """
-    is_dynamic = manifest.recipe.method == "dynamic" and any(layer.activation for layer in manifest.layers)
+    recipe, rounded = manifest.recipe, any(layer.activation for layer in manifest.layers)
+    is_dynamic = rounded and (recipe.method == "dynamic" or recipe.by_token)
     if is_dynamic and engine.partition(":")[0] == "openvino":
         raise InputError(
             "OpenVINO does not run dynamic int8",

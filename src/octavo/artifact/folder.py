@@ -4,22 +4,26 @@ Every file that is opened is listed there with its hash, and lies in the folder.
 onnx_ir.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from octavo.artifact.external import external_locations
-from octavo.artifact.hub import push_files
 from octavo.artifact.staging import repair
 from octavo.checkpoint.generation_config import TARGET_TOKENIZER
 from octavo.engines import ENGINES, choose_engine, runs_torch
 from octavo.errors import ArtifactError, InputError
 from octavo.files import files_of, sha256_of
-from octavo.schema.comparison import ComparisonRecord
 from octavo.schema.lineage import FileRecord
 from octavo.schema.manifest import MANIFEST, SCHEMA, Manifest
 from octavo.tasks import find_task
+
+if TYPE_CHECKING:
+    from octavo.schema.comparison import ComparisonRecord
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Artifact:
             ArtifactError: a file was changed, or the Hub does not take it.
             InputError: the comparison is of other models, or this is no name of a repository.
         """
+        from octavo.artifact.hub import push_files
+
         self.check_files()
         return push_files(
             self.folder, self.manifest, repo, private=private, base_model=base_model, comparison=comparison

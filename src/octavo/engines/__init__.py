@@ -160,6 +160,8 @@ def choose_engine(recipe: Recipe) -> tuple[str, str]:
     if recipe.format == "torch":
         return "torch", "the format is torch"
     features, method = this_cpu().features, recipe.method
+    if recipe.by_token:
+        return "onnxruntime", "OpenVINO does not run layers that are rounded per token"
     if method in STATIC and features & {"avx512_vnni", "avx_vnni", "amx_int8"}:
         name, reason = "openvino", "static int8 on a CPU with VNNI"
     elif recipe.storage == "float16" and features & {"amx_bf16", "avx512_bf16"}:

@@ -1,4 +1,9 @@
-"""Writes a Linear of dynamic int8: codes of the input made as it comes, one scale per tensor or per token."""
+"""Writes a Linear for ONNX Runtime's integer product: codes of the input by scales that are computed, or known.
+
+MatMulInteger, Cast, Mul and the bias of a Linear are one kernel there where a factor of the scales is computed.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +17,7 @@ from octavo.graph.lowering import (
     drop_if_unread,
     find_value,
     insert_behind,
+    make_node,
     replace_layer,
     store_weight,
 )
@@ -69,6 +75,48 @@ def lower_row_linear(model: ir.Model, layer: Layer, weight: Quantized, lowest: f
             shape = add_node(nodes, "Concat", [leading, last], shape_name, axis=0)
         replace_layer(model, node, nodes, ("Reshape", [rows, shape]))
     drop_if_unread(model, layer.weight)
+
+
+def lower_ranged_linear(
+    model: ir.Model, layer: Layer, weight: Quantized, ranges: Mapping[str, tuple[np.float32, np.uint8]]
+) -> None:
+    """Multiply in integers, the input quantized with a scale and zero point that are known; in place.
+
+    As `lowering.lower_static_linear`, of which only ONNX Runtime makes one kernel too, but for the bias.
+    """
+    weight_scale = weight.scale.reshape(-1)
+    codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
+    for node, x, bias in call_sites(layer):
+        scale, zero_point = ranges[str(x.name)]
+        step = constant(model, f"{x.name}_scale", np.array(scale, np.float32))
+        zero = constant(model, f"{x.name}_zero_point", np.array(zero_point, np.uint8))
+        quantized = find_value(model, f"{x.name}_codes")
+        if quantized is None:
+            quantize = make_node("QuantizeLinear", [x, step, zero], f"{x.name}_codes")
+            insert_behind(model, x, [quantize])
+            quantized = quantize.outputs[0]
+        nodes: list[ir.Node] = []
+        integer = add_node(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
+        real = add_node(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
+        steps = constant(model, f"{node.name}_steps", scale * weight_scale)
+        joint = add_node(nodes, "Mul", [_one_of_ids(model), steps], f"{node.name}_scale")
+        replace_layer(model, node, nodes, ("Mul", [real, joint]), bias)
+    drop_if_unread(model, layer.weight)
+
+
+def _one_of_ids(model: ir.Model) -> ir.Value:
+    """The number 1, computed of the ids at the beginning: (max + 1) / (max + 1); see `_computed_one`."""
+    known = find_value(model, "one_of_ids")
+    if known is not None:
+        return known
+    ids = next(value for value in model.graph.inputs if value.dtype == ir.DataType.INT64)
+    nodes: list[ir.Node] = []
+    largest = add_node(nodes, "ReduceMax", [ids], "largest_id", keepdims=0)
+    largest = add_node(nodes, "Cast", [largest], "largest_id_cast", to=ir.DataType.FLOAT)
+    largest = add_node(nodes, "Add", [largest, constant(model, "number_one", np.array(1, np.float32))], "above_ids")
+    one = add_node(nodes, "Div", [largest, largest], "one_of_ids")
+    model.graph.insert_before(model.graph[0], nodes)
+    return one
 
 
 def _computed_one(model: ir.Model, scales: ir.Value) -> ir.Value:

@@ -69,10 +69,9 @@ def lower_static_linear(
     all readers of a value share, DequantizeLinear in front of the weight: engines fuse them with the MatMul between.
     """
     codes, scale = store_weight(model, layer.path, weight.codes, weight.scale.reshape(-1))
-    zeros = constant(model, f"{layer.path}.weight_zero_point", np.zeros(weight.codes.shape[1], np.int8))
     for node, x, bias in call_sites(layer):
         rounded = _round_once(model, x, *ranges[str(x.name)])
-        real = make_node("DequantizeLinear", [codes, scale, zeros], f"{node.name}_weight", axis=1)
+        real = make_node("DequantizeLinear", [codes, scale], f"{node.name}_weight", axis=1)
         replace_layer(model, node, [real], ("MatMul", [rounded, real.outputs[0]]), bias)
     drop_if_unread(model, layer.weight)
 

@@ -10,13 +10,13 @@ whole loss.
 With examples, inputs are smoothed and weights rounded as those of `static` are (`methods.calibrated`).
 """
 
-from functools import partial
+from collections.abc import Collection
 
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import FloatArray, round_range, round_rows
+from octavo.arithmetic.affine import FloatArray, round_rows
 from octavo.arithmetic.saturation import quantize_linear
-from octavo.arithmetic.smoothquant import Rounding, Sample
+from octavo.arithmetic.smoothquant import Rounding, Sample, round_sample
 from octavo.graph.layers import Layer
 from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
 from octavo.graph.scaling import Group, find_groups
@@ -30,6 +30,7 @@ from octavo.methods.layer_results import (
     lower_layers,
     lower_rows,
     needs_exact,
+    rounded_by_token,
 )
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
@@ -48,10 +49,12 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
     """
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
-    four_bits = four_bit_tables(decided, recipe)
+    four_bits, by_token = four_bit_tables(decided, recipe), rounded_by_token(decided, recipe)
+    if recipe.granularity == "token":
+        by_token |= {layer.path for layer, _ in decided}
     linears = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
     if context.calibration:
-        learnt = calibrate(model, find_groups(linears), recipe, context, partial(_rounding_of, recipe.granularity))
+        learnt = calibrate(model, find_groups(linears), recipe, context, lambda group: rounding_of(group, by_token))
         smoothed = model.clone(deep_copy=False)
     else:
         saturates = context.target.saturates
@@ -61,37 +64,38 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
             return lower_rows(model, layer, four_bits)
-        weight, lowest = learnt.weights[layer.path], _lowest_input(layer)
-        by_tensor = recipe.granularity == "tensor" and lowest is None
-        activation, strength = "tensor" if by_tensor else "token", learnt.strengths.get(layer.path)
-        result = int8_result(layer, weight, activation=activation, smoothing=strength)
+        weight, strength = learnt.weights[layer.path], learnt.strengths.get(layer.path)
+        by_tensor = layer.path not in by_token and lowest_input(layer) is None
+        result = int8_result(layer, weight, activation="tensor" if by_tensor else "token", smoothing=strength)
         if context.calibration and recipe.bias_correction:
             learnt.correct(model, layer)
         if by_tensor:
             lower_dynamic_linear(model, layer, weight)
         else:
-            lower_row_linear(model, layer, weight, lowest)
+            lower_row_linear(model, layer, weight, lowest_input(layer))
         return result
 
     results = lower_layers(decided, lower)
     return MethodResult(model, halved(model, results, recipe), needs_exact(learnt.weights), reference=smoothed)
 
 
-def _rounding_of(granularity: str, group: Group) -> Rounding:
-    """How the group's input is rounded; behind a division it comes no longer straight out of an activation function."""
+def rounding_of(group: Group, by_token: Collection[str]) -> Rounding:
+    """How the group's input is rounded, per token where that is so of all of its layers, and else as one tensor.
+
+    Behind a division it comes no longer straight out of an activation function.
+    """
     lowest = [_lowest(value) for value in group.inputs]
+    rows = all(layer.path in by_token for layer in group.layers)
 
     def rounding(sample: Sample) -> FloatArray:
         if None not in lowest and not sample.smoothed:
             return round_rows(sample.rows, ROW_ZERO_POINT, min(bound for bound in lowest if bound is not None))
-        if granularity == "tensor":
-            return round_range(sample.rows, float(sample.low.min()), float(sample.high.max()))
-        return round_rows(sample.rows)
+        return round_rows(sample.rows) if rows else round_sample(sample)
 
     return rounding
 
 
-def _lowest_input(layer: Layer) -> float | None:
+def lowest_input(layer: Layer) -> float | None:
     """The lower bound of what the layer reads, where that comes straight out of known activation functions."""
     bounds = [_lowest(node.inputs[0]) for node in layer.nodes]
     return None if None in bounds else min(bound for bound in bounds if bound is not None)

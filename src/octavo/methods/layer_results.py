@@ -14,7 +14,7 @@ from octavo.arithmetic.saturation import can_saturate
 from octavo.errors import RecipeError
 from octavo.graph.layers import Layer, find_layers, paths_of
 from octavo.graph.lowering import lower_block_rows, lower_embedding, lower_half
-from octavo.schema.layers import Kind, LayerResult, part_of
+from octavo.schema.layers import Kind, LayerResult, part_of, place_of
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
 
 FEW_ROWS = 8
@@ -79,6 +79,17 @@ def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe)
     return {layer.path for layer in tables if asked.get(layer.path, "int4" if layer.path in words else "") == "int4"}
 
 
+def rounded_by_token(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe) -> set[str]:
+    """The module paths of Linears whose input has one scale for each token: by a rule, or by the recipe's `mixed`."""
+    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
+    linears = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
+    asked = {layer.path for layer in linears if layer.paths[0] in rules and rules[layer.paths[0]].keep == "per-token"}
+    if recipe.mixed:
+        places = {layer.path: place_of(layer.path) for layer in linears if layer.paths[0] not in rules}
+        asked |= {path for path, place in places.items() if place is not None and "down" in place[1]}
+    return asked
+
+
 def lower_rows(model: ir.Model, layer: Layer, four_bits: Collection[str] = ()) -> LayerResult:
     """Make an embedding table int8, one scale per row, or give it 4 bits in groups where it is named; in place."""
     if layer.path in four_bits:
@@ -136,7 +147,8 @@ def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
     """Every layer, and why it stays float; None for those that are to be quantized.
 
     Raises:
-        RecipeError: a layer rule matches nothing, or asks for products of 4 bits where the method has none.
+        RecipeError: a layer rule matches nothing, asks for products of 4 bits where the method has none, or for a table
+            that is rounded per token.
     """
     layers = find_layers(model)
     rules = kept_as(recipe, [path for layer in layers for path in layer.paths])
@@ -145,6 +157,9 @@ def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:
         if rule is not None and rule.keep == "int4" and layer.kind == "linear":
             got, allowed = f"{rule.match}: {layer.path}", "embeddings, or the method weight-only"
             raise RecipeError(f"products of the method {recipe.method} have 8 bits", got=got, allowed=allowed)
+        if rule is not None and rule.keep == "per-token" and layer.kind == "embedding":
+            got = f"{rule.match}: {layer.path}"
+            raise RecipeError("rows of a table are looked up, not rounded per token", got=got, allowed="Linear layers")
     return [(layer, reason_for_float(layer, rules.get(layer.paths[0]))) for layer in layers]
 
 

@@ -1,7 +1,8 @@
 """`static`: int8 weights, and activations whose ranges were learnt from the user's own examples.
 
 Ranges are constants of the graph, so an answer does not depend on what else is in the batch, and no time goes into
-computing them at run time. They are those of what is read behind the smoothing (`methods.calibrated`).
+computing them at run time. They are those of what is read behind the smoothing (`methods.calibrated`). Layers that a
+rule names have one scale for each token instead, as it comes (`methods.dynamic`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,16 @@ import onnx_ir as ir
 from octavo.arithmetic.affine import Quantized, affine_range, quantize_asymmetric, round_range
 from octavo.arithmetic.observers import Range, mse_range, percentile_range
 from octavo.arithmetic.saturation import count_saturated, quantize_linear
-from octavo.arithmetic.smoothquant import output_error, round_sample
+from octavo.arithmetic.smoothquant import Rounding, output_error, round_sample
 from octavo.errors import DataError
 from octavo.graph.layers import Layer
+from octavo.graph.lower_dynamic import lower_ranged_linear, lower_row_linear
 from octavo.graph.lowering import lower_static_linear
-from octavo.graph.scaling import find_groups
+from octavo.graph.scaling import Group, find_groups
 from octavo.methods import Context, MethodResult
 from octavo.methods.activations import see_histograms
 from octavo.methods.calibrated import Input, calibrate
+from octavo.methods.dynamic import lowest_input, rounding_of
 from octavo.methods.layer_results import (
     decide,
     four_bit_tables,
@@ -29,6 +32,7 @@ from octavo.methods.layer_results import (
     lower_layers,
     lower_rows,
     needs_exact,
+    rounded_by_token,
 )
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
@@ -49,24 +53,36 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
         raise DataError("static int8 learns ranges from examples, and none were given", then="--calibrate FILE")
     model = model.clone(deep_copy=False)
     decided = decide(model, recipe)
-    four_bits = four_bit_tables(decided, recipe)
+    four_bits, by_token = four_bit_tables(decided, recipe), rounded_by_token(decided, recipe)
     groups = find_groups([layer for layer, reason in decided if reason is None])
     layers = [layer for group in groups for layer in group.layers]
-    learnt = calibrate(model, groups, recipe, context, lambda _: round_sample)
+
+    def rounding(group: Group) -> Rounding:
+        rows = all(layer.path in by_token for layer in group.layers)
+        return rounding_of(group, by_token) if rows else round_sample
+
+    learnt = calibrate(model, groups, recipe, context, rounding)
     smoothed = model.clone(deep_copy=False)
-    spans = _spans(model, layers, learnt.seen, recipe, context)
+    ranged = [layer for layer in layers if layer.path not in by_token]
+    spans = _spans(model, ranged, learnt.seen, recipe, context)
     if recipe.own_sentences:
         spans = {name: _with_margin(span, learnt.seen[name]) for name, span in spans.items()}
-    overflow = _overflow(layers, learnt.seen, spans, learnt.weights) if context.target.saturates else None
+    overflow = _overflow(ranged, learnt.seen, spans, learnt.weights) if context.target.saturates else None
 
     def lower(layer: Layer) -> LayerResult:
         if layer.kind == "embedding":
             return lower_rows(model, layer, four_bits)
         weight = learnt.weights[layer.path]
-        result = int8_result(layer, weight, activation="static", smoothing=learnt.strengths.get(layer.path))
+        activation = "token" if layer.path in by_token else "static"
+        result = int8_result(layer, weight, activation=activation, smoothing=learnt.strengths.get(layer.path))
         if recipe.bias_correction:
             learnt.correct(model, layer)
-        lower_static_linear(model, layer, weight, {name: affine_range(*spans[name]) for name in layer.inputs})
+        if layer.path in by_token:
+            lower_row_linear(model, layer, weight, lowest_input(layer))
+            return result
+        ranges = {name: affine_range(*spans[name]) for name in layer.inputs}
+        write = lower_ranged_linear if recipe.by_token else lower_static_linear  # no other engine would run it anyway
+        write(model, layer, weight, ranges)
         return result
 
     results = lower_layers(decided, lower)

@@ -110,7 +110,7 @@ def _finish(model: ir.Model, recipe: Recipe, context: Context) -> None:
 
     if recipe.method != "float" and context.target.name == "avx512_vnni":  # where it was measured to pay
         keep_gelu_apart(model)
-    if recipe.method == "dynamic" and recipe.granularity == "token":
+    if recipe.by_token or (recipe.method == "dynamic" and recipe.granularity == "token"):
         keep_rows_flat(model)
 
 

@@ -68,6 +68,7 @@ ADVICE = {
     "an embedder, and data of queries and passages": "임베딩 모델과, 질의와 지문의 데이터",
     "an object with {}": "{}이(가) 있는 객체",
     "finite numbers, [2, {}]": "유한한 수, [2, {}]",
+    "Linear layers": "Linear 레이어",
     "embeddings, or the method weight-only": "임베딩, 또는 weight-only 방법",
     "none: the model has no prompts": "없음: 모델에 프롬프트가 없음",
     "numbers from 0 to {}, rising": "0~{}의 수, 오름차순",

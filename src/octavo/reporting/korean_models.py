@@ -127,6 +127,7 @@ MODELS = {
     # recipes and methods
     "the artifact is of the format {}": "{} 형식의 아티팩트임",
     "no layer would be quantized": "양자화될 레이어가 하나도 없음",
+    "rows of a table are looked up, not rounded per token": "테이블의 행은 조회만 하므로 토큰별 스케일이 없음",
     "products of the method {} have 8 bits": "{} 방법의 곱셈은 8비트임",
     "the method qat takes ranges from {} beside the weights, and there is none": (
         "qat 방법에 필요한 {}이(가) 가중치 옆에 없음"
@@ -170,6 +171,10 @@ MODELS = {
     "layers are stored in 16 bits in the format onnx, and this is {}": "16비트 레이어는 onnx 형식에만 있는데 여기는 {}",
     "int4 layers are made by dynamic, static and weight-only, format onnx; this is {}": (
         "int4 레이어는 onnx 형식의 dynamic, static, weight-only로 만드는데 여기는 {}"
+    ),
+    "ONNX Runtime alone runs layers that are rounded per token": "토큰별 스케일의 레이어는 ONNX Runtime만 실행함",
+    "layers are rounded per token by dynamic and static, format onnx; this is {}": (
+        "토큰별 스케일은 onnx 형식의 dynamic과 static에만 있는데 여기는 {}"
     ),
     "products in float are of weights of 8 bits with one scale per output channel": (
         "float 곱은 출력 채널마다 스케일이 하나인 8비트 가중치에만 씀"

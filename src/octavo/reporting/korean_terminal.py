@@ -241,6 +241,7 @@ ELSEWHERE = {
     "output {} is [batch, {}]": "출력 {}의 모양이 [배치, {}]",
     "{}, the vocabulary; {}": "{}(어휘 크기); {}",
     "{}, the hidden size": "{}(은닉 크기)",
+    "OpenVINO does not run layers that are rounded per token": "OpenVINO는 토큰별 스케일의 레이어를 실행하지 못함",
     "the usual one": "기본 엔진",
     "the format is torch": "형식이 torch",
     "static int8 on a CPU with VNNI": "VNNI가 있는 CPU의 정적 int8",

@@ -6,7 +6,7 @@ A recipe is frozen and hashable, and goes to TOML and back:
 
     [[layers]]
     match = "*.attention.output.dense"   # a glob on the module path
-    keep = "float"                       # or "float16", "int8", "int4"; the last rule that matches a layer wins
+    keep = "float"                       # or "float16", "int8", "per-token", "int4"; the last rule that matches wins
 """
 
 import fnmatch
@@ -29,6 +29,7 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "smoothing": ("static", "dynamic", "qat"),
     "bias_correction": ("static", "dynamic"),
     "own_sentences": ("dynamic", "static"),
+    "mixed": ("static",),
     "storage": ("float",),
     "bits": ("weight-only",),
     "block": ("weight-only",),
@@ -37,7 +38,7 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
 }
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
 OF_ONNX = (  # a torch model has nothing to do with these
-    *("opset", "optimize", "merge_qkv", "bits", "block", "products", "embedding", "own_sentences"),
+    *("opset", "optimize", "merge_qkv", "bits", "block", "products", "embedding", "own_sentences", "mixed"),
     *LEARNT,
 )
 FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
@@ -46,11 +47,12 @@ FORMATS = {"onnx": METHODS, "torch": ("dynamic", "weight-only")}
 class LayerRule(Record):
     """Layers whose module path matches the glob `match` are kept as `keep` says.
 
-    `float16` stores a weight in 16 bits, and computes in float.
+    `float16` stores a weight in 16 bits, and computes in float. `per-token` is int8 whose input has one scale for each
+    token, as it comes: of a Linear, in static int8 and in dynamic int8 of the granularity `tensor`.
     """
 
     match: str
-    keep: Literal["float", "float16", "int8", "int4"]
+    keep: Literal["float", "float16", "int8", "per-token", "int4"]
 
 
 class Recipe(Record):
@@ -67,7 +69,9 @@ class Recipe(Record):
     the float graph by the passes of `octavo.graph.passes.order` first, `merge_qkv` is one more of them, off by default.
 
     For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, the range
-    of the smallest squared error, or the share of the extremes' range that leaves a layer's outputs nearest).
+    of the smallest squared error, or the share of the extremes' range that leaves a layer's outputs nearest). `mixed`
+    rounds per token, as it comes, what the second Linear of a feed-forward reads, where a few tokens are many times as
+    large as the others; ONNX Runtime runs that, and OpenVINO does not.
 
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
@@ -96,6 +100,7 @@ class Recipe(Record):
     smoothing: Literal["auto", "none"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     bias_correction: bool = True
     own_sentences: bool = False
+    mixed: bool = False
     storage: Literal["float32", "float16"] = "float32"
     bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128, 256] | None = None
@@ -129,6 +134,9 @@ class Recipe(Record):
         if four and (self.method not in BELONGS["embedding"] or self.format != "onnx"):
             got = f"{self.method} in the format {self.format}"
             raise ValueError(f"int4 layers are made by dynamic, static and weight-only, format onnx; this is {got}")
+        if self.by_token and (self.method not in ("dynamic", "static") or self.format != "onnx"):
+            got = f"{self.method} in the format {self.format}"
+            raise ValueError(f"layers are rounded per token by dynamic and static, format onnx; this is {got}")
         if self.products == "float" and (four or self.bits == 4 or self.block is not None):
             raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
         return self
@@ -147,6 +155,11 @@ class Recipe(Record):
         four = self.bits == 4 or any(rule.keep == "int4" for rule in self.layers)
         dynamic = self.method == "dynamic" and self.format == "onnx"
         return self.method == "static" or dynamic or (self.method == "weight-only" and four)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the input of single layers has one scale for each token."""
+        return self.mixed or any(rule.keep == "per-token" for rule in self.layers)
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back equal."""

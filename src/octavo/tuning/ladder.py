@@ -51,10 +51,16 @@ def _embeddings(recipe: Recipe, layers: Layers) -> list[Recipe]:
     return more_bits + ([keep_float(Candidate(recipe), paths).recipe] if paths else [])
 
 
-def _tokens(recipe: Recipe, _: Layers) -> list[Recipe]:
-    if recipe.method == "static" or recipe.granularity == "tensor":
-        return [Recipe(method="dynamic", layers=recipe.layers)]
-    return []
+def _tokens(recipe: Recipe, layers: Layers) -> list[Recipe]:
+    """Single layers first, which cost little: the second of each feed-forward, and the worst quarter; then all."""
+    every = Recipe(method="dynamic", layers=tuple(rule for rule in recipe.layers if rule.keep != "per-token"))
+    if recipe.method != "static":
+        return [every] if recipe.granularity == "tensor" else []
+    known = [one for one in layers if one.kind == "linear" and one.dtype == "int8" and one.decibels is not None]
+    worst = sorted(known, key=lambda one: one.decibels or 0.0)[: -(-len(known) // 4)]
+    rules = tuple(LayerRule(match=escaped(one.path), keep="per-token") for one in worst)
+    single = [_with(recipe, mixed=True)] + ([_with(recipe, layers=recipe.layers + rules)] if rules else [])
+    return [*(one for one in single if one != recipe), every]
 
 
 # Weights of fewer bits are no rung: where products of 8 bits could saturate, weights always keep to what does not.

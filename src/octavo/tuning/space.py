@@ -97,7 +97,8 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
         static += [{"method": "static"} | rows] if setting.calibrates else []
     found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
     others = [Candidate(recipe_from(one)) for one in recipes]
-    return distinct([others[0], *found, *others[1:]])
+    mixed = [Candidate(Recipe(method="static", mixed=True))] if setting.calibrates else []  # ONNX Runtime's alone
+    return distinct([others[0], *found, *mixed, *others[1:]])
 
 
 def sixteen_bits(setting: Setting) -> tuple[Candidate, ...]:
@@ -144,11 +145,13 @@ def _each(table: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _candidate(recipe: Recipe, engine: str, setting: Setting) -> Candidate:
     if engine == "auto":
-        engine = setting.engines[0] if recipe.method in STATIC else "onnxruntime"
+        engine = setting.engines[0] if recipe.method in STATIC and not recipe.by_token else "onnxruntime"
         engine = "torch" if recipe.format == "torch" else engine
     find_engine(engine)
     if runs_torch(engine) != (recipe.format == "torch"):
         raise RecipeError("this engine does not run this format", got=f"{recipe.format} on {engine}")
+    if recipe.by_token and engine != "onnxruntime":
+        raise RecipeError("ONNX Runtime alone runs layers that are rounded per token", got=engine)
     if recipe.calibrates and not setting.calibrates and recipe.method == "static":
         raise RecipeError("this task is not calibrated", got=recipe.method)
     if recipe.method == "qat" and not setting.learnt:
