@@ -11,6 +11,7 @@ import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
+from octavo.cli.quantize import choose_recipes
 from octavo.data.examples import example_hashes
 from octavo.errors import DataError, InputError, OctavoWarning, RecipeError
 from octavo.pipeline.calibration import ENOUGH
@@ -199,6 +200,14 @@ def test_mixed_rounds_the_second_linear_of_each_feed_forward_per_token(tmp_path)
     assert octavo.load(tmp_path / "int8").session.name == "onnxruntime"
     with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic"):
         recipe_from({"mixed": True})
+
+
+def test_mixed_is_an_option_of_static_alone():
+    mixed = Recipe(method="static", mixed=True)
+    assert choose_recipes(None, None, {"mixed": True}, calibrated=True) == [mixed]
+    assert choose_recipes(["dynamic", "static"], None, {"mixed": True}, calibrated=True) == [Recipe(), mixed]
+    with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic in --mixed"):
+        choose_recipes(None, None, {"mixed": True}, calibrated=False)
 
 
 def test_products_of_known_ranges_are_the_same_in_both_forms(static_demo, tmp_path, sentences):

@@ -53,6 +53,9 @@ Block = Annotated[int | None, typer.Option(help="Weights that share a scale, met
 Embedding = Annotated[
     str | None, typer.Option(help="Rows of the table of words: int8, or int4 in groups of 32 numbers.")
 ]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="Method static: one scale per token where a few are far larger than the others.")
+]
 Half = Annotated[bool, typer.Option("--half", help="Method float with weights stored in 16 bits.")]
 Target = Annotated[
     str, typer.Option(help="The CPU it is for: auto (this one), any, avx2, avx_vnni, avx512, avx512_vnni, arm64.")
@@ -73,6 +76,7 @@ def quantize(
     bits: Bits = None,
     block: Block = None,
     embedding: Embedding = None,
+    mixed: Mixed = False,
     half: Half = False,
     target: Target = "auto",
     task: TaskName = None,
@@ -95,6 +99,7 @@ def quantize(
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
     settings = {"format": output_format, "bits": bits, "block": block, "embedding": embedding, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
+    settings["mixed"] = mixed or None
     learnt = (Path(checkpoint) / RANGES).is_file()
     recipes = choose_recipes(method, recipe, settings, calibrated=calibrate is not None, learnt=learnt)
     model = Checkpoint(checkpoint, task, tokenizer, names(labels), target_tokenizer, tuple(ignore_weights or ()))
@@ -151,6 +156,7 @@ def choose_recipes(
             ("storage",),
             ("bits", "block"),
             ("embedding",),
+            ("mixed",),
             ("opset",),
             ("optimize",),
         ):
