@@ -213,7 +213,7 @@ def time_shapes(contenders: dict[str, Contender], vocabulary: int, shapes=SHAPES
             ms = 1000 * timing.rounds / repeats
             rows.append({"shape": f"{count} x {length}", "name": name, "ms": float(np.median(ms)), "rounds": list(ms)})
             print(f"    {count} x {length} {name}: {np.median(ms):.1f} ms", file=sys.stderr)
-        at = {row["name"]: row["ms"] for row in rows[-len(contenders) :]}
+        at = {row["name"]: row["ms"] for row in rows if row["shape"] == rows[0]["shape"]}
         contenders = {name: one for name, one in contenders.items() if at[name] < SLOW * at["torch fp32"]}
     return rows
 

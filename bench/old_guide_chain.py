@@ -26,7 +26,6 @@ from pathlib import Path
 import octavo
 import old_guide
 from dynamic import ROOT, THREADS, Steps
-from octavo.engines import choose_engine
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
@@ -104,9 +103,7 @@ def measure(shared: Path, folder: Path, rounds: int, most: int | None) -> list[d
     return [
         {
             "name": title,
-            "engine": "torch"
-            if kind == "torch"
-            else choose_engine(octavo.open_artifact(folder / place).manifest.recipe)[0],
+            "engine": "torch" if kind == "torch" else octavo.open_artifact(folder / place).engine(),
             "mib": old_guide.size_of(kind, folder / place) / 2**20,
             "size": old_guide.size_of(kind, folder / place) / size,
             "seconds": statistics.median(seconds[title]),

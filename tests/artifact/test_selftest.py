@@ -91,7 +91,7 @@ def test_what_is_recorded(demo_int8, demo_float):
 
 def test_it_is_run_on_the_engine_that_serves(demo_float, monkeypatch):
     served, find = [], opening.find_engine
-    monkeypatch.setattr(artifacts, "choose_engine", lambda _: ("openvino", "this CPU has VNNI"))
+    monkeypatch.setattr(artifacts, "choose_engine", lambda *_: ("openvino", "this CPU has VNNI"))
     monkeypatch.setattr(opening, "find_engine", lambda name: served.append(name) or find("onnxruntime"))
     octavo.verify(open_artifact(demo_float))
     assert served == ["openvino"]

@@ -1,5 +1,6 @@
 """What an exported graph looks like, and what happens where it is not what torch computes."""
 
+import gc
 import logging
 from collections import Counter
 from types import SimpleNamespace
@@ -247,13 +248,17 @@ def test_no_older_opset_is_tried_where_the_opset_is_not_the_reason(monkeypatch, 
     ("error", "kind"), [(torch.onnx.OnnxExporterError("no Gelu"), OpsetError), (ValueError("x"), octavo.ExportError)]
 )
 def test_what_cannot_be_written_in_an_opset_is_told_from_what_cannot_be_traced(monkeypatch, model, error, kind):
+    collects = []
+
     def fail(*_):
+        collects.append(gc.isenabled())
         raise error
 
     monkeypatch.setattr("transformers.exporters.exporter_onnx.OnnxExporter.export", fail)
     with pytest.raises(octavo.ExportError, match="this architecture cannot be exported") as caught:
         export_graph(model, {}, ("logits",), 23)
     assert type(caught.value) is kind
+    assert (collects, gc.isenabled()) == ([False], True)
 
 
 def test_a_graph_that_does_not_load_or_differs_is_an_error_of_the_opset(monkeypatch, model, source, graph):

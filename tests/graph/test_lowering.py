@@ -8,8 +8,8 @@ from scipy.special import erf
 import octavo
 from octavo.arithmetic.affine import INT7_LEVELS, affine_range, quantize_asymmetric, quantize_symmetric
 from octavo.graph.layers import find_layers
-from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_row_linear
-from octavo.graph.lowering import lower_embedding
+from octavo.graph.lower_dynamic import ROW_ZERO_POINT, lower_dynamic_linear, lower_ranged_linear, lower_row_linear
+from octavo.graph.lowering import lower_embedding, lower_static_linear
 
 GELU_LOWEST = -0.17
 SHAPES = pytest.mark.parametrize("shape", [(5, 16), (2, 5, 16)])
@@ -433,6 +433,44 @@ def test_a_linear_that_reads_another_one_directly(graph, run, operator):
     first, second = (lower(model, layer) for layer in find_layers(model))
     x = random(5, 16)
     np.testing.assert_allclose(run(model, x=x)[0], by_tensor(by_tensor(x, first), second), rtol=1e-4, atol=1e-4)
+
+
+RANGED = {"ranged": lower_ranged_linear, "static": lower_static_linear}
+
+
+@SHAPES
+@SITES
+@pytest.mark.parametrize("form", RANGED)
+def test_a_linear_of_a_known_range_is_integer_arithmetic(graph, run, form, shape, operator, transposed):
+    if operator == "Gemm" and len(shape) > 2:
+        pytest.skip("Gemm is of two dimensions")
+    model, bias = one_linear(graph, shape, operator=operator, transposed=transposed)
+    layer, x = find_layers(model)[0], random(*shape)
+    weight = quantize(layer)
+    RANGED[form](model, layer, weight, {"x": affine_range(x.min(), x.max())})
+    onnx.checker.check_model(ir.to_proto(model))
+    np.testing.assert_allclose(run(model, x=x)[0], by_tensor(x, weight, bias), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("forms", [("ranged", "ranged"), ("row", "ranged"), ("ranged", "row")], ids="-".join)
+def test_a_linear_that_reads_another_one_in_any_form(graph, run, operator, forms):
+    value = graph.input("x", [None, 16])
+    hidden = graph.node(f"first/{operator}", value, graph.weight("first.weight", random(16, 16, seed=1)))
+    y = graph.node(f"second/{operator}", hidden, graph.weight("second.weight", random(16, 16, seed=2)))
+    model, x = graph.model(y=(y, [None, 16])), random(5, 16)
+    layers = find_layers(model)
+    seen = {"x": x, str(hidden.name): x @ layers[0].matrix()}
+    exact = seen[str(hidden.name)] @ layers[1].matrix()
+    ranges = {name: affine_range(array.min(), array.max()) for name, array in seen.items()}
+    for form, layer in zip(forms, layers, strict=True):
+        if form == "row":
+            lower_row_linear(model, layer, quantize(layer))
+        else:
+            lower_ranged_linear(model, layer, quantize(layer), ranges)
+    onnx.checker.check_model(ir.to_proto(model))
+    found = run(model, x=x)[0]
+    assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
 
 
 def test_nodes_stay_in_order_where_a_layer_runs_again_after_another_that_shares_its_input(graph):

@@ -220,5 +220,5 @@ def test_an_artifact_with_them(checkpoint, artifact, sentences, tmp_path):
 def test_the_command_line_asks_for_them():
     both = choose_recipes(["float", "static"], None, {"embedding": "int4"}, calibrated=True)
     assert both == [Recipe(method="float"), Recipe(method="static", embedding="int4")]
-    with pytest.raises(RecipeError, match="embedding is a setting of the method dynamic or static or weight-only"):
+    with pytest.raises(RecipeError, match="embedding is a setting of the method dynamic, static, weight-only"):
         choose_recipes(["float"], None, {"embedding": "int4"}, calibrated=False)

@@ -143,6 +143,7 @@ def test_both_engines_answer_alike(static_demo, tmp_path, monkeypatch):
     assert any((tmp_path / "openvino").iterdir()), "compiled models are kept"
 
 
+BIASES = 10  # of four layers the query's and that of the feed-forward's first Linear, and both of the head
 BY_TOKEN = LayerRule(match="*.output.dense", keep="per-token")  # behind the attention, and the second of a feed-forward
 
 
@@ -172,7 +173,7 @@ def test_layers_are_rounded_per_token_where_a_rule_says_so(mixed_demo, static_de
 
 def test_layers_per_token_are_for_onnx_runtime(mixed_demo):
     assert octavo.load(mixed_demo).session.name == "onnxruntime"
-    with pytest.raises(InputError, match="OpenVINO does not run dynamic int8"):
+    with pytest.raises(InputError, match="OpenVINO does not run layers that are rounded per token"):
         octavo.load(mixed_demo, engine="openvino")
 
 
@@ -200,6 +201,26 @@ def test_mixed_rounds_the_second_linear_of_each_feed_forward_per_token(tmp_path)
     assert octavo.load(tmp_path / "int8").session.name == "onnxruntime"
     with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic"):
         recipe_from({"mixed": True})
+
+
+@pytest.mark.parametrize("family", ["albert", "distilbert", "electra"])
+def test_families_are_mixed(checkpoint, artifact, examples, sentences, tmp_path, family):
+    recipe = Recipe(method="static", mixed=True)
+    octavo.quantize(checkpoint(family), tmp_path / "int8", recipe=recipe, calibration=examples, target="any")
+    layers = open_artifact(tmp_path / "int8").manifest.layers
+    assert {layer.activation for layer in layers if layer.kind == "linear"} == {"token", "static"}
+    rows = [*sentences, *pairwise(sentences)]
+    expected, found = answers(artifact(family, "float").folder, rows), answers(tmp_path / "int8", rows)
+    assert np.linalg.norm(found - expected) < 0.5 * np.linalg.norm(expected - expected.mean(axis=0))
+
+
+def test_every_layer_per_token_leaves_no_range_to_find(static_demo, tmp_path):
+    paths = [layer.path for layer in open_artifact(static_demo).manifest.layers if layer.kind == "linear"]
+    rules = tuple(LayerRule(match=path, keep="per-token") for path in paths)
+    recipe = Recipe(method="static", observer="mse", layers=rules)
+    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    layers = open_artifact(tmp_path / "int8").manifest.layers
+    assert {layer.activation for layer in layers if layer.kind == "linear"} == {"token"}
 
 
 def test_mixed_is_an_option_of_static_alone():
@@ -230,7 +251,7 @@ def test_onnx_runtime_makes_one_kernel_of_a_product_and_its_bias(mixed_demo, tmp
     nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
     products = [node for node in nodes if node.op_type == "MatMulIntegerToFloat"]
     assert len(products) == len([node for node in nodes if "MatMul" in node.op_type])
-    assert len([node for node in products if len(node.input) > 6 and node.input[6]]) >= 4
+    assert len([node for node in products if len(node.input) > 6 and node.input[6]]) == BIASES
 
 
 def test_one_scale_for_each_token_beside_one_for_each_tensor(tmp_path):

@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 
 from octavo.artifact.folder import open_artifact
-from octavo.engines import choose_engine
 from octavo.metrics.estimates import Estimate, identical
 from octavo.reporting.comparison_tables import (
     comparison_notes,
@@ -379,7 +378,7 @@ def test_the_parts_of_the_demo_are_all_of_it(demo_int8, demo_float):
 def test_size_method_and_target_are_told(made_before):
     artifact = open_artifact(made_before)
     manifest = artifact.manifest
-    text = "\n".join(quantization_notes(manifest, artifact.bytes, choose_engine(manifest.recipe)))
+    text = "\n".join(quantization_notes(manifest, artifact.bytes, artifact.chosen_engine))
     share = 100 * artifact.bytes / manifest.source.bytes
     assert f"{artifact.bytes / MIB:.1f} MiB of {manifest.source.bytes / MIB:.1f} ({share:.1f} %" in text
     assert "stored as float32" in text

@@ -123,7 +123,7 @@ def test_method_that_is_not_a_name(value):
         ({"embedding": "int2"}, r"embedding .*got: int2; allowed: 'int8' or 'int4'"),
         (
             {"method": "float", "embedding": "int4"},
-            r"embedding is a setting of the method dynamic or static or weight-only",
+            r"embedding is a setting of the method dynamic, static, weight-only",
         ),
         ({"format": "torch", "embedding": "int4"}, r"embedding is a setting of the format onnx"),
         ({"method": "weight-only", "bits": 3}, r"bits .*got: 3; allowed: 4 or 8"),

@@ -27,8 +27,13 @@ def check_engine(manifest: Manifest, engine: str) -> None:
         InputError: OpenVINO, for dynamic int8, of single layers too.
     """
     recipe, rounded = manifest.recipe, any(layer.activation for layer in manifest.layers)
-    is_dynamic = rounded and (recipe.method == "dynamic" or recipe.by_token)
-    if is_dynamic and engine.partition(":")[0] == "openvino":
+    if engine.partition(":")[0] != "openvino" or not rounded:
+        return
+    if recipe.by_token:
+        then = "take onnxruntime, or make the artifact without mixed and such rules"
+        what = "OpenVINO does not run layers that are rounded per token"
+        raise InputError(what, got=engine, allowed="onnxruntime", then=then)
+    if recipe.method == "dynamic":
         raise InputError(
             "OpenVINO does not run dynamic int8",
             got=engine,

@@ -56,11 +56,16 @@ class Artifact:
         """
         recipe = self.manifest.recipe
         if asked == "auto":
-            return "onnxruntime" if find_task(self.manifest.signature).writes else choose_engine(recipe)[0]
+            return "onnxruntime" if find_task(self.manifest.signature).writes else self.chosen_engine[0]
         if runs_torch(asked) != (recipe.format == "torch"):
             allowed = "torch" if recipe.format == "torch" else ", ".join(name for name in ENGINES if name != "torch")
             raise InputError(f"the artifact is of the format {recipe.format}", got=asked, allowed=f"auto, {allowed}")
         return asked
+
+    @property
+    def chosen_engine(self) -> tuple[str, str]:
+        """The engine that this CPU, its method and its size call for, and why."""
+        return choose_engine(self.manifest.recipe, self.manifest.parameters)
 
     @property
     def bytes(self) -> int:

@@ -97,6 +97,8 @@ def quantize(
     check_quantize(checkpoint, output)
     if calibrate is None and calibrate_rows is not None:
         raise InputError("--calibrate-rows says how many examples of a file", then="--calibrate FILE")
+    if mixed and calibrate is None and recipe is None and method is None:
+        raise InputError("--mixed is static int8, which learns from examples", then="--calibrate FILE")
     settings = {"format": output_format, "bits": bits, "block": block, "embedding": embedding, "opset": opset}
     settings |= {"storage": "float16" if half else None, "optimize": False if no_optimize else None}
     settings["mixed"] = mixed or None
@@ -197,12 +199,10 @@ def _make(
 
 def _show(artifact: Artifact) -> None:
     from octavo.cli.display import print_cells
-    from octavo.engines import choose_engine
     from octavo.reporting.quantization_tables import part_cells, quantization_notes
 
     print_cells(part_cells(artifact.manifest.layers, words))
-    engine = choose_engine(artifact.manifest.recipe)
-    say(*quantization_notes(artifact.manifest, artifact.bytes, engine, words), _loads(artifact))
+    say(*quantization_notes(artifact.manifest, artifact.bytes, artifact.chosen_engine, words), _loads(artifact))
 
 
 def _loads(artifact: Artifact) -> str:

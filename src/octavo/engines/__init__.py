@@ -33,6 +33,7 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
 }
 SPAN = ("start_logits", "end_logits")
 STATIC = ("static", "qat")  # methods whose graphs know the ranges of activations
+LARGE = 30_000_000  # numbers in weights of Linears: those of DistilBERT (42 M) and BERT-base (85 M) are above
 
 
 class Session(Protocol):
@@ -150,19 +151,24 @@ def runs_torch(engine: str) -> bool:
     return engine.partition(":")[0] == "torch"
 
 
-def choose_engine(recipe: Recipe) -> tuple[str, str]:
+def choose_engine(recipe: Recipe, parameters: int | None = None) -> tuple[str, str]:
     """The engine for an artifact on this CPU, and why: a fixed rule, no measurement.
 
-    Static int8 goes to OpenVINO where the CPU multiplies int8 in hardware (VNNI, AMX): it is the faster one there.
-    Without, its int8 was measured slower than its float (1.07x the time on Zen 3), and everything goes to ONNX Runtime.
+    `parameters`: the numbers in the weights of its Linears, None where that is not known. Static int8 of a large model
+    goes to OpenVINO where the CPU multiplies int8 in hardware (VNNI, AMX): it is the faster one there in batches.
+    Smaller models are faster in ONNX Runtime (docs/benchmarks.md, "Every engine and every tool on AMX"). Without such
+    instructions its int8 was measured slower than its float (1.07x the time on Zen 3), and everything goes to ONNX
+    Runtime.
     A float model with 16-bit weights goes to OpenVINO where the CPU computes in bf16.
     """
     if recipe.format == "torch":
         return "torch", "the format is torch"
     features, method = this_cpu().features, recipe.method
     if recipe.by_token:
-        return "onnxruntime", "OpenVINO does not run layers that are rounded per token"
+        return "onnxruntime", "single layers are rounded per token"
     if method in STATIC and features & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+        if parameters is not None and parameters < LARGE:
+            return "onnxruntime", "OpenVINO's int8 is faster for larger models only"
         name, reason = "openvino", "static int8 on a CPU with VNNI"
     elif recipe.storage == "float16" and features & {"amx_bf16", "avx512_bf16"}:
         name, reason = "openvino:bf16", "16-bit weights on a CPU that computes in bf16"

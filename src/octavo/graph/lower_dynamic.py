@@ -88,33 +88,33 @@ def lower_ranged_linear(
     codes = constant(model, f"{layer.path}.weight_int8", weight.codes)
     for node, x, bias in call_sites(layer):
         scale, zero_point = ranges[str(x.name)]
-        step = constant(model, f"{x.name}_scale", np.array(scale, np.float32))
-        zero = constant(model, f"{x.name}_zero_point", np.array(zero_point, np.uint8))
-        quantized = find_value(model, f"{x.name}_codes")
+        name = f"{x.name}_ranged"  # what makes x may be a layer whose nodes carry its name too
+        step = constant(model, f"{name}_scale", np.array(scale, np.float32))
+        zero = constant(model, f"{name}_zero_point", np.array(zero_point, np.uint8))
+        quantized = find_value(model, f"{name}_codes")
         if quantized is None:
-            quantize = make_node("QuantizeLinear", [x, step, zero], f"{x.name}_codes")
+            quantize = make_node("QuantizeLinear", [x, step, zero], f"{name}_codes")
             insert_behind(model, x, [quantize])
             quantized = quantize.outputs[0]
         nodes: list[ir.Node] = []
         integer = add_node(nodes, "MatMulInteger", [quantized, codes, zero], f"{node.name}_integer")
         real = add_node(nodes, "Cast", [integer], f"{node.name}_cast", to=ir.DataType.FLOAT)
         steps = constant(model, f"{node.name}_steps", scale * weight_scale)
-        joint = add_node(nodes, "Mul", [_one_of_ids(model), steps], f"{node.name}_scale")
+        joint = add_node(nodes, "Mul", [_one_of_shape(model), steps], f"{node.name}_scale")
         replace_layer(model, node, nodes, ("Mul", [real, joint]), bias)
     drop_if_unread(model, layer.weight)
 
 
-def _one_of_ids(model: ir.Model) -> ir.Value:
-    """The number 1, computed of the ids at the beginning: (max + 1) / (max + 1); see `_computed_one`."""
-    known = find_value(model, "one_of_ids")
+def _one_of_shape(model: ir.Model) -> ir.Value:
+    """The number 1, computed at the beginning: n / n of the largest dimension of an input; see `_computed_one`."""
+    known = find_value(model, "one_of_shape")
     if known is not None:
         return known
-    ids = next(value for value in model.graph.inputs if value.dtype == ir.DataType.INT64)
     nodes: list[ir.Node] = []
-    largest = add_node(nodes, "ReduceMax", [ids], "largest_id", keepdims=0)
-    largest = add_node(nodes, "Cast", [largest], "largest_id_cast", to=ir.DataType.FLOAT)
-    largest = add_node(nodes, "Add", [largest, constant(model, "number_one", np.array(1, np.float32))], "above_ids")
-    one = add_node(nodes, "Div", [largest, largest], "one_of_ids")
+    shape = add_node(nodes, "Shape", [model.graph.inputs[0]], "input_shape")
+    largest = add_node(nodes, "ReduceMax", [shape], "largest_dimension", keepdims=0)
+    largest = add_node(nodes, "Cast", [largest], "largest_dimension_cast", to=ir.DataType.FLOAT)
+    one = add_node(nodes, "Div", [largest, largest], "one_of_shape")
     model.graph.insert_before(model.graph[0], nodes)
     return one
 

@@ -80,14 +80,18 @@ def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe)
 
 
 def rounded_by_token(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe) -> set[str]:
-    """The module paths of Linears whose input has one scale for each token: by a rule, or by the recipe's `mixed`."""
-    rules = kept_as(recipe, [path for layer, _ in decided for path in layer.paths])
-    linears = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
-    asked = {layer.path for layer in linears if layer.paths[0] in rules and rules[layer.paths[0]].keep == "per-token"}
-    if recipe.mixed:
-        places = {layer.path: place_of(layer.path) for layer in linears if layer.paths[0] not in rules}
-        asked |= {path for path, place in places.items() if place is not None and "down" in place[1]}
-    return asked
+    """The module paths of Linears whose input has one scale for each token.
+
+    Raises:
+        RecipeError: the recipe is `mixed`, and no feed-forward is known in the model.
+    """
+    linears = [layer for layer, _ in decided if layer.kind == "linear"]
+    if recipe.mixed and not any("down" in (place_of(layer.paths[0]) or (0, ()))[1] for layer in linears):
+        got = ", ".join(layer.path for layer in linears[-2:])
+        then = 'name layers by rules, keep = "per-token"'
+        raise RecipeError("mixed finds no second Linear of a feed-forward by its name", got=got, then=then)
+    quantized = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
+    return {layer.path for layer in quantized if recipe.rounds_by_token(layer.paths[0])}
 
 
 def lower_rows(model: ir.Model, layer: Layer, four_bits: Collection[str] = ()) -> LayerResult:

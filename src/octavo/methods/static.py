@@ -2,7 +2,7 @@
 
 Ranges are constants of the graph, so an answer does not depend on what else is in the batch, and no time goes into
 computing them at run time. They are those of what is read behind the smoothing (`methods.calibrated`). Layers that a
-rule names have one scale for each token instead, as it comes (`methods.dynamic`).
+rule names, or `mixed`, have one scale for each token instead, as it comes (`methods.dynamic`).
 """
 
 from collections.abc import Mapping, Sequence

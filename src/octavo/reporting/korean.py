@@ -241,6 +241,7 @@ REPORT = {
     "reason": "이유",
     "changed": "바꾼 것",
     "float": "float 유지",
+    "per token": "토큰별",
     "subset": "일부 데이터",
     "full": "전체 측정",
     "more": "데이터 추가",

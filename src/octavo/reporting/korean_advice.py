@@ -68,6 +68,10 @@ ADVICE = {
     "an embedder, and data of queries and passages": "임베딩 모델과, 질의와 지문의 데이터",
     "an object with {}": "{}이(가) 있는 객체",
     "finite numbers, [2, {}]": "유한한 수, [2, {}]",
+    'name layers by rules, keep = "per-token"': '규칙으로 레이어 지정, keep = "per-token"',
+    "take onnxruntime, or make the artifact without mixed and such rules": (
+        "onnxruntime을 쓰거나, mixed와 그런 규칙 없이 다시 생성"
+    ),
     "Linear layers": "Linear 레이어",
     "embeddings, or the method weight-only": "임베딩, 또는 weight-only 방법",
     "none: the model has no prompts": "없음: 모델에 프롬프트가 없음",

@@ -127,6 +127,10 @@ MODELS = {
     # recipes and methods
     "the artifact is of the format {}": "{} 형식의 아티팩트임",
     "no layer would be quantized": "양자화될 레이어가 하나도 없음",
+    "mixed finds no second Linear of a feed-forward by its name": (
+        "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음"
+    ),
+    "OpenVINO does not run layers that are rounded per token": "OpenVINO는 토큰별 스케일의 레이어를 실행하지 못함",
     "rows of a table are looked up, not rounded per token": "테이블의 행은 조회만 하므로 토큰별 스케일이 없음",
     "products of the method {} have 8 bits": "{} 방법의 곱셈은 8비트임",
     "the method qat takes ranges from {} beside the weights, and there is none": (

@@ -146,6 +146,7 @@ REQUESTS = {
     "the artifact is not the one that was measured": "측정한 아티팩트와 다름",
     "a space of no candidate, or of too many": "탐색 공간에 후보가 없거나 너무 많음",
     "a space is made of [[space]] tables": "탐색 공간은 [[space]] 표로 적음",
+    "--mixed is static int8, which learns from examples": "--mixed는 데이터에서 배우는 정적 int8임",
     "this engine does not run this format": "이 엔진은 이 형식을 실행하지 못함",
     "this task is not calibrated": "이 태스크는 캘리브레이션하지 않음",
     "the checkpoint was not trained for int8": "int8 학습을 하지 않은 체크포인트",

@@ -241,9 +241,10 @@ ELSEWHERE = {
     "output {} is [batch, {}]": "출력 {}의 모양이 [배치, {}]",
     "{}, the vocabulary; {}": "{}(어휘 크기); {}",
     "{}, the hidden size": "{}(은닉 크기)",
-    "OpenVINO does not run layers that are rounded per token": "OpenVINO는 토큰별 스케일의 레이어를 실행하지 못함",
+    "single layers are rounded per token": "일부 레이어가 토큰별 스케일을 씀",
     "the usual one": "기본 엔진",
     "the format is torch": "형식이 torch",
+    "OpenVINO's int8 is faster for larger models only": "OpenVINO의 int8은 더 큰 모델에서만 빠름",
     "static int8 on a CPU with VNNI": "VNNI가 있는 CPU의 정적 int8",
     "16-bit weights on a CPU that computes in bf16": "bf16을 계산하는 CPU의 16비트 가중치",
     "this CPU has no VNNI, without which OpenVINO's int8 is slow": (

@@ -110,11 +110,13 @@ def ladder_cells(record: SearchRecord, say: Say = english) -> Cells:
 
 
 def layers_named(candidate: Candidate, say: Say = english) -> str:
-    """The layers that a candidate's rules keep float, and those that are int8 all the same, by name."""
+    """The layers that a candidate's rules keep float, or round per token, and those that are int8 all the same."""
     rules = candidate.recipe.layers
     floats = [rule.match for rule in rules if rule.keep.startswith("float")]
-    others = [f"{rule.keep}: {rule.match}" for rule in rules if not rule.keep.startswith("float")]
+    tokens = [rule.match for rule in rules if rule.keep == "per-token"]
+    others = [f"{rule.keep}: {rule.match}" for rule in rules if rule.keep.startswith("int")]
     told = [f"{say('float')}: {', '.join(floats)}"] if floats else []
+    told += [f"{say('per token')}: {', '.join(tokens)}"] if tokens else []
     return "".join(f"; {one}" for one in [*told, *others])
 
 

@@ -18,6 +18,8 @@ _ROLES = {  # the last name of a module path -> what it is in its block
     "c_attn": ("q", "k", "v"), "Wqkv": ("q", "k", "v"), "out_lin": ("out",), "o_proj": ("out",), "out_proj": ("out",),
     "lin1": ("up",), "fc1": ("up",), "up_proj": ("up",), "gate_proj": ("up",), "c_fc": ("up",), "ffn": ("up",),
     "Wi": ("up",), "wi": ("up",), "wi_0": ("up",), "wi_1": ("up",), "lin2": ("down",), "fc2": ("down",),
+    "dense_h_to_4h": ("up",), "fc_in": ("up",), "layer_1": ("up",), "dense_4h_to_h": ("down",), "fc_out": ("down",),
+    "layer_2": ("down",),
     "down_proj": ("down",), "ffn_output": ("down",), "wo": ("down",),
 }  # fmt: skip
 
@@ -46,7 +48,8 @@ def place_of(path: str) -> tuple[int, tuple[str, ...]] | None:
     roles = tuple(role for name in last.split(",") for role in _ROLES.get(name, ()))
     if last in {"dense", "c_proj", "Wo", "o"}:
         inner = part_of(path, "linear") == "attention"
-        roles = ("out",) if inner else ("up",) if "intermediate" in names else ("down",)
+        other = () if "bottleneck" in names else ("down",)  # MobileBERT narrows and widens around its blocks
+        roles = ("out",) if inner else ("up",) if "intermediate" in names else other
     return (number, roles) if roles else None
 
 

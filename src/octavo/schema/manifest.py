@@ -127,6 +127,11 @@ class Manifest(Record):
         made = f"{self.recipe.method} of {self.source.name}, {len(self.layers)} layers, for {self.target}"
         return f"<Manifest of octavo {self.version}: {made}>"
 
+    @property
+    def parameters(self) -> int:
+        """The numbers in the weights of its Linears."""
+        return sum(layer.parameters for layer in self.layers if layer.kind == "linear")
+
     @field_validator("components")
     @classmethod
     def _are_known(cls, components: dict[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from octavo.errors import OctavoError, RecipeError, did_you_mean, raise_together
 from octavo.schema import Record
+from octavo.schema.layers import place_of
 
 Method = Literal["float", "dynamic", "static", "weight-only", "qat"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -119,7 +120,7 @@ class Recipe(Record):
     def _settings_belong_to_the_method(self) -> Self:
         for name, readers in BELONGS.items():
             if self.method not in readers and self.sets(name):
-                raise ValueError(f"{name} is a setting of the method {' or '.join(readers)}, and this is {self.method}")
+                raise ValueError(f"{name} is a setting of the method {', '.join(readers)}, and this is {self.method}")
         methods = FORMATS[self.format]
         if self.method not in methods:
             raise ValueError(
@@ -132,10 +133,10 @@ class Recipe(Record):
             raise ValueError(f"layers are stored in 16 bits in the format onnx, and this is {self.format}")
         four = any(rule.keep == "int4" for rule in self.layers)
         if four and (self.method not in BELONGS["embedding"] or self.format != "onnx"):
-            got = f"{self.method} in the format {self.format}"
+            got = f"{self.method}, {self.format}"
             raise ValueError(f"int4 layers are made by dynamic, static and weight-only, format onnx; this is {got}")
         if self.by_token and (self.method not in ("dynamic", "static") or self.format != "onnx"):
-            got = f"{self.method} in the format {self.format}"
+            got = f"{self.method}, {self.format}"
             raise ValueError(f"layers are rounded per token by dynamic and static, format onnx; this is {got}")
         if self.products == "float" and (four or self.bits == 4 or self.block is not None):
             raise ValueError("products in float are of weights of 8 bits with one scale per output channel")
@@ -156,9 +157,15 @@ class Recipe(Record):
         dynamic = self.method == "dynamic" and self.format == "onnx"
         return self.method == "static" or dynamic or (self.method == "weight-only" and four)
 
+    def rounds_by_token(self, path: str) -> bool:
+        """Whether the input of the Linear of this module path has one scale for each token, by a rule or by `mixed`."""
+        rules = [rule.keep for rule in self.layers if fnmatch.fnmatch(path, rule.match)]
+        place = place_of(path)
+        return rules[-1] == "per-token" if rules else self.mixed and place is not None and "down" in place[1]
+
     @property
     def by_token(self) -> bool:
-        """Whether the input of single layers has one scale for each token."""
+        """Whether layers are asked for whose input has one scale for each token, by a rule or by `mixed`."""
         return self.mixed or any(rule.keep == "per-token" for rule in self.layers)
 
     def to_toml(self) -> str:

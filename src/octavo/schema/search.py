@@ -41,6 +41,8 @@ class Candidate:
         kept = [rule for rule in self.recipe.layers if rule.keep.startswith("float")]
         parts = [self.recipe.method, *(f"{name}={value}" for name, value in given.items())]
         parts += [f"{len(kept)} rule{'s' if len(kept) > 1 else ''} for float layers"] if kept else []
+        tokens = sum(rule.keep == "per-token" for rule in self.recipe.layers)
+        parts += [f"{tokens} rule{'s' if tokens > 1 else ''} for layers per token"] if tokens else []
         return ", ".join([*parts, self.engine])
 
 

@@ -62,7 +62,7 @@ def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         recipe = trial.candidate.recipe
-        numbers = (recipe.granularity, recipe.bits, recipe.products, recipe.storage, recipe.embedding)
+        numbers = (recipe.granularity, recipe.bits, recipe.products, recipe.storage, recipe.embedding, recipe.by_token)
         kind = (recipe.method, trial.candidate.engine, *numbers)
         groups.setdefault(kind, []).append(trial)
     chosen = [trial for group in groups.values() for trial in sorted(group, key=_rules_and_risk)[:each]]
@@ -70,4 +70,5 @@ def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:
 
 
 def _rules_and_risk(trial: Trial) -> tuple[int, float]:
-    return len(trial.candidate.recipe.layers), risk(trial)
+    floats = [rule for rule in trial.candidate.recipe.layers if rule.keep.startswith("float")]
+    return len(floats), risk(trial)

@@ -53,13 +53,16 @@ def _embeddings(recipe: Recipe, layers: Layers) -> list[Recipe]:
 
 def _tokens(recipe: Recipe, layers: Layers) -> list[Recipe]:
     """Single layers first, which cost little: the second of each feed-forward, and the worst quarter; then all."""
-    every = Recipe(method="dynamic", layers=tuple(rule for rule in recipe.layers if rule.keep != "per-token"))
+    rules = tuple(
+        rule if rule.keep != "per-token" else LayerRule(match=rule.match, keep="int8") for rule in recipe.layers
+    )
+    every = Recipe(method="dynamic", layers=rules if any(rule.keep != "int8" for rule in rules) else ())
     if recipe.method != "static":
         return [every] if recipe.granularity == "tensor" else []
     known = [one for one in layers if one.kind == "linear" and one.dtype == "int8" and one.decibels is not None]
     worst = sorted(known, key=lambda one: one.decibels or 0.0)[: -(-len(known) // 4)]
-    rules = tuple(LayerRule(match=escaped(one.path), keep="per-token") for one in worst)
-    single = [_with(recipe, mixed=True)] + ([_with(recipe, layers=recipe.layers + rules)] if rules else [])
+    more = tuple(LayerRule(match=escaped(one.path), keep="per-token") for one in worst)
+    single = [_with(recipe, mixed=True)] + ([_with(recipe, layers=recipe.layers + more)] if more else [])
     return [*(one for one in single if one != recipe), every]
 
 
@@ -143,7 +146,8 @@ def measure_layers(run: Run, base: Candidate, rows: int) -> Generator[Trial, Non
 
 
 def _alone(base: Candidate, path: str) -> Candidate:
-    rules = (LayerRule(match="*", keep="float"), LayerRule(match=escaped(path), keep="int8"))
+    keep: Literal["int8", "per-token"] = "per-token" if base.recipe.rounds_by_token(path) else "int8"
+    rules = (LayerRule(match="*", keep="float"), LayerRule(match=escaped(path), keep=keep))
     return canonical(Candidate(base.recipe.model_copy(update={"layers": rules}), base.engine))
 
 
