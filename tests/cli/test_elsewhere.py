@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from octavo.artifact import folder as artifact_folder
+from octavo.artifact import hub
 from octavo.cli import main
 
 
@@ -51,7 +51,7 @@ def test_a_push_prints_its_revision(run, made_before, monkeypatch):
         asked.append((folder, repo, more))
         return "8bbab3a"
 
-    monkeypatch.setattr(artifact_folder, "push_files", push_files)
+    monkeypatch.setattr(hub, "push_files", push_files)
     code, told, err = run("push", made_before, "user/ko-nli-int8", "--private", "--base-model", "klue/bert-base")
     assert (code, told) == (0, "8bbab3a\n")
     assert err == 'next: octavo.load("user/ko-nli-int8", revision="8bbab3a")\n'

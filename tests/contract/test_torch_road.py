@@ -389,7 +389,10 @@ def test_a_gpu_answers_as_the_cpu(made, sentences, method):
         ({"method": "static"}, "the format torch has the methods dynamic, weight-only, and this is static"),
         ({"method": "float"}, "has the methods dynamic, weight-only, and this is float"),
         ({"method": "weight-only", "bits": 4}, "bits is a setting of the format onnx, and this is torch"),
-        ({"layers": [{"match": "*", "keep": "int4"}], "method": "weight-only"}, "int4 layers .* in the format torch"),
+        (
+            {"layers": [{"match": "*", "keep": "int4"}], "method": "weight-only"},
+            "int4 layers .* this is weight-only, torch",
+        ),
         ({"opset": 21}, "opset is a setting of the format onnx, and this is torch"),
     ],
 )
