@@ -130,8 +130,9 @@ class Workshop:
     def artifact(self, method: str) -> Path:
         folder = self.work / method
         if not folder.exists():
-            calibration = self.examples if method == "static" else None
-            recipe = Recipe(method=method, opset=21)
+            mixed = method == "mixed"
+            calibration = self.examples if mixed or method == "static" else None
+            recipe = Recipe(method="static" if mixed else method, mixed=mixed, opset=21)
             octavo.quantize(self.exported, folder, recipe=recipe, calibration=calibration)
         return folder
 
@@ -196,6 +197,7 @@ CONTENDERS: dict[str, tuple[Callable[[Workshop], Path], Callable[..., Embed]]] =
     "Octavo float": (lambda shop: shop.artifact("float"), of_octavo),
     "Octavo dynamic int8": (lambda shop: shop.artifact("dynamic"), of_octavo),
     "Octavo static int8": (lambda shop: shop.artifact("static"), of_octavo),
+    "Octavo static int8, mixed": (lambda shop: shop.artifact("mixed"), of_octavo),
     "Octavo static int8, OpenVINO": (
         lambda shop: shop.artifact("static"),
         lambda folder: of_octavo(folder, "openvino"),
