@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -269,7 +270,7 @@ def run(shop: Workshop, texts: Path, names: list[str]) -> tuple[list[dict[str, A
     for number in range(ROUNDS + 1):
         for one in list(running):
             if (wrong := one.turn()) is not None:
-                failed[one.name] = wrong
+                failed[one.name] = re.sub(r" \(/[^)]*\)", "", wrong)  # of an import: where it looked
                 running.remove(one)
         print(f"round {number} of {ROUNDS}", file=sys.stderr, flush=True)
     if not running or running[0].name != next(iter(CONTENDERS)):
