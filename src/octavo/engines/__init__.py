@@ -33,7 +33,7 @@ MODES: dict[str, dict[str, dict[str, Any]]] = {  # behind a colon, several with 
 }
 SPAN = ("start_logits", "end_logits")
 STATIC = ("static", "qat")  # methods whose graphs know the ranges of activations
-LARGE = 30_000_000  # numbers in weights of Linears: those of DistilBERT (42 M) and BERT-base (85 M) are above
+LARGE = 30_000_000  # numbers in weights of Linears; measured were MiniLM (11 M) and BERT-base (85 M), none between
 
 
 class Session(Protocol):
@@ -155,11 +155,10 @@ def choose_engine(recipe: Recipe, parameters: int | None = None) -> tuple[str, s
     """The engine for an artifact on this CPU, and why: a fixed rule, no measurement.
 
     `parameters`: the numbers in the weights of its Linears, None where that is not known. Static int8 of a large model
-    goes to OpenVINO where the CPU multiplies int8 in hardware (VNNI, AMX): it is the faster one there in batches.
-    Smaller models are faster in ONNX Runtime (docs/benchmarks.md, "Every engine and every tool on AMX"). Without such
-    instructions its int8 was measured slower than its float (1.07x the time on Zen 3), and everything goes to ONNX
-    Runtime.
-    A float model with 16-bit weights goes to OpenVINO where the CPU computes in bf16.
+    goes to OpenVINO where the CPU multiplies int8 in hardware (VNNI, AMX): it is the faster one there in batches of
+    short rows. Small ones are faster in ONNX Runtime (docs/benchmarks.md, "Every engine and every tool on AMX").
+    Without such instructions its int8 was measured slower than its float (1.07x the time on Zen 3), and everything goes
+    to ONNX Runtime. A float model with 16-bit weights goes to OpenVINO where the CPU computes in bf16.
     """
     if recipe.format == "torch":
         return "torch", "the format is torch"
