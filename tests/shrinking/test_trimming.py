@@ -1,5 +1,6 @@
 """A trimmed checkpoint, held against the one before: by transformers' own tokenizers and models of both folders."""
 
+import copy
 import hashlib
 import json
 import shutil
@@ -62,7 +63,8 @@ def both(before, after):
     for folder in (before, after):
         config = transformers.AutoConfig.from_pretrained(folder)
         model = getattr(transformers, config.architectures[0]).from_pretrained(folder)
-        loaded.append((transformers.AutoTokenizer.from_pretrained(folder), model.eval()))
+        model = copy.deepcopy(model).eval()  # where torch lays it, not the file
+        loaded.append((transformers.AutoTokenizer.from_pretrained(folder), model))
     return loaded
 
 
