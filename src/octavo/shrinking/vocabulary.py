@@ -57,9 +57,9 @@ def close(content: Mapping[str, Any], kept: Collection[int], characters: Charact
     `characters`: all that are a token stay, or those that the kept tokens are made of. Where "all", tokens with a
     character that is no token of its own stay too; of tokenizers of bytes all bytes stay in any case.
     """
-    model, pieces = content["model"], _pieces(content)
+    model, pieces, kept = content["model"], _pieces(content), set(kept)
     forms = {piece: _forms(piece, model) for piece in pieces}
-    chosen = {piece for piece, index in pieces.items() if index in set(kept)}
+    chosen = {piece for piece, index in pieces.items() if index in kept}
     if characters == "all" or '"ByteLevel"' in json.dumps([content.get("pre_tokenizer"), content.get("decoder")]):
         chosen |= {piece for piece, parts in forms.items() if parts == [piece]}
         lacking = {piece for piece, parts in forms.items() if not all(part in pieces for part in parts)}
@@ -70,7 +70,7 @@ def close(content: Mapping[str, Any], kept: Collection[int], characters: Charact
         chosen = _with_parts(chosen, model)
     own = sorted(pieces[piece] for piece in chosen)
     others = {token["id"] for token in content["added_tokens"]} - set(own)
-    return [*own, *sorted(others), *sorted(set(kept) - set(own) - others)]
+    return [*own, *sorted(others), *sorted(kept - set(own) - others)]
 
 
 def _pieces(content: Mapping[str, Any]) -> dict[str, int]:
