@@ -230,7 +230,7 @@ def test_every_method_and_engine(family, made, quantized, sentences, tables, tmp
                 found[column] = str(error)
                 continue
             far /= np.abs(expected).mean()
-            allowed = 1e-4 if recipe.method == "float" else 0.1 if recipe.bits == 8 else 0.4
+            allowed = 1e-4 if recipe.method == "float" else 0.15 if recipe.bits == 8 else 0.4  # 7 bits without VNNI
             found[column] = (
                 "yes" if far <= allowed else f"logits differ from the checkpoint's by {far:.2g} of their size"
             )

@@ -16,6 +16,7 @@ from octavo.schema.comparison import read_comparison
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 PAIRS = DEMO / "pairs.tsv"
+pytestmark = pytest.mark.filterwarnings("ignore:.* can saturate on this CPU")  # of the stock file, without VNNI
 
 
 @pytest.fixture(scope="module")
