@@ -188,15 +188,15 @@ def test_all_layers_per_token_are_dynamic_int8_with_examples(static_demo, tmp_pa
     assert static == dynamic
 
 
-def test_mixed_rounds_the_second_linear_of_each_feed_forward_per_token(tmp_path):
+def test_mixed_rounds_what_the_outputs_of_attention_and_feed_forward_read_per_token(tmp_path):
     rule = LayerRule(match="*.layer.0.output.dense", keep="int8")
     recipe = Recipe(method="static", mixed=True, layers=(rule,))
     octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     layers = [layer for layer in open_artifact(tmp_path / "int8").manifest.layers if layer.kind == "linear"]
-    second = {one.path for one in layers if one.path.endswith(".output.dense") and ".attention." not in one.path}
-    kept = {one for one in second if ".layer.0." in one}
-    assert len(kept) == 1
-    assert {one.path for one in layers if one.activation == "token"} == second - kept
+    outputs = {one.path for one in layers if one.path.endswith(".output.dense")}
+    kept = {one for one in outputs if one.endswith(".layer.0.output.dense")}
+    assert (len(outputs), len(kept)) == (8, 1)
+    assert {one.path for one in layers if one.activation == "token"} == outputs - kept
     assert {one.activation for one in layers} == {"token", "static"}
     assert octavo.load(tmp_path / "int8").session.name == "onnxruntime"
     with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic"):

@@ -37,6 +37,7 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "products": ("weight-only",),
     "embedding": ("dynamic", "static", "weight-only"),
 }
+_BY_TOKEN = {"out", "down"}  # of `mixed`: the Linears of a block whose outputs go into its residual sums
 LEARNT = ("smoothing", "bias_correction")  # settings of what is learnt from examples
 OF_ONNX = (  # a torch model has nothing to do with these
     *("opset", "optimize", "merge_qkv", "bits", "block", "products", "embedding", "own_sentences", "mixed"),
@@ -71,8 +72,8 @@ class Recipe(Record):
 
     For `static`: `observer` finds the range of an activation (its extremes, the middle `percentile` percent, the range
     of the smallest squared error, or the share of the extremes' range that leaves a layer's outputs nearest). `mixed`
-    rounds per token, as it comes, what the second Linear of a feed-forward reads, where a few tokens are many times as
-    large as the others; ONNX Runtime runs that, and OpenVINO does not.
+    rounds per token, as it comes, what the attention's output and the second Linear of a feed-forward read, where a few
+    tokens are many times as large as the others; ONNX Runtime runs that, and OpenVINO does not.
 
     For `static`, and `dynamic` with examples: `smoothing` is the strength of SmoothQuant
     (`octavo.arithmetic.smoothquant`), a number for all layers, `"auto"` to choose one for each; `bias_correction` keeps
@@ -161,7 +162,7 @@ class Recipe(Record):
         """Whether the input of the Linear of this module path has one scale for each token, by a rule or by `mixed`."""
         rules = [rule.keep for rule in self.layers if fnmatch.fnmatch(path, rule.match)]
         place = place_of(path)
-        return rules[-1] == "per-token" if rules else self.mixed and place is not None and "down" in place[1]
+        return rules[-1] == "per-token" if rules else self.mixed and place is not None and bool(_BY_TOKEN & {*place[1]})
 
     @property
     def by_token(self) -> bool:

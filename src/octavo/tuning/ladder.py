@@ -52,7 +52,7 @@ def _embeddings(recipe: Recipe, layers: Layers) -> list[Recipe]:
 
 
 def _tokens(recipe: Recipe, layers: Layers) -> list[Recipe]:
-    """Single layers first, which cost little: the second of each feed-forward, and the worst quarter; then all."""
+    """Single layers first, which cost little: those of `mixed`, and the worst quarter; then all."""
     rules = tuple(
         rule if rule.keep != "per-token" else LayerRule(match=rule.match, keep="int8") for rule in recipe.layers
     )
