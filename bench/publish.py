@@ -12,7 +12,8 @@ from statistics import median
 
 from octavo.schema.comparison import json_schema
 from publish_serving import large, peers, retrieval, scale, serving
-from publish_words import ENGLISH, KOREAN, MIB, table
+from publish_smaller import chain, four_bit_rows, frontier, students, trims, xlm_r
+from publish_words import ENGLISH, KOREAN, MIB, machine_note, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -316,73 +317,6 @@ def generation(result: dict, words: dict) -> str:
     return f"{table(cells)}\n\n{told}. {machine_note({'machine': result}, words)}"
 
 
-def trims(result: dict, words: dict) -> str:
-    """What is left of checkpoints whose vocabulary was trimmed, and what that does to texts that were not counted."""
-    named = {"all-MiniLM-L6-v2": result["minilm"], **result["ko"]}
-    named |= {"XLM-R base's shape": result["xlm-r"]["trim"]} if "xlm-r" in result else {}
-    cells = [words["trims"]]
-    for name, row in named.items():
-        texts, tokens = (row["held_out"][f"changed_{what}"] for what in ("texts", "tokens"))
-        rows, mib = (
-            f"{row[f'{what}_before'] / size:,.0f} -> {row[what] / size:,.0f}"
-            for what, size in (("rows", 1), ("bytes", MIB))
-        )
-        same = "yes" if row["logits"]["difference"] == 0 else f"{row['logits']['difference']:.1g}"
-        shares = [
-            f"{100 * one['value']:.2f} ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in (texts, tokens)
-        ]
-        cells.append([name, rows, mib, *shares, same, f"{row['seconds']:.0f}"])
-    return f"{table(cells)}\n\n{result['host']['cpu']} ({result['host']['kind']}), while other work ran."
-
-
-def xlm_r(result: dict, words: dict) -> str:
-    """Whole artifacts of XLM-R base's shape against the float checkpoint."""
-    before = result["trim"]["bytes_before"]
-    cells = [words["xlm-r"], ["float checkpoint", f"{before / MIB:.0f}", "100 %"]]
-    names = ("int8", "trimmed int8", "trimmed int8, rows of 4 bits")
-    sizes = {name: result[name]["bytes"] for name in names if name in result}
-    cells += [[name, f"{size / MIB:.0f}", f"{100 * size / before:.1f} %"] for name, size in sizes.items()]
-    return table(cells)
-
-
-def four_bit_rows(result: dict, words: dict) -> str:
-    """Tables of words in 8 and in 4 bits."""
-    cells = [words["rows"]]
-    for name, row in result.items():
-        score, value = next(iter(row["quality"].items()))
-        like = next(iter(row["fidelity"].items()))
-        share = row["bytes"] / result[name.partition(",")[0] + ", float"]["bytes"]
-        cells.append(
-            [
-                name,
-                f"{100 * share:.1f} %",
-                "" if row["db"] is None else f"{row['db']:.1f}",
-                f"{score} {100 * value:.2f}",
-                f"{like[0]} {100 * like[1]:.2f} %",
-            ]
-        )
-    counts = {name.partition(",")[0]: row["rows"] for name, row in result.items()}
-    return f"{table(cells)}\n\nRows: {', '.join(f'{name} {count:,}' for name, count in counts.items())}."
-
-
-def chain(result: dict, words: dict) -> str:
-    """All steps on the old guides' job."""
-    first, cells = result["rows"][0], [words["chain"]]
-    for row in result["rows"]:
-        times = f"{first['seconds'] / row['seconds']:.1f}x"
-        cells.append(
-            [
-                row["name"],
-                row["engine"],
-                f"{row['mib']:.0f}",
-                f"{100 * row['size']:.1f} %",
-                f"{row['seconds']:.1f}",
-                times,
-            ]
-        )
-    return f"{table(cells)}\n\n5,010 pairs. {machine_note(result, words)}"
-
-
 def search(result: dict, words: dict) -> str:
     """What each search found beside the defaults, random recipes and NNCF, on examples that nothing was chosen by."""
     cells = [words["search"]]
@@ -441,11 +375,6 @@ def fidelity(result: dict, words: dict) -> str:  # noqa: ARG001 - said in Englis
     return "\n\n".join([*parts, f"Weights for {one['target']}, {one['threads']} threads, {one['cpu']}."])
 
 
-def machine_note(result: dict, words: dict) -> str:
-    machine = result["machine"]
-    return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
-
-
 RENDER = {
     "why": why,
     "saturation": saturation,
@@ -474,6 +403,8 @@ RENDER = {
     "retrieval_labels": retrieval,
     "smaller_rows": four_bit_rows,
     "smaller_xlm": xlm_r,
+    "smaller_sentiment": students,
+    "smaller_nli": frontier,
     "demo": compared,
     "kornli": compared,
     "nsmc": compared,
@@ -514,8 +445,8 @@ def stored_results(kind: str) -> dict:
         if script in {"engines", "torch", "tasks", "retrieval"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
-            parts = {"smaller_xlm": "xlm-r", "smaller_rows": "rows"}
-            found = {"smaller": found} | {mark: found[part] for mark, part in parts.items() if part in found}
+            parts = {f"smaller_{name.partition('-')[0]}": value for name, value in found.items() if name != "host"}
+            found = {"smaller": found} | parts
         results |= {script: found} if script in WHOLE and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})
 

@@ -47,6 +47,12 @@ ENGLISH = {
     "rows": ["dynamic int8", "size, of float", "table, dB", "score x 100", "against float"],
     "xlm-r": ["XLM-R base's shape, whole artifacts", "MiB", "of the float checkpoint"],
     "chain": ["multilingual BERT's shape", "engine", "MiB", "of the checkpoint", "seconds", "faster"],
+    "students": ["ko-sentiment, 4 -> 2 layers", "minutes", "accuracy", "drop (95 %)", "agreement"],
+    "student": "{rows:,} reviews; the teacher has {teacher:.2f} %. Layers that stayed, counted from 0: {layers}.",
+    "student int8": "The first one in static int8 is {faster:.2f} times as fast as the teacher in torch fp32\n"
+    "({low:.2f} to {high:.2f}), {size:.1f} % of its size, {drop:+.2f} points from it, agreement {agreement:.4f}.",
+    "frontier": ["ko-nli's 4 layers become", "minutes", "accuracy", "drop (95 %)", "agreement"],
+    "judged": "{rows:,} pairs of KorNLI; the teacher has {teacher:.2f} %.",
     "search": ["", "found by", "verdict", "against float, points (95 %)", "faster", "size", "minutes"],
     "alone": "row by row {nncf:.2f}x, Octavo's {octavo:.2f}x",
     "found": "- {name}: {chosen}; {verdict} when confirmed; float layers: {layers}",
@@ -98,3 +104,8 @@ KOREAN = ENGLISH | {
 def table(rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
+
+
+def machine_note(result: dict, words: dict) -> str:
+    machine = result["machine"]
+    return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
