@@ -91,6 +91,19 @@ class TestChoice:
         assert (outcome.chosen, outcome.verdict) == (best, "PASS")
         assert set(outcome.front) == {STATIC, DYNAMIC, FLOAT}
 
+    def test_static_int8_without_factors_is_timed_beside_two_of_those_with_them(self, simulated):
+        """It is the riskiest of the static ones, and the fastest: a factor that is not folded is a multiplication."""
+        plain = Candidate(Recipe(method="static", smoothing="none"))
+        smoothed = [STATIC, *(Candidate(Recipe(method="static", observer=one)) for one in ("mse", "percentile"))]
+        measurer = simulated(
+            wrong=lambda one: 0.006 if one == plain else 0.002, speed=lambda one: 2.2 if one == plain else 2.0
+        )
+        outcome, _ = run_to_end(measurer, [*smoothed, plain], Budget(max_drop=2.0))
+        (timed,) = [one for one in measurer.asked if one[:2] == ("speeds", "selection")]
+        assert plain.key in timed
+        assert len({one.key for one in smoothed} & {*timed}) == 2
+        assert outcome.chosen == plain
+
     def test_the_faster_one_is_left_where_it_breaks_the_budget(self, simulated):
         measurer = simulated(
             wrong=lambda one: 0.1 if one == DYNAMIC else 0.002, speed=lambda one: 3.0 if one == DYNAMIC else 2.0

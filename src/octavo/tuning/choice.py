@@ -57,13 +57,14 @@ def pareto_front(timed: Sequence[Timed]) -> tuple[Candidate, ...]:
 def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:
     """Of candidates whose graphs differ in numbers only, and so are equally fast, the safest few.
 
-    Of those with layers in float the ones with the fewest.
+    Of those with layers in float the ones with the fewest. Smoothing is no number only: a factor that cannot be folded
+    is a multiplication.
     """
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         recipe = trial.candidate.recipe
         numbers = (recipe.granularity, recipe.bits, recipe.products, recipe.storage, recipe.embedding, recipe.by_token)
-        kind = (recipe.method, trial.candidate.engine, *numbers)
+        kind = (recipe.method, trial.candidate.engine, recipe.smoothing == "none", *numbers)
         groups.setdefault(kind, []).append(trial)
     chosen = [trial for group in groups.values() for trial in sorted(group, key=_rules_and_risk)[:each]]
     return [trial.candidate for trial in chosen]
