@@ -38,7 +38,7 @@ def make(folder: Path) -> octavo.Artifact:
 
 
 def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
-    predictor = octavo.load(artifact.folder, engine="auto", threads=2, verify=False)
+    predictor = octavo.load(artifact.folder, engine="auto", threads=2, verify=False, watch_ranges=True)
     assert_type(predictor, octavo.Predictor | octavo.Generator)
     assert_type(predictor.counts.rows, int)
     assert_type(predictor.signature.labels, tuple[str, ...])
@@ -48,6 +48,7 @@ def ask(artifact: octavo.Artifact) -> list[dict[str, Any]]:
     if isinstance(predictor, octavo.Generator):
         assert_type(predictor.pieces("눈이", max_new_tokens=8), Iterator[str])
         return list(predictor(["눈이"], return_full_text=False, temperature=0.7))
+    assert_type(predictor.ranges_left.left if predictor.ranges_left else 0, int)
     outputs = predictor.logits(["눈", ("눈", "비")])
     assert_type(outputs, NDArray[np.float32] | list[NDArray[np.float32]])
     assert_type(predictor.rank("눈", ["눈이 온다", "비가 온다"], top_k=1), list[dict[str, Any]])

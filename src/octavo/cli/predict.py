@@ -57,6 +57,7 @@ Penalty = Annotated[float | None, typer.Option(help="Above 1: say less again.")]
 Beams = Annotated[int | None, typer.Option(help="Search for the likeliest text.")]
 Stop = Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")]
 Ray = Annotated[bool, typer.Option("--ray", help="Files (.jsonl, .csv, .parquet) on a Ray cluster, into a folder.")]
+Watch = Annotated[bool, typer.Option("--watch-ranges", help="Of static int8: warn of rows that leave its ranges.")]
 Seed = Annotated[int | None, typer.Option(help="Draw the same again.")]
 
 
@@ -75,6 +76,7 @@ def predict(
     device: Device = "cpu",
     revision: Annotated[str | None, typer.Option(help="Of a hub id: a commit, a tag or a branch.")] = None,
     verify: Verify = True,
+    watch_ranges: Watch = False,
     prompt: Prompt = None,
     task: Annotated[str | None, typer.Option(help="What the model has to be for; an error where it is not.")] = None,
     option: TaskOptions = None,
@@ -105,13 +107,14 @@ def predict(
     for source in files or ():
         check_predict(artifact, source)
     if ray:
-        given = {"--text": text, "--text-pair": text_pair, "--device": device != "cpu", "--no-verify": not verify}
+        given = {"--text": text, "--text-pair": text_pair, "--device": device != "cpu", "--no-verify": not verify,
+                 "--watch-ranges": watch_ranges}  # fmt: skip
         asked["options"] |= {"prompt": prompt} if prompt else {}
-        refused = [name for name, value in given.items() if value]
-        _on_ray(artifact, files or [], output, refused, asked | {"address": address})
+        _on_ray(artifact, files or [], output, [name for name in given if given[name]], asked | {"address": address})
     else:
         rows = _rows(files or [], text or (), text_pair or ())
-        _here(artifact, rows, output, asked | {"device": device, "verify": verify, "prompt": prompt})
+        said = {"device": device, "verify": verify, "prompt": prompt, "watch_ranges": watch_ranges}
+        _here(artifact, rows, output, asked | said)
 
 
 def _here(artifact: str, rows: str | list[Any], output: Path | None, asked: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import IO, Any
 
 from octavo.encoding.batching import Counts
 from octavo.encoding.tokenizing import Options
-from octavo.errors import InputError
+from octavo.engines.watched import left_ranges_warning
+from octavo.errors import InputError, OctavoWarning
 from octavo.files import whole_file
 from octavo.inference.asked import AskedRows
 from octavo.inference.generator import Generator
@@ -34,6 +36,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
     options: Options | None = None,
     revision: str | None = None,
     verify: bool = True,
+    watch_ranges: bool = False,
     progress: Progress | None = None,
 ) -> Counts:
     """Predict a file of any length: a line of JSON for each row, which keeps the fields that the model does not read.
@@ -57,6 +60,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
             (`octavo.schema.signature.GenerationConfig`).
         revision: see `load`.
         verify: see `load`.
+        watch_ranges: see `load`; how many rows left them is a warning at the end.
         progress: hears how many rows are done.
 
     Raises:
@@ -66,7 +70,8 @@ def predict(  # noqa: PLR0913 - settings of the verb
     asked, progress = AskedRows(source, columns, encoding), progress or Silent()
     with _writing(output) as stream:
         settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
-        predictor = load(artifact, device=device, revision=revision, verify=verify, **settings)
+        settings |= {"revision": revision, "verify": verify, "watch_ranges": watch_ranges}
+        predictor = load(artifact, device=device, **settings)
         rows = asked.read(predictor.task)
         if isinstance(predictor, Generator) and prompt is not None:
             raise InputError("a model that writes has no named prompts", got=prompt)
@@ -77,6 +82,9 @@ def predict(  # noqa: PLR0913 - settings of the verb
         for prediction in predictions:
             progress.advance()
             stream.write(json_text(joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
+    left = None if isinstance(predictor, Generator) else predictor.ranges_left
+    if left and left.left:
+        warnings.warn(left_ranges_warning(left), OctavoWarning, stacklevel=2)
     return predictor.counts
 
 

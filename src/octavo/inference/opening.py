@@ -20,6 +20,7 @@ from octavo.checkpoint.source import Checkpoint, Source, read_source
 from octavo.encoding.tokenizing import keep_tokenizers_to
 from octavo.engines import Session, Writer, find_engine, modes_of, on_device, runs_torch
 from octavo.engines.pooled import pooled
+from octavo.engines.watched import RangesLeft, WatchedSession, require_ranges
 from octavo.errors import ArtifactError, InputError, OctavoWarning
 from octavo.files import sha256_of
 from octavo.hardware import granted_threads
@@ -42,6 +43,7 @@ def load(  # noqa: PLR0913 - each is one thing to say
     device: str = "cpu",
     revision: str | None = None,
     verify: bool = True,
+    watch_ranges: bool = False,
 ) -> Predictor | Generator:
     """Load an artifact, or a checkpoint (which runs in torch, in float32); of a model that writes a `Generator`.
 
@@ -58,6 +60,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
         revision: of a hub id: a commit, which never changes, a tag or a branch; by default the newest of `main`.
         verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
             predictor's `verified` is False.
+        watch_ranges: of static int8, in ONNX Runtime: count the rows that leave the ranges that it learnt in the
+            predictor's `ranges_left`; the first is a warning. The answers are the same, and take a little longer.
 
     Raises:
         InputError: it is for another task.
@@ -68,25 +72,26 @@ def load(  # noqa: PLR0913 - each is one thing to say
     """
     checkpoint = path if isinstance(path, Checkpoint) else Checkpoint(path, task)
     here, settings = _found_anywhere(checkpoint), {"task": task, "engine": engine, "threads": threads}
-    settings |= {"max_length": max_length, "device": device, "verify": verify}
+    settings |= {"max_length": max_length, "device": device, "verify": verify, "watch_ranges": watch_ranges}
     folder, engine = _folder(checkpoint, revision), on_device(engine, device)
     settings["revision"] = folder.name if is_hub_id(checkpoint.path) else None  # elsewhere the same commit
     if threads is None and (granted := granted_threads()):
         keep_tokenizers_to(granted[0])
     if kind_of(folder) != "artifact" and (folder / "config.json").exists():
-        predictor = _load_checkpoint(checkpoint, engine, threads, max_length)
+        predictor = _load_checkpoint(checkpoint, engine, threads, max_length, watch_ranges)
         predictor.reopen = partial(open_again, here, settings)
         return predictor
     artifact = open_artifact(folder)
     require_task(artifact.manifest.signature.task, task or checkpoint.task, folder)
-    engine = artifact.engine(engine)
+    engine = artifact.engine("onnxruntime" if watch_ranges and engine == "auto" else engine)
+    left = _ranges_left(artifact, engine) if watch_ranges else None
     if note := check_cpu(artifact.manifest, engine):
         warnings.warn(note, OctavoWarning, stacklevel=2)
     signature = lower_limit(artifact.manifest.signature, max_length)
     with ThreadPoolExecutor(1) as pool:  # hashes are computed while the engine opens the model, which runs nothing yet
         checked = pool.submit(artifact.check_files) if verify else None
         try:
-            session = open_artifact_model(artifact, engine, threads)
+            session = open_artifact_model(artifact, engine, threads, left)
         finally:
             if checked is not None:
                 checked.result()  # an altered file is the error, whatever the engine said of it
@@ -94,10 +99,17 @@ def load(  # noqa: PLR0913 - each is one thing to say
         check_self_test(artifact.manifest.self_test, session, folder)
     predictor = _make_predictor(session, signature, artifact.tokenizer_json, artifact.target_json)
     predictor.verified = verify
-    if isinstance(predictor, Predictor) and VECTOR_RANGES in artifact.manifest.files:
-        predictor.ranges = read_ranges(folder)
+    if isinstance(predictor, Predictor):
+        predictor.ranges_left = left
+        predictor.ranges = read_ranges(folder) if VECTOR_RANGES in artifact.manifest.files else {}
     predictor.reopen = partial(open_again, here, settings, sha256_of(folder / MANIFEST))
     return predictor
+
+
+def _ranges_left(artifact: Artifact, engine: str) -> RangesLeft:
+    recipe, task = artifact.manifest.recipe, find_task(artifact.manifest.signature)
+    require_ranges(recipe, engine, writes=task.writes)
+    return RangesLeft()
 
 
 def _folder(checkpoint: Checkpoint, revision: str | None) -> Path:
@@ -130,8 +142,10 @@ def _found_anywhere(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _load_checkpoint(
-    checkpoint: Checkpoint, engine: str, threads: int | None, max_length: int | None
+    checkpoint: Checkpoint, engine: str, threads: int | None, max_length: int | None, watch_ranges: bool
 ) -> Predictor | Generator:
+    if watch_ranges:
+        raise InputError("only static int8 has ranges to watch", got="a checkpoint", then="leave watch_ranges out")
     if engine != "auto" and not runs_torch(engine):
         raise InputError("a checkpoint runs in torch", got=engine, then="octavo quantize makes an artifact of it")
     engine = "torch" if engine == "auto" else engine
@@ -172,10 +186,13 @@ def open_session(
     return open_source_model(read_source(checkpoint), engine, threads)
 
 
-def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: int | None = None) -> Session:
+def open_artifact_model(
+    artifact: Artifact, engine: str | None = None, threads: int | None = None, left: RangesLeft | None = None
+) -> Session:
     """An artifact's model, loaded on an engine; see `engines.find_engine`.
 
-    Without one, on the engine that its self-test was recorded with. Of a model that writes it is a `Writer`.
+    Without one, on the engine that its self-test was recorded with. Of a model that writes it is a `Writer`. `left`
+    counts the rows that leave its ranges.
 
     Raises:
         ArtifactError: the manifest, `config.json` and the graph say different things.
@@ -191,7 +208,11 @@ def open_artifact_model(artifact: Artifact, engine: str | None = None, threads: 
         from octavo.engines.onnxruntime_writer import open_writer
 
         return open_writer(artifact.model_files, threads)
-    session = find_engine(engine)(artifact.model_file, threads)
+    session: Session
+    if left is None:
+        session = find_engine(engine)(artifact.model_file, threads)
+    else:
+        session = WatchedSession(artifact.model_file, threads, left)
     require_graph(signature, session, artifact.folder)
     return pooled(session, signature, artifact.folder)
 

@@ -16,6 +16,7 @@ from octavo.data.examples import Example
 from octavo.encoding.batching import MAX_ROWS, Counts, Encoded, Outputs, in_order, make_batches
 from octavo.encoding.tokenizing import Asked, Options, Row, settings
 from octavo.engines import Session, run_batches
+from octavo.engines.watched import RangesLeft
 from octavo.errors import DataError, InputError, OctavoWarning
 from octavo.inference.ahead import ahead as made_ahead
 from octavo.inference.answers import require_finite
@@ -59,6 +60,7 @@ class Predictor:
         self._tokenizer = self.task.make_tokenizer(tokenizer_json)
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self.reopen: Callable[[], Predictor] | None = None  # opens the same in another process; see `octavo.load`
+        self.ranges_left: RangesLeft | None = None  # rows that left the ranges of static int8, where these are watched
         self.ranges: Mapping[int, Ranges] = {}  # of an embedder's numbers, by how many of them are kept
         self._lock = threading.Lock()
         self._warned = False

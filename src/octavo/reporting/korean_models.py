@@ -127,6 +127,10 @@ MODELS = {
     # recipes and methods
     "the artifact is of the format {}": "{} 형식의 아티팩트임",
     "no layer would be quantized": "양자화될 레이어가 하나도 없음",
+    "{} of {} rows left the ranges that static int8 learnt from its examples, "
+    "by up to {} times their width: answers to such texts may be wrong": (
+        "{}건(전체 {}건)이 정적 int8이 데이터에서 배운 범위를 벗어남(최대 폭의 {}배): 이런 문장의 답은 틀릴 수 있음"
+    ),
     "mixed finds no second Linear of a feed-forward by its name": (
         "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음"
     ),
