@@ -82,10 +82,11 @@ def students(result: dict, words: dict) -> str:
     told = words["student"].format(
         rows=first["rows"], teacher=first["teacher"], layers=", ".join(map(str, first["lineage"]["layers"]))
     )
-    (faster, low, high), drop = int8["speedup"], int8["drop"][0]
+    (faster, low, high), points = int8["speedup"], int8["difference"][0]
     told += " " + words["student int8"].format(
-        faster=faster, low=low, high=high, size=100 * int8["size"], drop=drop, agreement=int8["agreement"]
+        faster=faster, low=low, high=high, size=100 * int8["size"], points=points, agreement=int8["agreement"]
     )
+    told += " The machine was busy." if int8["busy"] else ""
     return f"{table(cells)}\n\n{told} {machine_note(result, words)}"
 
 

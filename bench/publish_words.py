@@ -50,7 +50,7 @@ ENGLISH = {
     "students": ["ko-sentiment, 4 -> 2 layers", "minutes", "accuracy", "drop (95 %)", "agreement"],
     "student": "{rows:,} reviews; the teacher has {teacher:.2f} %. Layers that stayed, counted from 0: {layers}.",
     "student int8": "The first one in static int8 is {faster:.2f} times as fast as the teacher in torch fp32\n"
-    "({low:.2f} to {high:.2f}), {size:.1f} % of its size, {drop:+.2f} points from it, agreement {agreement:.4f}.",
+    "({low:.2f} to {high:.2f}), {size:.1f} % of its size, {points:+.2f} points from it, agreement {agreement:.4f}.",
     "frontier": ["ko-nli's 4 layers become", "minutes", "accuracy", "drop (95 %)", "agreement"],
     "judged": "{rows:,} pairs of KorNLI; the teacher has {teacher:.2f} %.",
     "search": ["", "found by", "verdict", "against float, points (95 %)", "faster", "size", "minutes"],

@@ -171,7 +171,7 @@ def in_int8(teacher: Path, student: Path, calibration: Path, judged: Path) -> di
         "busy": found.was_busy,
         "speedup": [row.speedup.value, row.speedup.low, row.speedup.high],
         "size": 1 / row.smaller,
-        "drop": [100 * one for one in (difference.value, difference.low, difference.high)],
+        "difference": [100 * one for one in (difference.value, difference.low, difference.high)],
         "agreement": row.fidelity["agreement"],
     }
 

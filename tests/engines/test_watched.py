@@ -1,6 +1,9 @@
 """Static int8 whose ranges are watched: what leaves them is counted and told, and the answers stay."""
 
 import json
+import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from octavo.cli.main import app
 from octavo.engines import watched
 from octavo.engines.watched import FAR, RangesLeft, WatchedSession
 from octavo.errors import InputError, OctavoWarning
-from octavo.schema.recipe import Recipe
+from octavo.schema.recipe import LayerRule, Recipe
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 STEP, MIDDLE = np.float32(0.03), 100  # codes of -3.00 to 4.65
@@ -53,12 +56,40 @@ def test_distances_are_those_of_numpy_and_padding_has_none(graph):
     x, low, high = table[ids].astype(np.float64), -MIDDLE * float(STEP), (255 - MIDDLE) * float(STEP)
     outside = np.maximum(np.maximum(x - high, low - x), 0).max(axis=2) / (high - low) * mask
     left = RangesLeft()
-    with pytest.warns(OctavoWarning, match=r"2 of 4 rows left the ranges .* by up to 2\.0 times"):
-        answers = WatchedSession(file, 1, left).run({"input_ids": ids, "attention_mask": mask})
-    assert answers.shape == (4, 3, 3)
+    session = WatchedSession(file, 1, left)
+    session.run({"input_ids": ids, "attention_mask": mask})
+    assert left.rows == 0  # nothing counts yet
+    left.counts = True
+    assert session.run({"input_ids": ids, "attention_mask": mask}).shape == (4, 3, 3)
     assert left.rows == 4
     assert left.left == int((outside.max(axis=1) > FAR).sum()) == 2
     assert left.farthest == pytest.approx(outside.max(), rel=1e-5)
+
+
+def test_a_share_of_far_inputs_is_a_warning_once(graph):
+    file, _ = graph
+    left = RangesLeft()
+    left.counts, session = True, WatchedSession(file, 1, left)
+    near, far = np.full((2, 1, 1), 10), np.full((1, 1), 0)
+
+    def run(ids):
+        session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    run(far)  # one of one is no share yet
+    for ids in near:
+        run(np.repeat(ids, 9, axis=0))
+    assert (left.rows, left.left) == (19, 1)
+    run(far)  # two of twenty: a tenth, and not more
+    with pytest.warns(OctavoWarning, match=r"3 of 21 inputs left the ranges .* by up to 2\.0 times"):
+        run(far)
+    run(far)  # a second warning would be an error here
+
+
+def test_shapes_that_are_not_those_of_a_batch_are_refused(graph):
+    file, _ = graph
+    session = WatchedSession(file, 1, RangesLeft())
+    with pytest.raises(InputError, match="ranges of this architecture are not watched"):
+        session.run({"input_ids": np.zeros((3, 2), np.int64), "attention_mask": np.ones((2, 3), np.int64)})
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +111,40 @@ def near(monkeypatch):
     return 0.1
 
 
+def texts_of(sentences):
+    return [(one, other) for one in sentences for other in sentences]
+
+
 @pytest.mark.parametrize("name", ["static", "mixed"])
 def test_texts_unlike_the_examples_are_counted_and_answered_as_ever(calibrated, sentences, name, near):
-    texts = [(one, other) for one in sentences for other in sentences]
-    predictor = octavo.load(calibrated / name, watch_ranges=True, threads=1)
+    predictor, texts = octavo.load(calibrated / name, watch_ranges=True), texts_of(sentences)
     assert predictor.session.name == "onnxruntime"
     with pytest.warns(OctavoWarning, match="left the ranges that static int8 learnt"):
         found = predictor.logits(texts)
-    plain = octavo.load(calibrated / name, engine="onnxruntime", threads=1)
+    plain = octavo.load(calibrated / name, engine="onnxruntime")
     assert plain.ranges_left is None
     np.testing.assert_allclose(found, plain.logits(texts), atol=2e-5)
     left = predictor.ranges_left
     assert left.rows == len(texts)
     assert 0 < left.left <= left.rows
     assert left.farthest > near
+
+
+@pytest.mark.parametrize("name", ["static", "mixed"])
+def test_a_text_is_as_far_beside_longer_ones_as_alone(calibrated, sentences, name):
+    """Also from several threads, and by a predictor that was pickled."""
+    predictor = pickle.loads(pickle.dumps(octavo.load(calibrated / name, watch_ranges=True)))
+    predictor.ranges_left.warns, alone = False, []
+    texts = texts_of(sentences)[:12]
+    for text in texts:
+        predictor.ranges_left.farthest = 0.0
+        predictor.logits([text])
+        alone.append(predictor.ranges_left.farthest)
+    predictor.ranges_left.farthest = 0.0
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: predictor.logits(texts), range(4)))
+    assert predictor.ranges_left.rows == 5 * len(texts)
+    assert predictor.ranges_left.farthest == pytest.approx(max(alone), abs=0.05)  # a code that turned over
 
 
 def test_the_examples_themselves_do_not_leave(calibrated):
@@ -103,18 +154,32 @@ def test_the_examples_themselves_do_not_leave(calibrated):
     assert predictor.ranges_left.farthest < 0.05
 
 
-def test_the_command_line_tells_how_many(calibrated, tmp_path, sentences, near):
-    lines = [json.dumps({"text": one, "text_pair": one}, ensure_ascii=False) for one in sentences]
+def test_the_sentences_of_the_self_test_do_not_count(calibrated, tmp_path):
+    folder = shutil.copytree(calibrated / "static", tmp_path / "moved")
+    manifest = json.loads((folder / "octavo.json").read_text(encoding="utf-8"))
+    manifest["host"]["cpu"] = "another"
+    (folder / "octavo.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert octavo.load(folder, watch_ranges=True).ranges_left.rows == 0
+
+
+def test_the_command_line_tells_once_how_many(calibrated, tmp_path, sentences, near):
+    lines = [json.dumps({"text": one, "text_pair": other}) for one, other in texts_of(sentences)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = ["predict", str(calibrated / "static"), str(tmp_path / "rows.jsonl"), "--watch-ranges"]
-    with pytest.warns(OctavoWarning, match=r"of 10 rows left the ranges"):
+    with pytest.warns(OctavoWarning, match=f"of {len(lines)} inputs left the ranges") as told:
         done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "answers.jsonl")])
     assert done.exit_code == 0, done.output
     assert near < FAR
+    assert len(told) == 1
     assert len((tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == len(lines)
 
 
-def test_what_has_no_ranges_is_refused(calibrated, demo_int8):
+def test_what_has_no_ranges_is_refused(calibrated, demo_int8, tmp_path):
+    rule = LayerRule(match="*", keep="float")
+    recipe = Recipe(method="static", layers=(rule, LayerRule(match="*embeddings*", keep="int8")))
+    octavo.quantize(DEMO, tmp_path / "none", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    with pytest.raises(InputError, match="none has a range to watch"):
+        octavo.load(tmp_path / "none", watch_ranges=True)
     with pytest.raises(InputError, match="only static int8 has ranges to watch; got: dynamic"):
         octavo.load(demo_int8, watch_ranges=True)
     with pytest.raises(InputError, match="only static int8 has ranges to watch; got: a checkpoint"):

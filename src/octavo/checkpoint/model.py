@@ -14,7 +14,6 @@ from octavo.errors import CheckpointError, OctavoWarning, raise_together
 from octavo.tasks import find_task, task_class
 
 ENCODERS = ("Encoder", "EncoderModel", "TextModel", "BaseModel", "TextEncoding")  # ends of classes without a head
-ALIGNMENT = 64  # bytes, of what torch allocates on a CPU
 _NOWHERE = "no adapter"  # a folder that is not there: `merge_adapter` merges, where transformers only lays it over
 
 
@@ -40,21 +39,7 @@ def load_model(source: Source) -> Any:
         raise CheckpointError("labels do not fit the model", got=labels, allowed=model.config.num_labels)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # decoders would return their cache as further outputs
-    model = model.float().eval()
-    _align(model)
-    return model
-
-
-def _align(model: Any) -> None:
-    """Lay each tensor where one of torch's own lies, at a multiple of 64 bytes, and not where its file had it.
-
-    MKL adds up in an order that depends on where its operands lie (seen on AMD's CPUs), so the same weights out of two
-    files would give answers that differ in the last bits:
-    https://www.intel.com/content/www/us/en/docs/onemkl/developer-guide-linux/current/getting-reproducible-results.html
-    """
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
+    return model.float().eval()
 
 
 def find_unread(model: Any, unexpected: Iterable[str], source: Source) -> list[CheckpointError]:

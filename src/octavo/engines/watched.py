@@ -1,4 +1,4 @@
-"""Static int8 whose ranges are watched: how many rows have a token that leaves one, and by how much.
+"""Static int8 whose ranges are watched: how many inputs have a token that leaves one, and by how much.
 
 What leaves a range is clipped inside the engine's kernels, without a word. So the graph is given outputs that tell it
 (`graph.ranges_left`), and runs with them, in ONNX Runtime.
@@ -16,46 +16,54 @@ from octavo.engines import STATIC, answer_names, stack_answers
 from octavo.errors import InputError, OctavoWarning
 from octavo.schema.recipe import Recipe
 
-FAR = 1.0  # widths of a range: by less, texts like the examples leave it too (docs/design/static-ranges.md)
+FAR = 1.0  # widths of a range: by less, texts like the examples leave it often (docs/design/static-ranges.md)
+SHARE, ENOUGH = 0.1, 20  # of so many inputs, such a share that is far is a warning
 
 
 class RangesLeft:
-    """Rows that ran, those with a token farther than `FAR` outside of a range, and how far any went, in its widths."""
+    """What a model has read: `rows` inputs (a text, a pair, a window), and those with a token that left a range.
+
+    `left` are those that were farther than `FAR` outside, `farthest` how far any was, in widths of its range. Nothing
+    is counted before `counts` is set. With `warns`, the share of `left` is a warning, once, where it is above `SHARE`.
+    """
 
     def __init__(self) -> None:
         """Nothing has run yet."""
         self.rows, self.left, self.farthest = 0, 0, 0.0
+        self.counts, self.warns = False, True
         self._lock = threading.Lock()
 
     def add(self, distances: NDArray[np.float64]) -> None:
-        """Count rows by their distances, [rows]; the first that is far is a warning."""
-        far = int((distances > FAR).sum())
+        """Count inputs by their distances, [batch]."""
+        if not self.counts:
+            return
         with self._lock:
-            first = far and not self.left
-            self.rows, self.left = self.rows + len(distances), self.left + far
+            self.rows += len(distances)
+            self.left += int((distances > FAR).sum())
             self.farthest = max(self.farthest, *distances.tolist())
-        if first:
+            tell = self.warns and self.rows >= ENOUGH and self.left > SHARE * self.rows
+            self.warns = self.warns and not tell
+        if tell:
             warnings.warn(left_ranges_warning(self), OctavoWarning, stacklevel=2)
 
 
-def require_ranges(recipe: Recipe, engine: str, *, writes: bool) -> None:
+def require_ranges(recipe: Recipe, *, writes: bool) -> None:
     """See that a model has ranges that can be watched.
 
     Raises:
-        InputError: it has none, or not on this engine.
+        InputError: it has none.
     """
     if recipe.method not in STATIC or recipe.format != "onnx":
-        raise InputError("only static int8 has ranges to watch", got=recipe.method, then="leave watch_ranges out")
+        got = recipe.method if recipe.format == "onnx" else f"{recipe.method}, of the format {recipe.format}"
+        raise InputError("only static int8 has ranges to watch", got=got, then="leave watch_ranges out")
     if writes:
         raise InputError("ranges of models that write are not watched", then="leave watch_ranges out")
-    if engine != "onnxruntime":
-        raise InputError("ranges are watched in ONNX Runtime", got=engine, allowed="onnxruntime")
 
 
 def left_ranges_warning(found: RangesLeft) -> str:
-    """What is told of rows that left."""
+    """What is told of inputs that left."""
     return (
-        f"{found.left:,} of {found.rows:,} rows left the ranges that static int8 learnt from its examples, "
+        f"{found.left:,} of {found.rows:,} inputs left the ranges that static int8 learnt from its examples, "
         f"by up to {found.farthest:.1f} times their width: answers to such texts may be wrong"
     )
 
@@ -70,7 +78,7 @@ class WatchedSession:
         """Load the model with its further outputs; `left` counts.
 
         Raises:
-            InputError: it is no ONNX model.
+            InputError: it is no ONNX model, or knows no range.
         """
         from octavo.engines.onnxruntime import open_graph
         from octavo.graph.ranges_left import tell_ranges_left
@@ -79,25 +87,37 @@ class WatchedSession:
         graph = read_graph(model)
         self._answers = answer_names([str(value.name) for value in graph.graph.outputs])
         self._told = tell_ranges_left(graph)
+        if not self._told:
+            what = "all layers are rounded as their inputs come, and none has a range to watch"
+            raise InputError(what, where=model, then="leave watch_ranges out")
         self._session = open_graph(graph, threads)
         self.inputs, self.shapes = self._session.inputs, self._session.shapes
         self.threads, self._left = self._session.threads, left
         self.outputs = tuple(name for name in self._session.outputs if name not in self._told)
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
+        """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`.
+
+        Raises:
+            InputError: the model computes in other shapes than those of a batch.
+        """
         found = self._session.fetch(inputs, [*self._answers, *self._told])
         count = len(self._answers)
-        if found[count:]:
-            self._left.add(_farthest(found[count:], inputs))
+        self._left.add(_farthest(found[count:], inputs))
         return stack_answers(found[:count])
 
 
 def _farthest(told: list[NDArray[np.float32]], inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
-    """The largest of each row, [batch]; at padding nothing counts."""
+    """The largest of each input, [batch]; at padding nothing counts."""
     mask = inputs["attention_mask"]
     farthest = np.zeros(len(mask))
-    for distances in told:  # of each token, or of one that stands for all
-        each = distances.reshape(mask.shape) * mask if distances.size == mask.size else distances.reshape(len(mask), -1)
+    for distances in told:
+        if distances.shape in {mask.shape, (mask.size,)}:  # of each token
+            each = distances.reshape(mask.shape) * mask
+        elif distances.shape in {(len(mask),), (len(mask), 1)}:  # of one that stands for all
+            each = distances.reshape(len(mask), 1)
+        else:
+            what = "ranges of this architecture are not watched: it computes in other shapes than [batch, length]"
+            raise InputError(what, got=distances.shape, then="leave watch_ranges out")
         farthest = np.maximum(farthest, each.max(axis=1))
     return farthest

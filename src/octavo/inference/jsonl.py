@@ -60,7 +60,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
             (`octavo.schema.signature.GenerationConfig`).
         revision: see `load`.
         verify: see `load`.
-        watch_ranges: see `load`; how many rows left them is a warning at the end.
+        watch_ranges: see `load`; how many left is told at the end, and not before.
         progress: hears how many rows are done.
 
     Raises:
@@ -72,6 +72,9 @@ def predict(  # noqa: PLR0913 - settings of the verb
         settings: dict[str, Any] = {"task": task, "engine": engine, "threads": threads, "max_length": max_length}
         settings |= {"revision": revision, "verify": verify, "watch_ranges": watch_ranges}
         predictor = load(artifact, device=device, **settings)
+        left = None if isinstance(predictor, Generator) else predictor.ranges_left
+        if left is not None:
+            left.warns = False
         rows = asked.read(predictor.task)
         if isinstance(predictor, Generator) and prompt is not None:
             raise InputError("a model that writes has no named prompts", got=prompt)
@@ -82,8 +85,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
         for prediction in predictions:
             progress.advance()
             stream.write(json_text(joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
-    left = None if isinstance(predictor, Generator) else predictor.ranges_left
-    if left and left.left:
+    if left is not None and left.left:
         warnings.warn(left_ranges_warning(left), OctavoWarning, stacklevel=2)
     return predictor.counts
 

@@ -50,7 +50,8 @@ class Predictor:
     [texts, dimension]. Pickled it is the path and the settings that it was loaded with, and loaded again.
 
     `session` runs the model, `task` says what its rows and answers are, `tokenizer` cuts at the limit of `signature`;
-    `counts` are the rows and tokens that were read.
+    `counts` are the rows and tokens that were read; `ranges_left`, where ranges are watched, what left them
+    (`octavo.engines.watched.RangesLeft`: `rows`, `left`, `farthest`).
     """
 
     def __init__(self, session: Session, tokenizer_json: str, signature: Signature) -> None:
@@ -60,7 +61,7 @@ class Predictor:
         self._tokenizer = self.task.make_tokenizer(tokenizer_json)
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self.reopen: Callable[[], Predictor] | None = None  # opens the same in another process; see `octavo.load`
-        self.ranges_left: RangesLeft | None = None  # rows that left the ranges of static int8, where these are watched
+        self.ranges_left: RangesLeft | None = None  # what left the ranges of static int8, where these are watched
         self.ranges: Mapping[int, Ranges] = {}  # of an embedder's numbers, by how many of them are kept
         self._lock = threading.Lock()
         self._warned = False

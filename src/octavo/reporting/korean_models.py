@@ -127,9 +127,15 @@ MODELS = {
     # recipes and methods
     "the artifact is of the format {}": "{} 형식의 아티팩트임",
     "no layer would be quantized": "양자화될 레이어가 하나도 없음",
-    "{} of {} rows left the ranges that static int8 learnt from its examples, "
+    "{} of {} inputs left the ranges that static int8 learnt from its examples, "
     "by up to {} times their width: answers to such texts may be wrong": (
-        "{}건(전체 {}건)이 정적 int8이 데이터에서 배운 범위를 벗어남(최대 폭의 {}배): 이런 문장의 답은 틀릴 수 있음"
+        "모델 입력 {}건(전체 {}건)이 정적 int8이 배운 범위를 벗어남(범위 폭의 최대 {}배): 이런 글의 답은 틀릴 수 있음"
+    ),
+    "all layers are rounded as their inputs come, and none has a range to watch": (
+        "모든 레이어가 입력이 들어오는 대로 양자화되어 지켜볼 범위가 없음"
+    ),
+    "ranges of this architecture are not watched: it computes in other shapes than [batch, length]": (
+        "이 아키텍처의 범위는 지켜보지 않음: [배치, 길이]와 다른 모양으로 계산함"
     ),
     "mixed finds no second Linear of a feed-forward by its name": (
         "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음"

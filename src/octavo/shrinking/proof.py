@@ -1,6 +1,7 @@
 """A model before and after, in torch, on texts whose tokens all stay: the same logits to the last bit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from octavo.schema.lineage import SameLogits
 from octavo.tasks import find_task
 
 PROVED = 32  # texts
+ALIGNMENT = 64  # bytes: where torch lays what it allocates on a CPU
 OF_THE_RANGE = 1e-5  # a product with fewer columns may add up in another order
 
 Inputs = dict[str, NDArray[np.int64]]
@@ -49,11 +51,24 @@ def _plain(row: Row) -> Row:
     return text, pair[0] if isinstance(pair, tuple) else pair
 
 
+def align(model: Any) -> Any:
+    """The model, each of its tensors where one of torch's own lies, and not where its file had it; in place.
+
+    MKL adds up in an order that depends on where its operands lie (seen on AMD's CPUs), so the same weights out of two
+    files would give answers that differ in the last bits:
+    https://www.intel.com/content/www/us/en/docs/onemkl/developer-guide-linux/current/getting-reproducible-results.html
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
+    return model
+
+
 def logits_of(source: Source, inputs: Sequence[Inputs], columns: Sequence[int] | None) -> list[NDArray[np.float32]]:
     """What the checkpoint answers in torch, loaded for this; `columns`: of the logits for all tokens these alone."""
     from octavo.engines.torch import TorchSession
 
-    session = TorchSession(load_model(source))
+    session = TorchSession(align(load_model(source)))
     answers = (session.run(row) for row in inputs)
     return [answer if columns is None else answer[..., list(columns)] for answer in answers]
 

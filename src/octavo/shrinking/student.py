@@ -18,7 +18,7 @@ from octavo.qat.model import convert, float_weights, is_prepared
 from octavo.qat.saving import write_ranges
 from octavo.shrinking.carried import carried_files
 from octavo.shrinking.layers import find_layers
-from octavo.shrinking.proof import Inputs, logits_of
+from octavo.shrinking.proof import Inputs, align, logits_of
 from octavo.tasks import task_class
 
 
@@ -45,7 +45,7 @@ def read_teacher(checkpoint: str | Path | Checkpoint) -> Source:
 
 def make_student(source: Source, layers: Sequence[int]) -> Any:
     """The module that is trained: the checkpoint's model, loaded anew, with these of its layers alone."""
-    model = load_model(source)
+    model = align(load_model(source))
     find_layers(model, source).keep_for_good(layers)
     if source.asked.labels:
         for name in ("id2label", "label2id"):
