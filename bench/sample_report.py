@@ -41,7 +41,7 @@ def make(shared: Path, work: Path) -> Comparison:
     dynamic, static = work / "ko-nli-int8", work / "ko-nli-static"
     exported = octavo.export(checkpoint, progress=Steps())
     octavo.quantize(exported, dynamic, recipe="dynamic", progress=Steps())
-    octavo.quantize(exported, static, calibration=data / CALIBRATION, progress=Steps())
+    octavo.quantize(exported, static, recipe="static", calibration=data / CALIBRATION, progress=Steps())
     models = checkpoint, (dynamic, static)
     figures = octavo.compare(*models, data=data / TEST, progress=Steps()).under(BUDGET)
     sentences = octavo.compare(*models, data=PAIRS, progress=Steps())

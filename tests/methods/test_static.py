@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,8 +15,10 @@ from octavo.artifact.folder import open_artifact
 from octavo.cli.quantize import choose_recipes
 from octavo.data.examples import example_hashes
 from octavo.errors import DataError, InputError, OctavoWarning, RecipeError
+from octavo.methods.layer_results import rounded_by_token
 from octavo.pipeline.calibration import ENOUGH
-from octavo.schema.recipe import LayerRule, Recipe, recipe_from
+from octavo.pipeline.plan import choose_recipe
+from octavo.schema.recipe import WITH_EXAMPLES, LayerRule, Recipe, recipe_from
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -39,13 +42,13 @@ def examples(tmp_path_factory, sentences):
 @pytest.fixture(scope="module")
 def static_demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("static") / "int8"
-    octavo.quantize(DEMO, folder, calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(DEMO, folder, recipe="static", calibration=DEMO / "pairs.tsv", target="any")
     return folder
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_answers_nearly_as_its_float_model(checkpoint, artifact, examples, sentences, tmp_path, family):
-    octavo.quantize(checkpoint(family), tmp_path / "int8", calibration=examples, target="any")
+    octavo.quantize(checkpoint(family), tmp_path / "int8", recipe="static", calibration=examples, target="any")
     manifest = open_artifact(tmp_path / "int8").manifest
     assert manifest.recipe.method == "static"
     linears = [layer for layer in manifest.layers if layer.kind == "linear"]
@@ -90,7 +93,7 @@ def test_compare_warns_of_rows_that_were_calibrated_on(static_demo):
 
 
 def test_the_same_examples_give_the_same_bytes(static_demo, tmp_path):
-    octavo.quantize(DEMO, tmp_path / "again", calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(DEMO, tmp_path / "again", recipe="static", calibration=DEMO / "pairs.tsv", target="any")
     assert (tmp_path / "again" / "model.onnx").read_bytes() == (static_demo / "model.onnx").read_bytes()
 
 
@@ -224,8 +227,11 @@ def test_every_layer_per_token_leaves_no_range_to_find(static_demo, tmp_path):
 
 
 def test_mixed_is_an_option_of_static_alone():
-    mixed = Recipe(method="static", mixed=True)
+    mixed = WITH_EXAMPLES
     assert choose_recipes(None, None, {"mixed": True}, calibrated=True) == [mixed]
+    assert choose_recipes(None, None, {}, calibrated=True) == [mixed] == [choose_recipe(None, calibrated=True)]
+    assert choose_recipes(["static"], None, {}, calibrated=True) == [Recipe(method="static")]
+    assert choose_recipe("static", calibrated=True) == Recipe(method="static")
     assert choose_recipes(["dynamic", "static"], None, {"mixed": True}, calibrated=True) == [Recipe(), mixed]
     with pytest.raises(RecipeError, match="mixed is a setting of the method static, and this is dynamic in --mixed"):
         choose_recipes(None, None, {"mixed": True}, calibrated=False)
@@ -283,8 +289,16 @@ def test_kornli(tmp_path):
     model, data = SHARED / "models" / "ko-nli", SHARED / "data" / "kornli"
     if not model.is_dir():
         pytest.skip(f"{model} is not here")
-    octavo.quantize(model, tmp_path / "int8", calibration=data / "xnli.dev.ko.tsv", target="any")
+    octavo.quantize(model, tmp_path / "int8", recipe="static", calibration=data / "xnli.dev.ko.tsv", target="any")
     octavo.quantize(model, tmp_path / "float", recipe="float")
     rows = [(one.text, one.text_pair) for one in octavo.DataFile(data / "xnli.test.ko.tsv", limit=1500).read()]
     expected, found = answers(tmp_path / "float", rows), answers(tmp_path / "int8", rows)
     assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.98
+
+
+def test_where_no_feed_forward_is_known_by_its_name_all_ranges_are_learnt_with_a_warning():
+    layers = [
+        SimpleNamespace(kind="linear", path=path, paths=(path,)) for path in ("encoder.0.widen", "encoder.0.narrow")
+    ]
+    with pytest.warns(OctavoWarning, match=r"mixed finds no second Linear of a feed-forward .*like encoder\.0\.widen"):
+        assert rounded_by_token([(layer, None) for layer in layers], WITH_EXAMPLES) == set()

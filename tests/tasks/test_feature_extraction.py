@@ -239,7 +239,7 @@ def test_korean_sentence_similarity_survives_int8(tmp_path):
 def test_an_artifact_keeps_the_ranges_of_the_texts_it_was_calibrated_on(embedder, exported, sentences, tmp_path):
     data = tmp_path / "texts.txt"
     data.write_text("\n".join(sentences), encoding="utf-8")
-    artifact = octavo.quantize(exported(embedder), tmp_path / "static", calibration=data)
+    artifact = octavo.quantize(exported(embedder), tmp_path / "static", recipe="static", calibration=data)
     assert "vector_ranges.safetensors" in artifact.manifest.files
     embed = octavo.load(artifact.folder)
     vectors = embed(list(sentences))

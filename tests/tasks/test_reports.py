@@ -179,7 +179,7 @@ def test_static_calibrates_on_texts(tiny, exported, tmp_path, sentences):
     data = tmp_path / "texts.txt"
     data.write_text("\n".join(sentences * 12), encoding="utf-8")
     floats = exported(tiny("token-classification"))
-    artifact = octavo.quantize(floats, tmp_path / "static", calibration=data)
+    artifact = octavo.quantize(floats, tmp_path / "static", recipe="static", calibration=data)
     assert artifact.manifest.calibration.rows == 120
 
 

@@ -36,8 +36,8 @@ Output = Annotated[
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="float, dynamic, static, weight-only or qat; default: static with --calibrate, qat where the checkpoint "
-        "was trained for int8, else dynamic. Several times for several artifacts of one export."
+        help="float, dynamic, static, weight-only or qat; default: static and --mixed with --calibrate, qat where the "
+        "checkpoint was trained for int8, else dynamic. Several times for several artifacts of one export."
     ),
 ]
 RecipeFile = Annotated[Path | None, typer.Option(help="A TOML file: method, settings, rules for layers.")]
@@ -137,7 +137,7 @@ def choose_recipes(
     methods: list[str] | None, file: Path | None, settings: dict[str, Any], *, calibrated: bool, learnt: bool = False
 ) -> list[Recipe]:
     """The recipe of each method with its settings; of several methods, each gets the settings that belong to it."""
-    from octavo.schema.recipe import BELONGS, Recipe, recipe_from
+    from octavo.schema.recipe import BELONGS, WITH_EXAMPLES, Recipe, recipe_from
 
     if methods and file is not None:
         raise InputError("--method and --recipe exclude each other", then="put the method into the recipe")
@@ -145,6 +145,8 @@ def choose_recipes(
     default = "float" if "storage" in settings else "static" if calibrated else "dynamic"
     if default == "dynamic" and learnt and BELONGS.keys().isdisjoint(settings) and settings.get("format") != "torch":
         default = "qat"
+    if default == "static" and not methods and file is None and settings.get("format") != "torch":
+        settings = {"mixed": WITH_EXAMPLES.mixed} | settings
     options = {"storage": "--half", "optimize": "--no-optimize"}
     recipes = []
     for method in dict.fromkeys(methods or [default]):

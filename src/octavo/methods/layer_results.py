@@ -1,5 +1,6 @@
 """What all methods do alike: which layers stay float and why, int8 rows of embeddings, and the records of layers."""
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from octavo.arithmetic.affine import Quantized, error_db, quantize_symmetric
 from octavo.arithmetic.blocks import GROUP, quantize_rows
 from octavo.arithmetic.saturation import can_saturate
-from octavo.errors import RecipeError
+from octavo.errors import OctavoWarning, RecipeError
 from octavo.graph.layers import Layer, find_layers, paths_of
 from octavo.graph.lowering import lower_block_rows, lower_embedding, lower_half
 from octavo.schema.layers import Kind, LayerResult, part_of, place_of
@@ -82,14 +83,13 @@ def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe)
 def rounded_by_token(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe) -> set[str]:
     """The module paths of Linears whose input has one scale for each token.
 
-    Raises:
-        RecipeError: the recipe is `mixed`, and no feed-forward is known in the model.
+    Warns where the recipe is `mixed` and no feed-forward is known in the model.
     """
     linears = [layer for layer, _ in decided if layer.kind == "linear"]
     if recipe.mixed and not any("down" in (place_of(layer.paths[0]) or (0, ()))[1] for layer in linears):
-        got = ", ".join(layer.path for layer in linears[-2:])
-        then = 'name layers by rules, keep = "per-token"'
-        raise RecipeError("mixed finds no second Linear of a feed-forward by its name", got=got, then=then)
+        known = ", ".join(layer.path for layer in linears[-2:])
+        what = f"mixed finds no second Linear of a feed-forward by its name (like {known}): ranges are learnt for all"
+        warnings.warn(f'{what}; rules name layers, keep = "per-token"', OctavoWarning, stacklevel=2)
     quantized = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
     return {layer.path for layer in quantized if recipe.rounds_by_token(layer.paths[0])}
 

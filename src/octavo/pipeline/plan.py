@@ -11,7 +11,7 @@ from octavo.errors import RecipeError
 from octavo.exporting.float_graphs import FloatGraphs
 from octavo.hardware import Target, find_target
 from octavo.progress import Progress, Silent
-from octavo.schema.recipe import LEARNT, Recipe, recipe_from
+from octavo.schema.recipe import LEARNT, WITH_EXAMPLES, Recipe, recipe_from
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def choose_recipe(recipe: Recipe | str | Path | None, *, calibrated: bool, learn
         RecipeError: examples for a method that learns nothing from them, or a method that needs some and has none.
     """
     if recipe is None:
-        recipe = "static" if calibrated else "qat" if learnt else "dynamic"
+        recipe = WITH_EXAMPLES if calibrated else "qat" if learnt else "dynamic"
     if not isinstance(recipe, Recipe):
         toml = str(recipe).endswith(".toml")
         recipe = Recipe.from_toml(Path(recipe)) if toml else recipe_from({"method": str(recipe)})

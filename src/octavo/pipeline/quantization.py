@@ -87,9 +87,10 @@ def quantize(  # noqa: PLR0913 - each is one thing to say
         checkpoint: a Hugging Face folder or a hub id; a `Checkpoint` says what its files do not tell. Or what `export`
             made of one, for several recipes.
         output: the folder to write. An interrupted write leaves nothing there.
-        recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default `static`
-            where there are examples to calibrate on, `qat` where the checkpoint was trained for int8, else `dynamic`.
-        calibration: a file of examples that the method `static` learns ranges from; labels are not read.
+        recipe: a `Recipe`, the name of a method, or a TOML file (a path that ends in `.toml`); by default static
+            int8, `mixed`, where there are examples to calibrate on, `qat` where the checkpoint was trained for int8,
+            else `dynamic`.
+        calibration: a file of examples that static int8 learns ranges from; labels are not read.
         method: the name of a method, in the place of a recipe: what `--method` says on the command line.
         calibrate: `calibration`, by the name that it has on the command line.
         target: the CPU to make it for; `auto` is this one, `any` is safe on all.

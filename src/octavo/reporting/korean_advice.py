@@ -68,7 +68,6 @@ ADVICE = {
     "an embedder, and data of queries and passages": "임베딩 모델과, 질의와 지문의 데이터",
     "an object with {}": "{}이(가) 있는 객체",
     "finite numbers, [2, {}]": "유한한 수, [2, {}]",
-    'name layers by rules, keep = "per-token"': '규칙으로 레이어 지정, keep = "per-token"',
     "take onnxruntime, or make the artifact without mixed and such rules": (
         "onnxruntime을 쓰거나, mixed와 그런 규칙 없이 다시 생성"
     ),

@@ -137,8 +137,10 @@ MODELS = {
     "ranges of this architecture are not watched: it computes in other shapes than [batch, length]": (
         "이 아키텍처의 범위는 지켜보지 않음: [배치, 길이]와 다른 모양으로 계산함"
     ),
-    "mixed finds no second Linear of a feed-forward by its name": (
-        "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음"
+    "mixed finds no second Linear of a feed-forward by its name (like {}): ranges are learnt for all"
+    '; rules name layers, keep = "per-token"': (
+        "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음({} 등): 범위를 모두 배움. "
+        '레이어는 규칙으로 지정(keep = "per-token")'
     ),
     "OpenVINO does not run layers that are rounded per token": "OpenVINO는 토큰별 스케일의 레이어를 실행하지 못함",
     "rows of a table are looked up, not rounded per token": "테이블의 행은 조회만 하므로 토큰별 스케일이 없음",

@@ -191,6 +191,9 @@ class Recipe(Record):
         return recipe_from(table, where=path)
 
 
+WITH_EXAMPLES = Recipe(method="static", mixed=True)  # the default where examples are given
+
+
 def recipe_from(table: dict[str, Any], where: object = "the recipe") -> Recipe:
     """Check a table of settings and make the recipe of it.
 
