@@ -75,14 +75,29 @@ def test_a_share_of_far_inputs_is_a_warning_once(graph):
     def run(ids):
         session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
-    run(far)  # one of one is no share yet
+    run(far)
+    left.tell()  # one of one is no share yet
     for ids in near:
         run(np.repeat(ids, 9, axis=0))
     assert (left.rows, left.left) == (19, 1)
-    run(far)  # two of twenty: a tenth, and not more
+    run(far)
+    left.tell()  # two of twenty: a tenth, and not more
+    run(far)
     with pytest.warns(OctavoWarning, match=r"3 of 21 inputs left the ranges .* by up to 2\.0 times"):
-        run(far)
-    run(far)  # a second warning would be an error here
+        left.tell()
+    run(far)
+    left.tell()  # a second warning would be an error here
+
+
+def test_after_many_good_inputs_the_next_thousand_count(graph):
+    left = RangesLeft()
+    left.counts, session = True, WatchedSession(graph[0], 1, left)
+    for ids in (np.full((5000, 1), 10), np.full((30, 1), 0)):
+        session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        if len(ids) > 30:
+            left.tell()
+    with pytest.warns(OctavoWarning, match="30 of 30 inputs"):
+        left.tell()
 
 
 def test_shapes_that_are_not_those_of_a_batch_are_refused(graph):
@@ -134,17 +149,23 @@ def test_texts_unlike_the_examples_are_counted_and_answered_as_ever(calibrated, 
 def test_a_text_is_as_far_beside_longer_ones_as_alone(calibrated, sentences, name):
     """Also from several threads, and by a predictor that was pickled."""
     predictor = pickle.loads(pickle.dumps(octavo.load(calibrated / name, watch_ranges=True)))
-    predictor.ranges_left.warns, alone = False, []
-    texts = texts_of(sentences)[:12]
-    for text in texts:
-        predictor.ranges_left.farthest = 0.0
-        predictor.logits([text])
-        alone.append(predictor.ranges_left.farthest)
-    predictor.ranges_left.farthest = 0.0
+    left, texts = predictor.ranges_left, texts_of(sentences)[:8]
+    left.warns = False
+
+    def farthest(*rows):
+        left.farthest = 0.0
+        predictor.logits(list(rows))
+        return left.farthest
+
+    alone = [farthest(text) for text in texts]
+    shortest = ("가", "나")
+    for text, own in zip(texts, alone, strict=True):
+        assert farthest(text, shortest) == pytest.approx(max(own, farthest(shortest)), abs=0.02)  # a code turned over
+    left.farthest, before = 0.0, left.rows
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: predictor.logits(texts), range(4)))
-    assert predictor.ranges_left.rows == 5 * len(texts)
-    assert predictor.ranges_left.farthest == pytest.approx(max(alone), abs=0.05)  # a code that turned over
+    assert left.rows == before + 4 * len(texts)
+    assert left.farthest == pytest.approx(max(alone), abs=0.02)
 
 
 def test_the_examples_themselves_do_not_leave(calibrated):
@@ -178,7 +199,7 @@ def test_what_has_no_ranges_is_refused(calibrated, demo_int8, tmp_path):
     rule = LayerRule(match="*", keep="float")
     recipe = Recipe(method="static", layers=(rule, LayerRule(match="*embeddings*", keep="int8")))
     octavo.quantize(DEMO, tmp_path / "none", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
-    with pytest.raises(InputError, match="none has a range to watch"):
+    with pytest.raises(InputError, match="learnt range to watch"):
         octavo.load(tmp_path / "none", watch_ranges=True)
     with pytest.raises(InputError, match="only static int8 has ranges to watch; got: dynamic"):
         octavo.load(demo_int8, watch_ranges=True)

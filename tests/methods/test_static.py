@@ -206,7 +206,7 @@ def test_mixed_rounds_what_the_outputs_of_attention_and_feed_forward_read_per_to
         recipe_from({"mixed": True})
 
 
-@pytest.mark.parametrize("family", ["albert", "distilbert", "electra"])
+@pytest.mark.parametrize("family", ["albert", "distilbert", "electra", "xlm-roberta"])
 def test_families_are_mixed(checkpoint, artifact, examples, sentences, tmp_path, family):
     recipe = Recipe(method="static", mixed=True)
     octavo.quantize(checkpoint(family), tmp_path / "int8", recipe=recipe, calibration=examples, target="any")
@@ -296,9 +296,9 @@ def test_kornli(tmp_path):
     assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.98
 
 
-def test_where_no_feed_forward_is_known_by_its_name_all_ranges_are_learnt_with_a_warning():
+def test_where_no_linear_is_known_by_its_name_all_ranges_are_learnt_with_a_warning():
     layers = [
         SimpleNamespace(kind="linear", path=path, paths=(path,)) for path in ("encoder.0.widen", "encoder.0.narrow")
     ]
-    with pytest.warns(OctavoWarning, match=r"mixed finds no second Linear of a feed-forward .*like encoder\.0\.widen"):
+    with pytest.warns(OctavoWarning, match=r"mixed knows no Linear of this model .*last one: encoder\.0\.narrow"):
         assert rounded_by_token([(layer, None) for layer in layers], WITH_EXAMPLES) == set()

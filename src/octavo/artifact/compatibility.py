@@ -30,7 +30,7 @@ def check_engine(manifest: Manifest, engine: str) -> None:
     if engine.partition(":")[0] != "openvino" or not rounded:
         return
     if recipe.by_token:
-        then = "take onnxruntime, or make the artifact without mixed and such rules"
+        then = "take onnxruntime, or make the artifact by --method static, without mixed and such rules"
         what = "OpenVINO does not run layers that are rounded per token"
         raise InputError(what, got=engine, allowed="onnxruntime", then=then)
     if recipe.method == "dynamic":

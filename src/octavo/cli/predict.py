@@ -57,7 +57,7 @@ Penalty = Annotated[float | None, typer.Option(help="Above 1: say less again.")]
 Beams = Annotated[int | None, typer.Option(help="Search for the likeliest text.")]
 Stop = Annotated[list[str] | None, typer.Option(help="End before this string; may be given several times.")]
 Ray = Annotated[bool, typer.Option("--ray", help="Files (.jsonl, .csv, .parquet) on a Ray cluster, into a folder.")]
-Watch = Annotated[bool, typer.Option("--watch-ranges", help="Of static int8: warn of rows that leave its ranges.")]
+Watch = Annotated[bool, typer.Option("--watch-ranges", help="Of static int8: tell how much left its ranges.")]
 Seed = Annotated[int | None, typer.Option(help="Draw the same again.")]
 
 

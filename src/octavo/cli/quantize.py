@@ -109,7 +109,8 @@ def quantize(
     folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
     artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)
     text = "method {method} was chosen: no examples to calibrate on (--calibrate FILE)"
-    text = "method {method} was chosen: examples to calibrate on were given" if calibrate else text
+    if calibrate:
+        text = "method {method}, mixed, was chosen: there are examples; with --method static OpenVINO runs it too"
     text = "method {method} was chosen: the checkpoint was trained for int8" if recipes[0].method == "qat" else text
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)

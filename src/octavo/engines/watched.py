@@ -17,20 +17,22 @@ from octavo.errors import InputError, OctavoWarning
 from octavo.schema.recipe import Recipe
 
 FAR = 1.0  # widths of a range: by less, texts like the examples leave it often (docs/design/static-ranges.md)
-SHARE, ENOUGH = 0.1, 20  # of so many inputs, such a share that is far is a warning
+SHARE, ENOUGH = 0.1, 20  # such a share that is far, of so many inputs at least, is a warning
+WINDOW = 1000  # inputs after which the share is counted anew
 
 
 class RangesLeft:
     """What a model has read: `rows` inputs (a text, a pair, a window), and those with a token that left a range.
 
     `left` are those that were farther than `FAR` outside, `farthest` how far any was, in widths of its range. Nothing
-    is counted before `counts` is set. With `warns`, the share of `left` is a warning, once, where it is above `SHARE`.
+    is counted before `counts` is set. With `warns` there is one warning, where the share is above `SHARE`.
     """
 
     def __init__(self) -> None:
         """Nothing has run yet."""
         self.rows, self.left, self.farthest = 0, 0, 0.0
         self.counts, self.warns = False, True
+        self._before = (0, 0)  # rows and left when the window began
         self._lock = threading.Lock()
 
     def add(self, distances: NDArray[np.float64]) -> None:
@@ -41,10 +43,17 @@ class RangesLeft:
             self.rows += len(distances)
             self.left += int((distances > FAR).sum())
             self.farthest = max(self.farthest, *distances.tolist())
-            tell = self.warns and self.rows >= ENOUGH and self.left > SHARE * self.rows
-            self.warns = self.warns and not tell
-        if tell:
-            warnings.warn(left_ranges_warning(self), OctavoWarning, stacklevel=2)
+
+    def tell(self) -> None:
+        """Warn where it is time; asked when whole calls are done, as batches are sorted by length."""
+        with self._lock:
+            rows, left = self.rows - self._before[0], self.left - self._before[1]
+            warns = self.warns and rows >= ENOUGH and left > SHARE * rows
+            self.warns = self.warns and not warns
+            if rows >= WINDOW:
+                self._before = (self.rows, self.left)
+        if warns:
+            warnings.warn(left_ranges_warning(rows, left, self.farthest), OctavoWarning, stacklevel=2)
 
 
 def require_ranges(recipe: Recipe, *, writes: bool) -> None:
@@ -60,11 +69,11 @@ def require_ranges(recipe: Recipe, *, writes: bool) -> None:
         raise InputError("ranges of models that write are not watched", then="leave watch_ranges out")
 
 
-def left_ranges_warning(found: RangesLeft) -> str:
+def left_ranges_warning(rows: int, left: int, farthest: float) -> str:
     """What is told of inputs that left."""
     return (
-        f"{found.left:,} of {found.rows:,} inputs left the ranges that static int8 learnt from its examples, "
-        f"by up to {found.farthest:.1f} times their width: answers to such texts may be wrong"
+        f"{left:,} of {rows:,} inputs left the ranges that static int8 learnt from its examples, "
+        f"by up to {farthest:.1f} times their width: answers to such texts may be wrong"
     )
 
 
@@ -88,7 +97,7 @@ class WatchedSession:
         self._answers = answer_names([str(value.name) for value in graph.graph.outputs])
         self._told = tell_ranges_left(graph)
         if not self._told:
-            what = "all layers are rounded as their inputs come, and none has a range to watch"
+            what = "none of its layers has a learnt range to watch"
             raise InputError(what, where=model, then="leave watch_ranges out")
         self._session = open_graph(graph, threads)
         self.inputs, self.shapes = self._session.inputs, self._session.shapes

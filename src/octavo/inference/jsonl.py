@@ -86,7 +86,7 @@ def predict(  # noqa: PLR0913 - settings of the verb
             progress.advance()
             stream.write(json_text(joined(asked.others.popleft(), predictor.task.to_json(prediction))) + "\n")
     if left is not None and left.left:
-        warnings.warn(left_ranges_warning(left), OctavoWarning, stacklevel=2)
+        warnings.warn(left_ranges_warning(left.rows, left.left, left.farthest), OctavoWarning, stacklevel=2)
     return predictor.counts
 
 

@@ -61,8 +61,8 @@ def load(  # noqa: PLR0913 - each is one thing to say
         verify: compare the hash of every file of an artifact with `octavo.json` before anything runs; without, the
             predictor's `verified` is False.
         watch_ranges: of static int8, in ONNX Runtime: count in the predictor's `ranges_left` what leaves the ranges
-            that it learnt, and warn where more than a tenth does. Answers are the same but for last bits; batches take
-            up to a tenth longer, single rows up to a quarter.
+            that it learnt, and warn, once, where more than a tenth is outside by more than a range's width. Answers are
+            the same but for last bits; batches take up to a tenth longer, single rows up to a quarter.
 
     Raises:
         InputError: it is for another task.

@@ -257,6 +257,8 @@ class Predictor:
         """
         batches = make_batches(encoded, self.signature, self.task.token_budget, batch_size or MAX_ROWS)
         parts = run_batches(self.session, [batch.inputs for batch in batches])
+        if self.ranges_left is not None:
+            self.ranges_left.tell()
         for part in parts:
             require_labels(part, self.signature)
         return in_order(parts, batches, self.signature)

@@ -52,7 +52,7 @@ class Storage:
             return found
         if self.dimensions not in ranges:
             known = ", ".join(map(str, sorted(ranges)))
-            then = "octavo quantize --method static --calibrate FILE keeps some, or give ranges="
+            then = "octavo quantize --calibrate FILE keeps some, or give ranges="
             raise InputError(
                 f"{self.precision} needs ranges of the numbers",
                 got=f"{self.dimensions} dimensions",

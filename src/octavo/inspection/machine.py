@@ -87,8 +87,8 @@ def _choices(packages: dict[str, str | None]) -> dict[str, str]:
     ready = all(packages[name] for name in ("torch", "transformers", "onnxscript"))
     return {
         f"target {cpu.kind}": bits,
-        f"engine {dynamic[0]} for dynamic int8 and float": dynamic[1],
-        f"engine {static[0]} for static int8": static[1],
+        f"engine {dynamic[0]} for float, dynamic int8 and mixed": dynamic[1],
+        f"engine {static[0]} for --method static": static[1],
         f"threads {threads}": f"by default, from {granted}",
         "quantize": "ready" if ready else "ready for BERT and its kin; other models need pip install 'octavo[convert]'",
     }

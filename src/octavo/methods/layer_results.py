@@ -83,15 +83,17 @@ def four_bit_tables(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe)
 def rounded_by_token(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe) -> set[str]:
     """The module paths of Linears whose input has one scale for each token.
 
-    Warns where the recipe is `mixed` and no feed-forward is known in the model.
+    Warns where the recipe is `mixed` and knows none of the model's by its name.
     """
-    linears = [layer for layer, _ in decided if layer.kind == "linear"]
-    if recipe.mixed and not any("down" in (place_of(layer.paths[0]) or (0, ()))[1] for layer in linears):
-        known = ", ".join(layer.path for layer in linears[-2:])
-        what = f"mixed finds no second Linear of a feed-forward by its name (like {known}): ranges are learnt for all"
-        warnings.warn(f'{what}; rules name layers, keep = "per-token"', OctavoWarning, stacklevel=2)
     quantized = [layer for layer, reason in decided if reason is None and layer.kind == "linear"]
-    return {layer.path for layer in quantized if recipe.rounds_by_token(layer.paths[0])}
+    found = {layer.path for layer in quantized if recipe.rounds_by_token(layer.paths[0])}
+    known = [layer for layer, _ in decided if layer.kind == "linear" and place_of(layer.paths[0])]
+    if recipe.mixed and quantized and not known:
+        last = quantized[-1].path
+        what = f"mixed knows no Linear of this model by its name (its last one: {last}): all ranges are learnt"
+        then = 'take --method static, which OpenVINO runs too, or rules with keep = "per-token"'
+        warnings.warn(f"{what}; {then}", OctavoWarning, stacklevel=2)
+    return found
 
 
 def lower_rows(model: ir.Model, layer: Layer, four_bits: Collection[str] = ()) -> LayerResult:

@@ -68,8 +68,8 @@ ADVICE = {
     "an embedder, and data of queries and passages": "임베딩 모델과, 질의와 지문의 데이터",
     "an object with {}": "{}이(가) 있는 객체",
     "finite numbers, [2, {}]": "유한한 수, [2, {}]",
-    "take onnxruntime, or make the artifact without mixed and such rules": (
-        "onnxruntime을 쓰거나, mixed와 그런 규칙 없이 다시 생성"
+    "take onnxruntime, or make the artifact by --method static, without mixed and such rules": (
+        "onnxruntime을 쓰거나, mixed와 그런 규칙 없이 --method static으로 다시 생성"
     ),
     "Linear layers": "Linear 레이어",
     "embeddings, or the method weight-only": "임베딩, 또는 weight-only 방법",
@@ -128,8 +128,8 @@ ADVICE = {
     "octavo quantize {} makes one": "octavo quantize {}(으)로 만듦",
     "octavo compare ... --report FILE.json writes one": "octavo compare ... --report FILE.json으로 만듦",
     "octavo search writes one": "octavo search가 만듦",
-    "octavo quantize --method static --calibrate FILE keeps some, or give ranges=": (
-        "octavo quantize --method static --calibrate FILE이 범위를 남김, 또는 ranges=를 지정"
+    "octavo quantize --calibrate FILE keeps some, or give ranges=": (
+        "octavo quantize --calibrate FILE로 만들면 범위가 남음, 또는 ranges=를 지정"
     ),
     "octavo.qat.convert gives the float model back": "octavo.qat.convert로 float 모델을 되돌림",
     "pip install peft, which merges it here; or {}": "pip install peft로 여기서 합치거나, {}",

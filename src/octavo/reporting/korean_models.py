@@ -131,16 +131,14 @@ MODELS = {
     "by up to {} times their width: answers to such texts may be wrong": (
         "모델 입력 {}건(전체 {}건)이 정적 int8이 배운 범위를 벗어남(범위 폭의 최대 {}배): 이런 글의 답은 틀릴 수 있음"
     ),
-    "all layers are rounded as their inputs come, and none has a range to watch": (
-        "모든 레이어가 입력이 들어오는 대로 양자화되어 지켜볼 범위가 없음"
-    ),
+    "none of its layers has a learnt range to watch": "배운 범위가 있는 레이어가 없어 지켜볼 것이 없음",
     "ranges of this architecture are not watched: it computes in other shapes than [batch, length]": (
         "이 아키텍처의 범위는 지켜보지 않음: [배치, 길이]와 다른 모양으로 계산함"
     ),
-    "mixed finds no second Linear of a feed-forward by its name (like {}): ranges are learnt for all"
-    '; rules name layers, keep = "per-token"': (
-        "mixed가 이름으로 찾을 피드포워드의 둘째 Linear가 없음({} 등): 범위를 모두 배움. "
-        '레이어는 규칙으로 지정(keep = "per-token")'
+    "mixed knows no Linear of this model by its name (its last one: {}): all ranges are learnt"
+    '; take --method static, which OpenVINO runs too, or rules with keep = "per-token"': (
+        "mixed가 이름을 아는 Linear가 이 모델에 없음(마지막 Linear: {}): 모든 레이어의 범위를 배움. "
+        'OpenVINO도 실행하는 --method static을 쓰거나, 규칙으로 지정(keep = "per-token")'
     ),
     "OpenVINO does not run layers that are rounded per token": "OpenVINO는 토큰별 스케일의 레이어를 실행하지 못함",
     "rows of a table are looked up, not rounded per token": "테이블의 행은 조회만 하므로 토큰별 스케일이 없음",

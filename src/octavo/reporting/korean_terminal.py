@@ -50,8 +50,8 @@ TERMINAL = {
     "method {method} was chosen: no examples to calibrate on (--calibrate FILE)": (
         "방법으로 {method} 선택: 캘리브레이션 데이터가 없습니다(--calibrate FILE)"
     ),
-    "method {method} was chosen: examples to calibrate on were given": (
-        "방법으로 {method} 선택: 캘리브레이션 데이터가 있습니다"
+    "method {method}, mixed, was chosen: there are examples; with --method static OpenVINO runs it too": (
+        "방법으로 {method}, mixed 선택: 캘리브레이션 데이터가 있습니다. OpenVINO도 쓰려면 --method static"
     ),
     "method {method} was chosen: the checkpoint was trained for int8": (
         "방법으로 {method} 선택: int8에 맞춰 학습한 체크포인트입니다"
@@ -251,8 +251,8 @@ ELSEWHERE = {
         "이 CPU에는 VNNI가 없고, 그러면 OpenVINO의 int8이 느림"
     ),
     "target {}": "대상 CPU {}",
-    "engine {} for dynamic int8 and float": "엔진 {}(동적 int8, float)",
-    "engine {} for static int8": "엔진 {}(정적 int8)",
+    "engine {} for float, dynamic int8 and mixed": "엔진 {}(float, 동적 int8, mixed)",
+    "engine {} for --method static": "엔진 {}(--method static)",
     "threads {}": "스레드 {}",
     "by default, from {}": "기본값, 근거: {}",
     "affinity and control group": "CPU 선호도와 컨트롤 그룹",
