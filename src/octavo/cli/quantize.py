@@ -108,16 +108,21 @@ def quantize(
     examples = DataFile(calibrate, encoding, mapping(columns), calibrate_rows) if calibrate else None
     folders = [output if len(recipes) == 1 else output / chosen.method for chosen in recipes]
     artifacts = _make(model, dict(zip(folders, recipes, strict=True)), examples, target=target, force=force)
-    text = "method {method} was chosen: no examples to calibrate on (--calibrate FILE)"
-    if calibrate:
-        text = "method {method}, mixed, was chosen: there are examples; with --method static OpenVINO runs it too"
-    text = "method {method} was chosen: the checkpoint was trained for int8" if recipes[0].method == "qat" else text
     for folder, artifact in zip(folders, artifacts, strict=True):
         _show(artifact)
         if method is None and recipe is None and not half:
-            say(words(text).format(method=artifact.manifest.recipe.method))
+            say(words(_why(recipes[0])).format(method=artifact.manifest.recipe.method))
         say(words("written to {path}").format(path=folder))
     say(words("next, with examples of yours: {command} --data FILE").format(command=_comparison(model, folders)))
+
+
+def _why(recipe: Recipe) -> str:
+    """Why it was chosen where none was asked for."""
+    if recipe.method == "qat":
+        return "method {method} was chosen: the checkpoint was trained for int8"
+    if recipe.method == "static":
+        return "method {method}, mixed, was chosen: there are examples; with --method static OpenVINO runs it too"
+    return "method {method} was chosen: no examples to calibrate on (--calibrate FILE)"
 
 
 def _comparison(model: Checkpoint, folders: list[Path]) -> str:

@@ -90,9 +90,12 @@ def rounded_by_token(decided: Sequence[tuple[Layer, str | None]], recipe: Recipe
     known = [layer for layer, _ in decided if layer.kind == "linear" and place_of(layer.paths[0])]
     if recipe.mixed and quantized and not known:
         last = quantized[-1].path
-        what = f"mixed knows no Linear of this model by its name (its last one: {last}): all ranges are learnt"
-        then = 'take --method static, which OpenVINO runs too, or rules with keep = "per-token"'
-        warnings.warn(f"{what}; {then}", OctavoWarning, stacklevel=2)
+        warnings.warn(
+            f"mixed knows no Linear of this model by its name (its last one: {last}): all ranges are learnt; "
+            'take --method static, which OpenVINO runs too, or rules with keep = "per-token"',
+            OctavoWarning,
+            stacklevel=2,
+        )
     return found
 
 

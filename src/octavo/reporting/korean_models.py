@@ -135,8 +135,8 @@ MODELS = {
     "ranges of this architecture are not watched: it computes in other shapes than [batch, length]": (
         "이 아키텍처의 범위는 지켜보지 않음: [배치, 길이]와 다른 모양으로 계산함"
     ),
-    "mixed knows no Linear of this model by its name (its last one: {}): all ranges are learnt"
-    '; take --method static, which OpenVINO runs too, or rules with keep = "per-token"': (
+    "mixed knows no Linear of this model by its name (its last one: {}): all ranges are learnt; "
+    'take --method static, which OpenVINO runs too, or rules with keep = "per-token"': (
         "mixed가 이름을 아는 Linear가 이 모델에 없음(마지막 Linear: {}): 모든 레이어의 범위를 배움. "
         'OpenVINO도 실행하는 --method static을 쓰거나, 규칙으로 지정(keep = "per-token")'
     ),
