@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import subprocess
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
@@ -25,19 +23,19 @@ import numpy as np
 import onnx_ir as ir
 
 import octavo
+from machine import THREADS, machine
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch
 from octavo.evaluation.benchmark import Contender, run_benchmark
 from octavo.evaluation.comparison import compare_entries
 from octavo.evaluation.entries import Entry, find_entries
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "korean-nli"
-THREADS = min(2, usable_cores())
 PER_TENSOR = Recipe(granularity="tensor")
 EXPORTED = Recipe(method="float", optimize=False)  # what the exporter gives: the stock tool's users have no more
 
@@ -191,8 +189,8 @@ def base() -> dict:
 
 
 def weights(shared: Path | None) -> dict:
-    """Three ways to store the weights of a Linear, on any CPU: 7 bits, 8 bits, and u8."""
-    print("weights: 7 bits, 8 bits, u8", file=sys.stderr)
+    """Three ways to store the weights of a Linear, on any CPU: pairs that leave room, 8 bits, and u8."""
+    print("weights: in pairs, 8 bits, u8", file=sys.stderr)
     result: dict = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -200,13 +198,13 @@ def weights(shared: Path | None) -> dict:
             place = folder / label
             exported = octavo.export(checkpoint, progress=Steps())
             octavo.quantize(exported, place / "float", recipe="float", progress=Steps())
-            octavo.quantize(exported, place / "7-bit", target="any", progress=Steps())
+            octavo.quantize(exported, place / "in pairs", target="any", progress=Steps())
             octavo.quantize(exported, place / "8-bit", target="avx512_vnni", progress=Steps())
             (place / "u8").mkdir()
             ir.save(unsigned(ir.load(place / "8-bit" / "model.onnx")), place / "u8" / "model.onnx")
             reference = open_artifact(place / "float")
             signature = reference.manifest.signature
-            paths = {title: place / title for title in ("float", "7-bit", "8-bit", "u8")}
+            paths = {title: place / title for title in ("float", "in pairs", "8-bit", "u8")}
             contenders = {title: Contender(path, "onnxruntime", signature, path) for title, path in paths.items()}
             if label == "base":
                 result["base"] = at_shapes(contenders, 119547)
@@ -254,8 +252,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="demo, kornli, nsmc, base, weights, first")
     arguments = parser.parse_args()
     shared = arguments.shared if (arguments.shared / "data").is_dir() else None
-    cpu = this_cpu()
-    kept = ROOT / "bench" / "results" / f"dynamic-{cpu.kind}.json"
+    kept = ROOT / "bench" / "results" / f"dynamic-{this_cpu().kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     random.seed(0)
     parts = {"demo": lambda: on_data(DEMO, DEMO / "pairs.tsv"), "base": base, "first": first}
@@ -265,14 +262,7 @@ def main() -> None:
         parts["kornli"] = lambda: on_data(models / "ko-nli", data / "kornli/xnli.test.ko.tsv")
         parts["nsmc"] = lambda: on_data(models / "ko-sentiment", data / "nsmc/test.tsv")
     for name in arguments.only or parts:
-        results[name] = parts[name]()
-        results[name]["machine"] = {
-            "cpu": cpu.name,
-            "kind": cpu.kind,
-            "threads": THREADS,
-            "python": platform.python_version(),
-            "packages": {pack: version(pack) for pack in ("octavo", "onnxruntime", "torch", "transformers")},
-        }
+        results[name] = parts[name]() | {"machine": machine("torch", "transformers")}
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +22,8 @@ import numpy as np
 
 import octavo
 import worker
-from dynamic import ROOT, THREADS, Steps, make_base
+from dynamic import ROOT, Steps, make_base
+from machine import THREADS, machine
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
 from octavo.encoding.tokenizing import Asked
@@ -323,14 +322,7 @@ def main() -> None:
         benchmark.ROUNDS_SECONDS = 60.0
         with tempfile.TemporaryDirectory() as folder:
             results[name] = parts[name](Path(folder))
-        packages = ("octavo", "onnxruntime", "openvino", "nncf", "torch", "transformers")
-        results[name]["machine"] = {
-            "cpu": cpu.name,
-            "kind": cpu.kind,
-            "threads": THREADS,
-            "python": platform.python_version(),
-            "packages": {pack: version(pack) for pack in packages},
-        }
+        results[name]["machine"] = machine("openvino", "nncf", "torch", "transformers")
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()

@@ -18,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import octavo
-from dynamic import DEMO, ROOT, THREADS, Steps, at_shapes
+from dynamic import DEMO, ROOT, Steps, at_shapes
+from machine import machine
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import in_order, make_batches
 from octavo.encoding.tokenizing import Asked
@@ -154,7 +155,7 @@ def main() -> None:
             show(title, found)
             if title == "demo":
                 continue
-            results[title] = found | {"target": arguments.target, "cpu": this_cpu().name, "threads": THREADS}
+            results[title] = found | {"target": arguments.target, "machine": machine()}
             kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -28,8 +26,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import octavo
+from machine import machine
 from octavo.exporting.families import FAMILIES
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 KO_NLI = ROOT.parent / "shared" / "models" / "ko-nli"
@@ -125,16 +124,14 @@ def main() -> None:
     parser.add_argument("checkpoint", nargs="?", type=Path, default=KO_NLI)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    cpu, kind = this_cpu().name, this_cpu().kind
     fresh = measure_fresh(options.checkpoint, options.rounds)
     found: dict[str, object] = measure(options.checkpoint, options.rounds) | {
         "cpu_seconds_of_fresh_processes": fresh,
         "checkpoint": options.checkpoint.name,
         "rounds": options.rounds,
-        "machine": {"cpu": cpu, "kind": kind, "cores": usable_cores(), "python": platform.python_version()},
-        "versions": {name: version(name) for name in ("octavo", *PACKAGES)},
+        "machine": machine(*PACKAGES),
     }
-    file = ROOT / "bench" / "results" / f"float-graphs-{kind}.json"
+    file = ROOT / "bench" / "results" / f"float-graphs-{this_cpu().kind}.json"
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     whole, second = (float(str(found[name])) for name in ("from_checkpoint", "from_float_graphs"))
     print(f"{whole:.2f} s, then {second:.2f} s: {second / whole:.3f} of it")

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from octavo.hardware import this_cpu, usable_cores
+from machine import THREADS, machine
+from octavo.hardware import this_cpu
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
-THREADS = min(2, usable_cores())
 REST = 0.3  # seconds between two turns, for threads of the last one to fall asleep
 RECIPES = {
     "float": {"method": "float"},
@@ -148,17 +146,12 @@ def main() -> None:
         }
         for name in paths
     }
-    packages = ("torch", "transformers", "onnxruntime", "numpy")
     found = {
         "model": "GPT-2 small (124 M parameters), random weights",
         "new_tokens": asked.new,
         "prompt_tokens": asked.prompt,
         "batch": 1,
-        "cpu": this_cpu().name,
-        "kind": this_cpu().kind,
-        "threads": THREADS,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "machine": machine("torch", "transformers", "numpy"),
         "rows": rows,
     }
     asked.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from octavo.hardware import this_cpu, usable_cores
+from machine import machine
+from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 2.5  # times the float weights: what a step's memory may be
@@ -117,11 +117,9 @@ def main() -> None:
     record = {"float_mib": floats, "artifacts_mib": sizes, "steps": steps, "left_on_disk": left, "limit": LIMIT}
     record["largest_share"] = max(step["peak_mib"] for step in steps[1:]) / floats
     print(json.dumps(record))
-    cpu = this_cpu()
-    versions = {name: version(name) for name in ("octavo", "onnxruntime", "torch", "transformers")}
-    record |= {"cpu": cpu.name, "kind": cpu.kind, "cores": usable_cores(), "versions": versions}
+    record["machine"] = machine("torch", "transformers")
     if not args.quick:
-        place = ROOT / "bench" / "results" / f"large-{cpu.kind}.json"
+        place = ROOT / "bench" / "results" / f"large-{this_cpu().kind}.json"
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import subprocess
@@ -21,13 +20,13 @@ import sys
 import tempfile
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 import octavo
-from dynamic import DEMO, EXPORTED, ROOT, THREADS, quantize_all, stock
+from dynamic import DEMO, EXPORTED, ROOT, quantize_all, stock
+from machine import THREADS, machine
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
@@ -213,7 +212,7 @@ def main() -> None:
         kind, path, batching, count = arguments.child
         child(kind, Path(path), batching, int(count), arguments.shared)
         return
-    start, cpu = time.perf_counter(), this_cpu()
+    start = time.perf_counter()
     results = {title: measure(layers, arguments.shared) for title, layers in SHAPES.items()}
     document = {
         "oldguide": {
@@ -221,16 +220,10 @@ def main() -> None:
             "guide_mib": GUIDE,
             "fidelity": fidelity(arguments.shared),
             "minutes": (time.perf_counter() - start) / 60,
-            "machine": {
-                "cpu": cpu.name,
-                "kind": cpu.kind,
-                "threads": THREADS,
-                "python": platform.python_version(),
-                "packages": {pack: version(pack) for pack in ("octavo", "onnxruntime", "torch", "transformers")},
-            },
+            "machine": machine("torch", "transformers"),
         }
     }
-    kept = ROOT / "bench" / "results" / f"old-guide-{cpu.kind}.json"
+    kept = ROOT / "bench" / "results" / f"old-guide-{this_cpu().kind}.json"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import octavo
 import old_guide
-from dynamic import ROOT, THREADS, Steps
+from dynamic import ROOT, Steps
+from machine import machine
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
@@ -119,21 +118,19 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="where data/ is")
     parser.add_argument("--quick", action="store_true", help="two layers and few rows, to see that it works")
     quick, shared = (arguments := parser.parse_args()).quick, arguments.shared
-    start, cpu = time.perf_counter(), this_cpu()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         layers, vocabulary = (2, 20_000) if quick else (LAYERS, old_guide.VOCABULARY)
         trimmed = make(shared, Path(name), layers, vocabulary)
         rows = measure(shared, Path(name), 1 if quick else ROUNDS, 32 if quick else None)
-    packages = ("octavo", "onnxruntime", "openvino", "torch", "transformers")
-    machine = {"cpu": cpu.name, "kind": cpu.kind, "threads": THREADS, "python": platform.python_version()}
-    machine |= {"packages": {name: version(name) for name in packages}}
     minutes = (time.perf_counter() - start) / 60
-    document = {"chain": {"rows": rows, "trim": trimmed, "minutes": minutes, "machine": machine}}
+    found = {"rows": rows, "trim": trimmed, "minutes": minutes}
+    document = {"chain": found | {"machine": machine("openvino", "torch", "transformers")}}
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     if quick:
         print(text)
         return
-    (ROOT / "bench" / "results" / f"old-guide-chain-{cpu.kind}.json").write_text(text, encoding="utf-8")
+    (ROOT / "bench" / "results" / f"old-guide-chain-{this_cpu().kind}.json").write_text(text, encoding="utf-8")
     publish()
 
 

@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,8 +31,9 @@ from typing import Any
 import numpy as np
 
 import octavo
-from dynamic import ROOT, THREADS, Steps
+from dynamic import ROOT, Steps
 from fidelity import minilm, questions
+from machine import THREADS, machine
 from octavo.data.examples import DataFile
 from octavo.hardware import this_cpu
 from octavo.metrics.scores import cosine, neighbour_recall
@@ -310,14 +310,7 @@ def main() -> None:
         asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
         names = list(dict.fromkeys([next(iter(CONTENDERS)), *args.only]))
         rows, failed = run(Workshop(work, minilm(), questions(args.shared, "dev", work)), asked, names)
-    versions = {"octavo": version("octavo"), "onnxruntime": version("onnxruntime")}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    record = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
-    record |= {"texts": len(lines), "rounds": ROUNDS, "rows": rows, "failed": failed}
+    record = {"machine": machine(*PACKAGES), "texts": len(lines), "rounds": ROUNDS, "rows": rows, "failed": failed}
     print(json.dumps(failed, indent=1))
     if len(args.only) == len(CONTENDERS):
         place = ROOT / "bench" / "results" / f"peers-{this_cpu().kind}.json"

@@ -69,9 +69,7 @@ def compared(result: dict, words: dict) -> str:
                 f"{row['batch_effect']:.1g}" if "batch_effect" in row else "",
             ]
         )
-    machine = result["machine"]
-    note = words["note"].format(n=result["n"], **{name: machine[name] for name in ("threads", "cpu", "kind")})
-    return f"{table(cells)}\n\n{note}"
+    return f"{table(cells)}\n\n{words['note'].format(n=result['n'], machine=machine_note(result, words))}"
 
 
 def base(result: dict, words: dict) -> str:
@@ -81,14 +79,14 @@ def base(result: dict, words: dict) -> str:
     for name in names:
         size = f"{result['bytes'][name] / MIB:.0f}"
         cells.append([name, f"{ms[name, '32 x 128']:.0f}", f"{ms[name, '1 x 32']:.1f}", size])
-    return table(cells)
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def first(result: dict, words: dict) -> str:
     cells = [words["first"]]
     cells += [["import torch, transformers", f"{result['torch']['median']:.2f}"]]
     cells += [["octavo.load", f"{result['octavo']['median']:.2f}"]]
-    return table(cells)
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def weights(result: dict, words: dict) -> str:
@@ -99,7 +97,7 @@ def weights(result: dict, words: dict) -> str:
         score = scores.get(name)
         fidelity = [f"{1e5 * score['kl']:.1f}", f"{100 * score['agreement']:.2f} %"] if score else ["", ""]
         cells.append([name, f"{ms[name, '32 x 128']:.0f}", f"{ms[name, '1 x 32']:.1f}", *fidelity])
-    return table(cells)
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def oldguide(result: dict, words: dict) -> str:
@@ -144,16 +142,15 @@ def why(result: dict, words: dict) -> str:
                 f"{row['batch_effect']:.1g}",
             ]
         )
-    machine = {name: result["machine"][name] for name in ("threads", "cpu", "kind")}
-    return f"{table(cells)}\n\n{words['note'].format(n=result['n'], **machine)}"
+    return f"{table(cells)}\n\n{words['note'].format(n=result['n'], machine=machine_note(result, words))}"
 
 
 def saturation(result: dict, words: dict) -> str:
     """What the usual tools answer with on a CPU that saturates, in one sentence: agreement with torch on KorNLI."""
     kept = {row["name"]: f"{100 * row['fidelity']['agreement']:.1f} %" for row in result["scores"]}
     shown = {name: kept[row] for name, row in SATURATION.items()}
-    machine = result["machine"]
-    return words["saturation"].format(n=result["n"], cpu=machine["cpu"], kind=machine["kind"], **shown)
+    machine = {name: result["machine"][name] for name in ("cpu", "kind", "date")}
+    return words["saturation"].format(n=result["n"], **machine, **shown)
 
 
 def engines(result: dict, words: dict) -> str:
@@ -314,7 +311,7 @@ def generation(result: dict, words: dict) -> str:
         for name, row in result["rows"].items()
     ]
     told = f"{result['new_tokens']} tokens behind {result['prompt_tokens']}"
-    return f"{table(cells)}\n\n{told}. {machine_note({'machine': result}, words)}"
+    return f"{table(cells)}\n\n{told}. {machine_note(result, words)}"
 
 
 def search(result: dict, words: dict) -> str:
@@ -358,7 +355,7 @@ def _layers(found: dict) -> str:
     return ", ".join(kept) or "-"
 
 
-def fidelity(result: dict, words: dict) -> str:  # noqa: ARG001 - said in English only
+def fidelity(result: dict, words: dict) -> str:
     """How near to float each method comes."""
     parts = []
     for name, found in result.items():
@@ -372,7 +369,7 @@ def fidelity(result: dict, words: dict) -> str:  # noqa: ARG001 - said in Englis
             cells.append([title, *shown, f"{row['bytes'] / MIB:.1f}", *(ms[shape] for shape in shapes)])
         parts.append(table(cells))
     one = next(iter(result.values()))
-    return "\n\n".join([*parts, f"Weights for {one['target']}, {one['threads']} threads, {one['cpu']}."])
+    return "\n\n".join([*parts, f"Weights for {one['target']}. {machine_note(one, words)}"])
 
 
 RENDER = {
@@ -445,7 +442,7 @@ def stored_results(kind: str) -> dict:
         if script in {"engines", "torch", "tasks", "retrieval"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
-            parts = {f"smaller_{name.partition('-')[0]}": value for name, value in found.items() if name != "host"}
+            parts = {f"smaller_{name.partition('-')[0]}": value for name, value in found.items()}
             found = {"smaller": found} | parts
         results |= {script: found} if script in WHOLE and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})

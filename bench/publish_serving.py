@@ -2,7 +2,16 @@
 
 from statistics import median
 
-from publish_words import MIB, table
+from publish_words import MIB, machine_note, table
+
+
+def _versions(result: dict) -> str:
+    return ", ".join(map(" ".join, result["machine"]["packages"].items()))
+
+
+def _cores(result: dict) -> str:
+    machine = result["machine"]
+    return f"{machine['cpu']} ({machine['kind']}, {machine['cores']} cores), {_versions(result)}, {machine['date']}"
 
 
 def scale(result: dict, _: dict) -> str:
@@ -29,8 +38,7 @@ def scale(result: dict, _: dict) -> str:
     each = two["rows_per_second"] / two["cpus"]
     wrong = [job["missing_or_different"] + job["twice"] for job in (*result["ray"], lost)]
     return (
-        f"{result['cpu']} ({result['kind']}, {result['cores']} cores), ray {result['versions']['ray']}, onnxruntime "
-        f"{result['versions']['onnxruntime']}; {result['row_count']:,} rows.\n\n{table(rows)}\n\n"
+        f"{_cores(result)}; {result['row_count']:,} rows.\n\n{table(rows)}\n\n"
         f"Two nodes gave {result['share_of_two_processes']:.2f} of the rows a second of two processes. Rows that were "
         f"missing, there twice or other than those of `octavo predict`: {sum(wrong)} in {len(wrong)} jobs; in the last "
         f"an actor was killed at part {lost['actor_killed_at_part']} and a node taken away at part "
@@ -49,8 +57,7 @@ def large(result: dict, _: dict) -> str:
     sizes = ", ".join(f"{name} {size:,.0f} MiB" for name, size in result["artifacts_mib"].items())
     return (
         f"{table(rows)}\n\nFloat weights {result['float_mib']:,.0f} MiB; artifacts: {sizes}. Files left on the disk: "
-        f"{len(result['left_on_disk'])}. {result['cpu']} ({result['kind']}, {result['cores']} cores), onnxruntime "
-        f"{result['versions']['onnxruntime']}, torch {result['versions']['torch']}."
+        f"{len(result['left_on_disk'])}. {_cores(result)}."
     )
 
 
@@ -70,9 +77,9 @@ def serving(result: dict, _: dict) -> str:
     usual = {"exit_code", "200", "429", "refused"}
     reset = sum(count for end in ends for name, count in end.items() if name not in usual)
     return (
-        f"{table(rows)}\n\n{result['clients']} clients on the server's own {result['cores']} cores, "
+        f"{table(rows)}\n\n{result['clients']} clients on the server's own cores, "
         f"{result['seconds']:.0f} seconds each, FastAPI's in turns; memory is of all processes of a server, Ray's own "
-        f"too. {result['cpu']} ({result['kind']}), {', '.join(map(' '.join, result['versions'].items()))}. Answers "
+        f"too. {_cores(result)}. Answers "
         f"that were neither 200 nor 429: {failed}. Around the SIGTERMs "
         f"{answered:,} requests were answered, {reset} ended without an answer and the others were refused."
     )
@@ -93,7 +100,7 @@ SCORE_NAMES = {
 FIDELITY_NAMES = {"cosine_mean": "cosine", "agreement": "agreement", "top_10": "top 10 kept", "tau": "tau"}
 
 
-def retrieval(result: dict, _: dict) -> str:
+def retrieval(result: dict, words: dict) -> str:
     """Scores of each method with the intervals of their differences, and those of shorter and smaller vectors."""
 
     def cell(quality: dict, differences: dict, score: str) -> str:
@@ -122,8 +129,7 @@ def retrieval(result: dict, _: dict) -> str:
                 kind, again = f"{one['dimensions']} {one['precision']}", "yes" if one["rescored"] else "no"
                 cells.append([row["name"], kind, again, f"{one['bytes']:,}", *told, f"{one['top_10']:.3f}"])
         parts.append(table(cells))
-    machine = result["machine"]
-    parts.append(f"{result['n']:,} rows, {machine['threads']} threads, {machine['cpu']} ({machine['kind']}).")
+    parts.append(f"{result['n']:,} rows. {machine_note(result, words)}")
     return "\n\n".join(parts)
 
 
@@ -137,8 +143,8 @@ def peers(result: dict, _: dict) -> str:
         speed = [f"{row['texts_per_second']:,.0f}", f"{row['faster']:.2f}x", spread]
         cells.append([row["name"], f"{row['mib']:.1f}", *speed, *near, f"{row['recall_at_10']:.3f}"])
     failed = "".join(f"\n\n{name}: not run; {reason}" for name, reason in result["failed"].items())
-    versions = ", ".join(map(" ".join, result["versions"].items()))
+    machine = result["machine"]
     return (
-        f"{table(cells)}\n\n{result['texts']:,} texts, {result['rounds']} rounds, {result['threads']} threads each, "
-        f"{result['cpu']} ({result['kind']}); {versions}.{failed}"
+        f"{table(cells)}\n\n{result['texts']:,} texts, {result['rounds']} rounds, {machine['threads']} threads each, "
+        f"{machine['cpu']} ({machine['kind']}), {machine['date']}; {_versions(result)}.{failed}"
     )

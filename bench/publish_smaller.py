@@ -7,7 +7,7 @@ from publish_words import MIB, machine_note, table
 
 def trims(result: dict, words: dict) -> str:
     """What is left of checkpoints whose vocabulary was trimmed, and what that does to texts that were not counted."""
-    named = {"all-MiniLM-L6-v2": result["minilm"], **result["ko"]}
+    named = {"all-MiniLM-L6-v2": result["minilm"], **_of_models(result["ko"])}
     named |= {"XLM-R base's shape": result["xlm-r"]["trim"]} if "xlm-r" in result else {}
     cells = [words["trims"]]
     for name, row in named.items():
@@ -21,7 +21,17 @@ def trims(result: dict, words: dict) -> str:
             f"{100 * one['value']:.2f} ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in (texts, tokens)
         ]
         cells.append([name, rows, mib, *shares, same, f"{row['seconds']:.0f}"])
-    return f"{table(cells)}\n\n{result['host']['cpu']} ({result['host']['kind']}), while other work ran."
+    return f"{table(cells)}\n\n{_measured(result['minilm'])}, while other work ran."
+
+
+def _measured(result: dict) -> str:
+    machine = result["machine"]
+    return f"{machine['cpu']} ({machine['kind']}), octavo {machine['packages']['octavo']}, {machine['date']}"
+
+
+def _of_models(result: dict) -> dict:
+    """The rows of a part that has one for each model."""
+    return {name: row for name, row in result.items() if name != "machine"}
 
 
 def xlm_r(result: dict, words: dict) -> str:
@@ -31,13 +41,13 @@ def xlm_r(result: dict, words: dict) -> str:
     names = ("int8", "trimmed int8", "trimmed int8, rows of 4 bits")
     sizes = {name: result[name]["bytes"] for name in names if name in result}
     cells += [[name, f"{size / MIB:.0f}", f"{100 * size / before:.1f} %"] for name, size in sizes.items()]
-    return table(cells)
+    return f"{table(cells)}\n\n{_measured(result)}."
 
 
 def four_bit_rows(result: dict, words: dict) -> str:
     """Tables of words in 8 and in 4 bits."""
     cells = [words["rows"]]
-    for name, row in result.items():
+    for name, row in _of_models(result).items():
         score, value = next(iter(row["quality"].items()))
         like = next(iter(row["fidelity"].items()))
         share = row["bytes"] / result[name.partition(",")[0] + ", float"]["bytes"]
@@ -50,8 +60,8 @@ def four_bit_rows(result: dict, words: dict) -> str:
                 f"{like[0]} {100 * like[1]:.2f} %",
             ]
         )
-    counts = {name.partition(",")[0]: row["rows"] for name, row in result.items()}
-    return f"{table(cells)}\n\nRows: {', '.join(f'{name} {count:,}' for name, count in counts.items())}."
+    counts = {name.partition(",")[0]: row["rows"] for name, row in _of_models(result).items()}
+    return f"{table(cells)}\n\nRows: {', '.join(f'{name} {count:,}' for name, count in counts.items())}. {_measured(result)}."
 
 
 def chain(result: dict, words: dict) -> str:

@@ -21,20 +21,20 @@ ENGLISH = {
     "int8": "**Octavo int8**",
     "tensor": "Octavo int8, one scale per tensor",
     "stock": "stock ONNX Runtime int8",
-    "note": "{n:,} rows, {threads} threads, {cpu} ({kind}); KL in 1e-5 nats",
+    "note": "{n:,} rows; KL in 1e-5 nats. {machine}",
     "shape": ["BERT-base, ms", "32 x 128", "1 x 32", "size, MiB"],
     "first": ["", "first answer, s"],
     "oldguide": ["size, MiB", "seconds for 5,010 pairs", "faster", "agreement (ko-nli)"],
     "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
     "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
-    "machine": "{threads} threads, {cpu} ({kind}).",
+    "machine": "{threads} threads, {cpu} ({kind}){octavo}, {date}.",
     "engines": "BERT-base",
     "why": ["", "MiB", "faster", "agreement", "KL", "batch effect"],
     "why names": {},
     "wrong": "**wrong**",
-    "saturation": "On a CPU without VNNI ({cpu}, {kind}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO keeps {nncf} of\n"
-    "the labels, **wrong without a word** (the same file computed in floats: {floats}); the stock tool\n"
-    "with `reduce_range=True` {stock}; Octavo, which looks at the CPU by itself, {dynamic}.",
+    "saturation": "On a CPU without VNNI ({cpu}, {kind}, {date}), {n:,} KorNLI pairs: NNCF's int8 in OpenVINO\n"
+    "keeps {nncf} of the labels, **wrong without a word** (the same file computed in floats: {floats});\n"
+    "the stock tool with `reduce_range=True` {stock}; Octavo, which looks at the CPU by itself, {dynamic}.",
     "trims": [
         "",
         "rows",
@@ -81,7 +81,7 @@ KOREAN = ENGLISH | {
     "int8": "**Octavo int8**",
     "tensor": "Octavo int8, 텐서마다 스케일 하나",
     "stock": "ONNX Runtime 기본 int8",
-    "note": "{n:,}행, 스레드 {threads}개, {cpu} ({kind}); KL 단위는 1e-5 nat",
+    "note": "{n:,}행, KL 단위는 1e-5 nat. {machine}",
     "first": ["", "첫 응답까지, 초"],
     "oldguide": ["크기, MiB", "5,010쌍, 초", "속도 향상", "일치율 (ko-nli)"],
     "shares": "Octavo가 빨라진 몫은 패딩을 없애서 {padding:.1f}배, 엔진과 그래프에서 {engine:.1f}배, int8에서 "
@@ -94,10 +94,10 @@ KOREAN = ENGLISH | {
         "Octavo int8, with your sentences": "Octavo int8, 사용자의 문장으로",
     },
     "wrong": "**틀림**",
-    "saturation": "VNNI가 없는 CPU({cpu}, {kind})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서 라벨의 {nncf}만\n"
-    "지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는 `reduce_range=True`로\n"
-    "{stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
-    "machine": "스레드 {threads}개, {cpu} ({kind}).",
+    "saturation": "VNNI가 없는 CPU({cpu}, {kind}, {date})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서\n"
+    "라벨의 {nncf}만 지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는\n"
+    "`reduce_range=True`로 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
+    "machine": "스레드 {threads}개, {cpu} ({kind}){octavo}, {date}.",
 }
 
 
@@ -107,5 +107,8 @@ def table(rows: list[list[str]]) -> str:
 
 
 def machine_note(result: dict, words: dict) -> str:
+    """What a table was measured on, by which version, and when."""
     machine = result["machine"]
-    return words["machine"].format(**{name: machine[name] for name in ("threads", "cpu", "kind")})
+    octavo = machine.get("packages", {}).get("octavo")
+    told = {name: machine[name] for name in ("threads", "cpu", "kind", "date")}
+    return words["machine"].format(octavo=f", octavo {octavo}" if octavo else "", **told)

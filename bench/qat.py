@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +24,12 @@ import torch
 import transformers
 
 import octavo
+from machine import machine
 from octavo import qat
 from octavo.checkpoint.source import read_source
 from octavo.data.examples import DataFile
 from octavo.encoding.batching import make_batches
 from octavo.encoding.tokenizing import Asked
-from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
@@ -183,14 +181,13 @@ def main() -> None:
     torch.manual_seed(0)
     kept = ROOT / "bench" / "results" / "qat.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    cpu = this_cpu()
-    host = {"cpu": cpu.name, "kind": cpu.kind, "python": platform.python_version()} | {
-        package: version(package) for package in ("torch", "transformers", "onnxruntime", "octavo")
-    }
     steps, rows = (20, 300) if arguments.quick else (arguments.steps, arguments.rows)
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = part(name, arguments.shared, Path(folder), steps, rows) | {"rows": rows, "host": host}
+            results[name] = part(name, arguments.shared, Path(folder), steps, rows) | {
+                "rows": rows,
+                "machine": machine("torch", "transformers"),
+            }
         if not arguments.quick:
             kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -18,21 +18,20 @@ import random
 import shutil
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import octavo
 from dynamic import Steps, stock
+from machine import THREADS, machine
 from octavo.data.examples import DataFile
 from octavo.data.tagged import read_tagged
 from octavo.data.tags import types
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-THREADS = min(2, usable_cores())
 QUERIES, LEARNT, EPOCHS, RATE, BATCH = 1000, 300, 3, 5e-5, 16
 KINDS = ("PS", "LC", "OG", "DT", "TI", "QT")
 
@@ -184,12 +183,10 @@ def main() -> None:
     asked = parser.parse_args()
     stored = ROOT / "bench" / "results" / f"retrieval-{this_cpu().kind}.json"
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    packages = {name: version(name) for name in ("torch", "transformers", "onnxruntime", "numpy")}
-    machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "packages": packages}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:
             found = PARTS[name](asked.shared.resolve(), Path(work), quick=asked.quick)
-        results[name] = found | {"machine": machine}
+        results[name] = found | {"machine": machine("torch", "transformers", "numpy")}
         if not asked.quick:
             stored.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -22,7 +22,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +31,8 @@ from ray.cluster_utils import Cluster
 
 import octavo
 import octavo.ray
-from octavo.hardware import this_cpu, usable_cores
+from machine import machine
+from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = (2048, 8192)  # rows; 8192 is the default
@@ -196,11 +196,9 @@ def main() -> None:
     both = [job["rows_per_second"] for job in record["ray"] if job["cpus"] == 2]  # before and after, too
     record["share_of_two_processes"] = sum(both) / len(both) / record["predict_processes"]["2"]
     print("of two processes:", record["share_of_two_processes"])
-    cpu = this_cpu()
-    versions = {name: version(name) for name in ("octavo", "onnxruntime", "ray", "pyarrow")}
-    record |= {"cpu": cpu.name, "kind": cpu.kind, "cores": usable_cores(), "versions": versions, "row_count": rows}
+    record |= {"machine": machine("ray", "pyarrow"), "row_count": rows}
     if not args.quick:
-        place = ROOT / "bench" / "results" / f"scale-{cpu.kind}.json"
+        place = ROOT / "bench" / "results" / f"scale-{this_cpu().kind}.json"
         place.write_text(json.dumps({"scale": record}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

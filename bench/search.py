@@ -25,7 +25,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import octavo
+from machine import THREADS, machine
 from octavo.data.examples import DataFile
 from octavo.evaluation import benchmark
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 from octavo.inference.opening import open_artifact_model
 from octavo.metrics.differences import accuracy_difference
 from octavo.schema.recipe import Recipe, recipe_from
@@ -47,7 +47,6 @@ from octavo.tuning.splits import split_examples
 ROOT = Path(__file__).resolve().parents[1]
 BUDGET = octavo.Budget(max_drop=1.0)
 LIKE_FLOAT = octavo.Budget(min_agreement=0.98)  # of the hard models, which are near to chance on KLUE-NLI in float too
-THREADS = min(2, usable_cores())
 FILES = {  # to search with, and to check on
     "ko-nli": ("klue_nli/dev.tsv", "kornli/xnli.test.ko.tsv"),
     "ko-ner": ("panx/dev-ko.tsv", None),  # its test file has no tags: `halves`
@@ -307,13 +306,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
-    versions = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "nncf") if find_spec(name)}
     if asked.quick:  # to see that it runs, on any machine
         measuring.TRIES, benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1, 5.0, 10
-    machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "versions": versions}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:
-            found = {name: measure(name, asked.shared.resolve(), Path(work), quick=asked.quick) | {"machine": machine}}
+            measured = measure(name, asked.shared.resolve(), Path(work), quick=asked.quick)
+            found = {name: measured | {"machine": machine("openvino", "nncf")}}
         if asked.quick:
             print(json.dumps(found, ensure_ascii=False, indent=1))
             continue

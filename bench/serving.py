@@ -25,7 +25,6 @@ import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,13 @@ import psutil
 
 import octavo
 from dynamic import stock
+from machine import machine
 from octavo.files import sha256_of
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADERS = {"Content-Type": "application/json"}
-PACKAGES = ("octavo", "onnxruntime", "fastapi", "uvicorn", "ray", "litserve")
+PACKAGES = ("fastapi", "uvicorn", "ray", "litserve")
 PARTS = 4  # of a run, between which the memory is read
 
 
@@ -206,7 +206,7 @@ def main() -> None:
     place = ROOT / "bench" / "results" / f"serving-{this_cpu().kind}.json"
     before = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     alike = before.get("clients") == args.clients and before.get("seconds") == args.seconds
-    runs = before["runs"] if alike and before["cpu"] == this_cpu().name else {}
+    runs = before["runs"] if alike and before["machine"]["cpu"] == this_cpu().name else {}
     with tempfile.TemporaryDirectory() as work:
         exported = octavo.export(args.shared / "models/ko-sentiment")
         model = octavo.quantize(exported, Path(work) / "int8").folder
@@ -220,11 +220,7 @@ def main() -> None:
         for name, served, recipe, limits in ways:
             runs[name].append(measure(served, texts, args, recipe, **limits))
             print(name, json.dumps(runs[name][-1]), flush=True)
-    cpu = this_cpu()
-    versions = {one.metadata["Name"].lower(): one.version for one in distributions()}
-    versions = {name: versions[name] for name in PACKAGES if name in versions}
-    record = {"cpu": cpu.name, "kind": cpu.kind, "cores": usable_cores(), "versions": versions}
-    record |= {"clients": args.clients, "seconds": args.seconds, "runs": runs}
+    record = {"machine": machine(*PACKAGES), "clients": args.clients, "seconds": args.seconds, "runs": runs}
     if not args.quick:
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 import octavo
+from machine import machine
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from smaller_distill import killed, nli, sentiment
@@ -182,15 +181,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS)
     parser.add_argument("--quick", action="store_true", help="small, to see that it works; nothing is kept")
     arguments = parser.parse_args()
-    cpu = this_cpu()
-    kept = ROOT / "bench" / "results" / f"smaller-{cpu.kind}.json"
+    kept = ROOT / "bench" / "results" / f"smaller-{this_cpu().kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for name in arguments.only or PARTS:
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = PARTS[name](arguments.shared, Path(folder), quick=arguments.quick)
-        results["host"] = {"cpu": cpu.name, "kind": cpu.kind, "python": platform.python_version()} | {
-            package: version(package) for package in ("torch", "transformers", "tokenizers", "octavo")
-        }
+            found = PARTS[name](arguments.shared, Path(folder), quick=arguments.quick)
+        results[name] = found | {"machine": machine("torch", "transformers", "tokenizers")}
         text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
         if arguments.quick:
             print(text)

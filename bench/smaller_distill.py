@@ -23,14 +23,14 @@ import torch
 import transformers
 
 import octavo
+from machine import THREADS
 from octavo.files import sha256_of
-from octavo.hardware import this_cpu, usable_cores
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 Row = tuple[str, str | None, str]  # text, second text, label
-EPOCHS, RATE, BATCH, THREADS = 3, 3e-4, 32, min(2, usable_cores())
+EPOCHS, RATE, BATCH = 3, 3e-4, 32
 NLI = (  # layers, units in the feed-forward part of each (None: all), epochs, whether pairs are recombined
     (3, None, 1, False),
     (3, None, 3, False),
@@ -176,11 +176,6 @@ def in_int8(teacher: Path, student: Path, calibration: Path, judged: Path) -> di
     }
 
 
-def machine() -> dict:
-    cpu = this_cpu()
-    return {"cpu": cpu.name, "kind": cpu.kind, "threads": THREADS}
-
-
 def sentiment(shared: Path, folder: Path, *, quick: bool) -> dict:
     teacher, names = shared / "models/ko-sentiment", {"0": "negative", "1": "positive"}
     nsmc = [rows_of(shared / "data/nsmc" / name, "document", None, "label") for name in ("train_60k.tsv", "test.tsv")]
@@ -197,7 +192,7 @@ def sentiment(shared: Path, folder: Path, *, quick: bool) -> dict:
     )
     encoder = shared / "models/ko-encoder"
     found["alone"] = judge.say(alone(encoder, teacher, rows, names, (folder / "alone", kept)))
-    return {"runs": found, "int8": int8, "machine": machine()}
+    return {"runs": found, "int8": int8}
 
 
 def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
@@ -217,7 +212,7 @@ def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
         times = max(1, round(epochs * len(rows) / len(pairs[True]))) if many else epochs
         name, output = f"{layers} layers{narrower}, {epochs} x {len(rows):,} pairs{how}", folder / f"nli-{len(found)}"
         found[name] = distilled(teacher, data[many], output, judge, layers=layers, ffn=ffn, epochs=times)
-    return {"runs": found, "machine": machine()}
+    return {"runs": found}
 
 
 def killed(shared: Path, folder: Path, **_: bool) -> dict:

@@ -11,19 +11,18 @@ import argparse
 import json
 import random
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import octavo
 from dynamic import Steps
+from machine import THREADS, machine
 from octavo.data.examples import DataFile
-from octavo.hardware import this_cpu, usable_cores
+from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
-THREADS = min(2, usable_cores())
 WORDS = 1000  # of a dictionary of 90,217
 LEARNT = 3000  # lines at the beginning of the stories, which 4-bit weights are rounded on and which are not scored
 WEIGHTS = {
@@ -106,11 +105,10 @@ def main() -> None:
     asked = parser.parse_args()
     stored = ROOT / "bench" / "results" / f"tasks-{this_cpu().kind}.json"
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    packages = {name: version(name) for name in ("torch", "transformers", "onnxruntime", "openvino", "numpy")}
-    machine = {"cpu": this_cpu().name, "kind": this_cpu().kind, "threads": THREADS, "packages": packages}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:
-            results[name] = PARTS[name](asked.shared.resolve(), Path(work)) | {"machine": machine}
+            found = PARTS[name](asked.shared.resolve(), Path(work))
+        results[name] = found | {"machine": machine("torch", "transformers", "openvino", "numpy")}
         stored.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()
 

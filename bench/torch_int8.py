@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import statistics
 import sys
 import tempfile
 import time
 import warnings
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -25,7 +23,8 @@ import transformers
 
 import octavo
 import worker
-from dynamic import ROOT, THREADS, Steps, at_shapes, make_base
+from dynamic import ROOT, Steps, at_shapes, make_base
+from machine import THREADS, machine
 from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
 from octavo.evaluation.comparison import compare_entries
@@ -36,7 +35,7 @@ from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
 from publish import publish
 
-PACKAGES = ("octavo", "onnxruntime", "torch", "torchao", "transformers")
+PACKAGES = ("torch", "torchao", "transformers")
 RECIPES = {
     "Octavo torch int8": Recipe(format="torch"),
     "Octavo torch int8, one scale per token": Recipe(format="torch", granularity="token"),
@@ -139,19 +138,11 @@ def main() -> None:
     arguments = parser.parse_args()
     benchmark.WORKER[:] = [sys.executable, worker.__file__]  # and its engines are known here too
     benchmark.SINGLE_ROWS = 10  # the shapes say what a single row takes
-    cpu = this_cpu()
-    kept = ROOT / "bench" / "results" / f"torch-{cpu.kind}.json"
+    kept = ROOT / "bench" / "results" / f"torch-{this_cpu().kind}.json"
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     parts = {"base": base, "kornli": lambda: kornli(arguments.shared.resolve()), "compile": compiled}
     for name in arguments.only:
-        results[name] = parts[name]()
-        results[name]["machine"] = {
-            "cpu": cpu.name,
-            "kind": cpu.kind,
-            "threads": THREADS,
-            "python": platform.python_version(),
-            "packages": {pack: version(pack) for pack in PACKAGES},
-        }
+        results[name] = parts[name]() | {"machine": machine(*PACKAGES)}
         kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()
 

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import warnings
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import octavo
 import worker
-from dynamic import DEMO, EXPORTED, ROOT, THREADS, Steps, stock
+from dynamic import DEMO, EXPORTED, ROOT, Steps, stock
+from machine import THREADS, machine
 from octavo.data.examples import DataFile
 from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
@@ -155,11 +154,8 @@ def main() -> None:
         signature = entries[0].signature
         examples = find_task(signature).read_examples(DataFile(data, limit=arguments.rows), signature.labels)
         found = compare_entries(entries, examples, find_task(signature), threads=THREADS, progress=Steps()).to_dict()
-    cpu = this_cpu()
-    packages = {name: version(name) for name in ("octavo", "onnxruntime", "openvino", "torch", "transformers")}
-    machine = {"cpu": cpu.name, "kind": cpu.kind, "threads": THREADS, "python": platform.python_version()}
-    kept = ROOT / "bench" / "results" / f"why-{cpu.kind}.json"
-    result = found | {"data": data.name, "machine": machine | {"packages": packages}}
+    kept = ROOT / "bench" / "results" / f"why-{this_cpu().kind}.json"
+    result = found | {"data": data.name, "machine": machine("openvino", "torch", "transformers")}
     if arguments.trial:
         print(why(result, ENGLISH))
         return

@@ -188,11 +188,12 @@ def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
     here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
     sys.path.insert(0, here)
-    from export_cache import OnnxExporter, cached_in
+    from export_cache import ONNXRegistry, OnnxExporter, cached_in, registry_of
 
     sys.path.pop(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnnxExporter, "export", cached_in(folder))
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry_of))
         yield (
             f"import pathlib, sys\nsys.path.insert(0, {here!r})\nfrom export_cache import OnnxExporter, cached_in\n"
             f"OnnxExporter.export = cached_in(pathlib.Path({str(folder)!r}))\n"

@@ -9,11 +9,13 @@ is not served from here.
 import contextlib
 import hashlib
 import os
+from functools import cache
 from importlib.metadata import version
 from types import SimpleNamespace
 
 import onnx_ir as ir
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
 
@@ -21,6 +23,15 @@ from octavo.schema import Record
 
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
 REAL = OnnxExporter.export
+_torchlib = cache(ONNXRegistry.from_torchlib)
+
+
+def registry_of(**opset):
+    """What torch builds anew for each export: how its operators are written in an opset. An export may add its own."""
+    known, copy = _torchlib(**opset), ONNXRegistry()
+    copy._opset_version = known.opset_version
+    copy.functions = {name: [*ways] for name, ways in known.functions.items()}
+    return copy
 
 
 def key_of(model, sample, config):

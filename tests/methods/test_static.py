@@ -40,6 +40,12 @@ def examples(tmp_path_factory, sentences):
 
 
 @pytest.fixture(scope="module")
+def demo_graphs():
+    """The demo's float graphs, exported once for the recipes below."""
+    return octavo.export(DEMO)
+
+
+@pytest.fixture(scope="module")
 def static_demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("static") / "int8"
     octavo.quantize(DEMO, folder, recipe="static", calibration=DEMO / "pairs.tsv", target="any")
@@ -99,9 +105,9 @@ def test_the_same_examples_give_the_same_bytes(static_demo, tmp_path):
 
 @pytest.mark.parametrize("settings", [{"observer": "mse"}, {"observer": "percentile"}, {"smoothing": "none"}])
 @pytest.mark.filterwarnings("ignore:.*few to calibrate on:octavo.OctavoWarning")
-def test_other_settings_are_near_float_too(settings, demo_float, tmp_path):
+def test_other_settings_are_near_float_too(settings, demo_graphs, demo_float, tmp_path):
     recipe, few = Recipe(method="static", **settings), octavo.DataFile(DEMO / "pairs.tsv", limit=64)
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=few, target="any")
+    octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, calibration=few, target="any")
     rows = [(one.text, one.text_pair) for one in octavo.DataFile(DEMO / "pairs.tsv", limit=80).read()]
     expected, found = answers(demo_float, rows), answers(tmp_path / "int8", rows)
     assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.9
@@ -122,11 +128,10 @@ def test_without_examples_it_is_refused_before_anything_is_read(tmp_path):
         octavo.quantize("no-such-folder", tmp_path / "out", recipe="weight-only", calibration=DEMO / "pairs.tsv")
 
 
-def test_few_examples_are_warned_of(tmp_path):
+def test_few_examples_are_warned_of(demo_graphs, tmp_path):
     with pytest.warns(OctavoWarning, match="20 examples are few to calibrate on.*300 would do"):
-        octavo.quantize(
-            DEMO, tmp_path / "int8", calibration=octavo.DataFile(DEMO / "pairs.tsv", limit=20), target="any"
-        )
+        few = octavo.DataFile(DEMO / "pairs.tsv", limit=20)
+        octavo.quantize(demo_graphs, tmp_path / "int8", calibration=few, target="any")
 
 
 def test_an_empty_file_is_an_error(tmp_path):
@@ -151,10 +156,10 @@ BY_TOKEN = LayerRule(match="*.output.dense", keep="per-token")  # behind the att
 
 
 @pytest.fixture(scope="module")
-def mixed_demo(tmp_path_factory):
+def mixed_demo(demo_graphs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed") / "int8"
     recipe = Recipe(method="static", layers=(BY_TOKEN,))
-    octavo.quantize(DEMO, folder, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(demo_graphs, folder, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     return folder
 
 
@@ -180,21 +185,20 @@ def test_layers_per_token_are_for_onnx_runtime(mixed_demo):
         octavo.load(mixed_demo, engine="openvino")
 
 
-def test_all_layers_per_token_are_dynamic_int8_with_examples(static_demo, tmp_path):
+def test_all_layers_per_token_are_dynamic_int8_with_examples(demo_graphs, static_demo, tmp_path):
     paths = [layer.path for layer in open_artifact(static_demo).manifest.layers if layer.kind == "linear"]
     rules = tuple(LayerRule(match=path, keep="per-token") for path in paths)
     recipes = {"static": Recipe(method="static", layers=rules), "dynamic": Recipe()}
-    graph = octavo.export(DEMO)
     for name, recipe in recipes.items():
-        octavo.quantize(graph, tmp_path / name, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+        octavo.quantize(demo_graphs, tmp_path / name, recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     static, dynamic = ((tmp_path / name / "model.onnx").read_bytes() for name in recipes)
     assert static == dynamic
 
 
-def test_mixed_rounds_what_the_outputs_of_attention_and_feed_forward_read_per_token(tmp_path):
+def test_mixed_rounds_what_the_outputs_of_attention_and_feed_forward_read_per_token(demo_graphs, tmp_path):
     rule = LayerRule(match="*.layer.0.output.dense", keep="int8")
     recipe = Recipe(method="static", mixed=True, layers=(rule,))
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     layers = [layer for layer in open_artifact(tmp_path / "int8").manifest.layers if layer.kind == "linear"]
     outputs = {one.path for one in layers if one.path.endswith(".output.dense")}
     kept = {one for one in outputs if one.endswith(".layer.0.output.dense")}
@@ -217,11 +221,11 @@ def test_families_are_mixed(checkpoint, artifact, examples, sentences, tmp_path,
     assert np.linalg.norm(found - expected) < 0.5 * np.linalg.norm(expected - expected.mean(axis=0))
 
 
-def test_every_layer_per_token_leaves_no_range_to_find(static_demo, tmp_path):
+def test_every_layer_per_token_leaves_no_range_to_find(demo_graphs, static_demo, tmp_path):
     paths = [layer.path for layer in open_artifact(static_demo).manifest.layers if layer.kind == "linear"]
     rules = tuple(LayerRule(match=path, keep="per-token") for path in paths)
     recipe = Recipe(method="static", observer="mse", layers=rules)
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     layers = open_artifact(tmp_path / "int8").manifest.layers
     assert {layer.activation for layer in layers if layer.kind == "linear"} == {"token"}
 
@@ -237,9 +241,9 @@ def test_mixed_is_an_option_of_static_alone():
         choose_recipes(None, None, {"mixed": True}, calibrated=False)
 
 
-def test_products_of_known_ranges_are_the_same_in_both_forms(static_demo, tmp_path, sentences):
+def test_products_of_known_ranges_are_the_same_in_both_forms(demo_graphs, static_demo, tmp_path, sentences):
     recipe = Recipe(method="static", mixed=True, layers=(LayerRule(match="*dense", keep="int8"),))
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
+    octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, calibration=DEMO / "pairs.tsv", target="any")
     layers = [one for one in open_artifact(tmp_path / "int8").manifest.layers if one.kind == "linear"]
     assert {one.activation for one in layers} == {"static"}
     operators = {node.op_type for node in onnx.load(tmp_path / "int8" / "model.onnx").graph.node}
@@ -260,9 +264,9 @@ def test_onnx_runtime_makes_one_kernel_of_a_product_and_its_bias(mixed_demo, tmp
     assert len([node for node in products if len(node.input) > 6 and node.input[6]]) == BIASES
 
 
-def test_one_scale_for_each_token_beside_one_for_each_tensor(tmp_path):
+def test_one_scale_for_each_token_beside_one_for_each_tensor(demo_graphs, tmp_path):
     recipe = Recipe(granularity="tensor", layers=(LayerRule(match="*.query", keep="per-token"),))
-    octavo.quantize(DEMO, tmp_path / "int8", recipe=recipe, target="any")
+    octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, target="any")
     layers = open_artifact(tmp_path / "int8").manifest.layers
     assert {layer.activation for layer in layers if layer.path.endswith(".query")} == {"token"}
     assert {layer.activation for layer in layers if layer.path.endswith(".key")} == {"tensor"}
@@ -277,8 +281,8 @@ def test_tables_are_not_rounded_per_token(tmp_path):
             recipe_from(settings | {"layers": [{"match": "*", "keep": "per-token"}]})
 
 
-def test_half_of_the_bytes_and_nearly_the_same_answers(demo_float, tmp_path):
-    octavo.quantize(DEMO, tmp_path / "half", recipe=Recipe(method="float", storage="float16"))
+def test_half_of_the_bytes_and_nearly_the_same_answers(demo_graphs, demo_float, tmp_path):
+    octavo.quantize(demo_graphs, tmp_path / "half", recipe=Recipe(method="float", storage="float16"))
     sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "half", demo_float)]
     assert sizes[0] < 0.52 * sizes[1]
     rows = ["정말 재미있는 영화였다.", "비가 온다."]

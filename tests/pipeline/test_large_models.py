@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import octavo
+from octavo import hardware
 from octavo.engines import onnxruntime
 from octavo.exporting import original, tensors
 from octavo.methods import activations, calibrated
@@ -23,39 +25,40 @@ def large(monkeypatch):
         monkeypatch.setattr(onnxruntime, "TABLE", 0)
         monkeypatch.setattr(calibrated, "MOMENTS", 1)
         monkeypatch.setattr(activations, "SEEN", 1)
+        monkeypatch.setattr(hardware, "gc", SimpleNamespace(collect=int))  # of all that tests hold: seconds
 
     return count
 
 
+@pytest.fixture
+def moments(monkeypatch):
+    """The names of what is read whose moments were seen, of each part."""
+    runs, see = [], calibrated.see_moments
+    monkeypatch.setattr(
+        calibrated, "see_moments", lambda model, names, *more: runs.append(names) or see(model, names, *more)
+    )
+    return runs
+
+
 @pytest.mark.parametrize("method", ["dynamic", "static"])
-def test_the_artifact_is_the_same(checkpoint, tmp_path, sentences, large, method):
+def test_the_artifact_is_the_same(checkpoint, tmp_path, sentences, large, moments, method):
     texts = tmp_path / "문장.txt"
     texts.write_text("\n".join(sentences * 10), encoding="utf-8")
     given = {"method": method} | ({"calibrate": texts} if method == "static" else {})
     small = octavo.quantize(checkpoint("bert"), tmp_path / "small", **given)
+    assert moments == [], "those of a small model are seen in one go"
     large()
     artifact = octavo.quantize(checkpoint("bert"), tmp_path / "large", **given)
     if method == "dynamic":
         assert artifact.model_file.read_bytes() == small.model_file.read_bytes()
+    else:
+        assert len(moments) > 4
+        assert all(len(names) == 1 for names in moments)
     rows = [("아이들이 공원에서 놀고 있다.", "아무도 공원에 없다."), ("오늘 날씨는 춥다.", "영화가 정말 재미있다!")]
     expected, found = (octavo.load(one.folder).logits(rows) for one in (small, artifact))
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * np.ptp(expected))  # codes that turned over
     dtypes = [[(layer.path, layer.dtype) for layer in one.manifest.layers] for one in (small, artifact)]
     assert dtypes[0] == dtypes[1]
-
-
-def test_its_moments_are_seen_in_parts(checkpoint, tmp_path, sentences, large, monkeypatch):
-    texts, runs, see = tmp_path / "texts.txt", [], calibrated.see_moments
-    texts.write_text("\n".join(sentences * 10), encoding="utf-8")
-    monkeypatch.setattr(
-        calibrated, "see_moments", lambda model, names, *more: runs.append(names) or see(model, names, *more)
-    )
-    octavo.quantize(checkpoint("bert"), tmp_path / "small", method="static", calibrate=texts)
-    assert runs == []
-    large()
-    octavo.quantize(checkpoint("bert"), tmp_path / "large", method="static", calibrate=texts)
-    assert len(runs) > 4
-    assert all(len(names) == 1 for names in runs)
 
 
 def test_torch_is_let_go_and_comes_back(checkpoint, large):
