@@ -46,7 +46,7 @@ WRONG = 0.8  # an agreement below which a model is not that model any more
 
 
 def compared(result: dict, words: dict) -> str:
-    cells = [words["model"]]
+    cells, texts = [words["model"]], result["rows"][0]["text_rows_per_second"]
     for row in result["rows"]:
         stock = row["name"].partition(", ")
         name = f"{words['stock']}, {stock[2]}" if stock[0] == "stock" else None
@@ -61,6 +61,7 @@ def compared(result: dict, words: dict) -> str:
                 f"{row['smaller']:.2f}x",
                 f"{row['seconds']:.2f}",
                 f"{faster:.2f}x",
+                f"{row['text_rows_per_second'] / texts:.2f}x",
                 f"{row['latency_ms']['p50']:.1f}",
                 f"{100 * row['quality']['accuracy']:.2f}",
                 f"{100 * points:+.2f}",
