@@ -129,7 +129,7 @@ def main() -> None:
         "cpu_seconds_of_fresh_processes": fresh,
         "checkpoint": options.checkpoint.name,
         "rounds": options.rounds,
-        "machine": machine(*PACKAGES),
+        "machine": machine(*PACKAGES, threads=None),
     }
     file = ROOT / "bench" / "results" / f"float-graphs-{this_cpu().kind}.json"
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -117,7 +117,7 @@ def main() -> None:
     record = {"float_mib": floats, "artifacts_mib": sizes, "steps": steps, "left_on_disk": left, "limit": LIMIT}
     record["largest_share"] = max(step["peak_mib"] for step in steps[1:]) / floats
     print(json.dumps(record))
-    record["machine"] = machine("torch", "transformers")
+    record["machine"] = machine("torch", "transformers", threads=None)
     if not args.quick:
         place = ROOT / "bench" / "results" / f"large-{this_cpu().kind}.json"
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

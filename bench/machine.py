@@ -1,4 +1,4 @@
-"""What a result was measured on and with, and when: every raw result has this record, and the tables tell it."""
+"""What a result was measured on and with, and when: raw results of a machine have it, and their tables tell it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from octavo.hardware import this_cpu, usable_cores
 THREADS = min(2, usable_cores())
 
 
-def machine(*packages: str) -> dict:
-    """The machine, today, and the versions of Octavo, ONNX Runtime and the packages, where they are installed."""
+def machine(*packages: str, threads: int | None = THREADS) -> dict:
+    """The machine, today, and the versions of Octavo, ONNX Runtime and the packages, where they are installed.
+
+    `threads` is None where a script sets no number.
+    """
     cpu, versions = this_cpu(), {one.metadata["Name"].lower(): one.version for one in distributions()}
-    return {
+    told = {} if threads is None else {"threads": threads}
+    return told | {
         "cpu": cpu.name,
         "kind": cpu.kind,
         "cores": usable_cores(),
-        "threads": THREADS,
         "python": platform.python_version(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "packages": {name: versions[name] for name in ("octavo", "onnxruntime", *packages) if name in versions},

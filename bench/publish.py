@@ -13,7 +13,7 @@ from statistics import median
 from octavo.schema.comparison import json_schema
 from publish_serving import large, peers, retrieval, scale, serving
 from publish_smaller import chain, four_bit_rows, frontier, students, trims, xlm_r
-from publish_words import ENGLISH, KOREAN, MIB, machine_note, table
+from publish_words import ENGLISH, KOREAN, MIB, machine_note, machine_notes, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -343,7 +343,7 @@ def search(result: dict, words: dict) -> str:
     told = [
         words["found"].format(name=name, **found["search"], layers=_layers(found)) for name, found in result.items()
     ]
-    return "\n\n".join([table(cells), "\n".join(told), machine_note(next(iter(result.values())), words)])
+    return "\n\n".join([table(cells), "\n".join(told), machine_notes(result, words)])
 
 
 def _first(row: dict) -> tuple[str, list[float]]:
@@ -370,7 +370,7 @@ def fidelity(result: dict, words: dict) -> str:
             cells.append([title, *shown, f"{row['bytes'] / MIB:.1f}", *(ms[shape] for shape in shapes)])
         parts.append(table(cells))
     one = next(iter(result.values()))
-    return "\n\n".join([*parts, f"Weights for {one['target']}. {machine_note(one, words)}"])
+    return "\n\n".join([*parts, f"Weights for {one['target']}. {machine_notes(result, words)}"])
 
 
 RENDER = {

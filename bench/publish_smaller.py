@@ -21,7 +21,8 @@ def trims(result: dict, words: dict) -> str:
             f"{100 * one['value']:.2f} ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in (texts, tokens)
         ]
         cells.append([name, rows, mib, *shares, same, f"{row['seconds']:.0f}"])
-    return f"{table(cells)}\n\n{_measured(result['minilm'])}, while other work ran."
+    told = dict.fromkeys(_measured(result[part]) for part in ("minilm", "ko", "xlm-r") if part in result)
+    return f"{table(cells)}\n\n{'; '.join(told)}, while other work ran."
 
 
 def _measured(result: dict) -> str:
@@ -60,8 +61,8 @@ def four_bit_rows(result: dict, words: dict) -> str:
                 f"{like[0]} {100 * like[1]:.2f} %",
             ]
         )
-    counts = {name.partition(",")[0]: row["rows"] for name, row in _of_models(result).items()}
-    return f"{table(cells)}\n\nRows: {', '.join(f'{name} {count:,}' for name, count in counts.items())}. {_measured(result)}."
+    counts = {name.partition(",")[0]: f"{row['rows']:,}" for name, row in _of_models(result).items()}
+    return f"{table(cells)}\n\nRows: {', '.join(map(' '.join, counts.items()))}. {_measured(result)}."
 
 
 def chain(result: dict, words: dict) -> str:

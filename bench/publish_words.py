@@ -108,6 +108,11 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
 
 
+def machine_notes(results: dict, words: dict) -> str:
+    """The notes of parts that stand in one table: one where they are alike."""
+    return " ".join(dict.fromkeys(machine_note(result, words) for result in results.values()))
+
+
 def machine_note(result: dict, words: dict) -> str:
     """What a table was measured on, by which version, and when."""
     machine = result["machine"]

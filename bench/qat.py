@@ -186,7 +186,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             results[name] = part(name, arguments.shared, Path(folder), steps, rows) | {
                 "rows": rows,
-                "machine": machine("torch", "transformers"),
+                "machine": machine("torch", "transformers", threads=None),
             }
         if not arguments.quick:
             kept.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

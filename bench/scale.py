@@ -196,7 +196,7 @@ def main() -> None:
     both = [job["rows_per_second"] for job in record["ray"] if job["cpus"] == 2]  # before and after, too
     record["share_of_two_processes"] = sum(both) / len(both) / record["predict_processes"]["2"]
     print("of two processes:", record["share_of_two_processes"])
-    record |= {"machine": machine("ray", "pyarrow"), "row_count": rows}
+    record |= {"machine": machine("ray", "pyarrow", threads=None), "row_count": rows}
     if not args.quick:
         place = ROOT / "bench" / "results" / f"scale-{this_cpu().kind}.json"
         place.write_text(json.dumps({"scale": record}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
