@@ -29,7 +29,7 @@ from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
 
-LAYERS, ROUNDS, SAMPLE = 12, 3, 96  # of the teacher; turns; rows of a run whose batches all cost the same
+LAYERS, ROUNDS, SAMPLE = 12, 2, 96  # of the teacher; turns; rows of a run whose batches all cost the same
 STATIC = Recipe(method="static")
 INT8 = {  # what is made of the student
     "int8, dynamic": Recipe(),

@@ -97,20 +97,21 @@ def find_target(name: str) -> Target:
 @cache
 def this_cpu() -> Cpu:
     """The processor of this machine; `cores` are those that this process may use."""
-    name, features = platform.processor() or platform.machine(), frozenset[str]()
+    name, features = "", frozenset[str]()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         fields: dict[str, str] = {}
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
             fields.setdefault(key.strip(), value.strip())
-        name = fields.get("model name", name)
+        name = fields.get("model name", "")
         features = frozenset((fields.get("flags") or fields.get("Features") or "").split())
     elif platform.system() == "Darwin":
         asked = ["sysctl", "-n", "machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features"]
         lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
-        name = lines[0] if lines else name
+        name = lines[0] if lines else ""
         features = frozenset(" ".join(lines[1:]).lower().replace("avx1.0", "avx").split())
+    name = name or platform.processor() or platform.machine()  # `processor` may start a process
     return Cpu(name, platform.machine().lower(), features, usable_cores())
 
 

@@ -33,6 +33,7 @@ TASKS = {
 METHODS = {
     "dynamic": Recipe(method="dynamic"),
     "static": Recipe(method="static"),
+    "static, mixed": Recipe(method="static", mixed=True),
     "weight-only": Recipe(method="weight-only"),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }

@@ -18,6 +18,7 @@ METHODS = {
     "weight-only, 8 bits": Recipe(method="weight-only"),
     "weight-only, 4 bits": Recipe(method="weight-only", bits=4),
     "static": Recipe(method="static"),
+    "static, mixed": Recipe(method="static", mixed=True),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }
 OPSETS = {"bart": 22, "marian": 22}  # where an export ends after it has failed at 23; of Llama it is found out here
