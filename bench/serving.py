@@ -220,7 +220,12 @@ def main() -> None:
         for name, served, recipe, limits in ways:
             runs[name].append(measure(served, texts, args, recipe, **limits))
             print(name, json.dumps(runs[name][-1]), flush=True)
-    record = {"machine": machine(*PACKAGES, threads=None), "clients": args.clients, "seconds": args.seconds, "runs": runs}
+    record = {
+        "machine": machine(*PACKAGES, threads=None),
+        "clients": args.clients,
+        "seconds": args.seconds,
+        "runs": runs,
+    }
     if not args.quick:
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

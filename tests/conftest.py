@@ -188,7 +188,7 @@ def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
     here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
     sys.path.insert(0, here)
-    from export_cache import ONNXRegistry, OnnxExporter, cached_in, registry_of
+    from export_cache import OnnxExporter, ONNXRegistry, cached_in, registry_of
 
     sys.path.pop(0)
     with pytest.MonkeyPatch.context() as patch:

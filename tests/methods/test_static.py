@@ -129,8 +129,8 @@ def test_without_examples_it_is_refused_before_anything_is_read(tmp_path):
 
 
 def test_few_examples_are_warned_of(demo_graphs, tmp_path):
+    few = octavo.DataFile(DEMO / "pairs.tsv", limit=20)
     with pytest.warns(OctavoWarning, match="20 examples are few to calibrate on.*300 would do"):
-        few = octavo.DataFile(DEMO / "pairs.tsv", limit=20)
         octavo.quantize(demo_graphs, tmp_path / "int8", calibration=few, target="any")
 
 
