@@ -39,6 +39,22 @@ def test_kind_is_the_most_specific_target_and_knows_whether_products_saturate(pr
     assert processor.saturates is saturates
 
 
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [("model name\t: 프로세서 7\nflags\t\t: fpu avx2\n", "프로세서 7"), ("Features\t: asimd\n", "asked")],
+)
+def test_the_name_is_asked_for_only_where_linux_does_not_tell_it(told, name, monkeypatch, tmp_path):
+    file, asked = tmp_path / "cpuinfo", []
+    file.write_text(told, encoding="utf-8")
+    monkeypatch.setattr(hardware, "Path", lambda _: file)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 3)
+    monkeypatch.setattr(hardware.platform, "processor", lambda: asked.append(1) or "asked")
+    found = hardware.this_cpu.__wrapped__()
+    assert (found.name, found.cores, len(asked)) == (name, 3, int(name == "asked"))
+    assert found.features <= {"fpu", "avx2", "asimd"}
+    assert found.features
+
+
 def test_find_target_finds_every_target_by_its_name():
     assert [find_target(name).name for name in TARGETS] == list(TARGETS)
 
