@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from publish_words import MIB, machine_note, table
+from publish_words import MIB, machine_note, machine_notes, table
 
 
 def trims(result: dict, words: dict) -> str:
@@ -21,13 +21,8 @@ def trims(result: dict, words: dict) -> str:
             f"{100 * one['value']:.2f} ({100 * one['low']:.2f} to {100 * one['high']:.2f})" for one in (texts, tokens)
         ]
         cells.append([name, rows, mib, *shares, same, f"{row['seconds']:.0f}"])
-    told = dict.fromkeys(_measured(result[part]) for part in ("minilm", "ko", "xlm-r") if part in result)
-    return f"{table(cells)}\n\n{'; '.join(told)}, while other work ran."
-
-
-def _measured(result: dict) -> str:
-    machine = result["machine"]
-    return f"{machine['cpu']} ({machine['kind']}), octavo {machine['packages']['octavo']}, {machine['date']}"
+    parts = {name: result[name] for name in ("minilm", "ko", "xlm-r") if name in result}
+    return f"{table(cells)}\n\n{machine_notes(parts, words)} Other work ran meanwhile."
 
 
 def _of_models(result: dict) -> dict:
@@ -42,7 +37,7 @@ def xlm_r(result: dict, words: dict) -> str:
     names = ("int8", "trimmed int8", "trimmed int8, rows of 4 bits")
     sizes = {name: result[name]["bytes"] for name in names if name in result}
     cells += [[name, f"{size / MIB:.0f}", f"{100 * size / before:.1f} %"] for name, size in sizes.items()]
-    return f"{table(cells)}\n\n{_measured(result)}."
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def four_bit_rows(result: dict, words: dict) -> str:
@@ -62,7 +57,7 @@ def four_bit_rows(result: dict, words: dict) -> str:
             ]
         )
     counts = {name.partition(",")[0]: f"{row['rows']:,}" for name, row in _of_models(result).items()}
-    return f"{table(cells)}\n\nRows: {', '.join(map(' '.join, counts.items()))}. {_measured(result)}."
+    return f"{table(cells)}\n\nRows: {', '.join(map(' '.join, counts.items()))}. {machine_note(result, words)}"
 
 
 def chain(result: dict, words: dict) -> str:

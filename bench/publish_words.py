@@ -28,7 +28,7 @@ ENGLISH = {
     "oldguide": ["size, MiB", "seconds for 5,010 pairs", "faster", "agreement (ko-nli)"],
     "shares": "Of Octavo's gain {padding:.1f}x comes from not padding, {engine:.1f}x from the engine and its graph, "
     "{int8:.1f}x from int8. The guides' model went from {old} to {new} MiB.",
-    "machine": "{threads} threads, {cpu} ({kind}){octavo}, {date}.",
+    "threads": "{} threads, ",
     "engines": "BERT-base",
     "why": ["", "MiB", "faster", "agreement", "KL", "batch effect"],
     "why names": {},
@@ -99,7 +99,7 @@ KOREAN = ENGLISH | {
     "saturation": "VNNI가 없는 CPU({cpu}, {kind}, {date})에서 KorNLI {n:,}쌍: NNCF의 int8은 OpenVINO에서\n"
     "라벨의 {nncf}만 지킵니다. **말없이 틀립니다**(같은 파일을 float로 계산하면 {floats}). 기본 도구는\n"
     "`reduce_range=True`로 {stock}, CPU를 스스로 살피는 Octavo는 {dynamic}입니다.",
-    "machine": "스레드 {threads}개, {cpu} ({kind}){octavo}, {date}.",
+    "threads": "스레드 {}개, ",
 }
 
 
@@ -116,6 +116,5 @@ def machine_notes(results: dict, words: dict) -> str:
 def machine_note(result: dict, words: dict) -> str:
     """What a table was measured on, by which version, and when."""
     machine = result["machine"]
-    octavo = machine.get("packages", {}).get("octavo")
-    told = {name: machine[name] for name in ("threads", "cpu", "kind", "date")}
-    return words["machine"].format(octavo=f", octavo {octavo}" if octavo else "", **told)
+    threads = words["threads"].format(machine["threads"]) if "threads" in machine else ""
+    return f"{threads}{machine['cpu']} ({machine['kind']}), octavo {machine['packages']['octavo']}, {machine['date']}."
