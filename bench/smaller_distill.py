@@ -35,7 +35,7 @@ NLI = (  # layers, units in the feed-forward part of each (None: all), epochs, w
     (3, None, 1, False),
     (3, None, 3, False),
     (2, None, 3, False),
-    (2, None, 6, True),
+    (2, None, 3, True),
     (3, 512, 3, False),
     (4, 256, 3, False),
 )
