@@ -31,7 +31,8 @@ from octavo.evaluation.entries import Entry, find_entries
 from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
-from publish import publish, why
+from publish import publish
+from publish_speed import why
 from publish_words import ENGLISH
 
 COPIES, EXTRA, FAINT = 3, 2, 0.05  # times as wide; layers behind each trained one, and how much of theirs is added

@@ -21,7 +21,7 @@ METHODS = {
     "static, mixed": Recipe(method="static", mixed=True),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }
-OPSETS = {"bart": 22, "marian": 22}  # where an export ends after it has failed at 23; of Llama it is found out here
+OPSETS = {"t5": 22, "bart": 22, "marian": 22}  # where an export ends after it has failed at 23; of Llama it is found out here
 NEW = 12
 
 
