@@ -23,13 +23,12 @@ import numpy as np
 import onnx_ir as ir
 
 import octavo
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch
 from octavo.evaluation.benchmark import Contender, run_benchmark
 from octavo.evaluation.comparison import compare_entries
 from octavo.evaluation.entries import Entry, find_entries
-from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
 from publish import publish
@@ -252,7 +251,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="demo, kornli, nsmc, base, weights, first")
     arguments = parser.parse_args()
     shared = arguments.shared if (arguments.shared / "data").is_dir() else None
-    kept = ROOT / "bench" / "results" / f"dynamic-{this_cpu().kind}.json"
+    kept = results_file("dynamic")
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     random.seed(0)
     parts = {"demo": lambda: on_data(DEMO, DEMO / "pairs.tsv"), "base": base, "first": first}

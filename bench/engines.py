@@ -23,7 +23,7 @@ import numpy as np
 import octavo
 import worker
 from dynamic import ROOT, Steps, make_base
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import Batch, make_batches
 from octavo.encoding.tokenizing import Asked
@@ -303,8 +303,8 @@ def main() -> None:
         measure_making(kind, *map(Path, paths))
         return
     benchmark.WORKER = [sys.executable, worker.__file__]  # and its engines are known here too
-    shared, cpu = arguments.shared, this_cpu()
-    kept = ROOT / "bench" / "results" / f"engines-{cpu.kind}.json"
+    shared = arguments.shared
+    kept = results_file("engines")
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     data, models = shared / "data", shared / "models"
     parts = {

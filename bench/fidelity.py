@@ -19,12 +19,11 @@ from pathlib import Path
 
 import octavo
 from dynamic import DEMO, ROOT, Steps, at_shapes
-from machine import machine
+from machine import machine, results_file
 from octavo.artifact.folder import open_artifact
 from octavo.encoding.batching import in_order, make_batches
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation.benchmark import Contender
-from octavo.hardware import this_cpu
 from octavo.inference.opening import open_artifact_model
 from octavo.schema.recipe import Recipe
 from octavo.tasks import find_task
@@ -145,7 +144,7 @@ def main() -> None:
     parser.add_argument("--target", default="avx2")
     parser.add_argument("--timing", action="store_true", help="on a machine that does nothing else")
     arguments = parser.parse_args()
-    kept = ROOT / "bench" / "results" / f"fidelity-{this_cpu().kind}.json"
+    kept = results_file("fidelity")
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         wanted = tasks(arguments.shared, Path(name)) | {"demo": lambda: (DEMO, DEMO / "pairs.tsv", DEMO / "pairs.tsv")}

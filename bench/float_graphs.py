@@ -26,9 +26,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import octavo
-from machine import machine
+from machine import machine, results_file
 from octavo.exporting.families import FAMILIES
-from octavo.hardware import this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 KO_NLI = ROOT.parent / "shared" / "models" / "ko-nli"
@@ -131,7 +130,7 @@ def main() -> None:
         "rounds": options.rounds,
         "machine": machine(*PACKAGES, threads=None),
     }
-    file = ROOT / "bench" / "results" / f"float-graphs-{this_cpu().kind}.json"
+    file = results_file("float-graphs")
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     whole, second = (float(str(found[name])) for name in ("from_checkpoint", "from_float_graphs"))
     print(f"{whole:.2f} s, then {second:.2f} s: {second / whole:.3f} of it")

@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from machine import THREADS, machine
-from octavo.hardware import this_cpu
+from machine import THREADS, machine, results_file
 from publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,9 +92,7 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, help="Where checkpoint and artifacts stay; what is there is not made again."
     )
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "bench" / "results" / f"generation-{this_cpu().kind}.json"
-    )
+    parser.add_argument("--output", type=Path, default=results_file("generation"))
     asked = parser.parse_args()
     if asked.serve:
         serve(asked.serve, asked.new, asked.prompt)

@@ -21,8 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import machine
-from octavo.hardware import this_cpu
+from machine import machine, results_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 2.5  # times the float weights: what a step's memory may be
@@ -119,7 +118,7 @@ def main() -> None:
     print(json.dumps(record))
     record["machine"] = machine("torch", "transformers", threads=None)
     if not args.quick:
-        place = ROOT / "bench" / "results" / f"large-{this_cpu().kind}.json"
+        place = results_file("large")
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

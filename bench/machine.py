@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import platform
 from importlib.metadata import distributions
+from pathlib import Path
 
 from octavo.hardware import this_cpu, usable_cores
 
@@ -26,3 +27,8 @@ def machine(*packages: str, threads: int | None = THREADS) -> dict:
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "packages": {name: versions[name] for name in ("octavo", "onnxruntime", *packages) if name in versions},
     }
+
+
+def results_file(script: str, kind: str | None = None) -> Path:
+    """Where the raw results of a script are kept, for a kind of CPU; by default this one's."""
+    return Path(__file__).parent / "results" / f"{script}-{kind or this_cpu().kind}.json"

@@ -26,8 +26,7 @@ import numpy as np
 
 import octavo
 from dynamic import DEMO, EXPORTED, ROOT, quantize_all, stock
-from machine import THREADS, machine
-from octavo.hardware import this_cpu
+from machine import THREADS, machine, results_file
 from octavo.schema.recipe import Recipe
 from publish import publish
 
@@ -223,7 +222,7 @@ def main() -> None:
             "machine": machine("torch", "transformers"),
         }
     }
-    kept = ROOT / "bench" / "results" / f"old-guide-{this_cpu().kind}.json"
+    kept = results_file("old-guide")
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     publish()

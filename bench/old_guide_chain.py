@@ -24,8 +24,7 @@ from pathlib import Path
 import octavo
 import old_guide
 from dynamic import ROOT, Steps
-from machine import machine
-from octavo.hardware import this_cpu
+from machine import machine, results_file
 from octavo.schema.recipe import Recipe
 from publish import publish
 
@@ -130,7 +129,7 @@ def main() -> None:
     if quick:
         print(text)
         return
-    (ROOT / "bench" / "results" / f"old-guide-chain-{this_cpu().kind}.json").write_text(text, encoding="utf-8")
+    (results_file("old-guide-chain")).write_text(text, encoding="utf-8")
     publish()
 
 

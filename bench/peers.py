@@ -33,9 +33,8 @@ import numpy as np
 import octavo
 from dynamic import ROOT, Steps
 from fidelity import minilm, questions
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.data.examples import DataFile
-from octavo.hardware import this_cpu
 from octavo.metrics.scores import cosine, neighbour_recall
 from octavo.schema.recipe import Recipe
 
@@ -313,7 +312,7 @@ def main() -> None:
     record = {"machine": machine(*PACKAGES), "texts": len(lines), "rounds": ROUNDS, "rows": rows, "failed": failed}
     print(json.dumps(failed, indent=1))
     if len(args.only) == len(CONTENDERS):
-        place = ROOT / "bench" / "results" / f"peers-{this_cpu().kind}.json"
+        place = results_file("peers")
         place.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+from machine import results_file
 from octavo.schema.comparison import json_schema
 from publish_quality import coverage, fidelity, generation, noise, search, task_scores
 from publish_serving import large, peers, retrieval, scale, serving
@@ -115,7 +116,7 @@ def stored_results(kind: str) -> dict:
         "search",
         "fidelity",
     ):
-        stored = ROOT / "bench" / "results" / f"{script}-{kind}.json"
+        stored = results_file(script, kind)
         found = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
         if script in {"engines", "torch", "tasks", "retrieval"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}

@@ -24,7 +24,7 @@ from typing import Any
 
 import octavo
 from dynamic import Steps, stock
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.data.examples import DataFile
 from octavo.data.tagged import read_tagged
 from octavo.data.tags import types
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
-    stored = ROOT / "bench" / "results" / f"retrieval-{this_cpu().kind}.json"
+    stored = results_file("retrieval")
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:

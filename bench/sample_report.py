@@ -19,8 +19,8 @@ from pathlib import Path
 
 import octavo
 from dynamic import Steps
+from machine import results_file
 from octavo.evaluation.comparison import Comparison
-from octavo.hardware import this_cpu
 from octavo.schema.comparison import read_comparison
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as work:
             comparison = make(arguments.shared.resolve(), Path(work))
-    stored = arguments.render or ROOT / "bench" / "results" / f"sample-report-{this_cpu().kind}.json"
+    stored = arguments.render or results_file("sample-report")
     octavo.report(replace(comparison, note=NOTES["en"]), stored)
     for language, name in (("en", "sample-report.html"), ("ko", "sample-report.ko.html")):
         page = ROOT / "docs" / name

@@ -31,8 +31,7 @@ from ray.cluster_utils import Cluster
 
 import octavo
 import octavo.ray
-from machine import machine
-from octavo.hardware import this_cpu
+from machine import machine, results_file
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = (2048, 8192)  # rows; 8192 is the default
@@ -198,7 +197,7 @@ def main() -> None:
     print("of two processes:", record["share_of_two_processes"])
     record |= {"machine": machine("ray", "pyarrow", threads=None), "row_count": rows}
     if not args.quick:
-        place = ROOT / "bench" / "results" / f"scale-{this_cpu().kind}.json"
+        place = results_file("scale")
         place.write_text(json.dumps({"scale": record}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

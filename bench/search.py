@@ -33,10 +33,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import octavo
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.data.examples import DataFile
 from octavo.evaluation import benchmark
-from octavo.hardware import this_cpu
 from octavo.inference.opening import open_artifact_model
 from octavo.metrics.differences import accuracy_difference
 from octavo.schema.recipe import Recipe, recipe_from
@@ -305,7 +304,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(FILES), choices=list(FILES))
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
-    stored = ROOT / "bench" / "results" / f"search-{this_cpu().kind}.json"
+    stored = results_file("search")
     if asked.quick:  # to see that it runs, on any machine
         measuring.TRIES, benchmark.ROUNDS_SECONDS, benchmark.SINGLE_ROWS = 1, 5.0, 10
     for name in asked.only:

@@ -33,7 +33,7 @@ import psutil
 
 import octavo
 from dynamic import stock
-from machine import machine
+from machine import machine, results_file
 from octavo.files import sha256_of
 from octavo.hardware import this_cpu
 
@@ -203,7 +203,7 @@ def main() -> None:
         args.clients, args.seconds = 8, 4
     examples = octavo.read_examples(args.shared / "data/nsmc/test.tsv")[:400]
     texts = sorted({example.text for example in examples})
-    place = ROOT / "bench" / "results" / f"serving-{this_cpu().kind}.json"
+    place = results_file("serving")
     before = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     alike = before.get("clients") == args.clients and before.get("seconds") == args.seconds
     runs = before["runs"] if alike and before["machine"]["cpu"] == this_cpu().name else {}

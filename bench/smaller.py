@@ -27,8 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import octavo
-from machine import machine
-from octavo.hardware import this_cpu
+from machine import machine, results_file
 from octavo.schema.recipe import Recipe
 from smaller_distill import killed, nli, sentiment
 
@@ -181,7 +180,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS)
     parser.add_argument("--quick", action="store_true", help="small, to see that it works; nothing is kept")
     arguments = parser.parse_args()
-    kept = ROOT / "bench" / "results" / f"smaller-{this_cpu().kind}.json"
+    kept = results_file("smaller")
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for name in arguments.only or PARTS:
         with tempfile.TemporaryDirectory() as folder:

@@ -16,9 +16,8 @@ from typing import Any
 
 import octavo
 from dynamic import Steps
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.data.examples import DataFile
-from octavo.hardware import this_cpu
 from octavo.schema.recipe import Recipe
 from publish import publish
 
@@ -103,7 +102,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     asked = parser.parse_args()
-    stored = ROOT / "bench" / "results" / f"tasks-{this_cpu().kind}.json"
+    stored = results_file("tasks")
     results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     for name in asked.only:
         with tempfile.TemporaryDirectory() as work:

@@ -24,7 +24,7 @@ import transformers
 import octavo
 import worker
 from dynamic import ROOT, Steps, at_shapes, make_base
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
 from octavo.evaluation.comparison import compare_entries
@@ -138,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     benchmark.WORKER[:] = [sys.executable, worker.__file__]  # and its engines are known here too
     benchmark.SINGLE_ROWS = 10  # the shapes say what a single row takes
-    kept = ROOT / "bench" / "results" / f"torch-{this_cpu().kind}.json"
+    kept = results_file("torch")
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     parts = {"base": base, "kornli": lambda: kornli(arguments.shared.resolve()), "compile": compiled}
     for name in arguments.only:

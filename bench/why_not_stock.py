@@ -22,7 +22,7 @@ from pathlib import Path
 import octavo
 import worker
 from dynamic import DEMO, EXPORTED, ROOT, Steps, stock
-from machine import THREADS, machine
+from machine import THREADS, machine, results_file
 from octavo.data.examples import DataFile
 from octavo.evaluation import benchmark
 from octavo.evaluation.benchmark import Contender
@@ -155,7 +155,7 @@ def main() -> None:
         signature = entries[0].signature
         examples = find_task(signature).read_examples(DataFile(data, limit=arguments.rows), signature.labels)
         found = compare_entries(entries, examples, find_task(signature), threads=THREADS, progress=Steps()).to_dict()
-    kept = ROOT / "bench" / "results" / f"why-{this_cpu().kind}.json"
+    kept = results_file("why")
     result = found | {"data": data.name, "machine": machine("openvino", "torch", "transformers")}
     if arguments.trial:
         print(why(result, ENGLISH))
