@@ -89,7 +89,7 @@ def students(result: dict, words: dict) -> str:
         rows=first["rows"], teacher=first["teacher"], layers=", ".join(map(str, first["lineage"]["layers"]))
     )
     (faster, low, high), points = int8["speedup"], int8["difference"][0]
-    told += " " + words["student int8"].format(
+    told += "\n" + words["student int8"].format(
         faster=faster, low=low, high=high, size=100 * int8["size"], points=points, agreement=int8["agreement"]
     )
     told += " The machine was busy." if int8["busy"] else ""
