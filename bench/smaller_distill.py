@@ -1,9 +1,10 @@
 """`smaller.py --only sentiment nli killed`: fewer layers, beside runs with labels and without a teacher.
 
-Scores are taken by plain torch and transformers, on rows that no run read. "alone": the same layers of ko-encoder,
-which never saw the task, trained on the labels by a plain Trainer as long. ko-nli: the pairs of KLUE-NLI, alone and
-as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns from 1,500 reviews is
-killed (SIGKILL) at five random moments and begun again each time; its weights against those of a run left alone.
+Scores are taken by plain torch and transformers, on rows whose texts no run read. "alone": the same layers of
+ko-encoder, which never saw the task, trained on the labels by a plain Trainer as long, to its end. ko-nli: the pairs
+of KLUE-NLI, alone and as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns
+from 1,500 reviews is killed (SIGKILL) at random moments, five of them after it has kept something, and begun again each
+time; the weights of each end against those of a run left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +32,6 @@ transformers.logging.disable_progress_bar()
 Row = tuple[str, str | None, str]  # text, second text, label
 EPOCHS, RATE, BATCH = 3, 3e-4, 32
 NLI = (  # layers, units in the feed-forward part of each (None: all), passes, whether pairs are recombined
-    (3, None, 1, False),
     (3, None, 2, False),
     (3, None, 2, True),
     (2, None, 2, False),
@@ -201,7 +200,7 @@ def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
     judge = Judge(teacher, judged[:500] if quick else judged, {})
     rows, others = (part[:1500] if quick else part for part in (rows, recombined(rows)))
     found = {}
-    for layers, ffn, passes, many in NLI[1:3] if quick else NLI:
+    for layers, ffn, passes, many in NLI[:2] if quick else NLI:
         narrower = f" of {ffn} units" if ffn else ""
         name, output = f"{layers} layers{narrower}, {passes} x {len(rows):,} pairs", folder / f"nli-{len(found)}"
         chosen = rows
@@ -221,21 +220,25 @@ def killed(shared: Path, folder: Path, **_: bool) -> dict:
         asked = ["--data", str(data), "-o", str(output), "--layers", "2", "--epochs", "2"]
         return [sys.executable, "-m", "octavo", "distill", str(shared / "models/ko-sentiment"), *asked]
 
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     start = time.perf_counter()
-    subprocess.run(command(folder / "whole"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds, chance, moments, after = time.perf_counter() - start, random.Random(20), [], []
-    while len(moments) < 5:
-        moment = chance.uniform(0.3, 0.8) * seconds
-        run = subprocess.Popen(command(folder / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            run.wait(moment)
-        except subprocess.TimeoutExpired:
-            run.kill()
-            run.wait()
-            moments.append(round(moment, 1))
-            after.append(sorted(one.name for one in folder.glob("killed.training/checkpoint-*")))
-        else:  # it came to its end before its moment: another one, from the beginning
-            shutil.rmtree(folder / "killed")
-    subprocess.run(command(folder / "killed"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    hashes = {name: sha256_of(folder / name / "model.safetensors") for name in ("whole", "killed")}
-    return {"seconds": moments, "kept": after, "hashes": hashes, "same": hashes["whole"] == hashes["killed"]}
+    subprocess.run(command(folder / "whole"), check=True, **quiet)
+    seconds, chance, runs = time.perf_counter() - start, random.Random(20), []
+    while sum(len(run["seconds"]) for run in runs) < 5:  # kills of trainings that had begun, and every end is compared
+        moments, found = [], folder / f"killed-{len(runs)}"
+        kept = found.with_name(f"{found.name}.training")
+        while not found.exists():
+            moment = chance.uniform(0.3, 0.7) * seconds
+            run = subprocess.Popen(command(found), **quiet)
+            try:
+                run.wait(moment)
+            except subprocess.TimeoutExpired:
+                begun = any(kept.glob("checkpoint-*"))
+                run.kill()
+                run.wait()
+                moments += [round(moment, 1)] if begun else []
+            if len(moments) == 5:
+                subprocess.run(command(found), check=True, **quiet)
+        same = sha256_of(found / "model.safetensors") == sha256_of(folder / "whole" / "model.safetensors")
+        runs.append({"seconds": moments, "same": same})
+    return {"runs": runs, "same": all(run["same"] for run in runs)}

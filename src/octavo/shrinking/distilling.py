@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,16 +20,19 @@ from octavo.checkpoint.model import load_model
 from octavo.checkpoint.pooling import read_steps
 from octavo.checkpoint.source import Checkpoint, Source
 from octavo.data.examples import DataFile, Example
+from octavo.data.json_text import read_json
 from octavo.errors import DataError, InputError, OctavoWarning
+from octavo.files import whole_file
 from octavo.hardware import choose_threads
 from octavo.metrics.estimates import share_estimate
 from octavo.progress import Progress, Silent
+from octavo.schema.documents import json_text
 from octavo.schema.lineage import CurvePoint, Distilling, Share, SourceRecord
 from octavo.shrinking.carried import told_of, write_lineage
 from octavo.shrinking.layers import How, Stack, check_asked, choose_layers, find_layers
 from octavo.shrinking.proof import proof_inputs
 from octavo.shrinking.student import make_student, read_teacher, require_loads_same, write_student
-from octavo.shrinking.texts import Texts, read_texts, strings_of
+from octavo.shrinking.texts import Texts, read_texts
 from octavo.shrinking.work_folder import work_folder
 from octavo.tasks import find_task
 
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 
 EXAMINED = 2000  # texts held out, at most, by which a moment of the training is chosen
 JUDGED = 10_000  # those, at most, that tell how near it is
+LOGITS = 50_000_000  # numbers, at most, of a half of those where an answer has one for each word: 200 MB
 SAMPLE = 64  # units that layers are chosen with
 ROUNDED = 1 / 30  # of the usual rate, where all layers stay and only the rounding of int8 is to be learnt
+CHOSEN = "layers.json"  # in the work folder: which layers stay
 PROVED = 8  # texts to which a student answers the same when it is loaded
 
 
@@ -204,8 +208,9 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
     whole = asked.int8 and asked.ffn is None and asked.layers in (len(stack.layers), tuple(range(len(stack.layers))))
     check_asked(asked.layers, stack, narrower=asked.ffn is not None or whole)
     width = None if asked.ffn is None else check_width(asked.ffn, stack)
-    parts = _split(texts)
-    batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place.progress)
+    most = LOGITS // source.config["vocab_size"] if find_task(source.signature).fills else JUDGED
+    parts = _split(texts, max(most, SAMPLE))
+    batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place)
     starts = starting_batches(batches) if asked.int8 else ()
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
     if asked.ffn is not None:
@@ -268,24 +273,26 @@ def _share(value: float | None, count: int) -> Share | None:
     return Share(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
-def _split(texts: Texts) -> Parts:
-    """The texts that are learnt, and the two halves of those held out, by their hash.
+def _split(texts: Texts, most: int) -> Parts:
+    """The texts that are learnt, and two halves of those held out, drawn by their hash; `most`: of each, at most.
+
+    What is held out and not needed is learnt.
 
     Raises:
-        DataError: one of them is empty.
+        DataError: a half is empty.
     """
-    parts = Parts([], [], [])
-    for example, out in zip(texts.examples, texts.held_out, strict=True):
-        odd = zlib.crc32("\0".join(strings_of(example)).encode()) % 2
-        (parts.learnt if not out else parts.choosing if odd else parts.telling).append(example)
-    if not parts.choosing or not parts.telling:
+    rows = sorted(range(len(texts.examples)), key=lambda row: int(texts.draw[row]))
+    halves = [[row for row in rows if texts.held_out[row] and texts.draw[row] % 2 == odd] for odd in (1, 0)]
+    choosing, telling = (half[: min(cap, most)] for half, cap in zip(halves, (EXAMINED, JUDGED), strict=True))
+    if not choosing or not telling:
         raise DataError("too few texts: some are held out", got=len(texts.examples), then="give some thousand of yours")
-    del parts.choosing[EXAMINED:], parts.telling[JUDGED:]
-    return parts
+    drawn = {int(texts.draw[row]) for row in (*choosing, *telling)}
+    learnt = [one for one, draw in zip(texts.examples, texts.draw, strict=True) if int(draw) not in drawn]
+    return Parts(learnt, *([texts.examples[row] for row in half] for half in (choosing, telling)))
 
 
 def _prepare(
-    source: Source, learnt: Sequence[Example], asked: Asked, stack: Stack, progress: Progress
+    source: Source, learnt: Sequence[Example], asked: Asked, stack: Stack, place: Place
 ) -> tuple[Batches, Lesson, Chosen]:
     """The batches of all epochs, the lesson, and the layers that stay."""
     from octavo.shrinking.batches import Batches, make_units, plan
@@ -297,8 +304,15 @@ def _prepare(
     batches = Batches(source, units, plan(units, asked.batch_size, asked.epochs, asked.seed), asked.seed)
     steps = read_steps(source.folder, source.signature.pooling) if source.signature.pooling else {}
     lesson = make_lesson(source.signature, steps, temperature=asked.temperature, use_labels=asked.use_labels)
-    progress.start("choosing layers")
-    chosen = _choose(asked.layers, stack, batches, lesson)
+    place.progress.start("choosing layers")
+    file = place.work / CHOSEN
+    if file.exists():  # by a run that was interrupted: measured again, a near tie could end otherwise
+        stored = read_json(file)
+        chosen = Chosen(tuple(stored["layers"]), stored["how"], stored["untrained"])
+    else:
+        chosen = _choose(asked.layers, stack, batches, lesson)
+        with whole_file(file) as stream:
+            stream.write(json_text(asdict(chosen), indent=1) + "\n")
     return batches, lesson.of_layers(chosen.layers, len(stack.layers)), chosen
 
 

@@ -25,10 +25,14 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Texts:
-    """Examples, and which of them are held out, [examples]."""
+    """Examples, which of them are held out, and a number by which these can be drawn, both [examples].
+
+    Examples that share a text have the same number.
+    """
 
     examples: tuple[Example, ...]
     held_out: NDArray[np.bool_]
+    draw: NDArray[np.uint64]
     files: tuple[TextsRecord, ...]
 
     @property
@@ -39,9 +43,10 @@ class Texts:
 
 
 def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str] = ()) -> Texts:
-    """The examples of all files; one of ten, by the hash of its texts, is held out: the same text on the same side.
+    """The examples of all files; one of ten is held out, by the hash of the text that several may share.
 
-    Labels are read where those of the model are given.
+    So all questions of a context, and all pairs with the same first text, are on the same side. Labels are read where
+    those of the model are given.
 
     Raises:
         DataError: a file cannot be read.
@@ -52,13 +57,18 @@ def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str]
         examples += found
         path = Path(file.path)
         records.append(TextsRecord(name=path.name, sha256=sha256_of(path), rows=len(found)))
-    hashes = [hashlib.sha256("\0".join(strings_of(one)).encode()).digest() for one in examples]
-    held_out = np.array([int.from_bytes(one[:8]) % HELD_OUT == 0 for one in hashes], np.bool_)
+    hashes = np.array([_hash(getattr(one, task.group_by) or one.text) for one in examples], np.uint64)
+    held_out = hashes % HELD_OUT == 0
     if held_out.all():
         raise DataError(
             "too few texts: all of them are held out", got=len(examples), then="give some thousand of yours"
         )
-    return Texts(tuple(examples), held_out, tuple(records))
+    return Texts(tuple(examples), held_out, hashes // HELD_OUT, tuple(records))
+
+
+def _hash(text: str) -> int:
+    """64 bits of a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 def strings_of(example: Example) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from octavo.shrinking.batches import Batches, Examination
 from octavo.shrinking.losses import Lesson
 
 LOOKS = 12  # times that a run is examined and saved
-PATIENCE = 4  # examinations without a better answer, after which training ends
+PATIENCE = 4  # examinations of the second half without a better answer, after which training ends
 WARM_UP = 0.06  # of all steps; then the rate falls in a line to 0
 MEASURED = 3  # batches whose time is taken before training starts
 RATE = 3e-4  # of a model of WIDTH; a narrower one learns at a higher rate, a wider one at a lower: Yang et al. 2022
@@ -74,7 +74,7 @@ def train(student: Any, course: Course) -> tuple[CurvePoint, ...]:
     seconds = _seconds_needed(trainer, course, steps - done)
     course.progress.start(f"training: about {_told(seconds)}", total=sum(rows[done:]))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    student.eval()
+    trainer.accelerator.unwrap_model(student, keep_fp32_wrapper=False).eval()  # on a GPU, answers in float32 again
     return _curve(first, trainer.state.log_history)
 
 
@@ -132,7 +132,7 @@ def _make_trainer(student: Any, course: Course) -> Any:
         eval_dataset=course.batches,  # asked for, and not looked at: see `evaluate`
         data_collator=course.batches.collate,
         callbacks=[
-            EarlyStoppingCallback(PATIENCE),
+            _LateStopping(PATIENCE),
             _listener(course),
             *([Callback(course.starts)] if course.starts else []),
         ],
@@ -140,6 +140,14 @@ def _make_trainer(student: Any, course: Course) -> Any:
     trainer.compute_loss, trainer.evaluate = compute_loss, evaluate
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
     return trainer
+
+
+class _LateStopping(EarlyStoppingCallback):
+    """Ends a training that gains nothing, in its second half: while the rate is high, answers waver."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if 2 * state.global_step > state.max_steps:
+            super().on_evaluate(args, state, control, **others)
 
 
 def _listener(course: Course) -> Any:
@@ -158,11 +166,20 @@ def _listener(course: Course) -> Any:
     return listener
 
 
+class _Arguments(TrainingArguments):
+    """Of several GPUs one is used: steps, looks and the rate are planned for one batch a step."""
+
+    @property
+    def n_gpu(self) -> int:
+        """None or one."""
+        return min(1, super().n_gpu)
+
+
 def _arguments(course: Course) -> TrainingArguments:
     steps = len(course.batches)
     every = max(1, round(steps / LOOKS))
     gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    return _Arguments(
         output_dir=str(course.folder),
         num_train_epochs=1,  # of batches that hold all epochs
         per_device_train_batch_size=1,  # an item is a batch

@@ -56,12 +56,12 @@ def narrow(stack: Stack, asked: int, batches: Iterable[Mapping[str, Any]]) -> No
     """
     name, width = _width(stack)
     pairs = [(layer, *(_pair(layer, width) or ("", ""))) for layer in stack.layers]
-    seen = [list[Any]() for _ in pairs]
+    seen = [Moments() for _ in pairs]
     hooks = []
     for (layer, _, back), values in zip(pairs, seen, strict=True):
 
-        def keep(_: Any, inputs: tuple[Any, ...], values: list[Any] = values) -> None:
-            values.append(inputs[0].flatten(0, -2)[real])
+        def keep(_: Any, inputs: tuple[Any, ...], values: Moments = values) -> None:
+            values.add(inputs[0].flatten(0, -2)[real])
 
         hooks.append(layer.get_submodule(back).register_forward_pre_hook(keep))
     with torch.no_grad():
@@ -71,18 +71,38 @@ def narrow(stack: Stack, asked: int, batches: Iterable[Mapping[str, Any]]) -> No
     for hook in hooks:
         hook.remove()
     for (layer, into, back), values in zip(pairs, seen, strict=True):
-        _cut(layer.get_submodule(into), layer.get_submodule(back), torch.cat(values), asked)
+        _cut(layer.get_submodule(into), layer.get_submodule(back), values, asked)
     setattr(stack.model.config, name, asked)
 
 
-def _cut(into: Any, back: Any, values: Any, asked: int) -> None:
-    """The units that are worth most stay, in their order; `values` are what all say of tokens, [tokens, units]."""
+class Moments:
+    """Mean and variance of what units say of tokens, in float64, tokens added in parts (Chan et al. 1979)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros(())
+
+    def add(self, values: Any) -> None:
+        """`values` [tokens, units]."""
+        part = values.double()
+        count, mean = len(part), part.mean(0)
+        apart, total = mean - self.mean, self.count + count
+        self.squares = self.squares + (part - mean).square().sum(0) + apart.square() * self.count * count / total
+        self.mean = self.mean + apart * count / total
+        self.count = total
+
+    def variance(self) -> Any:
+        """Of each unit, float32 [units]."""
+        return (self.squares / (self.count - 1)).float()
+
+
+def _cut(into: Any, back: Any, said: Moments, asked: int) -> None:
+    """The units that are worth most stay, in their order; `said` is what all of them say of tokens."""
     with torch.no_grad():
-        worth = values.var(0) * back.weight.square().sum(0)
+        worth = said.variance() * back.weight.square().sum(0)
         stay = torch.zeros(len(worth), dtype=torch.bool)
         stay[worth.argsort(descending=True, stable=True)[:asked]] = True
         if back.bias is not None:
-            back.bias += back.weight[:, ~stay] @ values.mean(0)[~stay]
+            back.bias += back.weight[:, ~stay] @ said.mean.float()[~stay]
         into.weight, into.out_features = torch.nn.Parameter(into.weight[stay]), asked
         if into.bias is not None:
             into.bias = torch.nn.Parameter(into.bias[stay])

@@ -133,6 +133,7 @@ class QuestionAnswering(Task[Sequence[AnswerWindows]]):
     output_names = ("start_logits", "end_logits")
     onnx_output = ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,))
     keys = ("question", "context")
+    group_by = "text_pair"
     options: ClassVar[Options] = {
         "top_k": 1,
         "max_answer_len": LONGEST,

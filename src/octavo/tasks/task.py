@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,8 @@ class Task(ABC, Generic[Results]):
     the class of transformers that makes its models, `output_names` what their graphs return, `formats` what they are
     written as, `calibrates` whether ranges can be learnt on them, `unread_weights` the names of what a checkpoint may
     have left out, `token_budget` the tokens of a batch, `usual_length` how many are read at once where nobody says
-    otherwise, `one_text` what is said where a pair is given and one text is read. `onnx_output`, for ONNX files of
+    otherwise, `one_text` what is said where a pair is given and one text is read, `group_by` the text that several
+    examples may share: these stay on one side where some are held out. `onnx_output`, for ONNX files of
     other tools: what is said where the output is another, what it has to be, and how many dimensions it may have; None
     where such files are not read.
     """
@@ -68,6 +69,7 @@ class Task(ABC, Generic[Results]):
     token_budget: ClassVar[int] = TOKEN_BUDGET
     usual_length: ClassVar[int | None] = None
     one_text: ClassVar[str | None] = None
+    group_by: ClassVar[Literal["text", "text_pair"]] = "text"
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
