@@ -214,12 +214,20 @@ def quick_benchmarks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "ROUNDS_SECONDS", 0.2)
         patch.setattr(benchmark, "SINGLE_ROWS", 10)
-        patch.setattr(benchmark, "INVARIANCE_ROWS", 6)
+        patch.setattr(benchmark, "INVARIANCE_ROWS", 2)
         patch.setattr(benchmark, "PAUSE", 0.0)
         for name, value in {"ROUNDS": 1, "SECONDS": 0.1, "PAUSE": 0.0}.items():
             patch.setattr(text_rates, name, value)
         patch.setattr(benchmark, "subprocess", SimpleNamespace(**popen))
         patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced_files():
+    """What tests write need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 

@@ -310,6 +310,8 @@ def test_other_tasks_say_what_predict_says(task, tiny_parts, tmp_path, here, mon
     if task.endswith("-generation"):  # the models of examples/tasks, whose exports others need too
         monkeypatch.syspath_prepend(EXAMPLES)
         importlib.import_module("untrained").untrained(task, tmp_path / "model")
+    if task == "text2text-generation":
+        monkeypatch.setattr("octavo.exporting.proof.OPSETS", (22,))  # where an export of BART ends
     else:
         tokenizer = tiny_parts.make_tokenizer("bert")
         transformers.set_seed(5)

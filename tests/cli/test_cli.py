@@ -23,6 +23,7 @@ from octavo.cli.echo import say
 
 DEMO = Path(__file__).parents[2] / "examples" / "korean-nli"
 PAIRS = DEMO / "pairs.tsv"
+PAIRED = ("--data", PAIRS, "--max-length", 16)  # where the answers matter little: shorter rows take less time
 CORES = os.cpu_count()
 OCTAVO = Path(sys.executable).with_name("octavo")
 RECIPE = """
@@ -39,10 +40,14 @@ NO_MATCH = """
 match = "*.attention.output.dens"
 keep = "float"
 """
-INTERRUPTED_WHILE_WRITING = """
-import os, signal, sys, time
-import octavo.pipeline.quantization
+PLAIN = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "transformers", "onnxscript")))  # which take seconds to import
 from octavo.cli.main import run
+"""
+INTERRUPTED_WHILE_WRITING = f"""{PLAIN}
+import os, signal, time
+import octavo.pipeline.quantization
 
 def interrupted(fields, folder):
     os.kill(os.getpid(), signal.SIGINT)
@@ -200,7 +205,7 @@ class TestQuantize:
 
     def test_an_interruption_while_it_works_leaves_nothing(self, tmp_path):
         (tmp_path / "out").mkdir()
-        process = start("quantize", DEMO, "-o", tmp_path / "out" / "model")
+        process = start("quantize", DEMO, "-o", tmp_path / "out" / "model", code=f"{PLAIN}\nrun()")
         for line in process.stderr:
             if line.startswith("writing the graph"):
                 break
@@ -291,9 +296,7 @@ class TestQuantize:
 
 class TestCompare:
     def test_json_is_all_there_is_on_stdout(self, demo_float, demo_int8):
-        code, out, err = run(
-            "compare", DEMO, demo_float, demo_int8, "--data", PAIRS, "--limit", 30, "--threads", 1, "--json"
-        )
+        code, out, err = run("compare", DEMO, demo_float, demo_int8, *PAIRED, "--limit", 30, "--threads", 1, "--json")
         assert code == 0, err
         found = json.loads(out)
         assert (found["task"], found["n"]) == ("text-classification", 30)
@@ -306,7 +309,7 @@ class TestCompare:
         assert "predicting ...\n" in err
 
     def test_a_table_is_for_people(self, demo_float, demo_int8):
-        code, out, err = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 20, "--threads", 1)
+        code, out, err = run("compare", demo_float, demo_int8, *PAIRED, "--limit", 20, "--threads", 1)
         assert code == 0, err
         assert all(word in out for word in ("float (float)", "int8 (dynamic)", "accuracy", "agreement", "100.00%"))
         assert "…" not in out
@@ -326,7 +329,7 @@ class TestCompare:
         assert "--columns is not understood; got: text:sentence1; allowed: text=...,text_pair=...,label=..." in message
 
     def test_a_budget_decides_the_exit_code(self, demo_float, demo_int8):
-        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 80)
+        models = ("compare", demo_float, demo_int8, *PAIRED, "--limit", 80)
         code, out, _ = run(*models, "--max-drop", 20, "--max-size", "30%", "--min-agreement", 0.5)
         assert code == 0
         assert "PASS  int8 (dynamic), onnxruntime" in out
@@ -340,7 +343,7 @@ class TestCompare:
         assert checks["max_size"]["verdict"] == "FAIL"
 
     def test_twenty_rows_do_not_show_half_a_point(self, demo_float, demo_int8):
-        models = ("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 20, "--max-drop", "0.5%")
+        models = ("compare", demo_float, demo_int8, *PAIRED, "--limit", 20, "--max-drop", "0.5%")
         code, out, _ = run(*models)
         assert code == 1
         assert "UNSURE  drop at most 0.50 points" in out
@@ -351,7 +354,7 @@ class TestCompare:
         copy = tmp_path / "한국어 모델"
         shutil.copytree(demo_int8, copy)
         pages = [tmp_path / name for name in ("out.html", "out.md", "out.json")]
-        models = ("compare", demo_float, copy, "--data", PAIRS, "--limit", 40, "--max-size", "40%")
+        models = ("compare", demo_float, copy, *PAIRED, "--limit", 40, "--max-size", "40%")
         reports = [option for page in pages for option in ("--report", page)]
         code, _, err = run(*models, *reports, "--write-card", "--lang", "ko")
         assert code == 0, err
@@ -370,7 +373,7 @@ class TestCompare:
         again = tmp_path / "again.html"
         assert run("report", pages[2], "-o", again, "--lang", "ko")[0] == 0
         assert again.read_text(encoding="utf-8") == html
-        run("compare", demo_float, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en")
+        run("compare", demo_float, copy, *PAIRED, "--limit", 20, "--write-card", "--lang", "en")
         card = (copy / "README.md").read_text(encoding="utf-8")
         assert card.count("octavo compare") == 2
         assert "## 비교 결과" not in card
@@ -378,9 +381,7 @@ class TestCompare:
     def test_a_card_has_a_row_for_each_engine(self, demo_float, tmp_path):
         copy = shutil.copytree(demo_float, tmp_path / "copy")
         engines = ("--engine", "onnxruntime", "--engine", "openvino")
-        code, _, err = run(
-            "compare", DEMO, copy, "--data", PAIRS, "--limit", 20, "--write-card", "--lang", "en", *engines
-        )
+        code, _, err = run("compare", DEMO, copy, *PAIRED, "--limit", 20, "--write-card", "--lang", "en", *engines)
         assert code == 0, err
         card = (copy / "README.md").read_text(encoding="utf-8").partition("## Comparison")[2]
         assert [name in card for name in ("onnxruntime", "openvino")] == [True, True]
@@ -393,14 +394,14 @@ class TestCompare:
         assert list(tmp_path.iterdir()) == []
 
     def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
-        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 60, "--details")
+        code, out, _ = run("compare", demo_float, demo_int8, *PAIRED, "--limit", 60, "--details")
         assert code == 0
         assert "contradiction" in out
         assert "tokens" in out
         assert "moved" in out
 
     def test_a_model_is_as_good_as_itself(self, demo_int8):
-        code, out, _ = run("compare", demo_int8, demo_int8, "--data", PAIRS, "--limit", 20, "--max-drop", 0, "--json")
+        code, out, _ = run("compare", demo_int8, demo_int8, *PAIRED, "--limit", 20, "--max-drop", 0, "--json")
         row = json.loads(out)["rows"][1]
         assert code == 0
         assert (row["differences"]["accuracy"]["low"], row["differences"]["accuracy"]["high"]) == (0, 0)
@@ -749,11 +750,11 @@ class TestDoctor:
 
 
 def test_a_profile_stands_under_the_comparison(demo_int8, tmp_path):
-    code, out, err = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile")
+    code, out, err = run("compare", demo_int8, *PAIRED, "--limit", "40", "--profile")
     assert code == 0, err
     assert "of the peak here" in out
     files = [tmp_path / name for name in ("out.json", "again.json")]
-    _, out, _ = run("compare", demo_int8, "--data", PAIRS, "--limit", "40", "--profile", "--json", "--report", files[0])
+    _, out, _ = run("compare", demo_int8, *PAIRED, "--limit", "40", "--profile", "--json", "--report", files[0])
     assert json.loads(out)["profile"][0]["rows"] == 40
     assert run("report", files[0], "-o", files[1])[0] == 0
     for file in files:

@@ -76,6 +76,7 @@ def checkpoint(tmp_path_factory, tiny_parts):
         if family == "DeBERTa-v2":
             settings |= {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
             settings |= {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
+            settings["num_hidden_layers"] = 1  # takes longest to export; tests/qat has two
         if family == "ModernBERT":
             settings |= {
                 "global_attn_every_n_layers": 2,
@@ -136,7 +137,7 @@ def tried(source, task, recipe, folder, sentences, engines, *, exported):
         data.write_text("\n".join(sentences * 12), encoding="utf-8")
         more["calibration"] = data
     try:
-        checkpoint = exported(source) if recipe.format == "onnx" else source
+        checkpoint = exported(source, recipe.opset) if recipe.format == "onnx" else source
         artifact = octavo.quantize(checkpoint, folder / "artifact", recipe=recipe, **more)
     except OctavoError as error:
         return dict.fromkeys(engines, str(error))
@@ -157,14 +158,15 @@ def tried(source, task, recipe, folder, sentences, engines, *, exported):
 def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables):
     # One test for a family: its line of both tables has to be what the documentation says.
     section, tasks, ways = tables("encoders"), {}, {}
-    exported = cache(octavo.export)
+    exported = cache(lambda source, opset: octavo.export(source, recipe=Recipe(opset=opset)))
     engines = section.engines
     others = [task for task in TASKS if task != MEASURED]
     turn = others[FAMILIES.index(family) % len(others)]
     for task in TASKS if section.writes else (MEASURED, turn):
         (tmp_path / task).mkdir()
         given = tmp_path / task, sentences, engines
-        found = tried(checkpoint(family, task), task, Recipe(method="float"), *given, exported=exported)
+        known = 22 if family == "ModernBERT" and task == turn else None  # found out by the task that is measured
+        found = tried(checkpoint(family, task), task, Recipe(method="float", opset=known), *given, exported=exported)
         tasks[task] = next((why for why in found.values() if why != "yes"), "yes")
         if task == MEASURED:
             ways |= {f"float, {engine}": why for engine, why in found.items()}

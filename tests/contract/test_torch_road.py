@@ -329,9 +329,13 @@ def test_a_tied_head_and_its_table_have_one_set_of_codes(make_checkpoint, tmp_pa
     assert opened.cls.predictions.decoder.weight.shape[0] == opened.config.vocab_size
 
 
-def test_compiled_it_answers_the_same(checkpoint, made, sentences, monkeypatch):
+def test_compiled_it_answers_the_same(checkpoint, sentences, monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # all but the C++ compiler's minute
-    for path in (checkpoint("bert"), made("bert").folder):
+    one = shutil.copytree(checkpoint("bert"), tmp_path / "one")  # a layer: each is traced, and the others are like it
+    shorter = transformers.BertForSequenceClassification.from_pretrained(checkpoint("bert"), num_hidden_layers=1)
+    shorter.save_pretrained(one)
+    int8 = octavo.quantize(one, tmp_path / "int8", recipe=Recipe(format="torch"))
+    for path in (one, int8.folder):
         plain, compiled = (octavo.load(path, engine=engine) for engine in ("torch", "torch:compile"))
         assert compiled.session.name == "torch:compile"
         scores = [[one["score"] for one in predictor(list(sentences))] for predictor in (plain, compiled)]

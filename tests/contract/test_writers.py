@@ -21,7 +21,7 @@ METHODS = {
     "static, mixed": Recipe(method="static", mixed=True),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }
-OPSETS = {"t5": 22, "bart": 22, "marian": 22}  # where an export ends after it has failed at 23; of Llama it is found out here
+OPSETS = {"t5": 22, "bart": 22, "marian": 22}  # where an export ends after it has failed at 23; Llama finds it out
 NEW = 12
 
 
@@ -45,15 +45,15 @@ def make_model(family, tokenizer):
     if family == "gpt2":
         config = transformers.GPT2Config(n_embd=48, n_layer=2, n_head=4, n_positions=64, **size)
     elif family == "llama":
-        width = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4}
+        width = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 1, "num_attention_heads": 4}
         config = transformers.LlamaConfig(num_key_value_heads=2, max_position_embeddings=64, **width, **size)
     elif family == "t5":
-        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_layers=2, num_heads=4, **size, **start)
+        layers = {"num_layers": 1, "num_decoder_layers": 2}
+        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_heads=4, **layers, **size, **start)
     else:
         width = {"d_model": 48, "max_position_embeddings": 64}
         for side in ("encoder", "decoder"):
-            layers = 1 if side == "encoder" else 2
-            width |= {f"{side}_layers": layers, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 80}
+            width |= {f"{side}_layers": 1, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 80}
         make = transformers.BartConfig if family == "bart" else transformers.MarianConfig
         config = make(forced_eos_token_id=None, **width, **size, **start)
     torch.manual_seed(7)

@@ -131,7 +131,7 @@ def test_a_comparison_on_a_busy_machine_decides_quality_and_no_speed(monkeypatch
         return MachineLoad(True, waiting=0.4)
 
     monkeypatch.setattr(benchmark, "machine_load", busy)
-    found = compare(demo_float, [demo_int8], data=DataFile(PAIRS, limit=40), threads=1)
+    found = compare(demo_float, [demo_int8], data=DataFile(PAIRS, limit=40, max_length=16), threads=1)
     assert found.load == MachineLoad(True, waiting=0.4)
     for limit in (0.01, 1000.0):
         judged = found.under(Budget(min_speedup=limit, max_drop=60.0))

@@ -20,7 +20,7 @@ SCHEMA = json.loads((DOCS / "comparison.schema.json").read_text(encoding="utf-8"
 
 @pytest.fixture(scope="module")
 def made(demo_float, demo_int8):
-    found = compare(demo_float, [demo_int8], data=DataFile(DEMO / "pairs.tsv", limit=60), threads=1)
+    found = compare(demo_float, [demo_int8], data=DataFile(DEMO / "pairs.tsv", limit=60, max_length=16), threads=1)
     return found.under(Budget(max_drop=10, min_speedup=0.01, min_cosine=0.9))
 
 

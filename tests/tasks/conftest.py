@@ -25,7 +25,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def headed(shared, tmp_path_factory):
-    """A function of a task: a checkpoint with the encoder of ko-encoder and a random head whose answers differ."""
+    """A function of a task: a checkpoint with a layer of ko-encoder and a random head whose answers differ."""
 
     @cache
     def make(task):
@@ -38,7 +38,7 @@ def headed(shared, tmp_path_factory):
         settings = {"id2label": dict(enumerate(TAGS))} if task == "token-classification" else {}
         level = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()
-        model = getattr(transformers, HEADS[task]).from_pretrained(source, **settings)
+        model = getattr(transformers, HEADS[task]).from_pretrained(source, num_hidden_layers=1, **settings)
         transformers.logging.set_verbosity(level)
         generator = torch.Generator().manual_seed(9)
         for name, parameter in model.named_parameters():
