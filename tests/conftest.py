@@ -120,7 +120,7 @@ def make_tokenizer(family):
     return make(vocab=word_pieces(*special), do_lower_case=True, strip_accents=False, **limit)
 
 
-def make_config(family, tokenizer):
+def make_config(family, tokenizer, layers=2):
     import transformers
 
     settings = {
@@ -131,9 +131,9 @@ def make_config(family, tokenizer):
         "label2id": {name: index for index, name in enumerate(LABELS)},
     }
     if family == "distilbert":
-        settings |= {"dim": 48, "hidden_dim": 96, "n_layers": 2, "n_heads": 4}
+        settings |= {"dim": 48, "hidden_dim": 96, "n_layers": layers, "n_heads": 4}
     else:
-        settings |= {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+        settings |= {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": layers, "num_attention_heads": 4}
     if family in OFFSET:
         ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
         settings |= {"type_vocab_size": 1} | ends
@@ -257,10 +257,10 @@ def make_checkpoint():
     """
     import transformers
 
-    def make(family, folder, architecture=None):
+    def make(family, folder, architecture=None, layers=2):
         transformers.logging.disable_progress_bar()
         tokenizer = make_tokenizer(family)
-        model = getattr(transformers, architecture or HEADED[family])(make_config(family, tokenizer))
+        model = getattr(transformers, architecture or HEADED[family])(make_config(family, tokenizer, layers))
         randomize(model, tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return Path(folder)
@@ -272,6 +272,19 @@ def make_checkpoint():
 def checkpoint(make_checkpoint, tmp_path_factory):
     """A function of a family: the folder of its checkpoint, made once. Copy it before changing anything."""
     return cache(lambda family: make_checkpoint(family, tmp_path_factory.mktemp("checkpoints") / family))
+
+
+@pytest.fixture(scope="session")
+def traced(make_checkpoint, checkpoint, tmp_path_factory):
+    """The same for what transformers exports, which takes seconds a layer: families that are like another have one."""
+    made = tmp_path_factory.mktemp("traced")
+    return cache(
+        lambda family: (
+            checkpoint(family)
+            if family in {"bert", "roberta", "albert"}
+            else make_checkpoint(family, made / family, layers=1)
+        )
+    )
 
 
 @pytest.fixture(scope="session")

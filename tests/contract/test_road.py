@@ -318,14 +318,14 @@ def test_a_real_model_answers_as_its_float_form_does(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_passes_leave_the_answers_of_the_float_graph(family, checkpoint, sentences, tmp_path):
+def test_passes_leave_the_answers_of_the_float_graph(family, traced, sentences, tmp_path):
     answers = {}
     for name, recipe, exporter in (
         ("written", Recipe(method="float"), False),
         ("exported", Recipe(method="float", optimize=False), True),
         ("optimized", Recipe(method="float", merge_qkv=True), True),
     ):
-        graphs = octavo.export(checkpoint(family), recipe=recipe, exporter=exporter)
+        graphs = octavo.export(traced(family), recipe=recipe, exporter=exporter)
         made = octavo.quantize(graphs, tmp_path / name, recipe=recipe)
         answers[name] = logits(octavo.load(tmp_path / name), texts_of(sentences) + pairs_of(sentences))
     expected = {"attend_without_transposes", "drop_attention_biases", "sum_before_layer_norm", "merge_qkv"}

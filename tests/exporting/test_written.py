@@ -97,10 +97,10 @@ def _pools(family, task):
     ("family", "task"),
     [*((family, HEADED) for family in FAMILIES), *(("bert", task) for task in TASKS if task != HEADED)],
 )
-def test_it_is_the_graph_of_the_exporter(make, checkpoint, family, task):
+def test_it_is_the_graph_of_the_exporter(make, traced, family, task):
     """The same layers and answers, with fewer nodes. Of a family it is the checkpoint that other tests export too."""
     of_all = task == HEADED and family != "mpnet"
-    folder = checkpoint(family) if of_all else make(family, task, layers=1)
+    folder = traced(family) if of_all else make(family, task, layers=1)
     floats = octavo.export(Checkpoint(folder, task), exporter=True)
     assert (floats.record.graph, floats.record.reference) == ("exported", "torch")
     theirs, (ours, _, config) = floats.graphs["model"], write_graph(floats.source, Recipe())
