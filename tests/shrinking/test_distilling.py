@@ -25,7 +25,7 @@ from octavo.tasks import find_task
 
 pytestmark = pytest.mark.slow
 
-COURSE = {"epochs": 4, "batch_size": 8}
+COURSE = {"epochs": 4, "batch_size": 8, "learning_rate": 1.6e-3}  # few texts
 
 
 class Interrupted(BaseException):
@@ -145,7 +145,7 @@ def test_killed_at_five_points_and_resumed_it_ends_in_the_same_bits(distilled, t
 def test_killed_after_training_had_ended_early_it_is_not_trained_on(checkpoint, texts, tmp_path, monkeypatch, capsys):
     """The rate is far too high, so that a look brings nothing; a run that went on would look once more."""
     monkeypatch.setattr("octavo.shrinking.training.PATIENCE", 1)
-    asked = {"data": texts, "layers": 1, "learning_rate": 3.0} | COURSE
+    asked = COURSE | {"data": texts, "layers": 1, "learning_rate": 3.0}
 
     class Stopped(Killer):
         def start(self, task, total=None):

@@ -31,7 +31,7 @@ Layers = Annotated[str, typer.Option(help="How many layers stay (6), or which (0
 Ffn = Annotated[int | None, typer.Option("--ffn", help="Units that stay in each layer's feed-forward part.")]
 Epochs = Annotated[int, typer.Option(help="How often each text is learnt from, at most.")]
 BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
-Rate = Annotated[float | None, typer.Option(help="Default: 3e-4 at a width of 256, less for wider models.")]
+Rate = Annotated[float | None, typer.Option(help="Default: 1e-4 at a width of 256, less for wider models.")]
 Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
 UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]

@@ -44,7 +44,7 @@ EXAMINED = 2000  # texts held out, at most, by which a moment of the training is
 JUDGED = 10_000  # those, at most, that tell how near it is
 LOGITS = 50_000_000  # numbers, at most, of a half of those where an answer has one for each word: 200 MB
 SAMPLE = 64  # units that layers are chosen with
-ROUNDED = 1 / 30  # of the usual rate, where all layers stay and only the rounding of int8 is to be learnt
+ROUNDED = 1 / 10  # of the usual rate, where all layers stay and only the rounding of int8 is to be learnt
 CHOSEN = "layers.json"  # in the work folder: which layers stay
 PROVED = 8  # texts to which a student answers the same when it is loaded
 
@@ -143,7 +143,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         ffn: the units of each layer's feed-forward part that stay; all by default. With it all layers may stay.
         epochs: how often each text is learnt from, at most.
         batch_size: texts of a step.
-        learning_rate: of AdamW at its highest; by default 3e-4 at a width of 256, falling as 1 / width.
+        learning_rate: of AdamW at its highest; by default 1e-4 at a width of 256, falling as 1 / width.
         temperature: that both answers are softened by before they are compared.
         use_labels: learn from the labels of the texts too, where they have some.
         seed: of the order of the texts.

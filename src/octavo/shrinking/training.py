@@ -26,7 +26,7 @@ LOOKS = 12  # times that a run is examined and saved
 PATIENCE = 4  # examinations of the second half without a better answer, after which training ends
 WARM_UP = 0.06  # of all steps; then the rate falls in a line to 0
 MEASURED = 3  # batches whose time is taken before training starts
-RATE = 3e-4  # of a model of WIDTH; a narrower one learns at a higher rate, a wider one at a lower: Yang et al. 2022
+RATE = 1e-4  # of a model of WIDTH; a narrower one learns at a higher rate, a wider one at a lower: Yang et al. 2022
 WIDTH = 256
 
 
