@@ -166,6 +166,16 @@ def test_killed_after_training_had_ended_early_it_is_not_trained_on(checkpoint, 
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_that_goes_on_has_the_layers_that_it_began_with(checkpoint, texts, tmp_path, monkeypatch):
+    asked = COURSE | {"data": texts, "layers": 1}
+    with pytest.raises(Interrupted):
+        octavo.distill(checkpoint("bert"), tmp_path / "out", **asked, progress=Killer(9))
+    stored = json.loads((tmp_path / "out.training" / "layers.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr("octavo.shrinking.distilling.choose_layers", None)  # a near tie could end otherwise now
+    record = octavo.distill(checkpoint("bert"), tmp_path / "out", **asked).record
+    assert (list(record.layers), record.chosen, record.untrained) == tuple(stored.values())
+
+
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     for step, text in ((4, '{"global_step": 4}'), (8, '{"global_step": 8}'), (12, '{"global_st'), (16, None)):
         folder = tmp_path / f"checkpoint-{step}"

@@ -10,7 +10,7 @@ import transformers
 
 from octavo.errors import CheckpointError, InputError
 from octavo.shrinking.layers import find_layers
-from octavo.shrinking.widths import check_width, narrow
+from octavo.shrinking.widths import Moments, check_width, narrow
 
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "vocab_size": 40}
 ARCHITECTURES = {
@@ -80,3 +80,12 @@ def test_gates_and_sizes_that_are_not_there_are_refused():
     for asked in (0, 32):
         with pytest.raises(InputError, match="allowed: 1 to 31"):
             check_width(asked, stack_of("Bert"))
+
+
+def test_moments_in_parts_are_those_of_all():
+    values = torch.randn(1000, 7, generator=torch.Generator().manual_seed(3)) * 1e-3 + 50
+    found = Moments()
+    for part in values.split([1, 400, 599]):
+        found.add(part)
+    assert torch.allclose(found.mean, values.double().mean(0), rtol=1e-12)
+    assert torch.allclose(found.variance().double(), values.double().var(0), rtol=1e-6)
