@@ -44,8 +44,10 @@ demo-torch: demo-out .venv/demo
 		--report demo-out/report.html
 	@echo '== done: demo-out/report.html is the same as a page, demo-out/dynamic the int8 model'
 
-# Two processes on two cores, with one thread each: more would wait for each other.
+# Two processes on two cores, with one thread each: more would wait for each other. Compiled modules are kept, for the
+# hundred processes that tests start.
 test test-fast test-latest: export OMP_NUM_THREADS = 1
+test test-fast test-latest: export PYTHONDONTWRITEBYTECODE =
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 40

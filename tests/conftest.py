@@ -207,7 +207,7 @@ def quick_benchmarks():
     Their processes are forked from one that has imported torch.
     """
     import forked_worker
-    from octavo.evaluation import benchmark, text_rates
+    from octavo.evaluation import benchmark, profiling, text_rates
     from octavo.schema.comparison import MachineLoad
 
     popen = {"Popen": forked_worker.popen, "PIPE": subprocess.PIPE, "DEVNULL": subprocess.DEVNULL}
@@ -219,6 +219,7 @@ def quick_benchmarks():
         for name, value in {"ROUNDS": 1, "SECONDS": 0.1, "PAUSE": 0.0}.items():
             patch.setattr(text_rates, name, value)
         patch.setattr(benchmark, "subprocess", SimpleNamespace(**popen))
+        patch.setattr(profiling, "int8_peak", cache(profiling.int8_peak))
         patch.setattr(benchmark, "machine_load", lambda *_, **__: MachineLoad(busy=False))
         yield
 

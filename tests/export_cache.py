@@ -24,7 +24,6 @@ from octavo.schema import Record
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
 REAL = OnnxExporter.export
 _torchlib = cache(ONNXRegistry.from_torchlib)
-torch.fx.config.do_not_emit_stack_traces = True  # which nobody reads here
 
 
 def registry_of(**opset):

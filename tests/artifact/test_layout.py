@@ -27,9 +27,9 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="session")
-def embedder(checkpoint, tmp_path_factory):
+def embedder(make_checkpoint, tmp_path_factory):
     """A tiny int8 embedder of opset 21: mean and Normalize, 40 tokens at most, fewer than its tokenizer says."""
-    source = shutil.copytree(checkpoint("bert"), tmp_path_factory.mktemp("embedder") / "작은-embedder")
+    source = make_checkpoint("bert", tmp_path_factory.mktemp("embedder") / "작은-embedder", layers=1)
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}

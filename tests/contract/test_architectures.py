@@ -160,13 +160,13 @@ def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables):
     section, tasks, ways = tables("encoders"), {}, {}
     exported = cache(lambda source, opset: octavo.export(source, recipe=Recipe(opset=opset)))
     engines = section.engines
+    opset = 22 if family == "ModernBERT" and not section.writes else None  # where its export ends after 23 failed
     others = [task for task in TASKS if task != MEASURED]
     turn = others[FAMILIES.index(family) % len(others)]
     for task in TASKS if section.writes else (MEASURED, turn):
         (tmp_path / task).mkdir()
         given = tmp_path / task, sentences, engines
-        known = 22 if family == "ModernBERT" and task == turn else None  # found out by the task that is measured
-        found = tried(checkpoint(family, task), task, Recipe(method="float", opset=known), *given, exported=exported)
+        found = tried(checkpoint(family, task), task, Recipe(method="float", opset=opset), *given, exported=exported)
         tasks[task] = next((why for why in found.values() if why != "yes"), "yes")
         if task == MEASURED:
             ways |= {f"float, {engine}": why for engine, why in found.items()}
@@ -174,6 +174,7 @@ def test_every_task_and_method(family, checkpoint, tmp_path, sentences, tables):
         (tmp_path / name).mkdir()
         run_by = engines if recipe.format == "onnx" else ("torch",)
         given = tmp_path / name, sentences, run_by
-        found = tried(checkpoint(family, MEASURED), MEASURED, recipe, *given, exported=exported)
+        known = recipe.model_copy(update={"opset": opset}) if recipe.format == "onnx" else recipe
+        found = tried(checkpoint(family, MEASURED), MEASURED, known, *given, exported=exported)
         ways |= {name if engine == "torch" else f"{name}, {engine}": why for engine, why in found.items()}
     section.hold(family, {"Tasks, as float": tasks, f"Methods and engines, for {MEASURED}": ways})

@@ -48,8 +48,7 @@ def make_model(family, tokenizer):
         width = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 1, "num_attention_heads": 4}
         config = transformers.LlamaConfig(num_key_value_heads=2, max_position_embeddings=64, **width, **size)
     elif family == "t5":
-        layers = {"num_layers": 1, "num_decoder_layers": 2}
-        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_heads=4, **layers, **size, **start)
+        config = transformers.T5Config(d_model=48, d_kv=12, d_ff=80, num_layers=2, num_heads=4, **size, **start)
     else:
         width = {"d_model": 48, "max_position_embeddings": 64}
         for side in ("encoder", "decoder"):

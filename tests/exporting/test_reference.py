@@ -33,7 +33,7 @@ def bigbird(tmp_path_factory, tiny_parts):
         limit = settings.pop("model_max_length", 64)
         torch.manual_seed(0)
         config = transformers.BigBirdConfig(
-            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
             max_position_embeddings=64, num_labels=2, block_size=4, num_random_blocks=1, pad_token_id=0, **settings,
         )  # fmt: skip
         model = transformers.BigBirdForSequenceClassification(config)
