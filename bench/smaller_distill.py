@@ -1,10 +1,10 @@
 """`smaller.py --only sentiment nli killed`: fewer layers, beside runs with labels and without a teacher.
 
-Scores are taken by plain torch and transformers, on rows whose texts no run read. "alone": the same layers of
-ko-encoder, which never saw the task, trained on the labels by a plain Trainer as long, to its end. ko-nli: the pairs
-of KLUE-NLI, alone and as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns
-from 1,500 reviews is killed (SIGKILL) at random moments, five of them after it has kept something, and begun again each
-time; the weights of each end against those of a run left alone.
+Scores are taken by plain torch and transformers, on all rows of a test set. "alone": the same layers of ko-encoder,
+which never saw the task, trained on the labels by a plain Trainer as long, to its end. ko-nli: the pairs of KLUE-NLI,
+alone and as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns from 1,500
+reviews is killed (SIGKILL) at random moments, five of them after it has kept something, and begun again each time;
+the weights of each end against those of a run left alone.
 """
 
 from __future__ import annotations
