@@ -282,7 +282,7 @@ def traced(make_checkpoint, checkpoint, tmp_path_factory):
     return cache(
         lambda family: (
             checkpoint(family)
-            if family in {"bert", "roberta", "albert"}
+            if family in {"bert", "distilbert", "roberta", "albert"}
             else make_checkpoint(family, made / family, layers=1)
         )
     )

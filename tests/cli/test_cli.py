@@ -394,7 +394,7 @@ class TestCompare:
         assert list(tmp_path.iterdir()) == []
 
     def test_details_name_classes_lengths_and_examples(self, demo_float, demo_int8):
-        code, out, _ = run("compare", demo_float, demo_int8, *PAIRED, "--limit", 60, "--details")
+        code, out, _ = run("compare", demo_float, demo_int8, "--data", PAIRS, "--limit", 60, "--details")
         assert code == 0
         assert "contradiction" in out
         assert "tokens" in out

@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from octavo.artifact.writing import check_free, replace_folder
 from octavo.checkpoint.libraries import require_torch, silent_transformers
 from octavo.checkpoint.model import load_model
@@ -285,7 +287,8 @@ def _split(texts: Texts, most: int) -> Parts:
     halves = [[row for row in rows if texts.held_out[row] and texts.draw[row] % 2 == odd] for odd in (1, 0)]
     choosing, telling = (half[: min(cap, most)] for half, cap in zip(halves, (EXAMINED, JUDGED), strict=True))
     if not choosing or not telling:
-        raise DataError("too few texts: some are held out", got=len(texts.examples), then="give some thousand of yours")
+        different = len(np.unique(texts.draw))  # those that share a text are on one side
+        raise DataError("too few texts: some are held out", got=different, then="give some thousand of yours")
     drawn = {int(texts.draw[row]) for row in (*choosing, *telling)}
     learnt = [one for one, draw in zip(texts.examples, texts.draw, strict=True) if int(draw) not in drawn]
     return Parts(learnt, *([texts.examples[row] for row in half] for half in (choosing, telling)))
