@@ -181,7 +181,8 @@ class _Arguments(TrainingArguments):
     @property
     def n_gpu(self) -> int:
         """None or one."""
-        return min(1, super().n_gpu)
+        found: int = super().n_gpu
+        return min(1, found)
 
 
 def _arguments(course: Course) -> TrainingArguments:
