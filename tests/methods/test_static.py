@@ -120,7 +120,7 @@ def test_the_same_examples_give_the_same_bytes(checkpoint, examples, tmp_path):
 @pytest.mark.parametrize("settings", [{"observer": "mse"}, {"observer": "percentile"}, {"smoothing": "none"}])
 @pytest.mark.filterwarnings("ignore:.*few to calibrate on:octavo.OctavoWarning")
 def test_other_settings_are_near_float_too(settings, demo_graphs, demo_float, tmp_path):
-    recipe, few = Recipe(method="static", **settings), octavo.DataFile(DEMO / "pairs.tsv", limit=32)
+    recipe, few = Recipe(method="static", **settings), octavo.DataFile(DEMO / "pairs.tsv", limit=64)
     octavo.quantize(demo_graphs, tmp_path / "int8", recipe=recipe, calibration=few, target="any")
     rows = [(one.text, one.text_pair) for one in octavo.DataFile(DEMO / "pairs.tsv", limit=80).read()]
     expected, found = answers(demo_float, rows), answers(tmp_path / "int8", rows)
@@ -305,7 +305,7 @@ def test_kornli(tmp_path):
         pytest.skip(f"{model} is not here")
     octavo.quantize(model, tmp_path / "int8", recipe="static", calibration=data / "xnli.dev.ko.tsv", target="any")
     octavo.quantize(model, tmp_path / "float", recipe="float")
-    rows = [(one.text, one.text_pair) for one in octavo.DataFile(data / "xnli.test.ko.tsv", limit=800).read()]
+    rows = [(one.text, one.text_pair) for one in octavo.DataFile(data / "xnli.test.ko.tsv", limit=1500).read()]
     expected, found = answers(tmp_path / "float", rows), answers(tmp_path / "int8", rows)
     assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.98
 
