@@ -26,7 +26,8 @@ def test_a_student_is_trained_for_int8(checkpoint, texts, sentences, tmp_path, l
     result = octavo.distill(checkpoint("bert"), output, data=texts, **asked)
     assert result.record.int8
     assert len(result.record.layers) == layers
-    assert (result.record.learning_rate < 1e-4) == (layers == 2), "only the rounding is left to learn"
+    if layers == 2:  # only the rounding is left to learn: a tenth of the usual rate
+        assert result.record.learning_rate == pytest.approx(1e-5 * 256 / 48)
     assert RANGES in read_lineage(output).files
     assert not any(RANGES.partition(".")[0] in name for name in read_source(output).weights.tensors)
     artifact = octavo.quantize(output, tmp_path / "int8", target="any")

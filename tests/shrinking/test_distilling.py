@@ -19,7 +19,7 @@ from octavo.cli.distill import _show
 from octavo.errors import CheckpointError, DataError, InputError, OctavoWarning
 from octavo.files import lock
 from octavo.shrinking.texts import read_texts
-from octavo.shrinking.training import find_last
+from octavo.shrinking.training import _answer_in_float32, find_last
 from octavo.shrinking.work_folder import LOCK
 from octavo.tasks import find_task
 
@@ -176,6 +176,22 @@ def test_a_run_that_goes_on_has_the_layers_that_it_began_with(checkpoint, texts,
     assert (list(record.layers), record.chosen, record.untrained) == tuple(stored.values())
 
 
+@pytest.mark.parametrize("task_has_its_own", [False, True])
+def test_after_training_a_model_answers_by_itself_and_not_in_bfloat16(task_has_its_own):
+    """`forward` as accelerate leaves it on a GPU; a task may have put one of its own there before."""
+    student, own = torch.nn.Linear(2, 2), None
+    if task_has_its_own:
+        own = student.forward = lambda x: 2 * x
+    expected = student(torch.ones(1, 2))
+    student._original_forward = student.forward
+    student.forward = lambda x: student._original_forward(x).bfloat16()
+    assert student(torch.ones(1, 2)).dtype == torch.bfloat16
+    _answer_in_float32(student, own)
+    assert torch.equal(student(torch.ones(1, 2)), expected)
+    _answer_in_float32(student, own)  # nothing is around it
+    assert torch.equal(student(torch.ones(1, 2)), expected)
+
+
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     for step, text in ((4, '{"global_step": 4}'), (8, '{"global_step": 8}'), (12, '{"global_st'), (16, None)):
         folder = tmp_path / f"checkpoint-{step}"
@@ -327,6 +343,7 @@ def test_the_command_tells_what_it_did_and_what_comes_next(checkpoint, texts, tm
     assert f"next: octavo quantize {tmp_path / 'a'} -o" in err
     code, out, _ = run(*asked, "-o", tmp_path / "b", "--layers", "1,", "--epochs", 1, "--json")
     assert (code, json.loads(out)["layers"], json.loads(out)["chosen"]) == (0, [1], "asked")
+    assert json.loads(out)["learning_rate"] == pytest.approx(1e-4 * 256 / 48)  # by the width of these tiny models
     code, _, err = run(*asked, "-o", tmp_path / "c", "--layers", "half")
     assert (code, err) == (
         2,
