@@ -22,7 +22,6 @@ import numpy as np
 from machine import THREADS, machine, results_file
 from publish import publish
 
-ROOT = Path(__file__).resolve().parents[1]
 REST = 0.3  # seconds between two turns, for threads of the last one to fall asleep
 RECIPES = {
     "float": {"method": "float"},

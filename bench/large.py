@@ -23,7 +23,6 @@ from typing import Any
 
 from machine import machine, results_file
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 2.5  # times the float weights: what a step's memory may be
 MAKE = """
 import json, sys

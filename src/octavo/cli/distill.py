@@ -33,7 +33,7 @@ Epochs = Annotated[int, typer.Option(help="How often each text is learnt from, a
 BatchSize = Annotated[int, typer.Option(help="Texts of a step.")]
 Rate = Annotated[float | None, typer.Option(help="Default: 1e-4 at a width of 256, less for wider models.")]
 Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
-UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too, where texts have some.")]
+UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too; rows without one are left out.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
 Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
 

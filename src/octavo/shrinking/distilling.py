@@ -147,7 +147,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         batch_size: texts of a step.
         learning_rate: of AdamW at its highest; by default 1e-4 at a width of 256, falling as 1 / width.
         temperature: that both answers are softened by before they are compared.
-        use_labels: learn from the labels of the texts too, where they have some.
+        use_labels: learn from the labels of the texts too; rows without one are left out then.
         seed: of the order of the texts.
         int8: train it with the rounding of static int8, for any CPU, and learn the ranges of activations, which
             `quantize` takes. All of the layers may stay then.
