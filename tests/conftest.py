@@ -183,6 +183,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection_finish():
+    """What imports hold stays: a full collection, as each training by accelerate ends with, took a second for it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""

@@ -102,7 +102,9 @@ def cosine_estimate(distances: FloatArray, *, seed: int = 0) -> Estimate:
     """
     generator = np.random.default_rng(seed)
     n, mean = len(distances), float(distances.mean())
-    drawn = np.array([distances[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)])
+    at_once = max(1, 2**13 // n)  # resamples of few rows are drawn together, which is quicker and the same
+    shapes = [(min(at_once, RESAMPLES - start), n) for start in range(0, RESAMPLES, at_once)]
+    drawn = np.concatenate([distances[generator.integers(0, n, shape)].mean(axis=1) for shape in shapes])
     freedom = 2 * n * min(1.0, mean**2 / max(float(distances.var()), 1e-300))
 
     def ends(confidence: float) -> tuple[float, float]:
