@@ -194,10 +194,12 @@ def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
     here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
     sys.path.insert(0, here)
-    from export_cache import OnnxExporter, ONNXRegistry, cached_in, registry_of
+    from export_cache import OnnxExporter, ONNXRegistry, cached_in, dynamo, registry_of
 
     sys.path.pop(0)
     with pytest.MonkeyPatch.context() as patch:
+        # Of one or two layers little is traced again, and keeping it takes a fifth of the time; of eight it pays.
+        patch.setattr(dynamo, "fake_tensor_cache_enabled", False)
         patch.setattr(OnnxExporter, "export", cached_in(folder))
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry_of))
         yield (

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import onnx_ir as ir
 import torch
+from torch._dynamo import config as dynamo
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
