@@ -194,14 +194,12 @@ def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
     here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
     sys.path.insert(0, here)
-    from export_cache import OnnxExporter, ONNXRegistry, cached_in, dynamo, registry_of
+    from export_cache import OnnxExporter, cached_in, trace_quickly
 
     sys.path.pop(0)
     with pytest.MonkeyPatch.context() as patch:
-        # Of one or two layers little is traced again, and keeping it takes a fifth of the time; of eight it pays.
-        patch.setattr(dynamo, "fake_tensor_cache_enabled", False)
+        trace_quickly(patch)
         patch.setattr(OnnxExporter, "export", cached_in(folder))
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry_of))
         yield (
             f"import pathlib, sys\nsys.path.insert(0, {here!r})\nfrom export_cache import OnnxExporter, cached_in\n"
             f"OnnxExporter.export = cached_in(pathlib.Path({str(folder)!r}))\n"

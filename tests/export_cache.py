@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import onnx_ir as ir
 import torch
 from torch._dynamo import config as dynamo
+from torch.export import decomp_utils, exported_program
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
@@ -25,6 +26,7 @@ from octavo.schema import Record
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
 REAL = OnnxExporter.export
 _torchlib = cache(ONNXRegistry.from_torchlib)
+_composites = cache(exported_program._collect_all_valid_cia_ops)
 
 
 def registry_of(**opset):
@@ -33,6 +35,15 @@ def registry_of(**opset):
     copy._opset_version = known.opset_version
     copy.functions = {name: [*ways] for name, ways in known.functions.items()}
     return copy
+
+
+def trace_quickly(patch):
+    """Let torch keep what it finds out anew in each export, and not keep what it hardly meets again."""
+    for module in (decomp_utils, exported_program):
+        patch.setattr(module, "_collect_all_valid_cia_ops", lambda: set(_composites()))
+    patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry_of))
+    # Of one or two layers little is traced again, and keeping it takes a fifth of the time; of eight it pays.
+    patch.setattr(dynamo, "fake_tensor_cache_enabled", False)
 
 
 def key_of(model, sample, config):

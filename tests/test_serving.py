@@ -149,10 +149,11 @@ def attempt(url, rows):
 
 
 @pytest.fixture(scope="module")
-def embedder(checkpoint, tmp_path_factory):
+def embedder(make_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "int8"
     recipe = octavo.Recipe(method="dynamic", opset=21)  # which Triton reads
-    bert = octavo.Checkpoint(checkpoint("bert"), "feature-extraction")
+    bert = make_checkpoint("bert", tmp_path_factory.mktemp("served") / "bert", layers=1)
+    bert = octavo.Checkpoint(bert, "feature-extraction")
     return octavo.quantize(bert, folder, recipe=recipe, target="any").folder
 
 

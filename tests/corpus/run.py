@@ -210,13 +210,14 @@ def table(results: list[tuple[Case, Outcome]]) -> str:
     return "\n".join([*lines, "", f"{', '.join(named)}. {most}"])
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """The command line, or `arguments`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fixed", action="store_true")
     parser.add_argument("--only", metavar="PATTERN")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     chosen = fixed_cases(all_cases()) if asked.fixed else all_cases()
     chosen = [case for case in chosen if not asked.only or re.search(asked.only, case.title)]
     results, killed, kept = [], [], []

@@ -40,7 +40,7 @@ def encoder(tiny_parts, tmp_path_factory):
         folder = tmp_path_factory.mktemp("late") / "model"
         tokenizer = tiny_parts.make_tokenizer("bert")
         tokenizer.add_tokens(list(markers))
-        config = tiny_parts.make_config("bert", tokenizer)
+        config = tiny_parts.make_config("bert", tokenizer, layers=1)
         model = tiny_parts.randomize(transformers.BertModel(config, add_pooling_layer=False), tokenizer)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -24,7 +24,7 @@ def write(path, value):
 @pytest.fixture(scope="session")
 def splade(make_checkpoint, tmp_path_factory):
     """A tiny folder as SparseEncoder 6 saves it."""
-    folder = make_checkpoint("bert", tmp_path_factory.mktemp("splade") / "splade", "BertForMaskedLM")
+    folder = make_checkpoint("bert", tmp_path_factory.mktemp("splade") / "splade", "BertForMaskedLM", layers=1)
     home = "sentence_transformers"
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{home}.base.modules.transformer.Transformer"},
