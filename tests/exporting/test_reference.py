@@ -33,8 +33,9 @@ def bigbird(tmp_path_factory, tiny_parts):
         limit, layers = settings.pop("model_max_length", 64), settings.pop("layers", 2)
         torch.manual_seed(0)
         config = transformers.BigBirdConfig(
-            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_hidden_layers=layers, num_attention_heads=2,
-            max_position_embeddings=64, num_labels=2, block_size=4, num_random_blocks=1, pad_token_id=0, **settings,
+            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_attention_heads=2, num_labels=2,
+            num_hidden_layers=layers, max_position_embeddings=64, block_size=4, num_random_blocks=1, pad_token_id=0,
+            **settings,
         )  # fmt: skip
         model = transformers.BigBirdForSequenceClassification(config)
         for name, parameter in model.named_parameters():
