@@ -100,7 +100,9 @@ def frontier(result: dict, words: dict) -> str:
     """Layers, minutes and drop of ko-nli's students."""
     runs = result["runs"]
     cells = [words["frontier"]]
-    cells += [[name, f"{row['minutes']:.1f}", f"{row['score']:.2f}", *_drop(row)] for name, row in runs.items()]
+    for name, row in runs.items():
+        stayed = ", ".join(map(str, row["lineage"]["layers"]))
+        cells.append([name, stayed, f"{row['minutes']:.1f}", f"{row['score']:.2f}", *_drop(row)])
     one = next(iter(runs.values()))
     told = words["judged"].format(rows=one["rows"], teacher=one["teacher"])
     return f"{table(cells)}\n\n{told} {machine_note(result, words)}"

@@ -1,6 +1,6 @@
-"""Processes of comparisons for the tests, forked from one that has imported torch: that takes seven seconds each time.
+"""Processes for the tests, forked from one that has imported torch: that takes seven seconds each time.
 
-The worker's own code runs in them, with pipes as ever. `tests/evaluation` starts real ones too.
+Of comparisons the worker's own code runs in them, with pipes as ever. `tests/evaluation` starts real ones too.
 """
 
 import multiprocessing
@@ -15,10 +15,21 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOAD, "forked_worker"])
 
 
-def serve(requests, answers, environment):
-    """Be the worker: requests come by standard input, answers go by standard output, the rest is dropped."""
+def start(function, *arguments):
+    """A process that calls a function, with the environment of this one and not of that which forks it."""
+    process = CONTEXT.Process(target=_call, args=(dict(os.environ), function, *arguments), daemon=True)
+    process.start()
+    return process
+
+
+def _call(environment, function, *arguments):
     os.environ.clear()
     os.environ.update(environment)
+    function(*arguments)
+
+
+def serve(requests, answers):
+    """Be the worker: requests come by standard input, answers go by standard output, the rest is dropped."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for number, end in enumerate((requests.fileno(), answers.fileno(), nothing)):
         os.dup2(end, number)
@@ -32,8 +43,7 @@ def popen(_, **__):
     """Takes the place of `subprocess.Popen` in `octavo.evaluation.benchmark`."""
     requests, questions = CONTEXT.Pipe(duplex=False)
     replies, answers = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=serve, args=(requests, answers, dict(os.environ)), daemon=True)
-    process.start()
+    process = start(serve, requests, answers)
     requests.close()
     answers.close()
     files = [

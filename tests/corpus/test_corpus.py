@@ -6,8 +6,8 @@ import pytest
 import threads
 from run import FAMILY_NAMES, all_cases, fixed_cases, main
 
+import forked_worker
 import octavo
-from forked_worker import CONTEXT
 
 CASES = all_cases()
 FIXED = fixed_cases(CASES)
@@ -18,12 +18,12 @@ KILLS = 2
 def found(tmp_path_factory):
     """What came of each case: title -> its faults and what was said. One process forks them all."""
     file = tmp_path_factory.mktemp("corpus") / "found.json"
-    arguments = ["--fixed", "--kills", str(KILLS), "--json", str(file)]
-    process = CONTEXT.Process(target=main, args=(arguments,))
-    process.start()
+    process = forked_worker.start(main, ["--fixed", "--kills", str(KILLS), "--json", str(file)])
     process.join(300)
-    assert process.exitcode is not None, "it takes too long"
-    assert file.exists()
+    if process.is_alive():
+        process.kill()
+        pytest.fail("it takes too long")
+    assert file.exists(), f"exit code {process.exitcode}"
     return {one["title"]: one for one in json.loads(file.read_text(encoding="utf-8"))}
 
 

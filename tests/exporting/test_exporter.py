@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from torch.fx import config as tracing
 
 import octavo
 from octavo.checkpoint.model import load_model
@@ -142,6 +143,19 @@ def graph(artifact):
     return ir.load(artifact("bert", "float").model_file)
 
 
+def test_what_torch_keeps_while_it_traces_changes_nothing(checkpoint, monkeypatch):
+    """Where tests export, less is kept than where a user does; see `export_cache.trace_quickly`."""
+    from export_cache import REAL, OnnxExporter, dynamo
+
+    asked = {"recipe": Recipe(method="float"), "exporter": True}
+    theirs = octavo.export(checkpoint("bert"), **asked).graphs["model"]
+    assert dynamo.fake_tensor_cache_enabled is False
+    monkeypatch.setattr(dynamo, "fake_tensor_cache_enabled", True)
+    monkeypatch.setattr(OnnxExporter, "export", REAL)
+    ours = octavo.export(checkpoint("bert"), **asked).graphs["model"]
+    assert ir.to_proto(ours).SerializeToString() == ir.to_proto(theirs).SerializeToString()
+
+
 def exported_as(monkeypatch, graph):
     """Let the exporter give this graph: what is tested is what happens after it."""
     monkeypatch.setattr("octavo.exporting.exporter.export_graph", lambda *_: graph)
@@ -248,17 +262,19 @@ def test_no_older_opset_is_tried_where_the_opset_is_not_the_reason(monkeypatch, 
     ("error", "kind"), [(torch.onnx.OnnxExporterError("no Gelu"), OpsetError), (ValueError("x"), octavo.ExportError)]
 )
 def test_what_cannot_be_written_in_an_opset_is_told_from_what_cannot_be_traced(monkeypatch, model, error, kind):
-    collects = []
+    before = tracing.do_not_emit_stack_traces
+    meanwhile = []
 
     def fail(*_):
-        collects.append(gc.isenabled())
+        meanwhile.append((gc.isenabled(), tracing.do_not_emit_stack_traces))
         raise error
 
     monkeypatch.setattr("transformers.exporters.exporter_onnx.OnnxExporter.export", fail)
     with pytest.raises(octavo.ExportError, match="this architecture cannot be exported") as caught:
         export_graph(model, {}, ("logits",), 23)
     assert type(caught.value) is kind
-    assert (collects, gc.isenabled()) == ([False], True)
+    assert meanwhile == [(False, True)]
+    assert (gc.isenabled(), tracing.do_not_emit_stack_traces) == (True, before)
 
 
 def test_a_graph_that_does_not_load_or_differs_is_an_error_of_the_opset(monkeypatch, model, source, graph):

@@ -148,7 +148,7 @@ def _without_stacks() -> Iterator[None]:
     """Let torch not note where in Python each node comes from: a twentieth of the time, and `tidy` drops it."""
     from torch.fx import config
 
-    was, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
+    was, config.do_not_emit_stack_traces = getattr(config, "do_not_emit_stack_traces", False), True
     try:
         yield
     finally:
