@@ -3,10 +3,12 @@
 from functools import cache
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import octavo
 from octavo.errors import OctavoError
+from octavo.exporting.opsets import OPSETS
 from octavo.schema.recipe import Recipe
 from tiny_writers import CONTINUING, write_tiny
 
@@ -21,7 +23,6 @@ METHODS = {
     "static, mixed": Recipe(method="static", mixed=True),
     "dynamic, format torch": Recipe(method="dynamic", format="torch"),
 }
-OPSETS = {"t5": 22, "bart": 22, "marian": 22}  # where an export ends after it has failed at 23; Llama finds it out
 NEW = 12
 
 
@@ -45,14 +46,14 @@ def made(tiny_parts, tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(made, tmp_path_factory):
     """A function of a family and a recipe: the artifact, made once; a family is exported once."""
-    exported = cache(lambda family: octavo.export(made(family)[0], recipe=Recipe(opset=OPSETS.get(family))))
+    exported = cache(lambda family: octavo.export(made(family)[0]))
     place = tmp_path_factory.mktemp
 
     return cache(
         lambda family, recipe, calibration=None: octavo.quantize(
             exported(family),
             place("artifacts") / family,
-            recipe=recipe.model_copy(update={"opset": OPSETS.get(family)}) if recipe.format == "onnx" else recipe,
+            recipe=recipe,
             calibration=calibration,
         )
     )
@@ -70,6 +71,17 @@ def test_a_plain_install_opens_a_model_that_writes(family, writer, quantized, se
     code = f"import octavo\nprint(octavo.load(sys.argv[1])(sys.argv[2], max_new_tokens={NEW}))"
     answer = writer(family, METHODS["float"])(sentences[0], max_new_tokens=NEW)
     assert plain(code, folder, sentences[0]).strip() == str(answer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_is_exported_at_the_newest_opset_with_a_cache_of_fixed_width(quantized, made, family):
+    artifact, config = quantized(family, METHODS["float"]), made(family)[1].config
+    record = artifact.manifest.export
+    assert (record.opset, record.note) == (OPSETS[0], None)
+    inputs = [value for file in artifact.folder.glob("*.onnx") for value in ir.load(file).graph.inputs]
+    kept = [value.shape for value in inputs if value.name.startswith("past_key_values.")]
+    assert {shape[1] for shape in kept} == {getattr(config, "num_key_value_heads", config.num_attention_heads)}
+    assert not any(isinstance(size, int) for shape in kept for size in (shape[0], shape[2]))
 
 
 def by_transformers(made, family, text, **settings):

@@ -52,18 +52,22 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
 
 
 def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
-    """The graph that transformers' exporter makes of a model and a sample, with every dimension dynamic.
+    """The graph that transformers' exporter makes of a model and a sample, with every dimension of tensors dynamic.
+
+    Of what else is in the sample, a cache and the states of an encoder, rows and length are.
 
     Raises:
         ExportError: torch cannot trace the model.
         OpsetError: what torch traced cannot be written in this opset.
     """
+    from torch import Tensor
     from torch.onnx import OnnxExporterError
     from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes, register_cache_pytrees_for_model
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     register_cache_pytrees_for_model(model)
     shapes = get_auto_dynamic_shapes({name: value for name, value in sample.items() if name != "use_cache"})
+    shapes = {name: spec if isinstance(sample[name], Tensor) else _fixed_width(spec) for name, spec in shapes.items()}
     config = OnnxConfig(dynamic=True, dynamic_shapes=shapes, opset_version=opset)
     with _quiet(), _uncollected(), _without_stacks():
         try:
@@ -73,6 +77,16 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
             kind = OpsetError if isinstance(error, OnnxExporterError) else ExportError
             raise kind("this architecture cannot be exported", got=f"{type(model).__name__}: {reason}") from None
     return exported
+
+
+def _fixed_width(spec: Any) -> Any:
+    """Axes that vary of [rows, length, width] or [rows, heads, length, width], nested in lists: rows and length.
+
+    Heads of a cache that might be others than the model's are no product for torch's `Attention` of opset 23.
+    """
+    if isinstance(spec, list | tuple):
+        return type(spec)(map(_fixed_width, spec))
+    return spec and {axis: size for axis, size in spec.items() if axis in (0, len(spec) - 2)}
 
 
 def _first_cause(error: BaseException) -> BaseException:
