@@ -191,19 +191,13 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_exports(pytestconfig):
-    """One export of a model for all tests, workers and runs; see `export_cache`. Gives code by which others use it."""
-    here, folder = str(Path(__file__).parent), pytestconfig.cache.mkdir("exports")
-    sys.path.insert(0, here)
+    """One export of a model for all tests, workers and runs; see `export_cache`."""
     from export_cache import OnnxExporter, cached_in, trace_quickly
 
-    sys.path.pop(0)
     with pytest.MonkeyPatch.context() as patch:
-        trace_quickly(patch)
-        patch.setattr(OnnxExporter, "export", cached_in(folder))
-        yield (
-            f"import pathlib, sys\nsys.path.insert(0, {here!r})\nfrom export_cache import OnnxExporter, cached_in\n"
-            f"OnnxExporter.export = cached_in(pathlib.Path({str(folder)!r}))\n"
-        )
+        patch.setattr(OnnxExporter, "export", cached_in(pytestconfig.cache.mkdir("exports")))
+        with trace_quickly(patch):
+            yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,12 +38,12 @@ def registry_of(**opset):
 
 
 def trace_quickly(patch):
-    """Let torch keep what it finds out anew in each export, and not keep what it hardly meets again."""
+    """Let torch keep what it finds out anew in each export, and in a context not keep what it hardly meets again."""
     for module in (decomp_utils, exported_program):
         patch.setattr(module, "_collect_all_valid_cia_ops", lambda: set(_composites()))
     patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry_of))
     # Of one or two layers little is traced again, and keeping it takes a fifth of the time; of eight it pays.
-    patch.setattr(dynamo, "fake_tensor_cache_enabled", False)
+    return dynamo.patch(fake_tensor_cache_enabled=False)
 
 
 def key_of(model, sample, config):

@@ -150,9 +150,10 @@ def test_what_torch_keeps_while_it_traces_changes_nothing(checkpoint, monkeypatc
     asked = {"recipe": Recipe(method="float"), "exporter": True}
     theirs = octavo.export(checkpoint("bert"), **asked).graphs["model"]
     assert dynamo.fake_tensor_cache_enabled is False
-    monkeypatch.setattr(dynamo, "fake_tensor_cache_enabled", True)
     monkeypatch.setattr(OnnxExporter, "export", REAL)
-    ours = octavo.export(checkpoint("bert"), **asked).graphs["model"]
+    with dynamo.patch(fake_tensor_cache_enabled=True):  # not by pytest, whose undoing deletes it
+        ours = octavo.export(checkpoint("bert"), **asked).graphs["model"]
+    assert dynamo.fake_tensor_cache_enabled is False
     assert ir.to_proto(ours).SerializeToString() == ir.to_proto(theirs).SerializeToString()
 
 

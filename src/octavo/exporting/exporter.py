@@ -82,7 +82,7 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
 def _fixed_width(spec: Any) -> Any:
     """Axes that vary of [rows, length, width] or [rows, heads, length, width], nested in lists: rows and length.
 
-    Heads of a cache that might be others than the model's are no product for torch's `Attention` of opset 23.
+    torch writes ONNX's `Attention` (opset 23) only where it knows that keys have as many heads as queries.
     """
     if isinstance(spec, list | tuple):
         return type(spec)(map(_fixed_width, spec))
