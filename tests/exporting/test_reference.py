@@ -30,12 +30,11 @@ def bigbird(tmp_path_factory, tiny_parts):
     def make(**settings):
         folder = tmp_path_factory.mktemp("bigbird") / "model"
         words = tiny_parts.word_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-        limit, layers = settings.pop("model_max_length", 64), settings.pop("layers", 2)
+        limit = settings.pop("model_max_length", 64)
         torch.manual_seed(0)
         config = transformers.BigBirdConfig(
-            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_attention_heads=2, num_labels=2,
-            num_hidden_layers=layers, max_position_embeddings=64, block_size=4, num_random_blocks=1, pad_token_id=0,
-            **settings,
+            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            max_position_embeddings=64, num_labels=2, block_size=4, num_random_blocks=1, pad_token_id=0, **settings,
         )  # fmt: skip
         model = transformers.BigBirdForSequenceClassification(config)
         for name, parameter in model.named_parameters():
@@ -62,7 +61,7 @@ def test_a_model_that_changes_with_what_it_reads_is_refused_by_name(bigbird, tmp
 @pytest.mark.parametrize("way_out", [{"attention_type": "original_full"}, {"model_max_length": 28}])
 def test_what_the_refusal_says_to_do_works(bigbird, tmp_path, way_out):
     """With blocks of 4 and one random one BigBird attends to all of up to (5 + 2) * 4 tokens."""
-    folder = bigbird(layers=1, **{"attention_type": "block_sparse"} | way_out)
+    folder = bigbird(**{"attention_type": "block_sparse"} | way_out)
     made = octavo.quantize(folder, tmp_path / "out", recipe="float")
     rows = ["공원에서 놀고 있다 " * 3, "아무도 없다", "the quick brown fox " * 12]
     found = octavo.load(made.folder)(rows)
