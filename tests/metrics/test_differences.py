@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 from sklearn.metrics import f1_score
 
+from octavo.metrics import estimates
 from octavo.metrics.correlations import correlation_difference
 from octavo.metrics.differences import DIFFERENCES, accuracy_difference, macro_f1_difference
 from octavo.metrics.estimates import cosine_estimate, identical, mcnemar, ratio_estimate, rows_to_decide, share_estimate
@@ -221,6 +222,18 @@ def test_a_mean_cosine_is_as_sure_as_its_rows_are_many(n, spread):
         assert -1 <= one.low < one.lower < one.value < one.upper <= one.high < 1
         assert one.lower < max(-1, 1 - 0.99 * 2 * n * distance / least) + 1e-12
         assert one.upper > 1 - 1.01 * 2 * n * distance / most
+
+
+@pytest.mark.parametrize("n", [1, 7, 300, 9000])
+def test_resamples_that_are_drawn_together_are_those_drawn_one_by_one(n, monkeypatch):
+    seen, real = [], estimates.bca_interval
+    monkeypatch.setattr(estimates, "bca_interval", lambda *given: seen.append(given[1]) or real(*given))
+    distances = np.random.default_rng(1).lognormal(-5, 1, n)
+    cosine_estimate(distances, seed=3)
+    generator = np.random.default_rng(3)
+    expected = [distances[generator.integers(0, n, n)].mean() for _ in range(2000)]
+    assert all(np.array_equal(drawn, expected) for drawn in seen)
+    assert len(seen) == 2
 
 
 def test_few_rows_show_no_cosine_above_a_limit():
