@@ -23,6 +23,7 @@ from octavo.exporting import proof as exporting
 from octavo.exporting import reference
 from octavo.exporting.cached import _LEAF
 from octavo.exporting.exporter import export_graph
+from octavo.exporting.onnx_exporter import drop_unread
 from octavo.exporting.opsets import OPSETS, OpsetError
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
@@ -342,3 +343,20 @@ def test_outputs_that_the_task_does_not_need_are_left_out_and_named(monkeypatch,
     with pytest.warns(octavo.OctavoWarning, match=r"left out of the graph: encoder_last_hidden_state$"):
         made = export_graph(model, {}, ("logits",), 23)
     assert [value.name for value in made.graph.outputs] == ["logits"]
+
+
+def test_what_no_output_reads_is_dropped_and_the_answer_stays():
+    class Halves(torch.nn.Module):
+        def forward(self, x):
+            read = torch.nn.functional.dropout(x.to(torch.float32), 0.1, training=False) * 2
+            unread = torch.nn.functional.scaled_dot_product_attention(x, x, read)  # may draw random numbers: it is kept
+            return read, unread.to(torch.float64).shape[0]
+
+    x = torch.rand(2, 3, 5, 4, dtype=torch.float32)
+    program = torch.export.export(Halves(), (x,))
+    kinds = lambda: [str(node.target) for node in program.graph.nodes if node.op == "call_function"]  # noqa: E731
+    assert "aten.scaled_dot_product_attention.default" in kinds()
+    drop_unread(program.graph_module.graph)
+    program.graph_module.recompile()
+    assert kinds() == ["aten.to.dtype", "aten.mul.Tensor"]
+    np.testing.assert_array_equal(program.module()(x)[0], 2 * x)

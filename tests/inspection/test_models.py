@@ -31,7 +31,7 @@ TASKS = {  # architecture of transformers -> the outputs of its graph, the task
 
 
 def tiny(architecture, layers=1):
-    """A model, the inputs that it is exported with, and its config. `layers` are those of a BERT."""
+    """A model, the inputs that it is exported with, and its config. Of BART the decoder has the layers."""
     import torch
     import transformers
 
@@ -41,10 +41,10 @@ def tiny(architecture, layers=1):
         config = transformers.BertConfig(**TINY, num_labels=labels, max_position_embeddings=32)
         config.num_hidden_layers = layers
     elif architecture.startswith("GPT2"):
-        config = transformers.GPT2Config(vocab_size=99, n_embd=16, n_layer=1, n_head=2, n_positions=32)
+        config = transformers.GPT2Config(vocab_size=99, n_embd=16, n_layer=layers, n_head=2, n_positions=32)
     else:
         config = transformers.BartConfig(
-            vocab_size=99, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+            vocab_size=99, d_model=16, encoder_layers=0, decoder_layers=layers, encoder_attention_heads=2,
             decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_position_embeddings=32,
         )  # fmt: skip
     config.use_cache = False

@@ -139,10 +139,9 @@ def test_it_is_searched(name, model, searched, sentences, tmp_path):
     assert found.artifact.manifest.calibration.rows == len(found.identity.splits["calibration"])
 
 
-def test_a_model_that_writes_is_searched(searched, tmp_path, monkeypatch):
+def test_a_model_that_writes_is_searched(searched, tmp_path):
     if not SHARED.exists():
         pytest.skip("needs ../shared")
-    monkeypatch.setattr("octavo.exporting.proof.OPSETS", (22,))  # where its export ends
     source = SHARED / "data" / "tinystories_sample" / "tinystories_sample.txt"
     data = tmp_path / "이야기.txt"
     data.write_text("\n".join(source.read_text(encoding="utf-8").split("\n")[:N]), encoding="utf-8")

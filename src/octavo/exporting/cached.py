@@ -67,13 +67,21 @@ def _sample_batch(model: Any, length: int) -> tuple[Any, Any]:
 def export_encoder(model: Any, opset: int) -> ir.Model:
     """An encoder: input_ids and attention_mask to the keys and values that each layer of the decoder reads.
 
-    The whole model is exported, for one step of its decoder, and the nodes that these do not depend on are removed.
+    The whole model is traced, for one step of its decoder, of which torch drops what these do not depend on.
     """
+    cache, whole = name_in_torch(model), model.forward
+
+    def forward(input_ids: Any, attention_mask: Any) -> Any:
+        start = input_ids.new_zeros((input_ids.shape[0], 1))
+        made = whole(input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=True)
+        caches = made[cache]
+        return {cache: type(caches)(type(caches.self_attention_cache)(), caches.cross_attention_cache)}
+
+    model.forward = forward
     ids, mask = _sample_batch(model, READ + 1)
     mask[1, 3:] = 0
-    start = _sample_batch(model, NEW)[1]
-    sample = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": start, "use_cache": True}
-    return _finish(run_exporter(model, sample, opset), opset, lambda name: ".encoder." in name)
+    exported = run_exporter(model, {"input_ids": ids, "attention_mask": mask}, opset)
+    return _finish(exported, opset, lambda name: ".encoder." in name)
 
 
 def export_answering_decoder(model: Any, opset: int) -> ir.Model:

@@ -63,7 +63,9 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
     from torch import Tensor
     from torch.onnx import OnnxExporterError
     from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes, register_cache_pytrees_for_model
-    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+    from transformers.exporters.exporter_onnx import OnnxConfig
+
+    from octavo.exporting.onnx_exporter import Exporter
 
     register_cache_pytrees_for_model(model)
     shapes = get_auto_dynamic_shapes({name: value for name, value in sample.items() if name != "use_cache"})
@@ -71,7 +73,7 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
     config = OnnxConfig(dynamic=True, dynamic_shapes=shapes, opset_version=opset)
     with _quiet(), _uncollected(), _without_stacks():
         try:
-            exported: ir.Model = OnnxExporter().export(model, sample, config).program
+            exported: ir.Model = Exporter().export(model, sample, config).program
         except Exception as error:  # the exporter raises whatever torch, onnxscript or the model's code raise
             reason = str(_first_cause(error)).strip().partition("\n")[0] or type(error).__name__
             kind = OpsetError if isinstance(error, OnnxExporterError) else ExportError
