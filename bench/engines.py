@@ -117,7 +117,12 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
         }
         recipe = recipes[kind]
         context = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
-        save_graph(find_method(recipe.method)(ir.load(float_model), recipe, context).model, output)
+        graph = ir.load(float_model)
+        for (
+            value
+        ) in graph.graph.initializers.values():  # arrays, as an export has them: of protobuf each look is a copy
+            value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
+        save_graph(find_method(recipe.method)(graph, recipe, context).model, output)
 
 
 def measure_making(kind: str, float_model: Path, output: Path, inputs: Path) -> None:

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from octavo.arithmetic.ldlq import BLOCK, DAMPING, round_compensated
+from octavo.arithmetic.ldlq import BLOCK, COLUMNS, DAMPING, cholesky, round_compensated
 from octavo.arithmetic.saturation import can_saturate, quantize_linear
 
 
@@ -58,6 +58,13 @@ def test_it_is_the_surgeon_to_the_last_code(saturates):
     w[6:8] = np.abs(w).max(axis=0)  # the largest pair of each output, so that the second one of it has no room to grow
     (found,) = round_compensated([w], moment, saturates=saturates)
     np.testing.assert_array_equal(found.codes, literally(w, found.scale, moment, saturates))
+
+
+@pytest.mark.parametrize("width", [1, 96, COLUMNS, 2 * COLUMNS + 56])
+def test_the_factor_is_numpys(width):
+    moment = layer(width=width + -width % 4)[1][:width, :width] + DAMPING * np.eye(width, dtype=np.float32)
+    found, expected = cholesky(moment), np.linalg.cholesky(moment.astype(np.float64))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("seed", range(3))

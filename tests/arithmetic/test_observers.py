@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from octavo.arithmetic.affine import affine_range, quantize_asymmetric
-from octavo.arithmetic.observers import BINS, Channels, Histogram, mse_range, percentile_range
+from octavo.arithmetic.ldlq import round_compensated
+from octavo.arithmetic.observers import (
+    BINS,
+    MOMENT_ROWS,
+    ROUNDED,
+    STRIP,
+    Channels,
+    Histogram,
+    mse_range,
+    percentile_range,
+)
 
 
 @pytest.fixture
@@ -23,6 +33,39 @@ def test_channels_are_those_of_the_whole(x):
     np.testing.assert_allclose(seen.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
     np.testing.assert_allclose(seen.moment, x.T.astype(np.float64) @ x / len(x), rtol=1e-4)
     assert seen.count == len(x)
+
+
+@pytest.mark.parametrize("width", [6, STRIP + 40])
+def test_the_covariance_is_that_of_a_strided_sample_large_enough(width):
+    generator = np.random.default_rng(1)
+    x = (3 + generator.normal(0, 1, (9 * width, width)) @ generator.normal(0, 1, (width, width))).astype(np.float32)
+    seen = Channels(keep=100)
+    for part in np.array_split(x, 7):
+        seen.update(part, len(part) / len(x))
+    every = 9 // MOMENT_ROWS
+    expected = np.cov(x[::every].astype(np.float64), rowvar=False, bias=True)
+    largest = np.abs(expected).max()
+    above = ROUNDED * np.square(x[::every]).mean(axis=0).sum() * np.eye(width)
+    np.testing.assert_allclose(seen.covariance, expected + above, rtol=0, atol=1e-5 * largest)
+    assert np.abs(seen.covariance - np.cov(x, rowvar=False, bias=True)).max() > 1e-3 * largest
+    mean = x.mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(seen.mean, mean, rtol=1e-9)
+    np.testing.assert_allclose(seen.moment, expected + above + np.outer(mean, mean), rtol=0, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 333])
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-4])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1000.0])
+def test_rows_that_are_nearly_equal_have_a_covariance_that_weights_are_rounded_by(count, spread, scale):
+    generator = np.random.default_rng(count)
+    x = (scale * generator.normal(0, 1, 300) * (1 + spread * generator.normal(0, 1, (count, 300)))).astype(np.float32)
+    seen = Channels(keep=100)
+    for part in np.array_split(x, min(count, 3)):
+        seen.update(part)
+    np.testing.assert_allclose(seen.moment, x.T.astype(np.float64) @ x / count, rtol=1e-4, atol=1e-3 * scale**2 + 1e-30)
+    weight = generator.normal(0, 1, (300, 5)).astype(np.float32)
+    (found,) = round_compensated([weight], seen.covariance, saturates=True)
+    assert np.abs(found.dequantize() - weight).max() < 0.1
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 199, 200, 201, 777, 5000])

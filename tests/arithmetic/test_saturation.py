@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.arithmetic.affine import INT7_LEVELS
-from octavo.arithmetic.saturation import HIGH, LOW, can_saturate, count_saturated, quantize_linear
+from octavo.arithmetic.saturation import HIGH, LOW, can_saturate, count_saturated, quantize_linear, round_linear
 from saturating import saturating_product
 
 
@@ -78,6 +78,15 @@ def test_a_weight_in_pairs_never_saturates_and_no_step_is_larger_than_that_of_7_
     assert (np.abs(quantized.dequantize() - weight) <= 0.5001 * quantized.scale).all()
     assert (quantized.scale >= np.abs(weight).max(axis=0) / 127 * 0.9999).all()
     assert (quantized.scale <= np.abs(weight).max(axis=0) / 63.5 * 1.0001).all()
+
+
+@pytest.mark.parametrize("inner", [1, 2, 7, 64])
+@pytest.mark.parametrize("saturates", [False, True])
+def test_what_is_rounded_is_what_the_codes_stand_for(inner, saturates):
+    weight = np.random.default_rng(inner).normal(0, 1, (inner, 9)).astype(np.float32)
+    weight[:, 3] = 0
+    codes = quantize_linear(weight, saturates=saturates)
+    np.testing.assert_array_equal(round_linear(weight, saturates=saturates), codes.dequantize())
 
 
 def test_only_two_large_neighbours_of_one_sign_need_a_larger_step():

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 
+from octavo.arithmetic import smoothquant
 from octavo.arithmetic.affine import quantize_symmetric, round_range, round_rows
+from octavo.arithmetic.saturation import round_linear
 from octavo.arithmetic.smoothquant import (
     LARGEST,
+    TRIED,
     Sample,
     bias_correction,
     choose_factor,
+    exact_outputs,
     output_error,
     smoothing_factor,
 )
@@ -59,10 +63,32 @@ def test_a_huge_channel_is_smoothed_and_the_error_falls(outliers, rounding):
     rows, weights = outliers
     strength, factor = choose(rows, weights, rounding)
     assert 0 < strength < 1
-    before = output_error(rows, rounding(sample(rows)), weights, saturates=False)
+    exact = exact_outputs(rows, weights)
+    before = output_error(exact, rounding(sample(rows)), weights, saturates=False)
     divided, scaled = sample(rows).divided(factor), [weight * factor[:, None] for weight in weights]
-    after = output_error(divided.rows, rounding(divided), scaled, saturates=False)
+    after = output_error(exact, rounding(divided), scaled, saturates=False)
     assert after < 0.5 * before
+
+
+def test_a_strided_part_of_many_outputs_chooses_what_all_of_them_would(monkeypatch):
+    rng = np.random.default_rng(4)
+    rows = (rng.normal(0, 1, (400, 32)) * rng.lognormal(0, 1.2, 32)).astype(np.float32)
+    weights = [rng.normal(0, 0.1, (32, outputs)).astype(np.float32) for outputs in (5 * TRIED + 3, 20)]
+    weights[0][7, 1] = 3.0  # the largest weight of its channel counts, whether its output is tried or not
+    seen = []
+    monkeypatch.setattr(
+        smoothquant,
+        "round_linear",
+        lambda weight, **asked: seen.append(weight.shape[1]) or round_linear(weight, **asked),
+    )
+    found = choose(rows, weights)
+    assert TRIED <= max(seen) < 2 * TRIED
+    assert min(seen) == 20
+    monkeypatch.setattr(smoothquant, "TRIED", 10**6)
+    of_all = choose(rows, weights)
+    assert max(seen) == 5 * TRIED + 3
+    assert found[0] == of_all[0]
+    np.testing.assert_array_equal(found[1], of_all[1])
 
 
 def test_none_is_chosen_where_no_factor_pays():

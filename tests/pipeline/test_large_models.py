@@ -1,4 +1,4 @@
-"""Large models: weights stay in their files, torch's are let go, moments come in parts. The artifacts are the same."""
+"""Large models: weights stay in their files, torch's are let go, covariances come in parts. Artifacts are the same."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def large(monkeypatch):
         for module in (onnxruntime, original, tensors, quantization):
             monkeypatch.setattr(module, "HELD", 0)
         monkeypatch.setattr(onnxruntime, "TABLE", 0)
-        monkeypatch.setattr(calibrated, "MOMENTS", 1)
+        monkeypatch.setattr(calibrated, "IN_MEMORY", 1)
         monkeypatch.setattr(activations, "SEEN", 1)
         monkeypatch.setattr(hardware, "gc", SimpleNamespace(collect=int))  # of all that tests hold: seconds
 
@@ -31,29 +31,29 @@ def large(monkeypatch):
 
 
 @pytest.fixture
-def moments(monkeypatch):
-    """The names of what is read whose moments were seen, of each part."""
-    runs, see = [], calibrated.see_moments
+def covariances(monkeypatch):
+    """The names of what is read whose covariances were seen, of each part."""
+    runs, see = [], calibrated.see_covariances
     monkeypatch.setattr(
-        calibrated, "see_moments", lambda model, names, *more: runs.append(names) or see(model, names, *more)
+        calibrated, "see_covariances", lambda model, names, *more: runs.append(names) or see(model, names, *more)
     )
     return runs
 
 
 @pytest.mark.parametrize("method", ["dynamic", "static"])
-def test_the_artifact_is_the_same(checkpoint, tmp_path, sentences, large, moments, method):
+def test_the_artifact_is_the_same(checkpoint, tmp_path, sentences, large, covariances, method):
     texts = tmp_path / "문장.txt"
     texts.write_text("\n".join(sentences * 10), encoding="utf-8")
     given = {"method": method} | ({"calibrate": texts} if method == "static" else {})
     small = octavo.quantize(checkpoint("bert"), tmp_path / "small", **given)
-    assert moments == [], "those of a small model are seen in one go"
+    assert covariances == [], "those of a small model are seen in one go"
     large()
     artifact = octavo.quantize(checkpoint("bert"), tmp_path / "large", **given)
     if method == "dynamic":
         assert artifact.model_file.read_bytes() == small.model_file.read_bytes()
     else:
-        assert len(moments) > 4
-        assert all(len(names) == 1 for names in moments)
+        assert len(covariances) > 4
+        assert all(len(names) == 1 for names in covariances)
     rows = [("아이들이 공원에서 놀고 있다.", "아무도 공원에 없다."), ("오늘 날씨는 춥다.", "영화가 정말 재미있다!")]
     expected, found = (octavo.load(one.folder).logits(rows) for one in (small, artifact))
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * np.ptp(expected))  # codes that turned over

@@ -12,15 +12,17 @@ FloatArray = NDArray[np.float32]
 Range = tuple[float, float]  # the lowest and the highest number that has a code of its own
 BINS = 2048
 PERCENTILE = 99.99  # of the numbers of a tensor; half of the rest is cut off on either side
+MOMENT_ROWS = 2  # for each channel: with more, what is rounded by the moments is no nearer to the float model
+ROUNDED = 8 * float(np.finfo(np.float32).eps)  # of a sum of squares, at the most
+STRIP = 256  # channels whose products are summed at a time: half of them are those of others, mirrored
 SHRINKS = 64  # ends of the range that the search for the smallest error tries on each side
 
 
 class Channels:
     """Extremes, moments and a sample of rows [tokens, width] that come in parts.
 
-    `low`, `high` float32 [width]; `moment` E[x x^T], float32 [width, width]; `count` rows were seen. The sample is
-    strided, so that it has short and long texts in the proportion in which they came: at least `keep` rows, where there
-    were as many, and less than twice that.
+    `low`, `high` float32 [width]; `count` rows were seen. The sample is strided, so that it has short and long texts in
+    the proportion in which they came: at least `keep` rows, where there were as many, and less than twice that.
     """
 
     def __init__(self, keep: int, *, moments: bool = True) -> None:
@@ -28,32 +30,60 @@ class Channels:
         self._keep, self._stride, self._moments = keep, 1, moments
         self._sample: FloatArray | None = None
         self._sum: NDArray[np.float64] = np.zeros(0)
-        self.moment: FloatArray = np.zeros((0, 0), np.float32)
+        self._products: FloatArray = np.zeros((0, 0), np.float32)  # sum of x x^T, its upper triangle in strips
+        self._multiplied, self._sum_of_those, self._every = 0, np.zeros(0), 1
         self.count = 0
         self.low = self.high = np.zeros(0, np.float32)
 
-    def update(self, rows: FloatArray) -> None:
-        """See some rows [n, width], n at least 1."""
+    def update(self, rows: FloatArray, share: float = 1.0) -> None:
+        """See some rows [n, width], n at least 1; of all that come they are about this share."""
         low, high = rows.min(axis=0), rows.max(axis=0)
         total = rows.sum(axis=0, dtype=np.float64)
         new = rows[-self.count % self._stride :: self._stride]
-        if self._sample is not None:
+        if self._sample is None:
+            self._every = max(1, int(len(rows) / share) // (MOMENT_ROWS * rows.shape[1]))
+        else:
             low, high = np.minimum(self.low, low), np.maximum(self.high, high)
             total = self._sum + total
             new = np.concatenate([self._sample, new])
+        if self._moments:
+            self._multiply(rows[-self.count % self._every :: self._every])
         while len(new) >= 2 * self._keep:
             new, self._stride = new[::2], 2 * self._stride
         self.low, self.high, self._sum = low, high, total
         self._sample = np.array(new)
         self.count += len(rows)
-        if not self._moments:
-            return
-        products = rows.T @ rows
-        if not len(self.moment):
-            self.moment = np.zeros_like(products)
-        products -= np.float32(len(rows)) * self.moment
-        products /= self.count
-        self.moment += products
+
+    def _multiply(self, rows: FloatArray) -> None:
+        """Add the products of rows [n, width] of each two channels."""
+        width = rows.shape[1]
+        if not len(self._products):
+            self._products, self._sum_of_those = np.zeros((width, width), np.float32), np.zeros(width)
+        for first in range(0, width, STRIP):
+            self._products[first : first + STRIP, first:] += rows[:, first : first + STRIP].T @ rows[:, first:]
+        self._sum_of_those += rows.sum(axis=0, dtype=np.float64)
+        self._multiplied += len(rows)
+
+    @property
+    def covariance(self) -> FloatArray:
+        """That of all rows or of a strided sample, `MOMENT_ROWS` or more for each channel; float32 [width, width].
+
+        Positive definite: the diagonal is larger by what sums in float32 may have rounded away.
+        """
+        found = self._products / np.float32(self._multiplied)
+        rounded = ROUNDED * np.trace(found, dtype=np.float64)
+        for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
+            found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
+        mean = (self._sum_of_those / self._multiplied).astype(np.float32)
+        found -= np.outer(mean, mean)
+        found[np.diag_indices_from(found)] += max(rounded, np.finfo(np.float32).tiny)
+        return found
+
+    @property
+    def moment(self) -> FloatArray:
+        """E[x x^T] by the covariance and the mean, float32 [width, width]."""
+        mean = self.mean.astype(np.float32)
+        return self.covariance + np.outer(mean, mean)
 
     @property
     def mean(self) -> NDArray[np.float64]:

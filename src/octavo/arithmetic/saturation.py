@@ -30,8 +30,23 @@ def quantize_linear(weight: FloatArray, *, saturates: bool) -> Quantized:
     """
     if not saturates:
         return quantize_symmetric(weight, axis=0)
-    scale = safe_scale(np.asarray(largest_pairs(weight) / INT8_LEVELS, np.float32))
+    scale = linear_scale(weight, saturates=True)
     return Quantized(np.rint(weight / scale).astype(np.int8), scale)
+
+
+def linear_scale(weight: FloatArray, *, saturates: bool) -> FloatArray:
+    """The scales [1, out] of `quantize_linear`."""
+    largest = largest_pairs(weight) if saturates else np.maximum(weight.max(0), -weight.min(0))[None]
+    return safe_scale(np.asarray(largest / INT8_LEVELS, np.float32))
+
+
+def round_linear(weight: FloatArray, *, saturates: bool) -> FloatArray:
+    """The numbers that the codes of `quantize_linear` stand for, [in, out]."""
+    scale = linear_scale(weight, saturates=saturates)
+    rounded = weight / scale
+    np.rint(rounded, out=rounded)
+    rounded *= scale
+    return rounded
 
 
 def quantize_by_steps(weight: FloatArray, scale: FloatArray, *, saturates: bool) -> Quantized:
@@ -49,10 +64,13 @@ def quantize_by_steps(weight: FloatArray, scale: FloatArray, *, saturates: bool)
 
 
 def largest_pairs(weight: NDArray[Number]) -> NDArray[Number]:
-    """The largest sum of one sign in a pair, of numbers or codes [in, out]: the magnitude, [1, out]."""
-    pairs = _pairs(weight)
-    up, down = np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1)
-    largest: NDArray[Number] = np.maximum(up, down).max(axis=0, keepdims=True)
+    """The largest sum of one sign in a pair, of numbers or codes [in, out]: the magnitude, [1, out].
+
+    That of two numbers of one sign is the magnitude of their sum, and of others that of one alone.
+    """
+    sums = weight[: len(weight) // 2 * 2 : 2] + weight[1::2]
+    ends = [end for part in (weight, sums) if len(part) for end in (part.max(axis=0), -part.min(axis=0))]
+    largest: NDArray[Number] = np.max(ends, axis=0)[None]
     return largest
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.arithmetic.affine import FloatArray, round_range
-from octavo.arithmetic.saturation import quantize_linear
+from octavo.arithmetic.saturation import round_linear
 
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LARGEST = 100.0  # of a factor; 1 / LARGEST is the smallest
+TRIED = 256  # outputs of each layer at the least, where there are as many, on which factors are tried
 PAYS = 0.9  # a factor that costs a multiplication has to bring the error below this share of the error without one
 
 
@@ -64,22 +65,34 @@ def smoothing_factor(largest_input: FloatArray, weights: Sequence[FloatArray], s
     return np.asarray(np.clip(factor, 1 / LARGEST, LARGEST), np.float32)
 
 
-def output_error(rows: FloatArray, rounded: FloatArray, weights: Sequence[FloatArray], *, saturates: bool) -> float:
+def exact_outputs(rows: FloatArray, weights: Sequence[FloatArray]) -> list[FloatArray]:
+    """What float layers answer to rows [n, in], each [n, out]."""
+    return [rows @ weight for weight in weights]
+
+
+def output_error(
+    exact: Sequence[FloatArray], rounded: FloatArray, weights: Sequence[FloatArray], *, saturates: bool
+) -> float:
     """How far int8 layers are from float layers: the squared error of their outputs over the squared outputs.
 
     Args:
-        rows: inputs [n, in].
-        rounded: the numbers that their codes stand for, [n, in].
+        exact: the float layers' outputs, each [n, out].
+        rounded: the numbers that the codes of their input stand for, [n, in].
         weights: each [in, out].
-        saturates: see `quantize_linear`.
+        saturates: see `octavo.arithmetic.saturation.quantize_linear`.
     """
     noise = signal = 0.0
-    for weight in weights:
-        exact = rows @ weight
-        approximate = rounded @ quantize_linear(weight, saturates=saturates).dequantize()
-        noise += float(np.sum(np.square(approximate - exact), dtype=np.float64))
-        signal += float(np.sum(np.square(exact), dtype=np.float64))
+    for outputs, weight in zip(exact, weights, strict=True):
+        error = rounded @ round_linear(weight, saturates=saturates)
+        error -= outputs
+        noise += squares(error)
+        signal += squares(outputs)
     return noise / max(signal, np.finfo(np.float64).tiny)
+
+
+def squares(array: FloatArray) -> float:
+    """The sum of the squares of numbers [n, m], rows in float32 and their sums in float64."""
+    return float(np.einsum("ij,ij->i", array, array).sum(dtype=np.float64))
 
 
 def choose_factor(
@@ -91,12 +104,14 @@ def choose_factor(
     that any gain is worth it.
     """
     best: tuple[float, FloatArray] | None = None
-    least = output_error(sample.rows, rounding(sample), weights, saturates=saturates) * (1.0 if free else PAYS)
+    tried = [weight[:, :: max(1, weight.shape[1] // TRIED)] for weight in weights]
+    exact = exact_outputs(sample.rows, tried)  # the same with every factor
+    least = output_error(exact, rounding(sample), tried, saturates=saturates) * (1.0 if free else PAYS)
+    extremes = [np.abs(weight).max(axis=1, keepdims=True) for weight in weights]  # as large as all outputs' weights
     for strength in STRENGTHS:
-        factor = smoothing_factor(sample.largest, weights, strength)
-        divided = sample.divided(factor)
-        scaled = [weight * factor[:, None] for weight in weights]
-        error = output_error(divided.rows, rounding(divided), scaled, saturates=saturates)
+        factor = smoothing_factor(sample.largest, extremes, strength)
+        scaled = [weight * factor[:, None] for weight in tried]
+        error = output_error(exact, rounding(sample.divided(factor)), scaled, saturates=saturates)
         if error < least:
             best, least = (strength, factor), error
     return best

@@ -18,11 +18,11 @@ from octavo.graph.layers import Layer, find_bias
 from octavo.graph.scaling import Group, correct_bias, find_maker, scale_group, separable
 from octavo.hardware import give_back_memory
 from octavo.methods import Context
-from octavo.methods.activations import see_channels, see_moments
+from octavo.methods.activations import see_channels, see_covariances
 from octavo.progress import Silent
 from octavo.schema.recipe import Recipe
 
-MOMENTS = 540 << 20  # bytes of moments that are in memory at a time; a model of BERT base's shape has 516 MiB
+IN_MEMORY = 540 << 20  # bytes of covariances that are in memory at a time; a model of BERT base's shape has 516 MiB
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,14 @@ class Input:
         low, high, rows = (part / factor for part in (self.low, self.high, self.rows))
         return replace(self, low=low, high=high, mean=self.mean / factor, rows=rows, factor=self.factor * factor)
 
-    def spread(self, moment: FloatArray, *, centered: bool) -> FloatArray:
-        """E[x x^T], or the covariance, [in, in]; `moment` is that of the value as it was seen."""
-        moment = moment / np.outer(self.factor, self.factor)
-        return moment - np.outer(self.mean, self.mean).astype(np.float32) if centered else moment
+    def spread(self, covariance: FloatArray, *, centered: bool) -> FloatArray:
+        """The covariance, or E[x x^T], [in, in]; `covariance` is that of the value as it was seen."""
+        spread = covariance / self.factor
+        spread /= self.factor[:, None]
+        if not centered:
+            mean = self.mean.astype(np.float32)
+            spread += np.outer(mean, mean)
+        return spread
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,9 @@ def calibrate(
 ) -> Calibrated:
     """Smooth the groups as the recipe says, in place, and round their weights."""
     layers = [layer for group in groups for layer in group.layers]
-    moments = Moments(model, layers, context)
-    channels = see_channels(model, layers, context, moments=moments.first)
-    moments.known = {name: channels[name].moment for name in moments.first}
+    covariances = Covariances(model, layers, context)
+    channels = see_channels(model, layers, context, moments=covariances.first)
+    covariances.known = {name: channels[name].covariance for name in covariances.first}
     seen = {
         name: Input(name, one.low, one.high, one.mean, one.rows, np.ones_like(one.low))
         for name, one in channels.items()
@@ -91,15 +95,15 @@ def calibrate(
         name: smoothed[name] for layer in layers for name in layer.inputs
     }  # of others as they were no more is asked
     del smoothed
-    rounded = _round(layers, seen, moments, recipe, context)
-    moments.release()
+    rounded = _round(layers, seen, covariances, recipe, context)
+    covariances.release()
     return Calibrated(seen, strengths, rounded)
 
 
-class Moments:
-    """E[x x^T] of what layers read, float32 [in, in]: of a large model in parts, each seen in a run of its own.
+class Covariances:
+    """Those of what layers read, float32 [in, in]: of a large model in parts, each seen in a run of its own.
 
-    `first` are the names of the part that the run for ranges sees too, `known` the moments of the present part.
+    `first` are the names of the part that the run for ranges sees too, `known` those of the present part.
     """
 
     def __init__(self, model: ir.Model, layers: Sequence[Layer], context: Context) -> None:
@@ -109,7 +113,7 @@ class Moments:
         self._parts: list[list[str]] = [[]]
         size = 0
         for name, width in {name: len(layer.matrix()) for layer in layers for name in layer.inputs}.items():
-            if size + 4 * width * width > MOMENTS and self._parts[-1]:
+            if size + 4 * width * width > IN_MEMORY and self._parts[-1]:
                 self._parts, size = [*self._parts, []], 0
             self._parts[-1].append(name)
             size += 4 * width * width
@@ -120,7 +124,7 @@ class Moments:
         if not all(name in self.known for name in names):
             self.release()
             wanted = dict.fromkeys(one for part in self._parts if not {*part}.isdisjoint(names) for one in part)
-            self.known = see_moments(self._model, list(wanted), self._context)
+            self.known = see_covariances(self._model, list(wanted), self._context)
         return [self.known[name] for name in names]
 
     def release(self) -> None:
@@ -165,7 +169,7 @@ def _smooth(
 
 
 def _round(
-    layers: Sequence[Layer], seen: Mapping[str, Input], moments: Moments, recipe: Recipe, context: Context
+    layers: Sequence[Layer], seen: Mapping[str, Input], covariances: Covariances, recipe: Recipe, context: Context
 ) -> dict[str, Quantized]:
     """The integers of each layer's weight; layers that read the same values are rounded together."""
     together: dict[tuple[bool, tuple[str, ...]], list[Layer]] = {}
@@ -176,9 +180,10 @@ def _round(
     context.progress.start("rounding weights", len(together))
     for (corrected, names), members in together.items():
         inputs = [seen[name] for name in names]
-        parts = zip(inputs, moments.of([one.name for one in inputs]), strict=True)
-        moment = np.mean([one.spread(part, centered=corrected) for one, part in parts], axis=0)
-        weights = round_compensated([layer.matrix() for layer in members], moment, saturates=context.target.saturates)
+        parts = zip(inputs, covariances.of([one.name for one in inputs]), strict=True)
+        spreads = [one.spread(part, centered=corrected) for one, part in parts]
+        spread = spreads[0] if len(spreads) == 1 else np.mean(spreads, axis=0)
+        weights = round_compensated([layer.matrix() for layer in members], spread, saturates=context.target.saturates)
         rounded |= zip((layer.path for layer in members), weights, strict=True)
         context.progress.advance()
     return rounded

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from octavo.arithmetic.affine import Quantized, affine_range, quantize_asymmetric, round_range
 from octavo.arithmetic.observers import Range, mse_range, percentile_range
 from octavo.arithmetic.saturation import count_saturated, quantize_linear
-from octavo.arithmetic.smoothquant import Rounding, output_error, round_sample
+from octavo.arithmetic.smoothquant import Rounding, exact_outputs, output_error, round_sample
 from octavo.errors import DataError
 from octavo.graph.layers import Layer
 from octavo.graph.lower_dynamic import lower_ranged_linear, lower_row_linear
@@ -112,7 +112,8 @@ def _spans(
     for name, candidates in tried.items():
         weights = [layer.matrix() for layer in readers[name]]
         rows, saturates = seen[name].rows, context.target.saturates
-        errors = [output_error(rows, round_range(rows, *span), weights, saturates=saturates) for span in candidates]
+        exact = exact_outputs(rows, weights)
+        errors = [output_error(exact, round_range(rows, *span), weights, saturates=saturates) for span in candidates]
         spans[name] = candidates[int(np.argmin(errors))]
     return spans
 

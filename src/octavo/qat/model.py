@@ -218,9 +218,9 @@ def _round_weights(
     calmer one: a weight has to move by half a step before its code changes, and an optimizer's noise is less.
     """
     divisor = np.ones_like(seen.low) if factor is None else factor
-    mean, moment = seen.mean / divisor, seen.moment / np.outer(divisor, divisor)
     corrected = all(module.bias is not None for module in modules)
-    spread = np.asarray(moment - np.outer(mean, mean) if corrected else moment, np.float32)
+    mean, spread = seen.mean / divisor, seen.covariance if corrected else seen.moment
+    spread = np.asarray(spread / np.outer(divisor, divisor), np.float32)
     scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
     steps = []
     for module, weight, codes in zip(
