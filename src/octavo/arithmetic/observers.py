@@ -35,13 +35,16 @@ class Channels:
         self.count = 0
         self.low = self.high = np.zeros(0, np.float32)
 
-    def update(self, rows: FloatArray, share: float = 1.0) -> None:
-        """See some rows [n, width], n at least 1; of all that come they are about this share."""
+    def update(self, rows: FloatArray, share: float = 0.0) -> None:
+        """See some rows [n, width], n at least 1.
+
+        `share` is that of the rows in all that come, about; 0 where it is not known, and all count for the covariance.
+        """
         low, high = rows.min(axis=0), rows.max(axis=0)
         total = rows.sum(axis=0, dtype=np.float64)
         new = rows[-self.count % self._stride :: self._stride]
         if self._sample is None:
-            self._every = max(1, int(len(rows) / share) // (MOMENT_ROWS * rows.shape[1]))
+            self._every = max(1, int(len(rows) / share) // (MOMENT_ROWS * rows.shape[1])) if share else 1
         else:
             low, high = np.minimum(self.low, low), np.maximum(self.high, high)
             total = self._sum + total
