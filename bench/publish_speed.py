@@ -134,7 +134,7 @@ def engines(result: dict, words: dict) -> str:
         last = rounds.get((name, shapes[-1]))  # None: too slow to be run at each shape
         ratios = [a / b for a, b in zip(rounds["torch fp32", shapes[-1]], last, strict=True)] if last else []
         cells.append([name, *spread, f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if last else ""])
-    return f"{table(cells)}\n\n{making(result, words)}" if "made" in result else table(cells)
+    return f"{table(cells)}\n\n{machine_note(result, words)}"
 
 
 def making(result: dict, words: dict) -> str:
@@ -142,12 +142,17 @@ def making(result: dict, words: dict) -> str:
     cells = [words["making"]]
     for name, made in result["made"].items():
         spent = (
-            [f"{made['seconds']:.1f}", f"{made['peak_mib']:.0f}" if "peak_mib" in made else ""]
+            [f"{made['seconds']:.1f}{_between(made)}", f"{made['peak_mib']:.0f}" if "peak_mib" in made else ""]
             if "seconds" in made
             else ["", ""]
         )
         cells.append([name, f"{made['bytes'] / MIB:.1f}", *spent])
     return f"{table(cells)}\n\n{machine_note(result, words)}"
+
+
+def _between(made: dict) -> str:
+    """The range of the rounds, where there were several."""
+    return f" ({min(made['rounds']):.1f} to {max(made['rounds']):.1f})" if "rounds" in made else ""
 
 
 def scores(result: dict, words: dict) -> str:

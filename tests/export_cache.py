@@ -1,13 +1,14 @@
 """What transformers' exporter makes, or why it fails, kept on disk: once a model, for all tests, workers and runs.
 
-Only the work of others is kept. A key holds all that decides it: the model's class, modules, config and weights, what a
-task put in the place of its `forward`, the sample, the shapes, the opset, and the versions of what exports. What Octavo
-does to a graph, and its proof, are done anew each time. A test that puts a function of its own in the exporter's place
-is not served from here.
+A key holds all that decides it: the model's class, modules, config and weights, what a task put in the place of its
+`forward`, the sample, the shapes, the opset, the versions of what exports, and the source of what Octavo does between
+its two halves. What Octavo does to a graph then, and its proof, are done anew each time. A test that puts a function of
+its own in the exporter's place is not served from here.
 """
 
 import contextlib
 import hashlib
+import inspect
 import os
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
 
+from octavo.exporting import onnx_exporter
 from octavo.schema import Record
 
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
@@ -49,13 +51,14 @@ def trace_quickly(patch):
 def key_of(model, sample, config):
     """Of one export, in hexadecimal digits."""
     digest = hashlib.sha256(" ".join(version(name) for name in PACKAGES).encode())
+    digest.update(inspect.getsource(onnx_exporter).encode())
     attention = getattr(model.config, "_attn_implementation", None)
     settings = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     told = (type(model).__name__, str(model), settings, attention, model.training, vars(config))
     digest.update(repr(told).encode())
     if own := vars(model).get("forward"):
         read = [cell.cell_contents for cell in own.__closure__ or () if isinstance(cell.cell_contents, Record)]
-        digest.update(f"{own.__qualname__} {read!r}".encode())
+        digest.update(f"{inspect.getsource(own)} {read!r}".encode())
     leaves, shape = pytree.tree_flatten(sample)
     digest.update(str(shape).encode())
     for name, tensor in (*model.state_dict().items(), *model.named_buffers(), *enumerate(leaves)):

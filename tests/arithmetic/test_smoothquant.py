@@ -70,10 +70,12 @@ def test_a_huge_channel_is_smoothed_and_the_error_falls(outliers, rounding):
     assert after < 0.5 * before
 
 
-def test_a_strided_part_of_many_outputs_chooses_what_all_of_them_would(monkeypatch):
+@pytest.mark.parametrize("outputs", [(5 * TRIED, 5 * TRIED), (8 * TRIED, TRIED, TRIED)])
+def test_a_part_of_many_outputs_chooses_what_all_of_them_would(monkeypatch, outputs):
+    """Of layers of one width, and of keys and values that several queries share: in the proportion of their widths."""
     rng = np.random.default_rng(4)
     rows = (rng.normal(0, 1, (400, 32)) * rng.lognormal(0, 1.2, 32)).astype(np.float32)
-    weights = [rng.normal(0, 0.1, (32, outputs)).astype(np.float32) for outputs in (5 * TRIED + 3, 20)]
+    weights = [rng.normal(0, 0.1 * (1 + place), (32, width)).astype(np.float32) for place, width in enumerate(outputs)]
     weights[0][7, 1] = 3.0  # the largest weight of its channel counts, whether its output is tried or not
     seen = []
     monkeypatch.setattr(
@@ -81,12 +83,12 @@ def test_a_strided_part_of_many_outputs_chooses_what_all_of_them_would(monkeypat
         "round_linear",
         lambda weight, **asked: seen.append(weight.shape[1]) or round_linear(weight, **asked),
     )
-    found = choose(rows, weights)
-    assert TRIED <= max(seen) < 2 * TRIED
-    assert min(seen) == 20
+    found, tried = choose(rows, weights), seen[: len(weights)]
+    assert TRIED * len(weights) <= sum(tried) < 2 * TRIED * len(weights)
+    np.testing.assert_allclose(np.divide(tried, outputs), tried[0] / outputs[0], rtol=0.02)
     monkeypatch.setattr(smoothquant, "TRIED", 10**6)
     of_all = choose(rows, weights)
-    assert max(seen) == 5 * TRIED + 3
+    assert seen[-len(weights) :] == list(outputs)
     assert found[0] == of_all[0]
     np.testing.assert_array_equal(found[1], of_all[1])
 

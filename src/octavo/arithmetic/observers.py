@@ -12,8 +12,7 @@ FloatArray = NDArray[np.float32]
 Range = tuple[float, float]  # the lowest and the highest number that has a code of its own
 BINS = 2048
 PERCENTILE = 99.99  # of the numbers of a tensor; half of the rest is cut off on either side
-MOMENT_ROWS = 2  # for each channel: with more, what is rounded by the moments is no nearer to the float model
-ROUNDED = 8 * float(np.finfo(np.float32).eps)  # of a sum of squares, at the most
+ROUNDED = 32 * float(np.finfo(np.float32).eps)  # of a sum of squares; sums of equal numbers lose most
 STRIP = 256  # channels whose products are summed at a time: half of them are those of others, mirrored
 SHRINKS = 64  # ends of the range that the search for the smallest error tries on each side
 
@@ -26,67 +25,42 @@ class Channels:
     """
 
     def __init__(self, keep: int, *, moments: bool = True) -> None:
-        """See parts; `keep` is the size of the sample, without `moments` there is none."""
-        self._keep, self._stride, self._moments = keep, 1, moments
+        """See parts; `keep` is the size of the sample, without `moments` there is no covariance."""
+        self._keep, self._stride = keep, 1
+        self._products = Products() if moments else None
         self._sample: FloatArray | None = None
         self._sum: NDArray[np.float64] = np.zeros(0)
-        self._products: FloatArray = np.zeros((0, 0), np.float32)  # sum of x x^T, its upper triangle in strips
-        self._multiplied, self._sum_of_those, self._every = 0, np.zeros(0), 1
         self.count = 0
         self.low = self.high = np.zeros(0, np.float32)
 
-    def update(self, rows: FloatArray, share: float = 0.0) -> None:
-        """See some rows [n, width], n at least 1.
-
-        `share` is that of the rows in all that come, about; 0 where it is not known, and all count for the covariance.
-        """
+    def update(self, rows: FloatArray) -> None:
+        """See some rows [n, width], n at least 1."""
         low, high = rows.min(axis=0), rows.max(axis=0)
         total = rows.sum(axis=0, dtype=np.float64)
         new = rows[-self.count % self._stride :: self._stride]
-        if self._sample is None:
-            self._every = max(1, int(len(rows) / share) // (MOMENT_ROWS * rows.shape[1])) if share else 1
-        else:
+        if self._sample is not None:
             low, high = np.minimum(self.low, low), np.maximum(self.high, high)
             total = self._sum + total
             new = np.concatenate([self._sample, new])
-        if self._moments:
-            self._multiply(rows[-self.count % self._every :: self._every])
         while len(new) >= 2 * self._keep:
             new, self._stride = new[::2], 2 * self._stride
         self.low, self.high, self._sum = low, high, total
         self._sample = np.array(new)
         self.count += len(rows)
+        if self._products is not None:
+            self._products.update(rows)
 
-    def _multiply(self, rows: FloatArray) -> None:
-        """Add the products of rows [n, width] of each two channels."""
-        width = rows.shape[1]
-        if not len(self._products):
-            self._products, self._sum_of_those = np.zeros((width, width), np.float32), np.zeros(width)
-        for first in range(0, width, STRIP):
-            self._products[first : first + STRIP, first:] += rows[:, first : first + STRIP].T @ rows[:, first:]
-        self._sum_of_those += rows.sum(axis=0, dtype=np.float64)
-        self._multiplied += len(rows)
+    def take_covariance(self) -> FloatArray:
+        """That of all rows, float32 [width, width], positive definite; see `Products.take`. It can be asked once."""
+        assert self._products is not None
+        products, self._products = self._products, None
+        return products.take()
 
-    @property
-    def covariance(self) -> FloatArray:
-        """That of all rows or of a strided sample, `MOMENT_ROWS` or more for each channel; float32 [width, width].
-
-        Positive definite: the diagonal is larger by what sums in float32 may have rounded away.
-        """
-        found = self._products / np.float32(self._multiplied)
-        rounded = ROUNDED * np.trace(found, dtype=np.float64)
-        for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
-            found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
-        mean = (self._sum_of_those / self._multiplied).astype(np.float32)
-        found -= np.outer(mean, mean)
-        found[np.diag_indices_from(found)] += max(rounded, np.finfo(np.float32).tiny)
-        return found
-
-    @property
-    def moment(self) -> FloatArray:
-        """E[x x^T] by the covariance and the mean, float32 [width, width]."""
-        mean = self.mean.astype(np.float32)
-        return self.covariance + np.outer(mean, mean)
+    def take_moment(self) -> FloatArray:
+        """E[x x^T] by the covariance and the mean, float32 [width, width]. It can be asked once."""
+        moment, mean = self.take_covariance(), self.mean.astype(np.float32)
+        moment += np.outer(mean, mean)
+        return moment
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -98,6 +72,46 @@ class Channels:
         """The sampled rows, float32 [n, width]."""
         assert self._sample is not None
         return self._sample
+
+
+class Products:
+    """Sums of the products of each two channels."""
+
+    def __init__(self) -> None:
+        self._sums: FloatArray = np.zeros(
+            (0, 0), np.float32
+        )  # of (x - shift)(x - shift)^T, the upper triangle in strips
+        self._shift, self._sum = np.zeros(0, np.float32), np.zeros(0)
+        self._count = 0
+
+    def update(self, rows: FloatArray) -> None:
+        """See rows [n, width]."""
+        width = rows.shape[1]
+        if not len(self._sums):
+            self._sums, self._sum = np.zeros((width, width), np.float32), np.zeros(width)
+            self._shift = rows.mean(axis=0)  # nearly the mean: large means would be all that float32 has room for
+        rows = rows - self._shift
+        for first in range(0, width, STRIP):
+            self._sums[first : first + STRIP, first:] += rows[:, first : first + STRIP].T @ rows[:, first:]
+        self._sum += rows.sum(axis=0, dtype=np.float64)
+        self._count += len(rows)
+
+    def take(self) -> FloatArray:
+        """The covariance, float32 [width, width]; the sums are given away.
+
+        Positive definite: the diagonal is larger by what float32 may have rounded away. Where each product is off by
+        eps times the square root of M_ii M_jj, v^T E v is at most eps times width times the sum of M_ii v_i^2.
+        """
+        found, self._sums = self._sums, np.zeros((0, 0), np.float32)
+        found /= np.float32(self._count)
+        for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
+            found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
+        diagonal = np.diag_indices_from(found)
+        rounded = ROUNDED * len(found) * found[diagonal]
+        mean = (self._sum / self._count).astype(np.float32)
+        found -= np.outer(mean, mean)
+        found[diagonal] += np.maximum(rounded, np.finfo(np.float32).tiny)
+        return found
 
 
 class Histogram:

@@ -18,7 +18,7 @@ from octavo.arithmetic.saturation import round_linear
 
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LARGEST = 100.0  # of a factor; 1 / LARGEST is the smallest
-TRIED = 256  # outputs of each layer at the least, where there are as many, on which factors are tried
+TRIED = 256  # outputs of a layer, on the average of those that read the same, on which factors are tried
 PAYS = 0.9  # a factor that costs a multiplication has to bring the error below this share of the error without one
 
 
@@ -104,7 +104,8 @@ def choose_factor(
     that any gain is worth it.
     """
     best: tuple[float, FloatArray] | None = None
-    tried = [weight[:, :: max(1, weight.shape[1] // TRIED)] for weight in weights]
+    every = max(1, sum(weight.shape[1] for weight in weights) // (TRIED * len(weights)))
+    tried = [weight[:, ::every] for weight in weights]
     exact = exact_outputs(sample.rows, tried)  # the same with every factor
     least = output_error(exact, rounding(sample), tried, saturates=saturates) * (1.0 if free else PAYS)
     extremes = [np.abs(weight).max(axis=1, keepdims=True) for weight in weights]  # as large as all outputs' weights

@@ -17,13 +17,11 @@ from octavo.methods import Context
 
 SEEN = 512 << 20  # bytes of values that a run hands on, where a row alone does not have more
 KEPT_ROWS = 512  # of each input, to try ranges and smoothing factors on
-See = Callable[[str, NDArray[np.float32], float], None]
+See = Callable[[str, NDArray[np.float32]], None]
 
 
 def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, title: str) -> None:
-    """Run the batches and show the values of these names: `see(name, rows, share)`, rows float32 [real tokens, width].
-
-    `share` is that of all tokens that the rows come from.
+    """Run the batches and show the values of these names: `see(name, rows)`, rows float32 [real tokens, width].
 
     A value that is no graph output becomes one in a copy of the graph.
     """
@@ -39,15 +37,13 @@ def observe(model: ir.Model, names: Sequence[str], context: Context, see: See, t
     session = open_graph(watched)
     context.progress.start(title, len(context.calibration))
     bytes_of_token = sum(4 * width for name in names if isinstance(width := (values[name].shape or [0])[-1], int))
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in context.calibration)
     for batch in context.calibration:
         count, length = batch["attention_mask"].shape
         rows = max(1, SEEN // max(1, length * bytes_of_token))
         for part in (slice(first, first + rows) for first in range(0, count, rows)):
             inputs = {name: array[part] for name, array in batch.items()}
             for name, array in zip(names, session.fetch(inputs, names), strict=True):
-                mask = inputs["attention_mask"]
-                see(name, real_rows(array, mask), int(mask.sum()) / tokens)
+                see(name, real_rows(array, inputs["attention_mask"]))
         context.progress.advance()
 
 
@@ -64,23 +60,23 @@ def real_rows(array: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np
 def see_channels(
     model: ir.Model, layers: Sequence[Layer], context: Context, *, moments: Collection[str] | None = None
 ) -> dict[str, Channels]:
-    """The extremes and a sample of rows of each value that the layers read, by its name, and moments of all or some."""
+    """The extremes and a sample of rows of each value that the layers read, by its name; all or some covariances."""
     names = dict.fromkeys(name for layer in layers for name in layer.inputs)
     channels = {name: Channels(KEPT_ROWS, moments=moments is None or name in moments) for name in names}
-    observe(model, list(channels), context, lambda name, *seen: channels[name].update(*seen), "calibrating: ranges")
+    observe(model, list(channels), context, lambda name, rows: channels[name].update(rows), "calibrating: ranges")
     return channels
 
 
 def see_covariances(model: ir.Model, names: Sequence[str], context: Context) -> dict[str, NDArray[np.float32]]:
     """Those of values, float32 [width, width]."""
     channels = {name: Channels(1) for name in names}
-    observe(model, names, context, lambda name, *seen: channels[name].update(*seen), "calibrating: covariances")
-    return {name: seen.covariance for name, seen in channels.items()}
+    observe(model, names, context, lambda name, rows: channels[name].update(rows), "calibrating: covariances")
+    return {name: channels.pop(name).take_covariance() for name in names}
 
 
 def see_histograms(model: ir.Model, extremes: Mapping[str, Range], context: Context) -> dict[str, Histogram]:
     """The histogram of each value between its known extremes."""
     histograms = {name: Histogram(*ends) for name, ends in extremes.items()}
     names = list(histograms)
-    observe(model, names, context, lambda name, rows, _: histograms[name].update(rows), "calibrating: histograms")
+    observe(model, names, context, lambda name, rows: histograms[name].update(rows), "calibrating: histograms")
     return histograms

@@ -84,7 +84,7 @@ def calibrate(
     layers = [layer for group in groups for layer in group.layers]
     covariances = Covariances(model, layers, context)
     channels = see_channels(model, layers, context, moments=covariances.first)
-    covariances.known = {name: channels[name].covariance for name in covariances.first}
+    covariances.known = {name: channels[name].take_covariance() for name in covariances.first}
     seen = {
         name: Input(name, one.low, one.high, one.mean, one.rows, np.ones_like(one.low))
         for name, one in channels.items()

@@ -59,7 +59,7 @@ def _output_name(node: ir.Node) -> str:
 
 def _seen(model: ir.Model, names: Sequence[str], context: Context, title: str) -> dict[str, NDArray[np.float32]]:
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    observe(model, names, context, lambda name, array, _: rows[name].append(array), f"measuring layers: {title}")
+    observe(model, names, context, lambda name, array: rows[name].append(array), f"measuring layers: {title}")
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 

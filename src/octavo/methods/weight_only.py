@@ -117,8 +117,9 @@ def _moments(model: ir.Model, layers: list[Layer], context: Context) -> Mapping[
     if not context.calibration or not layers:
         return {}
     seen = see_channels(model, layers, context)
-    moments = {layer.path: [seen[name].moment for name in layer.inputs] for layer in layers}
-    return {path: np.mean(parts, axis=0, dtype=np.float32) for path, parts in moments.items()}
+    moments = {name: seen.pop(name).take_moment() for name in list(seen)}
+    parts = {layer.path: [moments[name] for name in layer.inputs] for layer in layers}
+    return {path: few[0] if len(few) == 1 else np.mean(few, axis=0, dtype=np.float32) for path, few in parts.items()}
 
 
 def _linear_result(layer: Layer, weight: Blocks) -> LayerResult:

@@ -219,7 +219,7 @@ def _round_weights(
     """
     divisor = np.ones_like(seen.low) if factor is None else factor
     corrected = all(module.bias is not None for module in modules)
-    mean, spread = seen.mean / divisor, seen.covariance if corrected else seen.moment
+    mean, spread = seen.mean / divisor, seen.take_covariance() if corrected else seen.take_moment()
     spread = np.asarray(spread / np.outer(divisor, divisor), np.float32)
     scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
     steps = []
