@@ -45,11 +45,7 @@ def test_the_covariance_is_numpys_and_the_moment_has_the_mean(width):
             seen.update(part)
         found.append(take(seen))
     expected = np.cov(x.astype(np.float64), rowvar=False, bias=True)
-    largest, apart = np.abs(expected).max(), ~np.eye(width, dtype=bool)
-    np.testing.assert_allclose(found[0][apart], expected[apart], rtol=0, atol=1e-5 * largest)
-    above = found[0].diagonal() / expected.diagonal() - 1  # to be positive definite
-    assert (above > 0).all()
-    assert (above < 2e-3).all()
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     mean = x.mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(found[1], found[0] + np.outer(mean, mean), rtol=1e-5)
 
@@ -78,7 +74,7 @@ def test_rows_that_are_alike_have_a_covariance_that_weights_are_rounded_by(make,
     covariance = seen.take_covariance()
     expected = np.cov(x.astype(np.float64), rowvar=False, bias=True)
     largest = np.square(x - x.mean(axis=0)).mean(axis=0).max()
-    np.testing.assert_allclose(covariance, expected, rtol=0, atol=0.01 * largest + 1e-30)
+    np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-5 * largest + 1e-30)
     weight = generator.normal(0, 1, (300, 5)).astype(np.float32)
     (found,) = round_compensated([weight], covariance, saturates=True)
     assert np.abs(found.dequantize() - weight).max() < 0.2

@@ -22,7 +22,7 @@ def texts(sentences, tmp_path_factory):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_student_is_trained_for_int8(checkpoint, texts, sentences, tmp_path, layers):
     output, rate = tmp_path / "student", None if layers == 2 else 1.6e-3  # few texts
-    asked = {"layers": layers, "epochs": 3, "batch_size": 8, "learning_rate": rate, "int8": True}
+    asked = {"layers": layers, "epochs": 2, "batch_size": 8, "learning_rate": rate, "int8": True}
     result = octavo.distill(checkpoint("bert"), output, data=texts, **asked)
     assert result.record.int8
     assert len(result.record.layers) == layers

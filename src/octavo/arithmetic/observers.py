@@ -12,7 +12,6 @@ FloatArray = NDArray[np.float32]
 Range = tuple[float, float]  # the lowest and the highest number that has a code of its own
 BINS = 2048
 PERCENTILE = 99.99  # of the numbers of a tensor; half of the rest is cut off on either side
-ROUNDED = 32 * float(np.finfo(np.float32).eps)  # of a sum of squares; sums of equal numbers lose most
 STRIP = 256  # channels whose products are summed at a time: half of them are those of others, mirrored
 SHRINKS = 64  # ends of the range that the search for the smallest error tries on each side
 
@@ -51,7 +50,7 @@ class Channels:
             self._products.update(rows)
 
     def take_covariance(self) -> FloatArray:
-        """That of all rows, float32 [width, width], positive definite; see `Products.take`. It can be asked once."""
+        """That of all rows, float32 [width, width]. It can be asked once."""
         assert self._products is not None
         products, self._products = self._products, None
         return products.take()
@@ -75,12 +74,10 @@ class Channels:
 
 
 class Products:
-    """Sums of the products of each two channels."""
+    """Sums of (x - shift)(x - shift)^T, of which the upper triangle is kept, in strips."""
 
     def __init__(self) -> None:
-        self._sums: FloatArray = np.zeros(
-            (0, 0), np.float32
-        )  # of (x - shift)(x - shift)^T, the upper triangle in strips
+        self._sums: FloatArray = np.zeros((0, 0), np.float32)
         self._shift, self._sum = np.zeros(0, np.float32), np.zeros(0)
         self._count = 0
 
@@ -97,20 +94,13 @@ class Products:
         self._count += len(rows)
 
     def take(self) -> FloatArray:
-        """The covariance, float32 [width, width]; the sums are given away.
-
-        Positive definite: the diagonal is larger by what float32 may have rounded away. Where each product is off by
-        eps times the square root of M_ii M_jj, v^T E v is at most eps times width times the sum of M_ii v_i^2.
-        """
+        """The covariance, float32 [width, width]; the sums are given away."""
         found, self._sums = self._sums, np.zeros((0, 0), np.float32)
         found /= np.float32(self._count)
         for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
             found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
-        diagonal = np.diag_indices_from(found)
-        rounded = ROUNDED * len(found) * found[diagonal]
         mean = (self._sum / self._count).astype(np.float32)
         found -= np.outer(mean, mean)
-        found[diagonal] += np.maximum(rounded, np.finfo(np.float32).tiny)
         return found
 
 
