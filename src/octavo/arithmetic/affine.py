@@ -51,12 +51,17 @@ def quantize_symmetric(weight: FloatArray, *, axis: int, levels: int = INT8_LEVE
     A slice of zeros gets scale 1, so that it comes back as zeros.
     Source: per-channel symmetric weights, Krishnamoorthi 2018 (arXiv:1806.08342), section 2.2.
     """
-    largest = np.maximum(np.max(weight, axis=axis, keepdims=True), -np.min(weight, axis=axis, keepdims=True))
-    scale = safe_scale(largest.astype(np.float32) / np.float32(levels))
+    scale = symmetric_scale(weight, axis=axis, levels=levels)
     codes = np.empty(weight.shape, np.int8)
     for part in _parts(weight):
         codes[part] = np.clip(np.rint(weight[part] / _along(scale, part)), -levels, levels)
     return Quantized(codes, scale)
+
+
+def symmetric_scale(weight: FloatArray, *, axis: int, levels: int = INT8_LEVELS) -> FloatArray:
+    """The scales of `quantize_symmetric`, with the reduced axis kept as 1."""
+    largest = np.maximum(np.max(weight, axis=axis, keepdims=True), -np.min(weight, axis=axis, keepdims=True))
+    return safe_scale(largest.astype(np.float32) / np.float32(levels))
 
 
 def safe_scale(scale: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized, quantize_symmetric, safe_scale
+from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized, quantize_symmetric, safe_scale, symmetric_scale
 
 LOW, HIGH = -32768, 32767
 Number = TypeVar("Number", np.float32, np.int32)
@@ -36,8 +36,9 @@ def quantize_linear(weight: FloatArray, *, saturates: bool) -> Quantized:
 
 def linear_scale(weight: FloatArray, *, saturates: bool) -> FloatArray:
     """The scales [1, out] of `quantize_linear`."""
-    largest = largest_pairs(weight) if saturates else np.maximum(weight.max(0), -weight.min(0))[None]
-    return safe_scale(np.asarray(largest / INT8_LEVELS, np.float32))
+    if not saturates:
+        return symmetric_scale(weight, axis=0)
+    return safe_scale(np.asarray(largest_pairs(weight) / INT8_LEVELS, np.float32))
 
 
 def round_linear(weight: FloatArray, *, saturates: bool) -> FloatArray:
