@@ -123,9 +123,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
         recipe = recipes[kind]
         context = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
         graph = ir.load(float_model)
-        for (
-            value
-        ) in graph.graph.initializers.values():  # arrays, as an export has them: of protobuf each look is a copy
+        for value in graph.graph.initializers.values():  # as an export has them: of protobuf each look is a copy
             value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
         save_graph(find_method(recipe.method)(graph, recipe, context).model, output)
 
@@ -169,6 +167,12 @@ def prepare(checkpoint: Path, calibration: Path, folder: Path, kinds: list[str],
     return artifact
 
 
+def float_sizes(checkpoint: Path, artifact: Artifact) -> dict[str, dict]:
+    """The first rows of a table of making."""
+    sizes = {"torch fp32": find_entries(checkpoint)[0].bytes, "octavo float": artifact.model_file.stat().st_size}
+    return {title: {"bytes": size} for title, size in sizes.items()}
+
+
 def run_maker(title: str, folder: Path) -> tuple[Path, dict]:
     """The file that a maker makes, in a process of its own, and what that took."""
     kind, graph = MAKERS[title]
@@ -189,8 +193,7 @@ def build(
     """All contenders of a checkpoint, and what making and storing each took."""
     artifact = prepare(checkpoint, calibration, folder, kinds, limit)
     signature = artifact.manifest.signature
-    made: dict[str, dict] = {"torch fp32": {"bytes": find_entries(checkpoint)[0].bytes}}
-    made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
+    made = float_sizes(checkpoint, artifact)
     contenders = {"torch fp32": Contender(checkpoint, "torch", signature, checkpoint)}
     if this_cpu().features & BF16:
         contenders["torch bf16"] = Contender(checkpoint / "config.json", "torch-bf16", signature, checkpoint)
@@ -278,8 +281,7 @@ def making(folder: Path) -> dict:
     titles = [title for title, (kind, _) in MAKERS.items() if kind not in LEFT]
     artifact = prepare(checkpoint, PAIRS, folder, [MAKERS[title][0] for title in titles], 300)
     rounds = [{title: run_maker(title, folder)[1] for title in titles} for _ in range(3)]
-    made: dict[str, dict] = {"torch fp32": {"bytes": find_entries(checkpoint)[0].bytes}}
-    made["octavo float"] = {"bytes": artifact.model_file.stat().st_size}
+    made = float_sizes(checkpoint, artifact)
     for title in titles:
         taken = [one[title] for one in rounds]
         made[title] = taken[0] | {
