@@ -22,7 +22,7 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.utils import _pytree as pytree
 from transformers.exporters.exporter_onnx import OnnxExporter
 
-from octavo.exporting import onnx_exporter
+from octavo.exporting import unread_nodes
 from octavo.schema import Record
 
 PACKAGES = ("torch", "transformers", "onnx-ir", "onnxscript", "numpy")
@@ -51,7 +51,7 @@ def trace_quickly(patch):
 def key_of(model, sample, config):
     """Of one export, in hexadecimal digits."""
     digest = hashlib.sha256(" ".join(version(name) for name in PACKAGES).encode())
-    digest.update(inspect.getsource(onnx_exporter).encode())
+    digest.update(inspect.getsource(unread_nodes).encode())
     attention = getattr(model.config, "_attn_implementation", None)
     settings = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     told = (type(model).__name__, str(model), settings, attention, model.training, vars(config))

@@ -40,7 +40,7 @@ TORCH = {  # who may import torch or transformers, and for what
     "octavo.checkpoint.weights": {"torch"},  # to read pytorch_model.bin
     "octavo.checkpoint.tokenizer": {"transformers"},  # AutoTokenizer
     "octavo.exporting.exporter": {"torch", "transformers"},  # OnnxExporterError
-    "octavo.exporting.onnx_exporter": {"torch", "transformers"},  # what stands in the exporter's place
+    "octavo.exporting.unread_nodes": {"torch", "transformers"},  # what stands in the exporter's place
     "octavo.exporting.cached": {"torch"},
     "octavo.exporting.proof": {"torch"},  # torch.from_numpy
     "octavo.exporting.tracing": {"torch", "transformers"},  # SequenceClassifierOutput

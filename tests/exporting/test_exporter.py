@@ -19,12 +19,12 @@ from octavo.checkpoint.source import read_source
 from octavo.engines.cache import name_in_torch
 from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.engines.torch import TorchSession
-from octavo.exporting import onnx_exporter, reference
 from octavo.exporting import proof as exporting
+from octavo.exporting import reference, unread_nodes
 from octavo.exporting.cached import _LEAF
 from octavo.exporting.exporter import export_graph
-from octavo.exporting.onnx_exporter import drop_unread
 from octavo.exporting.opsets import OPSETS, OpsetError
+from octavo.exporting.unread_nodes import drop_unread
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import Signature
 
@@ -153,8 +153,8 @@ def test_what_torch_keeps_while_it_traces_changes_nothing(checkpoint, monkeypatc
     theirs = octavo.export(checkpoint("bert"), **asked).graphs["model"]
     assert dynamo.fake_tensor_cache_enabled is False
     monkeypatch.setattr(OnnxExporter, "export", REAL)
-    seen, drop = [], onnx_exporter.drop_unread
-    monkeypatch.setattr(onnx_exporter, "drop_unread", lambda graph: seen.append(len(graph.nodes)) or drop(graph))
+    seen, drop = [], unread_nodes.drop_unread
+    monkeypatch.setattr(unread_nodes, "drop_unread", lambda graph: seen.append(len(graph.nodes)) or drop(graph))
     with dynamo.patch(fake_tensor_cache_enabled=True):  # not by pytest, whose undoing deletes it
         ours = octavo.export(checkpoint("bert"), **asked).graphs["model"]
     assert dynamo.fake_tensor_cache_enabled is False

@@ -65,7 +65,7 @@ def run_exporter(model: Any, sample: dict[str, Any], opset: int) -> ir.Model:
     from transformers.exporters.exporter_dynamo import get_auto_dynamic_shapes, register_cache_pytrees_for_model
     from transformers.exporters.exporter_onnx import OnnxConfig
 
-    from octavo.exporting.onnx_exporter import Exporter
+    from octavo.exporting.unread_nodes import Exporter
 
     register_cache_pytrees_for_model(model)
     shapes = get_auto_dynamic_shapes({name: value for name, value in sample.items() if name != "use_cache"})
