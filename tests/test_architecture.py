@@ -70,6 +70,7 @@ try:
 except SystemExit as end:
     assert not end.code
 """
+HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 HEAVY = ("torch", "transformers", "onnx_ir", "onnx", "onnxscript", "safetensors", "huggingface_hub")
 
 
@@ -79,7 +80,10 @@ def room_of(module):
 
 def imported(tree):
     """The modules that a file imports, wherever in it; `from octavo import x` is octavo.x."""
-    for node in ast.walk(tree):
+    left = [tree]
+    while left:  # expressions hold no statements: they are not walked
+        node = left.pop()
+        left += (part for part in ast.iter_child_nodes(node) if isinstance(part, HOLDS_STATEMENTS))
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -105,8 +109,11 @@ def test_the_rooms_are_those_of_the_plan():
 
 
 def test_imports_are_found_wherever_they_are():
-    code = "import a.b\ndef f():\n    from c import d\nif T:\n    from octavo import e\nclass C:\n    import octavo.f"
-    assert set(imported(ast.parse(code))) == {"a.b", "c", "octavo.e", "octavo.f"}
+    code = (
+        "import a.b\ndef f():\n    from c import d\nif T:\n    from octavo import e\nclass C:\n    import octavo.f\n"
+        "try:\n    import g\nexcept E:\n    with h:\n        import i\nmatch j:\n    case 1:\n        import k"
+    )
+    assert set(imported(ast.parse(code))) == {"a.b", "c", "octavo.e", "octavo.f", "g", "i", "k"}
 
 
 def test_imports_run_downhill():

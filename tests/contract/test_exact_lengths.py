@@ -13,7 +13,7 @@ def fnet(tmp_path_factory, tiny_parts):
     """A tiny random FNet for classification, and its model in torch."""
     folder = tmp_path_factory.mktemp("fnet")
     words = tiny_parts.word_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "max_position_embeddings": 48}
+    size = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "max_position_embeddings": 48}
     torch.manual_seed(1)
     model = transformers.FNetForSequenceClassification(
         transformers.FNetConfig(vocab_size=len(words), pad_token_id=0, num_labels=3, **size)
