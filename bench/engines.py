@@ -123,7 +123,7 @@ def make(kind: str, float_model: Path, output: Path, batches: list[dict]) -> Non
         recipe = recipes[kind]
         context = Context(find_target("auto"), batches if recipe.method == "static" else (), Steps())
         graph = ir.load(float_model)
-        for value in graph.graph.initializers.values():  # as an export has them: of protobuf each look is a copy
+        for value in graph.graph.initializers.values():  # arrays, as in an export: of protobuf each read is a copy
             value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
         save_graph(find_method(recipe.method)(graph, recipe, context).model, output)
 

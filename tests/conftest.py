@@ -185,13 +185,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What imports hold stays: a full collection, as each training by accelerate ends with, took a second for it.
-
-    And pytest listens to each logger that hands nothing on; torch records every step that it traces where one does.
-    """
+    """What imports hold stays: a full collection, as each training by accelerate ends with, took a second for it."""
     gc.collect()
     gc.freeze()
-    logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -199,6 +195,9 @@ def kept_exports(pytestconfig):
     """One export of a model for all tests, workers and runs; see `export_cache`."""
     from export_cache import OnnxExporter, cached_in, trace_quickly
 
+    # pytest gives a handler to each logger that does not propagate, and torch makes records of each step that it traces
+    # for a logger that has one.
+    logging.getLogger("torch.__trace").propagate = True
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnnxExporter, "export", cached_in(pytestconfig.cache.mkdir("exports")))
         with trace_quickly(patch):
@@ -282,7 +281,10 @@ def checkpoint(make_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def traced(make_checkpoint, checkpoint, tmp_path_factory):
-    """The same for what transformers exports, which takes seconds a layer: families that are like another have one."""
+    """The same for what transformers exports, which takes seconds a layer: one, but where layers may be mixed up.
+
+    That is BERT, for all that have several, and ALBERT, which has one in several places.
+    """
     made = tmp_path_factory.mktemp("traced")
     return cache(
         lambda family: (

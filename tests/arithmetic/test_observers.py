@@ -80,6 +80,22 @@ def test_rows_that_are_alike_have_a_covariance_that_weights_are_rounded_by(make,
     assert np.abs(found.dequantize() - weight).max() < 0.2
 
 
+@pytest.mark.parametrize(("first", "times", "noise"), [(1, 1.0, 0.0), (1, 100.0, 1e-4), (10, 1.0, 1e-4)])
+def test_a_first_part_unlike_all_others_leaves_a_covariance_that_weights_are_rounded_by(first, times, noise):
+    generator = np.random.default_rng(first)
+    alike = generator.normal(0, 1, 768) * (1 + noise * generator.normal(0, 1, (3000, 768)))
+    parts = [part.astype(np.float32) for part in (times * generator.normal(0, 1, (first, 768)), *np.split(alike, 100))]
+    seen = Channels(keep=100)
+    for part in parts:
+        seen.update(part)
+    covariance = seen.take_covariance()
+    expected = np.cov(np.concatenate(parts).astype(np.float64), rowvar=False, bias=True)
+    np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    weight = generator.normal(0, 1, (768, 5)).astype(np.float32)
+    (found,) = round_compensated([weight], covariance, saturates=True)
+    assert np.abs(found.dequantize() - weight).max() < 0.2
+
+
 @pytest.mark.parametrize("count", [1, 99, 100, 199, 200, 201, 777, 5000])
 def test_the_sample_is_even_and_bounded(count):
     rows = np.arange(count, dtype=np.float32)[:, None]

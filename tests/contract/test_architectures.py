@@ -76,7 +76,7 @@ def checkpoint(tmp_path_factory, tiny_parts):
         if family == "DeBERTa-v2":
             settings |= {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
             settings |= {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
-            settings["num_hidden_layers"] = 1  # takes longest to export
+            settings["num_hidden_layers"] = 1  # takes longest to export; tests/qat has two
         if family == "ModernBERT":
             settings |= {
                 "global_attn_every_n_layers": 2,

@@ -74,24 +74,36 @@ class Channels:
 
 
 class Products:
-    """Sums of (x - shift)(x - shift)^T, of which the upper triangle is kept, in strips."""
+    """Sums of (x - mean)(x - mean)^T over rows that come in parts; the upper triangle is kept, in strips.
+
+    Parts are merged by the formula of Chan, Golub and LeVeque (1983, "Algorithms for Computing the Sample Variance"):
+
+        S = S_1 + S_2 + n_1 n_2 / (n_1 + n_2) (mean_1 - mean_2)(mean_1 - mean_2)^T
+
+    Each part is around its own mean, and nothing is taken away from a sum: large means would be all that float32 has
+    room for, and what is left of a difference could have negative eigenvalues.
+    """
 
     def __init__(self) -> None:
         self._sums: FloatArray = np.zeros((0, 0), np.float32)
-        self._shift, self._sum = np.zeros(0, np.float32), np.zeros(0)
+        self._mean = np.zeros(0)
         self._count = 0
 
     def update(self, rows: FloatArray) -> None:
         """See rows [n, width]."""
-        width = rows.shape[1]
+        count, width = rows.shape
         if not len(self._sums):
-            self._sums, self._sum = np.zeros((width, width), np.float32), np.zeros(width)
-            self._shift = rows.mean(axis=0)  # nearly the mean: large means would be all that float32 has room for
-        rows = rows - self._shift
+            self._sums, self._mean = np.zeros((width, width), np.float32), np.zeros(width)
+        mean, seen = rows.mean(axis=0, dtype=np.float64), self._count
+        self._count += count
+        moved = mean - self._mean
+        part, near = np.empty((count + 1, width), np.float32), mean.astype(np.float32)
+        np.subtract(rows, near, out=part[:-1])
+        part[:-1] -= (mean - near).astype(np.float32)  # rows that are alike differ by less than a mean is rounded by
+        part[-1] = moved * np.sqrt(seen * count / self._count)  # the last term of the formula
+        self._mean += moved * (count / self._count)
         for first in range(0, width, STRIP):
-            self._sums[first : first + STRIP, first:] += rows[:, first : first + STRIP].T @ rows[:, first:]
-        self._sum += rows.sum(axis=0, dtype=np.float64)
-        self._count += len(rows)
+            self._sums[first : first + STRIP, first:] += part[:, first : first + STRIP].T @ part[:, first:]
 
     def take(self) -> FloatArray:
         """The covariance, float32 [width, width]; the sums are given away."""
@@ -99,8 +111,6 @@ class Products:
         found /= np.float32(self._count)
         for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
             found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
-        mean = (self._sum / self._count).astype(np.float32)
-        found -= np.outer(mean, mean)
         return found
 
 
