@@ -281,7 +281,7 @@ def checkpoint(make_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def traced(make_checkpoint, checkpoint, tmp_path_factory):
-    """The same for what transformers exports, which takes seconds a layer: one, but where layers may be mixed up.
+    """The same for what transformers exports, which takes seconds a layer: one layer, but where layers may mix.
 
     That is BERT, for all that have several, and ALBERT, which has one in several places.
     """
