@@ -8,11 +8,25 @@ import os
 import sys
 from types import SimpleNamespace
 
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
 from octavo.evaluation import worker
 
-PRELOAD = ["onnxruntime", "octavo.engines.torch", "octavo.checkpoint.model", "transformers.models.bert.modeling_bert"]
+PRELOAD = [
+    "onnxruntime",
+    "octavo.engines.torch",
+    "octavo.checkpoint.model",
+    "octavo.tasks.text_classification",
+    "sentencepiece",
+    "transformers.convert_slow_tokenizer",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
+]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOAD, "forked_worker"])
+
+get_checkpoint_conversion_mapping("bert")  # compiles the thousand patterns that the first model of a process waits for
 
 
 def start(function, *arguments):

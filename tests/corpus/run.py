@@ -70,7 +70,15 @@ def import_everything() -> None:
             importlib.import_module(module.name)
 
 
-def run_case(case: Case, base: Path) -> Outcome:
+def memory_of_imports() -> int:
+    """What a child has that does nothing: less than this process, as pages of files come to it when it reads them."""
+    idle = os.fork()
+    if idle == 0:
+        os._exit(0)
+    return _wait(idle)[1]
+
+
+def run_case(case: Case, base: Path, imports: int) -> Outcome:
     """Make the input, run the command line on it in a child, and look at what is left."""
     with tempfile.TemporaryDirectory() as place:
         folder, told = Path(place) / "폴더", Path(place) / "told"
@@ -78,10 +86,6 @@ def run_case(case: Case, base: Path) -> Outcome:
         told.mkdir()
         arguments = [str(argument) for argument in case.make(folder, base)]
         before = _state(folder)
-        idle = os.fork()
-        if idle == 0:
-            os._exit(0)
-        imports = _wait(idle)[1]  # less than this process has: pages of files come to a child when it reads them
         child = os.fork()
         if child == 0:
             _become(arguments, folder, told, case.file_limit)
@@ -183,8 +187,9 @@ def run_all(cases: list[Case], kills: int, *, again: bool) -> Iterator[tuple[Cas
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        imports = memory_of_imports()
         for case in cases:
-            yield case, run_case(case, base)
+            yield case, run_case(case, base, imports)
         for title, wrong in kill_all(base, kills, _become, again=again):
             yield Case("killed", title, lambda *_: [], why=title), wrong
 

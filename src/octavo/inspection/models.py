@@ -230,7 +230,7 @@ def guess_task(
     elif pooled:
         task, reason = "feature-extraction", f"output {pooled[0]}"
     elif len(first.shape) == 2:
-        task, reason = "text-classification", f"output {first.name} is [batch, {first.shape[1]}]"
+        task, reason = _classifier(first, config)
     elif len(first.shape) == 3:
         last = first.shape[2]
         stated = config.get("vocab_size")
@@ -244,6 +244,15 @@ def guess_task(
         else:
             task, reason = "token-classification", described
     return task, reason
+
+
+def _classifier(scores: Port, config: Mapping[str, Any]) -> tuple[str, str]:
+    """The task of a model with scores of whole rows, and why: rows may be the single choices of a question."""
+    reason = f"output {scores.name} is [batch, {scores.shape[1]}]"
+    for name in architectures(config):
+        if name.endswith("ForMultipleChoice") and scores.shape[1] == 1:
+            return "multiple-choice", f"{reason}; config.json: {name}"
+    return "text-classification", reason
 
 
 def _language_model(config: Mapping[str, Any], *, decoder: bool) -> tuple[str, str]:
