@@ -682,6 +682,7 @@ class TestHostileTexts:
             ("echo.py", "typer.echo(printable(line), err=err)"),
             ("compare.py", "typer.echo(comparison_json(comparison), nl=False)"),
             ("inspect.py", "typer.echo(json_text(document, indent=1))"),
+            ("doctor.py", "typer.echo(json_text(diagnosis.to_dict(), indent=1))"),
         }
 
 

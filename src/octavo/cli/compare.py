@@ -1,4 +1,4 @@
-"""`octavo compare` and `octavo report`: the figures and the verdict."""
+"""`octavo compare`: the figures and the verdict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from octavo.cli.options import (
     mapping,
     names,
 )
-from octavo.cli.order import check_compare, check_report
+from octavo.cli.order import check_compare
 
 if TYPE_CHECKING:
     from octavo.checkpoint.source import Checkpoint
@@ -195,18 +195,3 @@ def _show(comparison: Comparison, *, details: bool, as_json: bool) -> None:
     if comparison.profile:
         print_cells(profile_cells(comparison.profile, words))
         say(*profile_notes(comparison.profile, words))
-
-
-def report(
-    result: Annotated[
-        Path, typer.Argument(help="What compare wrote: --report FILE.json, or --json > FILE; or a study of search.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.")],
-) -> None:
-    """Make a report again, of a comparison or a search."""
-    from octavo.reporting.page import report as run_report
-    from octavo.reporting.search_page import report_search
-
-    check_report(result, output)
-    (report_search if result.suffix == ".jsonl" else run_report)(result, output, language=language())
-    say(words("written to {path}").format(path=output), err=True)

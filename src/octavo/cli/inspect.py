@@ -1,4 +1,4 @@
-"""`octavo inspect` and `octavo doctor`: look inside a model, and at this machine."""
+"""`octavo inspect`: look inside a model."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,19 +98,6 @@ def _verified_notes(files: int, deviation: float, allowed: float, unchecked: lis
         told.format(n=files, deviation=deviation, allowed=allowed),
         words("not checked, as octavo.json has no hash of them: {names}").format(names=names),
     )
-
-
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
-    """Say what this machine has and what to expect."""
-    from octavo.cli.display import print_cells
-    from octavo.inspection.machine import doctor as run_doctor
-    from octavo.reporting.inspection_tables import diagnosis_cells
-
-    diagnosis = run_doctor()
-    if as_json:
-        _print_json(diagnosis.to_dict())
-    else:
-        print_cells(diagnosis_cells(diagnosis, words))
 
 
 def _print_json(document: dict[str, Any]) -> None:

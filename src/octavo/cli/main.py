@@ -14,16 +14,18 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from octavo.cli.compare import compare, report
+from octavo.cli.compare import compare
 from octavo.cli.distill import distill
+from octavo.cli.doctor import doctor
 from octavo.cli.echo import error_words, found_words, place_words, say, speak, words
-from octavo.cli.inspect import doctor
+from octavo.cli.export import export
 from octavo.cli.inspect import inspect as look
 from octavo.cli.layout import layout
 from octavo.cli.options import Lang
 from octavo.cli.predict import predict
 from octavo.cli.push import push
-from octavo.cli.quantize import export, quantize
+from octavo.cli.quantize import quantize
+from octavo.cli.report import report
 from octavo.cli.search import search
 from octavo.cli.trim import trim
 from octavo.errors import OctavoError, OctavoWarning, printable

@@ -224,33 +224,3 @@ def _loads(artifact: Artifact) -> str:
     except HardwareError as error:
         return f"{words('does not load on this CPU')}: {error}"
     return f"{words('loads on this CPU')}: {cpu.name} ({cpu.kind})" + (f"; {note}" if note else "")
-
-
-def export(
-    checkpoint: Source,
-    output: Output,
-    half: Half = False,
-    task: TaskName = None,
-    tokenizer: TokenizerFolder = None,
-    target_tokenizer: TargetTokenizer = None,
-    labels: Labels = None,
-    ignore_weights: IgnoreWeights = None,
-    opset: Opset = None,
-    no_optimize: NoOptimize = False,
-    force: Force = False,
-) -> None:
-    """The same as `quantize --method float`."""
-    quantize(
-        checkpoint,
-        output,
-        ["float"],
-        half=half,
-        task=task,
-        tokenizer=tokenizer,
-        target_tokenizer=target_tokenizer,
-        labels=labels,
-        ignore_weights=ignore_weights,
-        opset=opset,
-        no_optimize=no_optimize,
-        force=force,
-    )
