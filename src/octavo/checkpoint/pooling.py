@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def dense_step(folder: Path, path: str) -> Step:
         _refuse(folder / path, f"activation_function {name}", ", ".join(names))
     _require_weights(folder / path, "Dense")
     residual = bool(settings.get("use_residual"))
-    return Step(kind="dense", folder=path, activation=name, residual=residual)  # type: ignore[arg-type]  # it is one of the names
+    return Step(kind="dense", folder=path, activation=cast("Activation", name), residual=residual)
 
 
 def _dense(folder: Path, path: str) -> Step:

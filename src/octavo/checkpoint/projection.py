@@ -18,13 +18,13 @@ from octavo.schema.signature import Step, TokenVectors
 
 
 @dataclass
-class TokenEmbeddings(ModelOutput):  # type: ignore[misc]  # transformers is Any here
+class TokenEmbeddings(ModelOutput):
     """What such a model answers: [batch, length, dimension]."""
 
     token_embeddings: torch.Tensor | None = None
 
 
-class Dense(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+class Dense(torch.nn.Module):
     """A Dense of sentence-transformers."""
 
     def __init__(self, step: Step, weights: Weights) -> None:

@@ -1,11 +1,14 @@
 """`octavo layout`: an artifact as other programs expect it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from octavo.cli.echo import say, words
+
+if TYPE_CHECKING:
+    from octavo.artifact.programs import ProgramName
 
 For = Annotated[str, typer.Option("--for", help="tei, transformers.js, sentence-transformers, fastembed or triton.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
@@ -22,6 +25,6 @@ def layout(
     """
     from octavo.artifact.layout import layout as run_layout
 
-    written = run_layout(artifact, output, program=program)  # type: ignore[arg-type]
+    written = run_layout(artifact, output, program=cast("ProgramName", program))  # layout says which there are
     names = ", ".join(sorted(path.name for path in written.iterdir()))
     say(f"{words('written to {path}').format(path=output)}: {names}")

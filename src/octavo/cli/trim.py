@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -24,6 +24,7 @@ from octavo.schema.documents import json_text
 if TYPE_CHECKING:
     from octavo.schema.lineage import Changes
     from octavo.shrinking.trimming import Trimmed
+    from octavo.shrinking.vocabulary import Characters
 
 Keep = Annotated[int | None, typer.Option(help="So many of the most frequent tokens stay, with what they need.")]
 Coverage = Annotated[
@@ -67,7 +68,7 @@ def trim(
             data=files,
             keep=keep,
             coverage=coverage,
-            characters=characters,  # type: ignore[arg-type]
+            characters=cast("Characters", characters),  # trim says what is allowed
             force=force,
             progress=progress,
         )

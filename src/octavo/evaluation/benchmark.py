@@ -224,8 +224,10 @@ def _store(
             sampled = _invariance_inputs(own, sample, signature)
             asked = stored[id(own)] = _Asked(own, sampled, contender.signature, folder / f"batches{len(stored)}.npz")
             inputs = enumerate([*(batch.inputs for batch in own), *sampled])
-            arrays = {f"{name}/{number}": array for number, batch in inputs for name, array in batch.items()}
-            np.savez(asked.file, **arrays)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
+            arrays: dict[str, Any] = {
+                f"{name}/{number}": array for number, batch in inputs for name, array in batch.items()
+            }
+            np.savez(asked.file, **arrays)  # Any: the stub takes `**` for allow_pickle
     return [stored[id(own)] for own in batches]
 
 

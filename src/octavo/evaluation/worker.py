@@ -114,8 +114,8 @@ def _serve(session: Session, stored: Any, names: Sequence[str], request: dict[st
             cpu += time.process_time() - before
             outputs.append(scoring.score(batch, output) if scoring else output)
     if request.get("keep"):
-        kept = dict(zip(map(str, numbers), outputs, strict=True))
-        np.savez(request["keep"], **kept)  # type: ignore[arg-type]  # the stub takes `**` for allow_pickle
+        kept: dict[str, Any] = dict(zip(map(str, numbers), outputs, strict=True))
+        np.savez(request["keep"], **kept)  # Any: the stub takes `**` for allow_pickle
     return {"seconds": seconds, "cpu": cpu}
 
 

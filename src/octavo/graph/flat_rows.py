@@ -103,7 +103,8 @@ def _flattened(model: ir.Model, value: ir.Value) -> ir.Value:
         if node.op_type == "Reshape" and _turns_to_rows(node):
             return node.outputs[0]
     assert value.shape is not None
-    width = int(value.shape[-1])  # type: ignore[arg-type]
+    width = value.shape[-1]
+    assert isinstance(width, int)
     shape = constant(model, f"rows_of_{width}", np.array([-1, width], np.int64))
     node = make_node("Reshape", [value, shape], f"{value.name}_flat")
     insert_behind(model, value, [node])

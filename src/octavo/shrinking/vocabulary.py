@@ -110,13 +110,14 @@ def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:
 
 
 def _processor_ids(processor: Mapping[str, Any] | None) -> Iterator[int]:
-    for inner in (processor or {}).get("processors", ()):
+    processor = processor or {}
+    for inner in processor.get("processors", ()):
         yield from _processor_ids(inner)
-    for token in (processor or {}).get("special_tokens", {}).values():
+    for token in processor.get("special_tokens", {}).values():
         yield from token["ids"]
     for name in ("sep", "cls"):
-        if name in (processor or {}):
-            yield processor[name][1]  # type: ignore[index]
+        if name in processor:
+            yield processor[name][1]
 
 
 def trimmed_tokenizer(content: Mapping[str, Any], order: Sequence[int]) -> str:
