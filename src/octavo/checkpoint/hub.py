@@ -4,7 +4,7 @@ import re
 from glob import escape
 from pathlib import Path
 
-from octavo.checkpoint.paths import require_model
+from octavo.checkpoint.paths import is_artifact, require_model
 from octavo.errors import ArtifactError, CheckpointError
 from octavo.schema.manifest import MANIFEST, Manifest
 
@@ -18,7 +18,7 @@ def find_folder(checkpoint: str | Path) -> Path:
     if path.suffix == ".onnx":
         then = "give the Hugging Face checkpoint that it was exported from"
         raise CheckpointError("this is an ONNX file", got=path, then=then)
-    if (path / "octavo.json").exists():
+    if is_artifact(path):
         then = "give the checkpoint that it was made from"
         raise CheckpointError("this is an artifact that Octavo wrote", got=path, then=then)
     require_model(path, CheckpointError)

@@ -24,10 +24,15 @@ def kind_of(path: str | Path) -> ModelKind:
     path = Path(path)
     require_files(path)
     require_model(path)
-    if (path / MANIFEST).exists():
+    if is_artifact(path):
         return "artifact"
     onnx = path.suffix == ".onnx" or (path.is_dir() and not has_weights(path) and bool(_onnx_files(path)))
     return "onnx" if onnx else "checkpoint"
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a path is a folder with `octavo.json`."""
+    return (path / MANIFEST).exists()
 
 
 def is_data(path: Path) -> bool:

@@ -18,11 +18,13 @@ def check_quantize(checkpoint: str, output: Path) -> None:
     Raises:
         InputError: it is.
     """
-    if not (output / "config.json").exists() or (output / "octavo.json").exists():
+    from octavo.checkpoint.paths import is_artifact
+
+    if not (output / "config.json").exists() or is_artifact(output):
         return
     given = Path(checkpoint)  # or an id of the hub, which no folder here is named like
     is_folder = given.exists() or given.parent.is_dir()
-    if is_folder and (not (given / "config.json").exists() or (given / "octavo.json").exists()):
+    if is_folder and (not (given / "config.json").exists() or is_artifact(given)):
         then = command_line("quantize", output, "-o", checkpoint)
         raise InputError("the output is a checkpoint: the two are swapped", got=f"-o {output}", then=then)
     raise InputError("the output is a checkpoint", got=f"-o {output}", then="name a folder that is not there yet")

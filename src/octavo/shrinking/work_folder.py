@@ -12,7 +12,8 @@ from octavo.errors import InputError
 from octavo.files import lock, whole_file
 from octavo.schema.documents import json_text
 
-LOCK, SETTINGS = "octavo.lock", "octavo.json"
+LOCK, SETTINGS = "octavo.lock", "training.json"
+_FORMER = "octavo.json"  # the name of the settings before, which is also that of an artifact's manifest
 
 
 @contextmanager
@@ -31,6 +32,8 @@ def work_folder(output: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
     with (folder / LOCK).open("ab") as stream:
         if lock(stream) is False:
             raise InputError("another run is training there", got=folder, then="wait for it, or name another output")
+        if (folder / _FORMER).exists() and not (folder / SETTINGS).exists():
+            (folder / _FORMER).rename(folder / SETTINGS)
         _require_same(folder / SETTINGS, json.loads(json.dumps(settings)))
         done = False
         try:
