@@ -43,7 +43,7 @@ def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> l
 
     The marker stands behind the first token, as PyLate and Stanford's ColBERT put it there.
     """
-    how, found = vectors_of(signature), []
+    how, encoded = vectors_of(signature), []
     special = tokenizer.num_special_tokens_to_add(is_pair=False)
     encodings = tokenizer.encode_batch([text for text, _ in rows], add_special_tokens=False)
     for encoding, (_, second) in zip(encodings, rows, strict=True):
@@ -61,17 +61,17 @@ def encode(tokenizer: Tokenizer, rows: Sequence[Row], signature: Signature) -> l
         if kind == "query" and how.expansion_token_id is not None:
             more = max(0, min(how.expansion, limit) - len(ids))
             ids, types = ids + [how.expansion_token_id] * more, types + [0] * more
-        found.append(Encoded(ids, types, truncated=cut, unknown=unknown))
-    return found
+        encoded.append(Encoded(ids, types, truncated=cut, unknown=unknown))
+    return encoded
 
 
 def own_vectors(outputs: Outputs, asked: Asked, signature: Signature) -> Texts:
     """The vectors of each text: of a document without those of tokens that are skipped."""
-    skipped, found = vectors_of(signature).skipped, []
+    skipped, vectors = vectors_of(signature).skipped, []
     for output, row, (_, kind) in zip(outputs, asked.encoded, asked.rows, strict=True):
         keeps = kind == "query" or not skipped
-        found.append(output if keeps else output[~np.isin(row.ids, skipped)])
-    return found
+        vectors.append(output if keeps else output[~np.isin(row.ids, skipped)])
+    return vectors
 
 
 def require_room(signature: Signature, tokenizer: Tokenizer) -> Tokenizer:
@@ -269,8 +269,8 @@ class LateRetrieval(Retrieval):
     @override
     def search(self, vectors: Texts, queries: int, depth: int) -> list[Ranked]:
         """The first `depth` passages of each query."""
-        found = nearest_by_tokens(vectors[:queries], vectors[queries:], depth)
-        return [Ranked(order, scores) for order, scores in zip(*found, strict=True)]
+        hits = nearest_by_tokens(vectors[:queries], vectors[queries:], depth)
+        return [Ranked(order, scores) for order, scores in zip(*hits, strict=True)]
 
     @override
     def scores_of(self, vectors: Texts, row: int, places: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -73,9 +73,9 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         Raises:
             DataError: the row has none.
         """
-        found = choice_columns(list(row), columns, place)
-        text, choices, _ = choices_of(row, found, place)
-        return {"text": text, "choices": list(choices)}, without(row, found.read)
+        named = choice_columns(list(row), columns, place)
+        text, choices, _ = choices_of(row, named, place)
+        return {"text": text, "choices": list(choices)}, without(row, named.read)
 
     @override
     def from_texts(self, texts: Sequence[str]) -> list[Row]:
@@ -110,7 +110,7 @@ class MultipleChoice(Task[Sequence[Chosen]]):
         owners = [(index, (text, choice)) for index, (text, choices) in enumerate(rows) for choice in choices or ()]
         encodings = tokenizer.encode_batch([pair for _, pair in owners])
         pairs = zip(encodings, owners, strict=True)
-        return [encoding.as_encoded(found, self.signature, row=index) for found, (index, _) in pairs]
+        return [encoding.as_encoded(tokens, self.signature, row=index) for tokens, (index, _) in pairs]
 
     @override
     def read(self, outputs: Outputs, asked: Asked) -> list[Chosen]:

@@ -56,12 +56,12 @@ Aligned = tuple[NDArray[np.float64], NDArray[np.float64]]  # of the baseline's p
 def judge(rankings: Sequence[Ranked], examples: Sequence[Example]) -> Judged | None:
     """Whether each query has a relevant passage, 1 or 0, and its scores (`OF_A_QUERY`); None where none has."""
     known = np.array([bool(example.relevance) for example in examples], np.float64)
-    found = np.zeros((len(examples), 5))
+    quality = np.zeros((len(examples), 5))
     for row, (ranking, example) in enumerate(zip(rankings, examples, strict=True)):
         if example.relevance:
             positions, grades = (np.array(part) for part in zip(*example.relevance, strict=True))
-            found[row] = query_scores(ranks_of(ranking.order, positions), grades.astype(np.float64))
-    return (known, found) if known.any() else None
+            quality[row] = query_scores(ranks_of(ranking.order, positions), grades.astype(np.float64))
+    return (known, quality) if known.any() else None
 
 
 def leads(rankings: Sequence[Ranked], aligned: Iterable[Aligned], examples: Sequence[Example]) -> Margins:
@@ -70,8 +70,8 @@ def leads(rankings: Sequence[Ranked], aligned: Iterable[Aligned], examples: Sequ
     Its scores change where such two change places.
     """
     near = [
-        closest_lead(one.order, one.scores, dict(row.relevance or ()))
-        for one, row in zip(rankings, examples, strict=True)
+        closest_lead(ranking.order, ranking.scores, dict(row.relevance or ()))
+        for ranking, row in zip(rankings, examples, strict=True)
     ]
     return Margins(np.array(near), np.array([float(np.ptp(after - before)) for before, after in aligned]))
 
@@ -94,7 +94,7 @@ def likeness(first: Sequence[Ranked], second: Sequence[Ranked], aligned: Iterabl
 
 def best_relevant(examples: Sequence[Example]) -> list[str | float | None]:
     """A passage of the highest grade of each query, where one was judged and is there."""
-    best = [max(example.relevance or ((-1, 0.0),), key=lambda one: one[1])[0] for example in examples]
+    best = [max(example.relevance or ((-1, 0.0),), key=lambda judged: judged[1])[0] for example in examples]
     return [
         example.choices[place][:SHOWN] if place >= 0 else None for example, place in zip(examples, best, strict=True)
     ]
@@ -103,12 +103,12 @@ def best_relevant(examples: Sequence[Example]) -> list[str | float | None]:
 def first_passages(rankings: Sequence[Ranked], examples: Sequence[Example]) -> list[Answer]:
     """The passage that each query has first, and its score."""
     pairs = zip(rankings, examples, strict=True)
-    return [Answer(example.choices[one.order[0]][:SHOWN], float(one.scores[0])) for one, example in pairs]
+    return [Answer(example.choices[ranking.order[0]][:SHOWN], float(ranking.scores[0])) for ranking, example in pairs]
 
 
 def placed(order: NDArray[np.int64], values: NDArray[np.float64]) -> list[dict[str, Any]]:
     """A ranking as sentence-transformers' `CrossEncoder.rank` gives it."""
-    return [{"corpus_id": one, "score": score} for one, score in zip(order.tolist(), values.tolist(), strict=True)]
+    return [{"corpus_id": place, "score": score} for place, score in zip(order.tolist(), values.tolist(), strict=True)]
 
 
 def apart(first: Sequence[Ranked], second: Sequence[Ranked]) -> NDArray[np.float64]:
@@ -142,12 +142,12 @@ class Reranking(Task[Sequence[Ranked]]):
     @override
     def with_passages(self, examples: Sequence[Example], most: int) -> list[Example]:
         """As many of each query's own; of each another one first, since their order may mean something."""
-        each, found = max(1, most // len(examples)), []
+        each, fewer = max(1, most // len(examples)), []
         for number, example in enumerate(examples):
             start = number % len(example.choices)
             turned = example.choices[start:] + example.choices[:start]
-            found.append(replace(example, choices=turned[:each], relevance=()))
-        return found
+            fewer.append(replace(example, choices=turned[:each], relevance=()))
+        return fewer
 
     @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
@@ -155,7 +155,7 @@ class Reranking(Task[Sequence[Ranked]]):
         owners = [(index, (text, passage)) for index, (text, passages) in enumerate(rows) for passage in passages or ()]
         encodings = encoding.encode_texts(tokenizer, [pair for _, pair in owners])
         pairs = zip(encodings, owners, strict=True)
-        return [encoding.as_encoded(found, self.signature, row=index) for found, (index, _) in pairs]
+        return [encoding.as_encoded(tokens, self.signature, row=index) for tokens, (index, _) in pairs]
 
     @override
     def read(self, outputs: Outputs, asked: Asked) -> list[Ranked]:
@@ -170,8 +170,8 @@ class Reranking(Task[Sequence[Ranked]]):
     @override
     def decode(self, outputs: Sequence[Ranked], options: Options = NO_OPTIONS) -> list[list[dict[str, Any]]]:
         """Each query's passages, best first: `corpus_id`, the position, and `score`, as the model's config has it."""
-        found = [scores(one.scores[:, None].astype(np.float32), self.signature)[:, 0] for one in outputs]
-        return [placed(one.order, values) for one, values in zip(outputs, found, strict=True)]
+        scored = [scores(ranking.scores[:, None].astype(np.float32), self.signature)[:, 0] for ranking in outputs]
+        return [placed(ranking.order, values) for ranking, values in zip(outputs, scored, strict=True)]
 
     def _aligned(self, reference: Sequence[Ranked], outputs: Sequence[Ranked]) -> list[Aligned]:
         pairs = zip(reference, outputs, strict=True)
@@ -212,8 +212,8 @@ class Reranking(Task[Sequence[Ranked]]):
     @override
     def batch_effect(self, alone: Outputs, among: Outputs) -> float:
         """The largest difference of a pair's probability, against a logit of 0."""
-        both = (np.stack([np.zeros(len(one)), np.concatenate(list(one))], axis=1) for one in (alone, among))
-        first, second = (one.astype(np.float32) for one in both)
+        both = (np.stack([np.zeros(len(outputs)), np.concatenate(list(outputs))], axis=1) for outputs in (alone, among))
+        first, second = (logits.astype(np.float32) for logits in both)
         return largest_change(first, second)
 
 
@@ -227,8 +227,8 @@ class Found:
 
 def search(vectors: FloatArray, queries: int, similarity: str, depth: int = DEPTH) -> list[Ranked]:
     """The first `depth` passages of each query; `vectors` are of so many queries and then of the passages."""
-    found = nearest(vectors[:queries], vectors[queries:], depth, similarity)
-    return [Ranked(order, scores) for order, scores in zip(*found, strict=True)]
+    hits = nearest(vectors[:queries], vectors[queries:], depth, similarity)
+    return [Ranked(order, scores) for order, scores in zip(*hits, strict=True)]
 
 
 class Retrieval(Task[Found]):
@@ -311,7 +311,7 @@ class Retrieval(Task[Found]):
         """All passages for each query, best first: `corpus_id`, the position, and `score`, the similarity."""
         count = len(outputs.rankings)
         every = self.search(outputs.vectors, count, len(outputs.vectors) - count)
-        return [placed(one.order, one.scores) for one in every]
+        return [placed(ranking.order, ranking.scores) for ranking in every]
 
     def _aligned(self, reference: Found, outputs: Found) -> list[Aligned]:
         count = len(reference.rankings)
@@ -327,16 +327,16 @@ class Retrieval(Task[Found]):
         """The scores of a search over vectors as they might be stored, beside the baseline's over whole ones."""
         assert self.signature.pooling is not None
         count, before, rows = len(reference.rankings), judge(reference.rankings, examples), []
-        for one in self.storings:
-            found = search_stored(outputs.vectors[:count], outputs.vectors[count:], one, self.signature.pooling)
-            rankings = [Ranked(order, values) for order, values in found]
+        for storing in self.storings:
+            hits = search_stored(outputs.vectors[:count], outputs.vectors[count:], storing, self.signature.pooling)
+            rankings = [Ranked(order, values) for order, values in hits]
             after = judge(rankings, examples)
             names = self.scores if before and after else ()
             pairs = zip(reference.rankings, rankings, strict=True)
             kept = float(np.mean([top_agreement(a.order, b.order) for a, b in pairs]))
             quality = {name: ratio(name, *after) for name in names if after}
             moved = {name: ratio_difference(name, *before, after[1]) for name in names if before and after}
-            fields = one.dimensions, one.precision, one.rescored, one.bytes
+            fields = storing.dimensions, storing.precision, storing.rescored, storing.bytes
             rows.append(StoredVectors(*fields, quality=quality, differences=moved, top_10=kept))
         return tuple(rows)
 
@@ -354,7 +354,7 @@ class Retrieval(Task[Found]):
         ):
             judged = [position for position, _ in example.relevance or () if position >= 0]
             places = np.unique(np.concatenate([first.order, second.order, np.array(judged, np.int64)]))
-            before, after = (self.scores_of(one.vectors, row, count + places) for one in (reference, outputs))
+            before, after = (self.scores_of(run.vectors, row, count + places) for run in (reference, outputs))
             order = np.argsort(-before, kind="stable")
             rankings.append(Ranked(places[order], before[order]))
             aligned.append((before, after))

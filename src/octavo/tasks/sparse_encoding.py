@@ -50,7 +50,9 @@ def top_overlap(first: FloatArray, second: FloatArray) -> float:
     for before, after in zip(first, second, strict=True):
         count = min(TOP, int(np.count_nonzero(before > 0)))
         if count:
-            best = (set(np.argsort(-one, kind="stable")[:count].tolist()) for one in (before, np.maximum(after, 0)))
+            best = (
+                set(np.argsort(-weights, kind="stable")[:count].tolist()) for weights in (before, np.maximum(after, 0))
+            )
             shares.append(len(set.intersection(*best)) / count)
     return float(np.mean(shares)) if shares else 1.0
 
@@ -84,8 +86,8 @@ class SparseEncoding(Task[Terms]):
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             answer = forward(input_ids=input_ids, attention_mask=attention_mask, **types, **more)
             logits = answer.logits * attention_mask[:, :, None].to(answer.logits.dtype)
-            found = logits.amax(dim=1).relu().log1p()
-            return type(answer)(logits=found.log1p() if sparse.activation == "log1p_relu" else found)
+            largest = logits.amax(dim=1).relu().log1p()
+            return type(answer)(logits=largest.log1p() if sparse.activation == "log1p_relu" else largest)
 
         model.forward = weights
 
@@ -152,7 +154,7 @@ class SparseEncoding(Task[Terms]):
     def answers(self, outputs: Terms, examples: Sequence[Example]) -> list[Answer]:
         """The similarity of each pair; of a text that stands alone its three heaviest words."""
         if any(example.text_pair is None for example in examples):
-            words = [", ".join(str(one["token_str"]) for one in outputs.of(row, 3)) for row in range(len(examples))]
+            words = [", ".join(str(word["token_str"]) for word in outputs.of(row, 3)) for row in range(len(examples))]
             return [Answer(text or "-", None) for text in words]
         return [Answer(None, value) for value in self._similarity(outputs, len(examples)).tolist()]
 

@@ -61,12 +61,12 @@ def search_stored(
     their codes, as sentence-transformers' `semantic_search_usearch(rescore=True)` does.
     """
     cut = storing.dimensions < passages.shape[1] and any(step.kind == "normalize" for step in pooling.steps)
-    wide, known = (shortened(one, storing.dimensions, normalize=cut) for one in (queries, passages))
+    wide, known = (shortened(rows, storing.dimensions, normalize=cut) for rows in (queries, passages))
     ranges, name = ranges_of(known), storing.precision
-    asked, stored = (numbers(quantized(one, name, ranges), name, storing.dimensions) for one in (wide, known))
+    asked, stored = (numbers(quantized(rows, name, ranges), name, storing.dimensions) for rows in (wide, known))
     similarity = "dot" if name.endswith("binary") else pooling.similarity
-    found = nearest(asked, stored, DEPTH * (RESCORED if storing.rescored else 1), similarity)
-    pairs = list(zip(*found, strict=True))
+    hits = nearest(asked, stored, DEPTH * (RESCORED if storing.rescored else 1), similarity)
+    pairs = list(zip(*hits, strict=True))
     if not storing.rescored:
         return pairs
     rescored = []

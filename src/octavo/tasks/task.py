@@ -120,8 +120,8 @@ class Task(ABC, Generic[Results]):
         Raises:
             DataError: a column that was named is not there.
         """
-        found = text_columns(list(row), columns, place)
-        read = {key: column for key, column in found.items() if key in self.keys}
+        named = text_columns(list(row), columns, place)
+        read = {key: column for key, column in named.items() if key in self.keys}
         return {key: row[name] for key, name in read.items()}, without(row, read.values())
 
     def rows(self, examples: Sequence[Example]) -> list[Row]:

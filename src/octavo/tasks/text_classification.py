@@ -82,16 +82,16 @@ class TextClassification(Task[FloatArray]):
         function, count, labels = chosen["function_to_apply"], chosen["top_k"], self.signature.labels
         if function not in (None, *FUNCTIONS):
             raise InputError("unknown function_to_apply", got=function, allowed=", ".join(FUNCTIONS))
-        found = scores(outputs, self.signature, function)
+        scored = scores(outputs, self.signature, function)
         if count is UNSAID:
-            pairs = zip(predicted_labels(outputs).tolist(), found, strict=True)
+            pairs = zip(predicted_labels(outputs).tolist(), scored, strict=True)
             return [{"label": labels[best], "score": float(row[best])} for best, row in pairs]
         if count is not None and (type(count) is not int or count < 1):
             raise InputError("top_k is how many labels are told", got=count, allowed="1 or more, or None for all")
         orders = np.argsort(-outputs, axis=1, kind="stable")[:, :count].tolist()
         return [
             [{"label": labels[index], "score": float(row[index])} for index in order]
-            for order, row in zip(orders, found, strict=True)
+            for order, row in zip(orders, scored, strict=True)
         ]
 
     @override
@@ -173,10 +173,10 @@ class TextClassification(Task[FloatArray]):
             return furthest_margins(list(_against_none(reference[known])), list(_against_none(outputs[known])))
         if self.kind == "binary":
             scored = [example.score for example in examples]
-            known, gold = np.array([one is not None for one in scored]), np.array([one or 0 for one in scored])
+            known, gold = np.array([score is not None for score in scored]), np.array([score or 0 for score in scored])
             if not _is_binary(gold[known]):
                 return None
-            before, after = (_against_none(one[known])[:, 0] for one in (reference, outputs))
+            before, after = (_against_none(logits[known])[:, 0] for logits in (reference, outputs))
             return classifier_margins(before, after, (gold[known] > 0).astype(np.int64))
         known = np.array([example.label is not None for example in examples])
         gold = np.array([example.label for example in examples if example.label is not None], np.int64)
@@ -203,8 +203,8 @@ class TextClassification(Task[FloatArray]):
             return {"tau": kendall_tau(before[:MOST_ORDERED], after[:MOST_ORDERED]), "moved": moved}
         if self.kind == "one":
             same = predicted_labels(reference) == predicted_labels(outputs)
-            found = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
-            return found | {"margin": median_margin(reference, outputs)}
+            near = {"agreement": float(np.mean(same)), "kl": mean_kl(reference, outputs)}
+            return near | {"margin": median_margin(reference, outputs)}
         same = ((reference > 0) == (outputs > 0)).all(axis=1)
         pairs = zip(_against_none(reference), _against_none(outputs), strict=True)
         return {"agreement": float(np.mean(same)), "kl": float(np.mean([kl_rows(*pair).sum() for pair in pairs]))}
@@ -233,7 +233,10 @@ class TextClassification(Task[FloatArray]):
         """The label, the labels, or the number of each example."""
         names = self.signature.labels
         if self.kind == "several":
-            return [None if one.labels is None else _listed([names[index] for index in one.labels]) for one in examples]
+            return [
+                None if example.labels is None else _listed([names[index] for index in example.labels])
+                for example in examples
+            ]
         if self.kind != "one":
             return [example.score for example in examples]
         return [None if example.label is None else names[example.label] for example in examples]
@@ -246,10 +249,10 @@ class TextClassification(Task[FloatArray]):
         if self.kind == "several":
             names = np.array(self.signature.labels, object)
             return [Answer(_listed(names[row > 0].tolist()), None) for row in outputs]
-        found = scores(outputs, self.signature)[:, 0].tolist()
+        values = scores(outputs, self.signature)[:, 0].tolist()
         if self.kind == "numbers":
-            return [Answer(None, score) for score in found]
-        return [Answer(str(int(logit > 0)), score) for logit, score in zip(outputs[:, 0], found, strict=True)]
+            return [Answer(None, score) for score in values]
+        return [Answer(str(int(logit > 0)), score) for logit, score in zip(outputs[:, 0], values, strict=True)]
 
     @override
     def distances(self, first: FloatArray, second: FloatArray) -> NDArray[np.float64]:

@@ -128,9 +128,9 @@ class TokenClassification(Task[Sequence[Tagged]]):
         Raises:
             DataError: a word is no text.
         """
-        found = None if columns or "text" in row else words_as_text(row, place)
+        whole = None if columns or "text" in row else words_as_text(row, place)
         return (
-            super().split_row(row, columns, place) if found is None else ({"text": found[0]}, without(row, found[1:]))
+            super().split_row(row, columns, place) if whole is None else ({"text": whole[0]}, without(row, whole[1:]))
         )
 
     @override
@@ -214,7 +214,7 @@ class TokenClassification(Task[Sequence[Tagged]]):
     def by_text(self, outputs: Sequence[Tagged], examples: Sequence[Example]) -> Sequence[Any]:
         """By the words of the file, or what stands between blanks."""
         return [
-            as_words(row, example.words or [found.span() for found in re.finditer(r"\S+", row.text)])
+            as_words(row, example.words or [word.span() for word in re.finditer(r"\S+", row.text)])
             for row, example in zip(outputs, examples, strict=True)
         ]
 
