@@ -90,7 +90,7 @@ def distill(
         return
     _show(distilled.record, output)
     asked = (f" --task {task}" if task else "") + ("" if int8 else _calibrate(data[0], columns, encoding))
-    asked += "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    asked += "".join(f" --ignore-weights '{pattern}'" for pattern in ignore_weights or ())
     say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
 
@@ -135,7 +135,7 @@ def _show(record: Distilling, output: Path) -> None:
     told = ", ".join(f"{name} {value:.4f}" for name, value in near.items())
     say(words("on {n:,} texts that neither trained nor chose it: {told}").format(n=record.judged, told=told))
     if record.agreement:
-        one = record.agreement
+        agreement = record.agreement
         text = words("the same answer to {value:.2%} of them ({low:.2%} to {high:.2%})")
-        say(text.format(value=one.value, low=one.low, high=one.high))
+        say(text.format(value=agreement.value, low=agreement.low, high=agreement.high))
     say(words("written to {path}").format(path=output))

@@ -76,11 +76,11 @@ def read_limit(name: str, text: str) -> float:
     from octavo.schema.budget import RANGES
 
     option, times, points = f"--{name.replace('_', '-')}", name == "min_speedup", name == "max_drop"
-    found = _NUMBER.fullmatch(text)
-    if found is None or found[2] not in ({"", "x", "X", "×"} if times else {"", "%"}):  # noqa: RUF001
+    matched = _NUMBER.fullmatch(text)
+    if matched is None or matched[2] not in ({"", "x", "X", "×"} if times else {"", "%"}):  # noqa: RUF001
         raise InputError(f"{option} is not understood", got=text, allowed=f"such as {_SUCH_AS[name]}")
-    number, (low, high) = float(found[1]), RANGES[name]
-    value = number / 100 if found[2] == "%" and not points else number
+    number, (low, high) = float(matched[1]), RANGES[name]
+    value = number / 100 if matched[2] == "%" and not points else number
     if not low <= value <= high:
         unit, scale = ("x", 1) if times else ("%", 1 if points else 100)
         then = f"{number:g}% or {number / 100:g}" if value == number > 1 and not times and not points else None

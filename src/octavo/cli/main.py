@@ -115,8 +115,8 @@ def run() -> None:
     try:
         app(prog_name="octavo")  # by `python -m octavo` too
     except OctavoError as error:
-        told = [one.told_in(words, error_words, place_words, found_words) for one in error.problems or (error,)]
-        say(*(f"{words('error')}: {one}" for one in told), err=True)
+        told = [problem.told_in(words, error_words, place_words, found_words) for problem in error.problems or (error,)]
+        say(*(f"{words('error')}: {line}" for line in told), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:  # typer's answer to an interruption, without a message
         if end.code == 130:

@@ -197,7 +197,9 @@ def _make(
             for folder, recipe in recipes.items():  # the errors of each are raised before the export
                 make_plan(model, folder, recipe=recipe, calibration=calibrations[folder], progress=None, **shared)
             if all(recipe.format == "onnx" for recipe in recipes.values()):
-                first = next((one for one in recipes.values() if one.method == "qat"), next(iter(recipes.values())))
+                first = next(
+                    (recipe for recipe in recipes.values() if recipe.method == "qat"), next(iter(recipes.values()))
+                )
                 floats = export(model, recipe=first, progress=progress)
         return [
             run_quantize(floats, folder, recipe=recipe, calibration=calibrations[folder], progress=progress, **shared)

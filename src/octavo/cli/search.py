@@ -102,10 +102,10 @@ def search(
     settings: dict[str, Any] = {"prefer": prefer, "space": space, "study": study, "threads": threads, "jobs": jobs}
     settings |= {"target": target, "force": force, "ray": ray, "address": cluster_address(address, ray=ray)}
     settings |= _files(data, calibrate, read, {"limit": limit, "max_length": max_length, "seed": seed})
-    found = _run(model, output, limits, settings, None if dry_run else pick or 0)
+    tuning = _run(model, output, limits, settings, None if dry_run else pick or 0)
     if not dry_run:
-        tell(found)
-        _show(found, as_json=as_json, picked=pick is not None)
+        tell(tuning)
+        _show(tuning, as_json=as_json, picked=pick is not None)
 
 
 def _files(data: Path, calibrate: Path | None, read: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def _reports(paths: list[Path] | None) -> Callable[[Search], None]:
 
     checked = [page.check_report(path, (".html", ".md")) for path in paths or ()]
 
-    def write(found: Search) -> None:
+    def write(tuning: Search) -> None:
         for path in checked:
-            report_search(found.study, path, language=language())
+            report_search(tuning.study, path, language=language())
 
     return write
 
@@ -147,25 +147,25 @@ def _run(
     if budget is None:
         raise InputError("a search needs a budget", then="--max-drop 1.0, or without labels --min-agreement 99%")
     with TerminalProgress() as progress:
-        found = make_search(model, output, budget=budget, **settings, progress=progress)
+        tuning = make_search(model, output, budget=budget, **settings, progress=progress)
         if pick is None:
-            _show_plan(found)
+            _show_plan(tuning)
         elif pick:
-            found.pick(pick)
+            tuning.pick(pick)
         else:
             titles = _row(map(words, ("step", "rows", "verdict", "left")))
             say(f"{titles}    {words('candidate')}", err=True)
-            for trial in found:
-                _tell(found, trial)
-    return found
+            for trial in tuning:
+                _tell(tuning, trial)
+    return tuning
 
 
-def _tell(found: Search, trial: Trial) -> None:
+def _tell(tuning: Search, trial: Trial) -> None:
     """A row of the table that grows on the terminal: what was measured, and about how many seconds are left."""
     from octavo.reporting.search_tables import layers_named, reason, step_name
 
     rows = words("timed") if trial.timed else f"{trial.rows:,}"
-    cells = step_name(trial.step, words), rows, trial.verdict, f"{found.seconds_left:,.0f}"
+    cells = step_name(trial.step, words), rows, trial.verdict, f"{tuning.seconds_left:,.0f}"
     name = trial.candidate.name + layers_named(trial.candidate, words)
     told = reason(trial, words)
     if trial.speed and trial.checks:
@@ -178,16 +178,19 @@ def _row(cells: Iterable[str]) -> str:
     """Cells as wide as their columns, names on the left and numbers on the right."""
     from rich.cells import cell_len
 
-    found = []
+    padded = []
     for cell, width, side in zip(cells, WIDTHS, "<><>", strict=True):
         blank = " " * (width - cell_len(cell))
-        found.append(cell + blank if side == "<" else blank + cell)
-    return " ".join(found)
+        padded.append(cell + blank if side == "<" else blank + cell)
+    return " ".join(padded)
 
 
-def _show_plan(found: Search) -> None:
-    plan = found.plan()
-    say(words("{n} candidates:").format(n=len(plan.candidates)), *(f"  {one.name}" for one in plan.candidates))
+def _show_plan(tuning: Search) -> None:
+    plan = tuning.plan()
+    say(
+        words("{n} candidates:").format(n=len(plan.candidates)),
+        *(f"  {candidate.name}" for candidate in plan.candidates),
+    )
     parts = (words("{n:,} for {name}").format(n=number, name=words(name)) for name, number in plan.splits.items())
     say(f"{words('examples')}: {', '.join(parts)}")
     text = words("each on {first:,} first; those that are not clear failures on {more:,}, or as many as decide")
@@ -196,13 +199,13 @@ def _show_plan(found: Search) -> None:
     say(text.format(m=plan.seconds / 60))
 
 
-def _show(found: Search, *, as_json: bool, picked: bool) -> None:
+def _show(tuning: Search, *, as_json: bool, picked: bool) -> None:
     """The outcome; exit code 1 where it is not PASS."""
     from octavo.cli.display import print_cells
     from octavo.reporting.search_tables import front_lines, ladder_cells, outcome_sentences, trial_cells
     from octavo.schema.search import FLOAT, line_of
 
-    outcome, record = found.outcome, found.record()
+    outcome, record = tuning.outcome, tuning.record()
     assert outcome is not None
     if as_json:
         from octavo.data.json_text import parse_json
@@ -213,9 +216,9 @@ def _show(found: Search, *, as_json: bool, picked: bool) -> None:
         if len(cells := ladder_cells(record, words)) > 1:
             print_cells(cells)
         say(*outcome_sentences(record, words), *front_lines(outcome.front, words))
-    if found.artifact is not None:
-        say(words("written to {path}").format(path=found.output), err=True)
-        engine = found.artifact.engine()
+    if tuning.artifact is not None:
+        say(words("written to {path}").format(path=tuning.output), err=True)
+        engine = tuning.artifact.engine()
         chosen: Any = outcome.chosen if not picked else None
         if chosen is not None and chosen.engine != engine:
             say(

@@ -78,7 +78,8 @@ def trim(
         return
     _show(trimmed)
     say(words("written to {path}").format(path=output))
-    asked = (f" --task {task}" if task else "") + "".join(f" --ignore-weights '{one}'" for one in ignore_weights or ())
+    asked = f" --task {task}" if task else ""
+    asked += "".join(f" --ignore-weights '{pattern}'" for pattern in ignore_weights or ())
     asked += "" if trimmed.record.logits.columns else f" --calibrate {data[0]}"
     say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
 
