@@ -106,7 +106,7 @@ def raise_together(problems: Sequence[OctavoError]) -> None:
     if problems:
         error = type(problems[0])("")
         error.args = ("\n".join(str(problem) for problem in problems),)
-        error.problems = tuple(one for problem in problems for one in problem.problems or (problem,))
+        error.problems = tuple(single for problem in problems for single in problem.problems or (problem,))
         raise error
 
 

@@ -63,7 +63,7 @@ def is_at(stream: IO[Any], path: Path) -> bool:
         return False
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Let two paths change places at once; False where the system or the file system cannot.
 
     renameat2(2) of Linux, renamex_np(2) of macOS.
@@ -72,7 +72,7 @@ def exchange(one: Path, other: Path) -> bool:
         return False
     import ctypes
 
-    names = os.fsencode(one), os.fsencode(other)
+    names = os.fsencode(first), os.fsencode(second)
     library = ctypes.CDLL(None, use_errno=True)
     if hasattr(library, "renameat2"):
         failed = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE)
@@ -82,7 +82,7 @@ def exchange(one: Path, other: Path) -> bool:
         return False
     number = ctypes.get_errno()
     if failed and number not in _CANNOT:
-        raise OSError(number, os.strerror(number), str(one), None, str(other))
+        raise OSError(number, os.strerror(number), str(first), None, str(second))
     return not failed
 
 

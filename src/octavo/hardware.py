@@ -217,10 +217,10 @@ def _quota_of(folder: Path) -> list[float]:
 
 def installed_packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
     """The versions of those of the packages that are installed."""
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

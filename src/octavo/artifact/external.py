@@ -30,7 +30,7 @@ def external_locations(file: Path) -> set[str]:
     Raises:
         ArtifactError: these are not the bytes of a protobuf message.
     """
-    found = set()
+    places = set()
     try:
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             left = [("model", 0, len(data))]
@@ -41,11 +41,11 @@ def external_locations(file: Path) -> set[str]:
                 if kind == "entry":
                     texts = {number: data[begin:stop] for number, begin, stop in fields}
                     if texts.get(_KEY) == b"location":
-                        found.add(texts.get(_VALUE, b"").decode())
+                        places.add(texts.get(_VALUE, b"").decode())
                 left += [(inner[number], begin, stop) for number, begin, stop in fields if number in inner]
     except (ValueError, IndexError) as error:
         raise ArtifactError("this is not an ONNX model", where=file, got=error) from None
-    return found
+    return places
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:

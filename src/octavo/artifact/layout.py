@@ -200,7 +200,7 @@ def triton_config(name: str, artifact: Artifact) -> str:
     def ports(values: Any, kind: str) -> str:
         listed = []
         for value in values:
-            sizes = [one.dim_value or -1 for one in value.type.tensor_type.shape.dim][1:]
+            sizes = [size.dim_value or -1 for size in value.type.tensor_type.shape.dim][1:]
             dtype = "TYPE_" + onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).replace("FLOAT", "FP32")
             listed.append(f'  {{ name: "{value.name}" data_type: {dtype} dims: {sizes} }}')
         return f"{kind} [\n" + ",\n".join(listed) + "\n]\n"

@@ -23,17 +23,17 @@ def require_free(place: Path, *, force: bool) -> None:
             raise ArtifactError("the output exists", got=place, then="name another output, or replace it with --force")
 
 
-def require_artifact(found: Path, place: Path) -> None:
-    """See that what was `found`, which stands or stood at `place`, is an artifact and no more, or an empty folder.
+def require_artifact(folder: Path, place: Path) -> None:
+    """See that `folder`, which stands or stood at `place`, is an artifact and no more, or an empty folder.
 
     Raises:
         ArtifactError: it is not.
     """
-    written = found.is_dir() and any((found / name).is_file() for name in (MANIFEST, LINEAGE))
-    if found.is_symlink() or not found.is_dir() or (any(found.iterdir()) and not written):
+    written = folder.is_dir() and any((folder / name).is_file() for name in (MANIFEST, LINEAGE))
+    if folder.is_symlink() or not folder.is_dir() or (any(folder.iterdir()) and not written):
         raise ArtifactError("something that is not an artifact is in the way", got=place, then="name another output")
-    strange = {path.relative_to(found).as_posix() for path in files_of(found)} - {
-        *_names_in(found),
+    strange = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {
+        *_names_in(folder),
         MANIFEST,
         LINEAGE,
         CARD,

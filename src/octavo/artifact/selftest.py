@@ -34,13 +34,13 @@ def make_self_test(folder: Path, source: Source, contents: Contents) -> SelfTest
     """
     inputs = self_test_inputs(source.tokenizer.json, source.signature)
     session = contents.answers(folder)
-    found, threads = pooled(session, source.signature, folder).run(inputs), session.threads
+    outputs, threads = pooled(session, source.signature, folder).run(inputs), session.threads
     del session  # one model in memory at a time
     reference = pooled(contents.reference(), source.signature, folder).run(inputs)
-    if not (np.isfinite(found).all() and np.isfinite(reference).all()):
+    if not (np.isfinite(outputs).all() and np.isfinite(reference).all()):
         raise ExportError("the quantized model answers with values that are not finite")
-    require_labels(found, source.signature)
-    return record_self_test(inputs, found, reference, threads=threads)
+    require_labels(outputs, source.signature)
+    return record_self_test(inputs, outputs, reference, threads=threads)
 
 
 def check_self_test(test: SelfTest, session: Session, where: object) -> float:
@@ -51,8 +51,8 @@ def check_self_test(test: SelfTest, session: Session, where: object) -> float:
     """
     inputs = {name: np.array(rows, np.int64) for name, rows in test.inputs.items()}
     expected = np.array(test.outputs, np.float32)
-    found = flat(session.run(inputs), inputs)
-    deviation = float(np.max(np.abs(found - expected))) if found.shape == expected.shape else float("inf")
+    outputs = flat(session.run(inputs), inputs)
+    deviation = float(np.max(np.abs(outputs - expected))) if outputs.shape == expected.shape else float("inf")
     allowed = test.allowed("bf16" if "bf16" in session.name else "float32")
     if not deviation <= allowed:
         raise ArtifactError(
@@ -86,7 +86,7 @@ def self_test_inputs(tokenizer_json: str, signature: Signature) -> Inputs:
     if signature.exact_lengths:  # all cut at the shortest
         task = find_task(lower_limit(signature, min(len(row.ids) for row in encoded)))
         encoded = task.encode(task.make_tokenizer(tokenizer_json), rows)
-    batch = max(make_batches(encoded, task.signature, task.token_budget), key=lambda one: len(one.rows))
+    batch = max(make_batches(encoded, task.signature, task.token_budget), key=lambda made: len(made.rows))
     return batch.inputs
 
 

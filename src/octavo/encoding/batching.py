@@ -144,8 +144,8 @@ def _common_parts(encodings: Sequence[Sequence[Encoded]]) -> list[tuple[list[int
     """Of each part of each row what every model made of it: positions among its own."""
     owned: list[dict[int, list[int]]] = [{} for _ in encodings]
     for places, encoded in zip(owned, encodings, strict=True):
-        for index, one in enumerate(encoded):
-            places.setdefault(index if one.row is None else one.row, []).append(index)
+        for index, tokens in enumerate(encoded):
+            places.setdefault(index if tokens.row is None else tokens.row, []).append(index)
     parts = []
     for row in owned[0]:
         of_all = [places[row] for places in owned]

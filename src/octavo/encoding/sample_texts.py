@@ -39,13 +39,13 @@ def sample_texts(tokenizer: Tokenizer, known: Collection[str] | None = None) -> 
 
 def _pieces_by_script(tokenizer: Tokenizer, ids: Sequence[int]) -> list[list[str]]:
     """Pieces of each script, spread over the vocabulary; scripts with most pieces first."""
-    found = defaultdict(list)
+    by_script = defaultdict(list)
     looked_at = [[index] for index in ids[:: max(1, len(ids) // LOOKED_AT)]]
     for decoded in tokenizer.decode_batch(looked_at, skip_special_tokens=False):
         piece = re.sub(r"^(##|▁)+|</w>$", "", decoded).strip()
         if piece and "\ufffd" not in piece and not re.fullmatch(r"[\[<].*[\]>]", piece):
-            found[_script(piece)].append(piece)
-    largest = sorted(found.values(), key=len, reverse=True)[:MOST_SCRIPTS]
+            by_script[_script(piece)].append(piece)
+    largest = sorted(by_script.values(), key=len, reverse=True)[:MOST_SCRIPTS]
     return [pieces[:: max(1, len(pieces) // MOST_PIECES)][:MOST_PIECES] for pieces in largest]
 
 

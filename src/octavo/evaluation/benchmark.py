@@ -177,18 +177,22 @@ def run_benchmark(
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         asked = _store(contenders, batches, rows, random.Random(seed), Path(folder))  # noqa: S311 - a sample, no secret
         started_ones = _start(contenders, asked, threads, stack, progress)
-        running = [one for one in zip(contenders, started_ones, asked, strict=True) if not one[1].reason]
-        processes, own = [process for _, process, _ in running], [one for *_, one in running]
+        running = [trio for trio in zip(contenders, started_ones, asked, strict=True) if not trio[1].reason]
+        processes, own = [process for _, process, _ in running], [kept for *_, kept in running]
         started = _read_load(processes)
         seconds, outputs = _first_round(processes, parts, Path(folder), progress)
         _more_rounds(processes, parts, seconds, random.Random(seed), progress)  # noqa: S311 - an order, no secret
         # before single rows: one may be shorter than the waking of threads
-        loads = _loads(started, _read_load(processes), [one for one, *_ in running])
+        loads = _loads(started, _read_load(processes), [contender for contender, *_ in running])
         singles = _single_rows(processes, own, rows, random.Random(seed), progress)  # noqa: S311
         whole = sum(part[0] for contender in seconds for part in contender)
         peaks = [int(process.ask({"peak": True})["peak"]) for process in processes]  # of the models, without texts
-        rates = text_rates([one.ask for one in processes], [one.texts for one, *_ in running], whole, progress)
-        extra = [_run_part(one, range(count, count + len(kept.sampled)), Path(folder))[1] for _, one, kept in running]
+        rates = text_rates(
+            [process.ask for process in processes], [contender.texts for contender, *_ in running], whole, progress
+        )
+        extra = [
+            _run_part(process, range(count, count + len(kept.sampled)), Path(folder))[1] for _, process, kept in running
+        ]
     timings = (
         Timing(
             outputs=in_order([outputs[index][number] for number in range(count)], kept.batches, kept.signature),
@@ -219,7 +223,9 @@ def _store(
     sample = generator.sample(rows, min(INVARIANCE_ROWS, len(rows)))
     for contender, own in zip(contenders, batches, strict=True):
         if id(own) not in stored:
-            exact = any(one.signature.exact_lengths for one, its in zip(contenders, batches, strict=True) if its is own)
+            exact = any(
+                other.signature.exact_lengths for other, its in zip(contenders, batches, strict=True) if its is own
+            )
             signature = contender.signature.model_copy(update={"exact_lengths": exact})
             sampled = _invariance_inputs(own, sample, signature)
             asked = stored[id(own)] = _Asked(own, sampled, contender.signature, folder / f"batches{len(stored)}.npz")
@@ -306,7 +312,8 @@ def _invariance_inputs(batches: Sequence[Batch], sample: Rows, signature: Signat
             padding = signature.pad_token_id if name == "input_ids" else 0
             wide = max(length, among[name].shape[1])
             pair = [
-                np.pad(one, ((0, 0), (0, wide - one.shape[1])), constant_values=padding) for one in (array, among[name])
+                np.pad(inputs, ((0, 0), (0, wide - inputs.shape[1])), constant_values=padding)
+                for inputs in (array, among[name])
             ]
             among[name] = np.concatenate(pair)
         sampled += [alone, among]

@@ -187,8 +187,8 @@ def compare_entries(
         )
         for entry, own in zip(entries, readings, strict=True)
     ]
-    found = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
-    all_of_them = list(zip(entries, readings, found, strict=True))
+    timings = run_benchmark(contenders, batches, threads=threads, seed=seed, progress=progress or Silent())
+    all_of_them = list(zip(entries, readings, timings, strict=True))
     measured = [(entry, own, timing) for entry, own, timing in all_of_them if isinstance(timing, Timing)]
     cpu, engines = this_cpu(), sorted({entry.contender.engine.partition(":")[0] for entry in entries})
     packages = [name for name in ("octavo", "numpy", "tokenizers", *engines) if find_spec(name)]
@@ -233,7 +233,7 @@ def _rows(measured: Sequence[tuple[Entry, Reading, Timing]]) -> tuple[ComparedRo
     compared = Compared(reading, baseline, first, reading.task.read(first.outputs, reading.asked), mixed=mixed)
     if warning := reading.task.doubt_labels(compared.reference, reading.examples):
         warnings.warn(warning, OctavoWarning, stacklevel=4)
-    return tuple(compared.row(*one) for one in measured)
+    return tuple(compared.row(*model) for model in measured)
 
 
 def _warn_of_calibrated(entries: Sequence[Entry], examples: Sequence[Example]) -> None:

@@ -60,7 +60,10 @@ class Compared:
         is_baseline = timing is self.timing
         outputs = self.reference if is_baseline else reading.task.read(timing.outputs, reading.asked)
         same = is_baseline or _same(self.timing.outputs, timing.outputs)
-        told = [self.task.by_text(one, self.examples) if self.mixed else one for one in (self.reference, outputs)]
+        told = [
+            self.task.by_text(answers, self.examples) if self.mixed else answers
+            for answers in (self.reference, outputs)
+        ]
         fidelity = self.task.fidelity(told[0], told[1], self.reading.asked.rows)
         row = replace(
             row,

@@ -53,20 +53,20 @@ def read_entries(entries: Sequence[Entry], examples: Sequence[Example], task: Ta
     Raises:
         InputError: tokens differ, and the answers are tokens.
     """
-    found: list[Reading] = []
+    readings: list[Reading] = []
     asked: list[tuple[str, Signature]] = []
     for entry in entries:
         how = entry.tokenizer_json, _bounded(entry.signature, task.signature)
         if how in asked:
-            reading = found[asked.index(how)]
+            reading = readings[asked.index(how)]
         else:
             made = _read(task, *how, examples)
-            reading = next((one for one in found if one.first_difference(made) is None), made)
-        _require_one_vocabulary((entries[0], found[0] if found else reading), (entry, reading))
-        found.append(reading)
+            reading = next((other for other in readings if other.first_difference(made) is None), made)
+        _require_one_vocabulary((entries[0], readings[0] if readings else reading), (entry, reading))
+        readings.append(reading)
         asked.append(how)
-    _warn_of_unknown(found, entries)
-    return found
+    _warn_of_unknown(readings, entries)
+    return readings
 
 
 def _bounded(own: Signature, common: Signature) -> Signature:
@@ -92,7 +92,7 @@ def _require_one_vocabulary(baseline: tuple[Entry, Reading], other: tuple[Entry,
     """
     (entry, first), (candidate, reading) = baseline, other
     index = first.first_difference(reading)
-    sizes = {one.signature.vocab_size for one in (entry, candidate)} - {None}
+    sizes = {model.signature.vocab_size for model in (entry, candidate)} - {None}
     if not first.task.of_tokens or (index is None and not (first.task.fills and len(sizes) > 1)):
         return
     got = " and ".join(f"{size:,} tokens" for size in sizes)

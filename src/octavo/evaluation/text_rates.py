@@ -35,18 +35,18 @@ def text_rates(
 
     `seconds` is what all models together took for all rows: as many rows as time allows by that.
     """
-    known = [one for one in texts if one is not None]
+    known = [own for own in texts if own is not None]
     if len(known) < len(workers):
         return [None] * len(workers)
-    rows = min(len(one.rows) for one in known)
+    rows = min(len(own.rows) for own in known)
     count = max(1, min(rows, int(rows * SECONDS / (ROUNDS + 1) / max(seconds, 1e-9))))
-    found: list[list[float]] = [[] for _ in workers]
+    measured: list[list[float]] = [[] for _ in workers]
     progress.start("timing from texts to answers", len(workers) * ROUNDS)
     for ask in workers:
         ask({"texts": min(count, WARM)})
     for _ in range(ROUNDS):
-        for ask, rates in zip(workers, found, strict=True):
+        for ask, rates in zip(workers, measured, strict=True):
             rates.append(count / ask({"texts": count})["seconds"])
             progress.advance()
             time.sleep(PAUSE)
-    return [float(np.median(rates)) for rates in found]
+    return [float(np.median(rates)) for rates in measured]

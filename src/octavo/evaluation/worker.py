@@ -81,9 +81,9 @@ def answer_texts(predictor: Predictor, rows: Sequence[Row]) -> float:
             yield window, task.encode(tokenizer, window)
 
     for window, encoded in ahead(windows()):
-        found = task.read(predictor.run(encoded), Asked(window, encoded, tokenizer))
+        answers = task.read(predictor.run(encoded), Asked(window, encoded, tokenizer))
         if not task.fills:  # of a text without a mask the comparison hides a token, and `predict` does not
-            task.decode(found)
+            task.decode(answers)
     return time.perf_counter() - start
 
 

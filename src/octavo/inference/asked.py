@@ -85,8 +85,8 @@ def read_row(
     """
     split = isinstance(row, dict)
     fields, other = task.split_row(row, columns, place) if split else (row, {})
-    key, found = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
-    if (isinstance(fields, dict) or is_line) and not isinstance(found, str):
+    key, value = task.keys[0], fields.get(task.keys[0]) if isinstance(fields, dict) else None
+    if (isinstance(fields, dict) or is_line) and not isinstance(value, str):
         then = f"name the columns, such as --columns {key}=NAME" if split and row else None
         allowed = f"an object with {', '.join(task.keys)}"
         raise DataError(f"a line needs a {key}", where=place, got=f"{row!r:.80}", allowed=allowed, then=then)

@@ -94,10 +94,10 @@ class PredictFn:
         table = columns[0]
         if hasattr(table, "assign") or isinstance(table, Mapping):
             return self.joined(table, self.answers(self.read(table)))
-        found = self.answers(columns)
+        answers = self.answers(columns)
         if hasattr(table, "to_frame"):
-            return table.to_frame().assign(**_one_dimensional(found))[list(found)]
-        return found["embedding"] if found.keys() == {"embedding"} else found
+            return table.to_frame().assign(**_one_dimensional(answers))[list(answers)]
+        return answers["embedding"] if answers.keys() == {"embedding"} else answers
 
     def predictor(self) -> Predictor | Generator:
         """The predictor of this process, opened on first use."""
@@ -153,6 +153,6 @@ def _array(values: list[Any]) -> NDArray[Any]:
     return np.array([value if isinstance(value, str) else json_text(value) for value in values], object)
 
 
-def _one_dimensional(found: Columns) -> dict[str, Any]:
+def _one_dimensional(answers: Columns) -> dict[str, Any]:
     """As columns of a table, of which each has one value in a row: a list is one."""
-    return {name: list(values) if values.ndim > 1 else values for name, values in found.items()}
+    return {name: list(values) if values.ndim > 1 else values for name, values in answers.items()}

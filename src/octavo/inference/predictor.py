@@ -166,8 +166,8 @@ class Predictor:
         self._count(len(encoded), encoded)
         outputs = self.run(encoded)
         require_finite(outputs, [replace(row, row=0) for row in encoded], [(query, None)])
-        found = ranking.decode(ranking.read(outputs, Asked(rows, encoded, self.tokenizer)))[0][:top_k]
-        return [one | {"text": texts[one["corpus_id"]]} for one in found] if return_documents else list(found)
+        ranked = ranking.decode(ranking.read(outputs, Asked(rows, encoded, self.tokenizer)))[0][:top_k]
+        return [hit | {"text": texts[hit["corpus_id"]]} for hit in ranked] if return_documents else list(ranked)
 
     def embed(
         self,
@@ -199,8 +199,8 @@ class Predictor:
             require_whole(dimensions=dimensions, precision=precision, ranges=ranges)
             return self.task.gather(list(self.stream([rows] if single else rows, **options)), single=single)
         storage = Storage(self.signature, dimensions, precision, self.ranges if ranges is None else ranges)
-        found = list(self.stream([rows] if single else rows, **options))
-        stored = storage.stored(self.task.gather(found))
+        vectors = list(self.stream([rows] if single else rows, **options))
+        stored = storage.stored(self.task.gather(vectors))
         return stored[0] if single else stored
 
     def logits(self, rows: Iterable[Any]) -> Outputs:

@@ -42,14 +42,14 @@ class Storage:
 
     def _find(self, ranges: Mapping[int, Ranges] | Any) -> Ranges:
         if not isinstance(ranges, Mapping):
-            found = np.asarray(ranges, np.float32)
-            if found.shape != (2, self.dimensions) or not np.isfinite(found).all():
-                got, allowed = f"an array {list(found.shape)}", f"finite numbers, [2, {self.dimensions}]"
+            given = np.asarray(ranges, np.float32)
+            if given.shape != (2, self.dimensions) or not np.isfinite(given).all():
+                got, allowed = f"an array {list(given.shape)}", f"finite numbers, [2, {self.dimensions}]"
                 raise InputError("ranges do not fit", got=got, allowed=allowed)
-            if (found[0] > found[1]).any():
-                got = f"{int((found[0] > found[1]).sum())} places where the first is above the second"
+            if (given[0] > given[1]).any():
+                got = f"{int((given[0] > given[1]).sum())} places where the first is above the second"
                 raise InputError("ranges are the smallest numbers and then the largest", got=got)
-            return found
+            return given
         if self.dimensions not in ranges:
             known = ", ".join(map(str, sorted(ranges)))
             then = "octavo quantize --calibrate FILE keeps some, or give ranges="
@@ -86,9 +86,9 @@ def read_ranges(folder: Path) -> dict[int, Ranges]:
     from safetensors.numpy import load_file
 
     try:
-        found = {int(name): array.astype(np.float32) for name, array in load_file(file).items()}
+        kept = {int(name): array.astype(np.float32) for name, array in load_file(file).items()}
     except Exception as error:  # safetensors has an exception of its own
         raise ArtifactError("the ranges of vectors cannot be read", where=file, got=error) from None
-    if not all(array.shape == (2, number) and np.isfinite(array).all() for number, array in found.items()):
+    if not all(array.shape == (2, number) and np.isfinite(array).all() for number, array in kept.items()):
         raise ArtifactError("the ranges of vectors are not [2, dimensions]", where=file)
-    return found
+    return kept

@@ -103,12 +103,12 @@ def _codes(value: ir.Value | None, steps: int = 8) -> tuple[ir.Value | None, boo
         return _codes(producer.inputs[0], steps - 1)
     if producer is None or producer.op_type not in _SCALING or len(producer.inputs) != 2:
         return None, True
-    found = [_codes(one, steps - 1) for one in producer.inputs]
-    at = next((index for index, (one, _) in enumerate(found) if one is not None), None)
+    sides = [_codes(side, steps - 1) for side in producer.inputs]
+    at = next((index for index, (matrix, _) in enumerate(sides) if matrix is not None), None)
     other = None if at is None else _numbers(producer.inputs[1 - at])
     if at is None or other is None:
         return None, True
-    stored, symmetric = found[at]
+    stored, symmetric = sides[at]
     assert stored is not None
     zero = 128 if stored.dtype == ir.DataType.UINT8 else 0
     return stored, symmetric and (producer.op_type in {"Mul", "Div"} or bool(np.all(other == zero)))

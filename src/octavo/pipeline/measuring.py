@@ -60,18 +60,18 @@ def measure_layers(
     return tuple(replace(layer, output_db=errors.get(layer.path)) for layer in layers)
 
 
-def _require_same_layers(artifact: Artifact, found: Sequence[AnyLayer], source: Source) -> None:
+def _require_same_layers(artifact: Artifact, given: Sequence[AnyLayer], source: Source) -> None:
     """See that an artifact can have been made from a checkpoint.
 
     Raises:
         InputError: the checkpoint has other layers.
     """
-    layers, sizes = artifact.manifest.layers, {layer.path: layer.parameters for layer in found}
+    layers, sizes = artifact.manifest.layers, {layer.path: layer.parameters for layer in given}
     other = [layer.path for layer in layers if sizes.get(layer.path) != layer.parameters]
-    if other or len(found) != len(layers):
+    if other or len(given) != len(layers):
         raise InputError(
             "the artifact was made from a checkpoint with other layers",
             where=source.folder,
-            got=", ".join(other[:3]) or f"{len(found)} layers",
+            got=", ".join(other[:3]) or f"{len(given)} layers",
             allowed=f"{artifact.manifest.source.name}, {len(layers)} layers",
         )

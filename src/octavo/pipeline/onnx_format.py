@@ -33,7 +33,7 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
         own = sentence_batches(source.tokenizer.json, source.signature, odd=recipe.method == "static")
         context = replace(context, calibration=(*context.calibration, *own))
     results = {name: apply(graph, part, context) for (name, graph), part in _parts(floats.graphs, recipe)}
-    runnable = {name: _runnable(one) for name, one in results.items()}
+    runnable = {name: _runnable(result) for name, result in results.items()}
     if context.ranges is not None:
         from octavo.qat.proof import require_agreement
 
@@ -41,17 +41,17 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
         require_agreement(floats.model, runnable["model"], context.ranges)
     layers = [
         layer
-        for name, one in results.items()
-        for layer in _measured(replace(one, model=runnable[name]), floats, name, context)
+        for name, result in results.items()
+        for layer in _measured(replace(result, model=runnable[name]), floats, name, context)
     ]
 
-    results = {name: replace(one, reference=None) for name, one in results.items()}  # smoothed float weights
-    for one in results.values():
-        _finish(one.model, recipe, context)  # no layer is found by its values any more
+    results = {name: replace(result, reference=None) for name, result in results.items()}  # smoothed float weights
+    for result in results.values():
+        _finish(result.model, recipe, context)  # no layer is found by its values any more
 
     def write(folder: Path) -> dict[str, Any]:
-        for name, one in results.items():
-            save_graph(one.model, folder / f"{name}.onnx")
+        for name, result in results.items():
+            save_graph(result.model, folder / f"{name}.onnx")
         return {}
 
     def answers(folder: Path) -> Session:
@@ -60,7 +60,7 @@ def quantize_graphs(floats: FloatGraphs, recipe: Recipe, context: Context) -> Co
 
     return Contents(
         layers=tuple(layers),
-        exact_u8s8=any(one.exact_u8s8 for one in results.values()),
+        exact_u8s8=any(result.exact_u8s8 for result in results.values()),
         write=write,
         answers=answers,
         reference=original.session,
@@ -79,7 +79,7 @@ def _open_graphs(
     from octavo.engines.onnxruntime_writer import OnnxWriter, open_writer
 
     written: Session = open_writer(files) if writes else open_session(files["model"])
-    if all(runnable[name] is one.model for name, one in results.items()):
+    if all(runnable[name] is result.model for name, result in results.items()):
         return written
     opened = {name: open_graph(graph) for name, graph in runnable.items()}
     return OnnxWriter(opened.get("decoder") or opened["model"], opened.get("encoder")) if writes else opened["model"]
@@ -92,11 +92,11 @@ def _parts(graphs: dict[str, ir.Model], recipe: Recipe) -> list[tuple[tuple[str,
         RecipeError: a rule matches no layer of any component.
     """
     if len(graphs) == 1:
-        return [(one, recipe) for one in graphs.items()]
+        return [(named, recipe) for named in graphs.items()]
     from octavo.graph.layers import find_layers
 
     paths = {name: [layer.path for layer in find_layers(graph)] for name, graph in graphs.items()}
-    kept_as(recipe, [path for found in paths.values() for path in found])
+    kept_as(recipe, [path for group in paths.values() for path in group])
     return [
         ((name, graph), recipe.model_copy(update={"layers": rules_for(recipe, paths[name])}))
         for name, graph in graphs.items()

@@ -115,14 +115,14 @@ class BlockPredictor:
 
     def _answered(self, parsed: Sequence[Parsed], values: Sequence[Any], block: Block) -> list[Answered]:
         answers = self._answers([fields for fields, _, error in parsed if error is None], block.first)
-        found = list[Answered]()
+        answered = list[Answered]()
         for number, ((_, other, error), value) in enumerate(zip(parsed, values, strict=True)):
             answer, wrong = (None, None) if error else next(answers)
             if wrong:  # the row keeps all its fields
-                found.append(Answered(finite(value), answer, f"{block.place(number)}: {wrong}"))
+                answered.append(Answered(finite(value), answer, f"{block.place(number)}: {wrong}"))
             else:
-                found.append(Answered(other, answer, error))
-        return found
+                answered.append(Answered(other, answer, error))
+        return answered
 
     def _answers(self, fields: list[Any], first: int) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
         """The answer to each row, or what is wrong with it; where something is, the rows are halved until it is found.
@@ -132,7 +132,7 @@ class BlockPredictor:
         numbered: dict[str, Any] = {"first": first} if isinstance(self.predictor, Generator) else {}
         before = replace(self.predictor.counts)
         try:
-            found = list(self.predictor.stream(fields, **self.asked.options, **numbered)) if fields else []
+            answers = list(self.predictor.stream(fields, **self.asked.options, **numbered)) if fields else []
         except OctavoError as error:
             self.predictor.counts = before
             if len(fields) == 1:
@@ -142,7 +142,7 @@ class BlockPredictor:
             yield from self._answers(fields[:half], first)
             yield from self._answers(fields[half:], first + half)
             return
-        yield from ((self.predictor.task.to_json(answer), None) for answer in found)
+        yield from ((self.predictor.task.to_json(answer), None) for answer in answers)
 
 
 def parse_rows(values: Sequence[Any], block: Block, task: Task[Any], columns: Mapping[str, str]) -> list[Parsed]:

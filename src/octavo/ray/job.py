@@ -92,9 +92,9 @@ def predict_files(  # noqa: PLR0913 - settings of the verb
     progress.start("predicting", sum(block.rows for block in left.values()))
     done = Done()
     with connected(address):
-        for one in _run(given, asked, left):
-            done.add(one)
-            progress.advance(one.rows)
+        for part_done in _run(given, asked, left):
+            done.add(part_done)
+            progress.advance(part_done.rows)
     absent = [part for part in left if not part.is_file()]
     if absent:
         then = "name a folder that every node has under this path"
@@ -190,7 +190,7 @@ def _run(artifact: Artifact, asked: Asked, parts: _Parts) -> Iterator[Done]:
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     cpus = asked.threads or 1
-    room = [int(one["Resources"].get("CPU", 0)) // cpus for one in ray.nodes() if one["Alive"]]
+    room = [int(machine["Resources"].get("CPU", 0)) // cpus for machine in ray.nodes() if machine["Alive"]]
     actors = min(len(parts), sum(room))
     if actors < 1:
         raise InputError("no node of the cluster has so many CPUs", got=f"{cpus} for an actor")

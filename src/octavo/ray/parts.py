@@ -62,7 +62,7 @@ def write_table(
     for name, value in said.items():
         vectors = name == "embedding"
         kind = pa.list_(pa.float32()) if vectors else _TYPES.get(type(value), "string")
-        values = [one[name] if vectors else _plain(one[name]) for one in told]
+        values = [answer[name] if vectors else _plain(answer[name]) for answer in told]
         written = written.append_column(name, pa.array(values, kind))
     with whole_file(path) as stream:
         pa.parquet.write_table(written, stream.buffer)

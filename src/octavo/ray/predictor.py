@@ -67,11 +67,11 @@ class Predictor:
             raise InputError("unknown on_error", got=on_error, allowed="raise, column")
         self._apart = on_error == "column"
         try:
-            found = open_artifact(_folder(artifact))
+            opened = open_artifact(_folder(artifact))
             self.predict_fn = make_predict_fn(
-                found, columns=columns, engine=engine, threads=threads, max_length=max_length, options=options
+                opened, columns=columns, engine=engine, threads=threads, max_length=max_length, options=options
             )
-            check_self_test(found.manifest.self_test, self.predict_fn.predictor().session, found.folder)
+            check_self_test(opened.manifest.self_test, self.predict_fn.predictor().session, opened.folder)
         except OctavoError as error:
             told = type(error)("")
             told.args = (f"on the node {node()}: {error}",)
@@ -90,24 +90,24 @@ class Predictor:
             return self.predict_fn(batch)
         columns = self.predict_fn.read(batch)
         try:
-            found = self.predict_fn.answers(columns)
+            answers = self.predict_fn.answers(columns)
             told: list[str | None] = [None] * len(columns[0])
         except OctavoError:
-            found, told = self._one_by_one([list(column) for column in columns])
-        return self.predict_fn.joined(batch, found | {ERROR: np.array(told, object)})
+            answers, told = self._one_by_one([list(column) for column in columns])
+        return self.predict_fn.joined(batch, answers | {ERROR: np.array(told, object)})
 
     def _one_by_one(self, columns: list[list[Any]]) -> tuple[Columns, list[str | None]]:
         """The answers to rows each alone, which are the same as in a batch, empty where there is an error instead."""
         none = {name: _empty(array) for name, array in self.predict_fn.answers([[] for _ in columns]).items()}
-        found, told = [], list[str | None]()
+        answers, told = [], list[str | None]()
         for row in zip(*columns, strict=True):
             try:
-                found.append(self.predict_fn.answers([[text] for text in row]))
+                answers.append(self.predict_fn.answers([[text] for text in row]))
                 told.append(None)
             except OctavoError as error:
-                found.append(none)
+                answers.append(none)
                 told.append(str(error).removeprefix("row 0: "))
-        return {name: np.concatenate([one[name] for one in found]) for name in none}, told
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in none}, told
 
 
 def put(artifact: str | Path | Artifact) -> Any:
