@@ -155,11 +155,10 @@ def serves(trained: str, task: str) -> bool:
 
     SPLADE's older checkpoints are masked language models by their config.
     """
-    return (
-        task in {trained, "feature-extraction", "late-interaction"}
-        or trained == "feature-extraction"
-        or (trained, task) == ("fill-mask", "sparse-encoding")
-    )
+    if trained == task:
+        return True
+    before, after = task_class(trained), task_class(task)
+    return after.pools or after.late or before.pools or (before.fills and after.weighs)
 
 
 def choose_task(config: Mapping[str, Any], folder: Path, asked: str | None) -> str:
@@ -262,9 +261,10 @@ def _max_length(folder: Path, config: dict[str, Any], tokenizer_limit: int | Non
 
 def _problem_type(folder: Path, config: dict[str, Any], task: str, labels: tuple[str, ...]) -> str | None:
     """What the scores of labels mean, for tasks that have some; see `Signature`."""
-    if task == "text-classification":
-        return score_type(folder, config, len(labels))
-    return config.get("problem_type") if task_class(task).labelled else None
+    kind = task_class(task)
+    if not kind.labelled:
+        return None
+    return config.get("problem_type") if kind.tags else score_type(folder, config, len(labels))
 
 
 def make_signature(

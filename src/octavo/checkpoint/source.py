@@ -70,7 +70,7 @@ def with_token_embeddings(checkpoint: str | Path | Checkpoint, *, asked: bool) -
     if not asked:
         return checkpoint
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    if checkpoint.task is not None and task_name(checkpoint.task) != "late-interaction":
+    if checkpoint.task is not None and not task_class(task_name(checkpoint.task)).late:
         what, got = "token_embeddings=True is the task late-interaction", f"task {checkpoint.task}"
         raise CheckpointError(what, where=checkpoint.path, got=got, then="leave one of them out")
     return replace(checkpoint, task="late-interaction")
@@ -204,7 +204,8 @@ def _require_float(config: dict[str, Any], folder: Path) -> None:
 
 def _files_beside(checkpoint: Checkpoint, folder: Path, signature: Signature) -> tuple[Signature, dict[str, bytes]]:
     """The signature and the files that go with a model: of pooling, or generation config and target tokenizer."""
-    if signature.generation is None:
+    task = find_task(signature)
+    if not task.writes:
         if signature.token_vectors:
             return signature, token_vector_files(folder, architectures(read_config(folder)))
         steps = signature.pooling.steps if signature.pooling else ()
@@ -213,9 +214,9 @@ def _files_beside(checkpoint: Checkpoint, folder: Path, signature: Signature) ->
     target = Path(checkpoint.target_tokenizer) if checkpoint.target_tokenizer else folder / TARGET_TOKENIZER
     if not target.exists() and checkpoint.target_tokenizer:
         raise CheckpointError("no such tokenizer", got=target, then="name a tokenizer.json with --target-tokenizer")
-    if task_class(signature.task).is_encoder_decoder and target.exists():
+    if task.is_encoder_decoder and target.exists():
         files[TARGET_TOKENIZER] = target.read_bytes()
-    generation = signature.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in files})
+    generation = task.generation.model_copy(update={"target_tokenizer": TARGET_TOKENIZER in files})
     return signature.model_copy(update={"generation": generation}), files
 
 

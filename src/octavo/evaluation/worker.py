@@ -72,8 +72,8 @@ def main() -> None:
 def answer_texts(predictor: Predictor, rows: Sequence[Row]) -> float:
     """Answer rows as a predictor does, but for parsing them; the seconds that it took."""
     task, tokenizer, start = predictor.task, predictor.tokenizer, time.perf_counter()
-    if task.name == "text-classification" and rows and isinstance(rows[0][1], list):
-        task = task.ranking() or task  # queries with their passages
+    if rows and isinstance(rows[0][1], list):  # queries with their passages; or texts with their choices
+        task = task.ranking() or task
 
     def windows() -> Iterator[tuple[Sequence[Row], list[Encoded]]]:
         for first in range(0, len(rows), ROWS_AT_ONCE):

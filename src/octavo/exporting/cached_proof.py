@@ -142,12 +142,12 @@ def ask_writer(model: Any, signature: Signature) -> list[Text]:
 
 def _ask(model: Any, lengths: Sequence[int], signature: Signature) -> Text:
     """A batch of random texts, and what torch answers to each of them alone."""
-    answers = find_task(signature).is_encoder_decoder  # an encoder's positions begin where its padding does
+    task = find_task(signature)
+    answers = task.is_encoder_decoder  # an encoder's positions begin where its padding does
     ids, mask = _ids(model, lengths, left=not answers)
     generator = np.random.default_rng(1)
     ahead = tuple(generator.integers(0, model.config.vocab_size, (len(lengths), count)) for count in AHEAD)
-    token = signature.generation.decoder_start_token_id if signature.generation else None
-    start = np.full((len(lengths), 1), token or 0, np.int64)
+    start = np.full((len(lengths), 1), task.generation.decoder_start_token_id or 0, np.int64)
     shape = f"{len(lengths)} x {max(lengths)}{', padded' if len(lengths) > 1 else ''}, then {AHEAD[0]} and {AHEAD[1]}"
     logits, largest = [], 0.0
     for row in range(len(lengths)):

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from octavo.errors import ExportError
 from octavo.schema.signature import TokenVectors
+from octavo.tasks import task_class
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, NDArray[np.float32]]
@@ -48,8 +49,9 @@ class NumpyReference:
         self.token_vectors = token_vectors
         self.task, self.config, self.weights, self.kind = task, config, weights, str(config["model_type"])
         roberta = self.kind in {"roberta", "xlm-roberta", "camembert"}
-        headless = task in {"feature-extraction", "late-interaction"}
-        self.body = "" if headless else f"{'roberta' if roberta else self.kind}."
+        asked = task_class(task)
+        self.summarizes = self.kind == "electra" and asked.chooses
+        self.body = "" if asked.pools or asked.late else f"{'roberta' if roberta else self.kind}."
 
     def run(self, inputs: dict[str, Ids]) -> NDArray[np.float32]:
         """The model's answer to one batch of int64 [rows, length]: [rows, labels], or a vector of each token."""
@@ -181,7 +183,7 @@ class NumpyReference:
         """Logits of a text from the vectors of first tokens, [rows, width]."""
         if self.kind == "distilbert":
             hidden = np.maximum(self._linear("pre_classifier", first), 0)
-        elif self.kind == "electra" and self.task == "multiple-choice":
+        elif self.summarizes:
             hidden = _activate(self.config["summary_activation"], self._linear("sequence_summary.summary", first))
         elif "classifier.out_proj.weight" in self.weights:
             dense = self._linear("classifier.dense", first)

@@ -29,10 +29,9 @@ class Generator:
 
     def __init__(self, writer: Writer, tokenizers: Tokenizers, signature: Signature) -> None:
         """Join a writer with the tokenizers and signature that belong to its model."""
-        assert signature.generation is not None
         self.session, self.signature, self.tokenizers = writer, signature, tokenizers
         self.task: Task[Any] = find_task(signature)
-        self.generation = signature.generation
+        self.generation = self.task.generation
         limit = max(1, signature.max_length // 2) if self.task.continues else signature.max_length
         sampling = self.generation.sampling
         if sampling.max_new_tokens > limit:  # the default has to fit small models

@@ -46,7 +46,7 @@ def make_units(source: Source, examples: Sequence[Example]) -> list[Unit]:
     rows = task.rows(examples)
     encoded = task.encode(task.make_tokenizer(source.tokenizer.json), rows)
     labels = [UNKNOWN if one.label is None else one.label for one in examples]
-    if task.name == "multiple-choice":
+    if task.chooses:
         groups = [(row or 0, tuple(group)) for row, group in groupby(encoded, key=lambda one: one.row)]
         return [Unit(group, labels[row]) for row, group in groups]
     gold = labels if len(encoded) == len(labels) else [UNKNOWN] * len(encoded)

@@ -299,9 +299,9 @@ def _prepare(
 ) -> tuple[Batches, Lesson, Chosen]:
     """The batches of all epochs, the lesson, and the layers that stay."""
     from octavo.shrinking.batches import Batches, make_units, plan
-    from octavo.shrinking.losses import make_lesson, takes_labels
+    from octavo.shrinking.losses import make_lesson
 
-    if asked.use_labels and not takes_labels(source.signature):
+    if asked.use_labels and not find_task(source.signature).takes_labels:
         raise InputError("labels of this task are not learnt from", got=source.signature.task, then="no --use-labels")
     units = make_units(source, learnt)
     batches = Batches(source, units, plan(units, asked.batch_size, asked.epochs, asked.seed), asked.seed)

@@ -20,7 +20,7 @@ from torch.nn.functional import (
 
 from octavo.engines import SPAN
 from octavo.schema.signature import Signature, Step
-from octavo.tasks import find_task
+from octavo.tasks import task_class
 
 NEVER = -1e4  # a logit of what cannot be chosen: its probability is 0 in float32 and bfloat16
 GOLD, OWNER = "gold", "owner"  # of a batch, beside the model's inputs: right labels, and whose choice a row is
@@ -92,15 +92,16 @@ class Lesson:
     def logits(self, outputs: Any, batch: Mapping[str, Any]) -> Any:
         """The answers as rows [answers, k] with a distribution each; of numbers [answers, 1]."""
         signature, real = self.signature, batch["attention_mask"].bool()
-        if signature.task == "question-answering":
+        task = task_class(signature.task)
+        if task.extracts:
             logits = torch.cat([outputs[name] for name in SPAN])
             return logits.masked_fill(~real.repeat(2, 1), NEVER)
         logits = outputs["logits"]
-        if signature.task == "token-classification":
+        if task.tags:
             return logits[real]
-        if signature.mask_token_id is not None:
+        if task.fills:
             return logits[batch["input_ids"] == signature.mask_token_id]
-        if signature.task == "multiple-choice":
+        if task.chooses:
             return _side_by_side(logits[:, 0], batch[OWNER])
         if (
             signature.problem_type == "multi_label_classification"
@@ -132,13 +133,6 @@ def make_lesson(signature: Signature, steps: Mapping[str, Any], *, temperature: 
         folder: {name: torch.from_numpy(one) for name, one in weights.items()} for folder, weights in steps.items()
     }
     return Lesson(signature, (), temperature, use_labels, tensors)
-
-
-def takes_labels(signature: Signature) -> bool:
-    """Whether the right labels of examples can be learnt too: one of several, for a text or among choices."""
-    several = signature.problem_type == "multi_label_classification"
-    one = signature.task == "text-classification" and len(signature.labels) > 1 and not several
-    return one or find_task(signature).name == "multiple-choice"
 
 
 def _dense(vectors: Any, weights: Mapping[str, Any], step: Step) -> Any:

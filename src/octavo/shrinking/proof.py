@@ -37,8 +37,7 @@ def proof_inputs(source: Source, examples: Sequence[Example]) -> list[Inputs]:
         if "token_type_ids" in source.signature.input_names:
             row["token_type_ids"] = np.array([encoding.type_ids], np.int64)
         if task.is_encoder_decoder:
-            assert source.signature.generation is not None
-            start = source.signature.generation.decoder_start_token_id or 0
+            start = task.generation.decoder_start_token_id or 0
             row["decoder_input_ids"] = np.array([[start, *encoding.ids[:-1]]], np.int64)
         inputs.append(row)
     if not any(row["input_ids"].size for row in inputs):

@@ -32,10 +32,9 @@ from octavo.shrinking.settings import named_ids, renumbered, require_renumbered,
 from octavo.shrinking.tables import find_tables, write_weights
 from octavo.shrinking.texts import Compared, Texts, compare_tokens, count_tokens, otherwise, read_texts, token_ids
 from octavo.shrinking.vocabulary import Characters, close, fixed_tokens, require_known, trimmed_tokenizer
-from octavo.tasks import find_task
+from octavo.tasks import find_task, task_class
 
 COVERAGE = 0.9999
-OVER_TOKENS = {"fill-mask", "text-generation", "text2text-generation"}  # a logit for each token
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,8 @@ def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trim
     source = prepared.source
     stays = [one for one, changed in zip(texts.examples, choice.compared.changed, strict=True) if not changed]
     inputs = proof_inputs(source, stays)
-    columns = source.signature.task in OVER_TOKENS
+    task = task_class(source.signature.task)
+    columns = task.fills or task.writes  # a logit for each token of the vocabulary
     plan.progress.start("asking the model")
     before = logits_of(source, inputs, choice.order if columns else None)
     plan.progress.start("writing the checkpoint")

@@ -47,6 +47,13 @@ class MultipleChoice(Task[Sequence[Chosen]]):
     scores = ("accuracy",)
     onnx_output = ("the model does not take a choice a row", "input_ids [batch, length], logits [batch, 1]", (2,))
     keys = ("text", "choices")
+    chooses = True
+
+    @property
+    @override
+    def takes_labels(self) -> bool:
+        """Always: the right choice."""
+        return True
 
     @override
     def adapt_model(self, model: Any) -> None:

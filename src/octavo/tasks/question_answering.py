@@ -134,6 +134,7 @@ class QuestionAnswering(Task[Sequence[AnswerWindows]]):
     onnx_output = ("the output has no start and end", "start_logits and end_logits [batch, length]", (2,))
     keys = ("question", "context")
     group_by = "text_pair"
+    extracts = True
     options: ClassVar[Options] = {
         "top_k": 1,
         "max_answer_len": LONGEST,

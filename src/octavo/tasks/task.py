@@ -19,7 +19,7 @@ from octavo.errors import DataError
 from octavo.metrics.movement import Margins
 from octavo.metrics.scores import SCORES, largest_change
 from octavo.schema.comparison import Answer, StoredVectors
-from octavo.schema.signature import Signature
+from octavo.schema.signature import Generation, Signature
 
 Results = TypeVar("Results")  # what `read` makes of a session's outputs: a sequence, one for each of the user's rows
 Prepared = tuple[Sequence[Example], list[Row], list[Encoded]]
@@ -34,15 +34,16 @@ class Task(ABC, Generic[Results]):
     a call may set, with its defaults; `scored`: its examples have a number, or a text, and not a label; `labelled`: its
     outputs have names; `writes`: its answers are texts, written token by token, and `continues`: these go on from what
     was read; `is_encoder_decoder`: an encoder reads for a decoder; `pools`: a text has one vector, `late`: each of its
-    tokens has one, `weighs`: weights of words; `fills`: its answers stand at masks; `lists`: it gives a list for each
-    text; `of_tokens`: its answers are tokens, so that models with two vocabularies have none in common. `auto_class` is
-    the class of transformers that makes its models, `output_names` what their graphs return, `formats` what they are
-    written as, `calibrates` whether ranges can be learnt on them, `unread_weights` the names of what a checkpoint may
-    have left out, `token_budget` the tokens of a batch, `usual_length` how many are read at once where nobody says
-    otherwise, `one_text` what is said where a pair is given and one text is read, `group_by` the text that several
-    examples may share: these stay on one side where some are held out. `onnx_output`, for ONNX files of
-    other tools: what is said where the output is another, what it has to be, and how many dimensions it may have; None
-    where such files are not read.
+    tokens has one, `weighs`: weights of words; `fills`: its answers stand at masks; `tags`: each token has one of its
+    own; `extracts`: they are parts of what was read; `chooses`: one of the texts that a row brings, each of which is a
+    row of the model's; `lists`: it gives a list for each text; `of_tokens`: its answers are tokens, so that models with
+    two vocabularies have none in common. `auto_class` is the class of transformers that makes its models,
+    `output_names` what their graphs return, `formats` what they are written as, `calibrates` whether ranges can be
+    learnt on them, `unread_weights` the names of what a checkpoint may have left out, `token_budget` the tokens of a
+    batch, `usual_length` how many are read at once where nobody says otherwise, `one_text` what is said where a pair is
+    given and one text is read, `group_by` the text that several examples may share: these stay on one side where some
+    are held out. `onnx_output`, for ONNX files of other tools: what is said where the output is another, what it has to
+    be, and how many dimensions it may have; None where such files are not read.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,9 @@ class Task(ABC, Generic[Results]):
     late: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
     fills: ClassVar[bool] = False
+    tags: ClassVar[bool] = False
+    extracts: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
     lists: ClassVar[bool] = False
     of_tokens: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ("onnx", "torch")
@@ -79,6 +83,17 @@ class Task(ABC, Generic[Results]):
         task = copy(self)
         task.signature = signature
         return task
+
+    @property
+    def generation(self) -> Generation:
+        """How the model writes; only of tasks that do."""
+        assert self.signature.generation is not None, "a signature of a task that writes says how"
+        return self.signature.generation
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether the right label of an example can be learnt: one of several, for a text or among choices."""
+        return False
 
     def adapt_model(self, model: Any) -> None:
         """Make a torch model answer what the task reads, in place."""

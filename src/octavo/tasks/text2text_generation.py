@@ -66,8 +66,7 @@ class Text2TextGeneration(Task[FloatArray]):
     @override
     def encode(self, tokenizer: Tokenizer, rows: Sequence[Row], options: Options = NO_OPTIONS) -> list[Encoded]:
         """Token ids of each text, and as an answer to be scored the text itself."""
-        assert self.signature.generation is not None
-        start, most = self.signature.generation.decoder_start_token_id or 0, self.signature.max_length - 1
+        start, most = self.generation.decoder_start_token_id or 0, self.signature.max_length - 1
         encoded = super().encode(tokenizer, rows, options)
         return [replace(row, target_ids=[start, *list(row.ids)[:most]]) for row in encoded]
 

@@ -114,6 +114,12 @@ class TextClassification(Task[FloatArray]):
             return "several"
         return "one" if several else "binary"
 
+    @property
+    @override
+    def takes_labels(self) -> bool:
+        """Whether a text has one label of several."""
+        return len(self.signature.labels) > 1 and self.kind != "several"
+
     @override
     def require_comparable(self, baseline: Task[Any]) -> None:
         """See that the model answers with labels, or with one number, and as the baseline does.

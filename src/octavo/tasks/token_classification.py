@@ -98,6 +98,7 @@ class TokenClassification(Task[Sequence[Tagged]]):
     auto_class = "AutoModelForTokenClassification"
     scores = ("entity_f1", "precision", "recall", "tag_accuracy")
     labelled = True
+    tags = True
     lists = True
     one_text = "tags are those of one text"
     onnx_output = ("the output has no tags for each token", "logits [batch, length, tags]", (3,))
