@@ -34,7 +34,7 @@ from octavo.shrinking.carried import told_of, write_lineage
 from octavo.shrinking.layers import How, Stack, check_asked, choose_layers, find_layers
 from octavo.shrinking.proof import proof_inputs
 from octavo.shrinking.student import make_student, read_teacher, require_loads_same, write_student
-from octavo.shrinking.texts import Texts, read_texts
+from octavo.shrinking.texts import SplitTexts, read_texts
 from octavo.shrinking.work_folder import work_folder
 from octavo.tasks import find_task
 
@@ -60,7 +60,7 @@ class Distilled:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudentSettings:
     """How a student is to be made; see `distill`. It decides, with the checkpoint and the texts, what comes out."""
 
     layers: int | tuple[int, ...]
@@ -94,7 +94,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenLayers:
     """The layers that stay, how they were found, and their loss untrained where that was measured."""
 
     layers: tuple[int, ...]
@@ -106,7 +106,7 @@ class Chosen:
 class Learnt:
     """What came of a training; `before`: how many layers the teacher has, and units in each, where some of these go."""
 
-    chosen: Chosen
+    chosen: ChosenLayers
     before: tuple[int, int | None]
     rate: float
     curve: tuple[CurvePoint, ...]
@@ -158,7 +158,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         OctavoError: see `octavo.errors` for the kinds.
     """
     chosen = layers if isinstance(layers, int) else tuple(layers)
-    asked = Asked(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed, int8)
+    asked = StudentSettings(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed, int8)
     place, progress = Path(output).resolve(), progress or Silent()
     _check(asked)
     check_free(place, force=force)
@@ -179,7 +179,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         return _distill(source, texts, asked, Place(folder, place, force, progress))
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: StudentSettings) -> None:
     """See that the numbers are possible, as far as they tell by themselves.
 
     Raises:
@@ -196,7 +196,7 @@ def _check(asked: Asked) -> None:
             raise InputError(f"{option} is out of range", got=value, allowed=allowed)
 
 
-def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distilled:
+def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: Place) -> Distilled:
     """Choose the layers, train, and write what came out where it answers the same when it is loaded."""
     import torch
 
@@ -238,7 +238,9 @@ def _distill(source: Source, texts: Texts, asked: Asked, place: Place) -> Distil
     return Distilled(place.output, record)
 
 
-def _describe(source: Source, texts: Texts, asked: Asked, parts: Parts, learnt: Learnt, size: int) -> Distilling:
+def _describe(
+    source: Source, texts: SplitTexts, asked: StudentSettings, parts: Parts, learnt: Learnt, size: int
+) -> Distilling:
     layers_before, ffn_before = learnt.before
     return Distilling(
         version=version("octavo"),
@@ -275,7 +277,7 @@ def _share(value: float | None, count: int) -> Share | None:
     return Share(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
-def _split(texts: Texts, most: int) -> Parts:
+def _split(texts: SplitTexts, most: int) -> Parts:
     """The texts that are learnt, and two halves of those held out, drawn by their hash; `most`: of each, at most.
 
     What is held out and not needed is learnt.
@@ -295,8 +297,8 @@ def _split(texts: Texts, most: int) -> Parts:
 
 
 def _prepare(
-    source: Source, learnt: Sequence[Example], asked: Asked, stack: Stack, place: Place
-) -> tuple[Batches, Lesson, Chosen]:
+    source: Source, learnt: Sequence[Example], asked: StudentSettings, stack: Stack, place: Place
+) -> tuple[Batches, Lesson, ChosenLayers]:
     """The batches of all epochs, the lesson, and the layers that stay."""
     from octavo.shrinking.batches import Batches, make_units, plan
     from octavo.shrinking.losses import make_lesson
@@ -311,7 +313,7 @@ def _prepare(
     file = place.work / CHOSEN
     if file.exists():  # by a run that was interrupted: measured again, a near tie could end otherwise
         stored = read_json(file)
-        chosen = Chosen(tuple(stored["layers"]), stored["how"], stored["untrained"])
+        chosen = ChosenLayers(tuple(stored["layers"]), stored["how"], stored["untrained"])
     else:
         chosen = _choose(asked.layers, stack, batches, lesson)
         with whole_file(file) as stream:
@@ -319,10 +321,10 @@ def _prepare(
     return batches, lesson.of_layers(chosen.layers, len(stack.layers)), chosen
 
 
-def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson: Lesson) -> Chosen:
+def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson: Lesson) -> ChosenLayers:
     """The layers that were asked for, or so many of them by the loss before training; the teacher stays whole."""
     if not isinstance(asked, int) or asked == len(stack.layers):
-        return Chosen(tuple(range(asked)) if isinstance(asked, int) else asked, "asked", None)
+        return ChosenLayers(tuple(range(asked)) if isinstance(asked, int) else asked, "asked", None)
     import torch
 
     sample = batches.sample(SAMPLE)
@@ -336,4 +338,4 @@ def _choose(asked: int | tuple[int, ...], stack: Stack, batches: Batches, lesson
 
         layers, how, least = choose_layers(stack, asked, loss)
     stack.keep(range(len(stack.layers)))
-    return Chosen(layers, how, least if math.isfinite(least) else None)
+    return ChosenLayers(layers, how, least if math.isfinite(least) else None)

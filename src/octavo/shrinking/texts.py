@@ -24,7 +24,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Texts:
+class SplitTexts:
     """Examples, which of them are held out, and a number by which these can be drawn, both [examples].
 
     Examples that share a text have the same number.
@@ -42,7 +42,7 @@ class Texts:
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
-def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str] = ()) -> Texts:
+def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str] = ()) -> SplitTexts:
     """The examples of all files; one of ten is held out, by the hash of the text that several may share.
 
     So all questions of a context, and all pairs with the same first text, are on the same side. Labels are read where
@@ -63,7 +63,7 @@ def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str]
         raise DataError(
             "too few texts: all of them are held out", got=len(examples), then="give some thousand of yours"
         )
-    return Texts(tuple(examples), held_out, hashes // HELD_OUT, tuple(records))
+    return SplitTexts(tuple(examples), held_out, hashes // HELD_OUT, tuple(records))
 
 
 def _hash(text: str) -> int:
@@ -96,7 +96,7 @@ def count_tokens(ids: Sequence[list[list[int]]], held_out: NDArray[np.bool_]) ->
 
 
 @dataclass(frozen=True)
-class Compared:
+class TokenComparison:
     """Of each example: tokens before, those of them that are gone, tokens after, unknown ones before and after.
 
     `changed`: whether one of its texts is split otherwise, [examples].
@@ -124,7 +124,7 @@ class Compared:
 
 def compare_tokens(
     before: Sequence[list[list[int]]], after: Sequence[list[list[int]]], new_ids: Mapping[int, int], unknown: int | None
-) -> Compared:
+) -> TokenComparison:
     """The tokens of the same texts by both tokenizers; `unknown` is the old id of the unknown token.
 
     Raises:
@@ -140,7 +140,7 @@ def compare_tokens(
         unknowns = (_count(old, unknown), _count(new, unknown_after))
         rows.append((sum(map(len, old)), gone, sum(map(len, new)), *unknowns))
         changed.append(mapped != new)
-    return Compared(np.array(rows, np.int64), np.array(changed, np.bool_))
+    return TokenComparison(np.array(rows, np.int64), np.array(changed, np.bool_))
 
 
 def _count(texts: Sequence[Sequence[int]], token: int | None) -> int:

@@ -30,7 +30,15 @@ from octavo.shrinking.carried import carried_files, told_of, write_lineage
 from octavo.shrinking.proof import logits_of, proof_inputs, renumbered_inputs, require_same
 from octavo.shrinking.settings import named_ids, renumbered, require_renumbered, side_files, trimmed_config
 from octavo.shrinking.tables import find_tables, write_weights
-from octavo.shrinking.texts import Compared, Texts, compare_tokens, count_tokens, otherwise, read_texts, token_ids
+from octavo.shrinking.texts import (
+    SplitTexts,
+    TokenComparison,
+    compare_tokens,
+    count_tokens,
+    otherwise,
+    read_texts,
+    token_ids,
+)
 from octavo.shrinking.vocabulary import Characters, close, fixed_tokens, require_known, trimmed_tokenizer
 from octavo.tasks import find_task, task_class
 
@@ -50,7 +58,7 @@ class Trimmed:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrimmingPlan:
     """What is to stay, so many of the most frequent tokens or those of such a share of all, and where it goes.
 
     See `trim`.
@@ -65,7 +73,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class UntrimmedCheckpoint:
     """A checkpoint that was read, its settings as they are stored, and what is known of its vocabulary."""
 
     source: Source
@@ -90,7 +98,7 @@ class Choice:
     chosen: int
     covered: float
     tokenizer: str
-    compared: Compared
+    compared: TokenComparison
     otherwise: tuple[tuple[str, str, str], ...]
 
     @property
@@ -130,18 +138,18 @@ def trim(  # noqa: PLR0913 - each is one thing to say
     Raises:
         OctavoError: see `octavo.errors` for the kinds.
     """
-    plan = _plan(Plan(keep, coverage, characters, Path(output).resolve(), force, progress or Silent()))
+    plan = _plan(TrimmingPlan(keep, coverage, characters, Path(output).resolve(), force, progress or Silent()))
     files = [data] if isinstance(data, str | Path | DataFile) else list(data)
     plan.progress.start("reading the checkpoint")
-    prepared = _prepare(read_source(checkpoint))
+    untrimmed = _prepare(read_source(checkpoint))
     plan.progress.start("reading the texts")
     data_files = [one if isinstance(one, DataFile) else DataFile(one) for one in files]
-    texts = read_texts(data_files, find_task(prepared.source.signature))
+    texts = read_texts(data_files, find_task(untrimmed.source.signature))
     plan.progress.start("choosing tokens")
-    return _write(plan, prepared, texts, choose(plan, prepared, texts))
+    return _write(plan, untrimmed, texts, choose(plan, untrimmed, texts))
 
 
-def _plan(plan: Plan) -> Plan:
+def _plan(plan: TrimmingPlan) -> TrimmingPlan:
     """The plan, where its numbers are possible and the output is free; without a number, `COVERAGE`."""
     keep, coverage = plan.keep, plan.coverage
     if keep is not None and coverage is not None:
@@ -156,7 +164,7 @@ def _plan(plan: Plan) -> Plan:
     return replace(plan, coverage=COVERAGE) if keep is None and coverage is None else plan
 
 
-def _prepare(source: Source) -> Prepared:
+def _prepare(source: Source) -> UntrimmedCheckpoint:
     """See that the checkpoint can be trimmed, and find its tables and the ids that its settings name.
 
     Raises:
@@ -182,7 +190,9 @@ def _prepare(source: Source) -> Prepared:
     if not isinstance(rows, int) or rows < 1:
         raise CheckpointError("config.json does not tell the rows of the vocabulary", where=folder, got="no vocab_size")
     tables = find_tables(source, filled, rows)
-    return Prepared(source, stored, filled, generation, content, tables, _named(source, filled, generation, content))
+    return UntrimmedCheckpoint(
+        source, stored, filled, generation, content, tables, _named(source, filled, generation, content)
+    )
 
 
 def _named(source: Source, config: dict[str, Any], generation: dict[str, Any], content: dict[str, Any]) -> set[int]:
@@ -201,25 +211,25 @@ def _named(source: Source, config: dict[str, Any], generation: dict[str, Any], c
     return {index for index in named if index < config["vocab_size"]}
 
 
-def choose(plan: Plan, prepared: Prepared, texts: Texts) -> Choice:
+def choose(plan: TrimmingPlan, untrimmed: UntrimmedCheckpoint, texts: SplitTexts) -> Choice:
     """Count the tokens of texts and choose those that stay; then split all texts by both tokenizers.
 
     Raises:
         OctavoError: nothing is left out, or no text keeps its tokens, or one that does is split otherwise.
     """
-    before = Tokenizer.from_str(prepared.source.tokenizer.json)
+    before = Tokenizer.from_str(untrimmed.source.tokenizer.json)
     ids = list(token_ids(before, texts.examples))
     counts = count_tokens(ids, texts.held_out)
     chosen = _most_frequent(counts, plan)
-    order = close(prepared.content, {*chosen, *prepared.named}, plan.characters)
-    if len(order) >= prepared.rows:
+    order = close(untrimmed.content, {*chosen, *untrimmed.named}, plan.characters)
+    if len(order) >= untrimmed.rows:
         then = "give a smaller --keep or --coverage, or leave the checkpoint as it is"
-        raise InputError("every row of the vocabulary stays", got=prepared.rows, then=then)
+        raise InputError("every row of the vocabulary stays", got=untrimmed.rows, then=then)
     new_ids = {old: new for new, old in enumerate(order)}
-    text = trimmed_tokenizer(prepared.content, order)
+    text = trimmed_tokenizer(untrimmed.content, order)
     after = Tokenizer.from_str(text)
     compared = compare_tokens(
-        ids, list(token_ids(after, texts.examples)), new_ids, prepared.source.tokenizer.unk_token_id
+        ids, list(token_ids(after, texts.examples)), new_ids, untrimmed.source.tokenizer.unk_token_id
     )
     if compared.changed.all():
         raise InputError("no text keeps all its tokens, so nothing is proved", got=len(order), then="a larger --keep")
@@ -229,7 +239,7 @@ def choose(plan: Plan, prepared: Prepared, texts: Texts) -> Choice:
     return Choice(order, len(chosen), covered, text, compared, tuple(changed))
 
 
-def _most_frequent(counts: Counter[int], plan: Plan) -> list[int]:
+def _most_frequent(counts: Counter[int], plan: TrimmingPlan) -> list[int]:
     """Ids by how often they come, of equal ones the lower first."""
     ranked = sorted(counts, key=lambda token: (-counts[token], token))
     if plan.keep is not None:
@@ -239,9 +249,9 @@ def _most_frequent(counts: Counter[int], plan: Plan) -> list[int]:
     return ranked[: 1 + int(np.searchsorted(reached, plan.coverage * counts.total() - 1e-9))]
 
 
-def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trimmed:
+def _write(plan: TrimmingPlan, untrimmed: UntrimmedCheckpoint, texts: SplitTexts, choice: Choice) -> Trimmed:
     """Ask the model, write the checkpoint aside, ask that anew, and move it into place where it answers the same."""
-    source = prepared.source
+    source = untrimmed.source
     stays = [one for one, changed in zip(texts.examples, choice.compared.changed, strict=True) if not changed]
     inputs = proof_inputs(source, stays)
     task = task_class(source.signature.task)
@@ -250,23 +260,23 @@ def _write(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice) -> Trim
     before = logits_of(source, inputs, choice.order if columns else None)
     plan.progress.start("writing the checkpoint")
     with replace_folder(plan.output, force=plan.force) as aside:
-        _write_files(prepared, choice, aside)
+        _write_files(untrimmed, choice, aside)
         plan.progress.start("asking the trimmed model")
         with told_of(aside, plan.output):
             trimmed = read_source(replace(source.asked, path=aside, tokenizer=None))
             after = logits_of(trimmed, renumbered_inputs(inputs, choice.new_ids), None)
         same = require_same(before, after, inputs, columns=columns)
-        record = _describe(plan, prepared, texts, choice, (trimmed.bytes, same))
+        record = _describe(plan, untrimmed, texts, choice, (trimmed.bytes, same))
         write_lineage(source, record, aside)
     return Trimmed(plan.output, record, choice.otherwise)
 
 
-def _write_files(prepared: Prepared, choice: Choice, folder: Path) -> None:
+def _write_files(untrimmed: UntrimmedCheckpoint, choice: Choice, folder: Path) -> None:
     """Everything but `lineage.json`."""
-    source, new_ids = prepared.source, choice.new_ids
-    tables = {"config.json": trimmed_config(prepared.stored, prepared.filled, new_ids, len(choice.order))}
-    if prepared.generation:
-        tables[GENERATION] = renumbered(prepared.generation, lambda index: new_ids.get(index, index))
+    source, new_ids = untrimmed.source, choice.new_ids
+    tables = {"config.json": trimmed_config(untrimmed.stored, untrimmed.filled, new_ids, len(choice.order))}
+    if untrimmed.generation:
+        tables[GENERATION] = renumbered(untrimmed.generation, lambda index: new_ids.get(index, index))
     stored = {name: json.loads(content) for name, content in source.tokenizer.side_files.items()}
     tables |= dict(side_files(stored, new_ids))
     for name, table in tables.items():
@@ -275,11 +285,17 @@ def _write_files(prepared: Prepared, choice: Choice, folder: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     (folder / "tokenizer.json").write_text(choice.tokenizer, encoding="utf-8")
-    write_weights(source, prepared.tables, choice.order, folder / "model.safetensors")
+    write_weights(source, untrimmed.tables, choice.order, folder / "model.safetensors")
 
 
-def _describe(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice, result: tuple[int, SameLogits]) -> Trimming:
-    source = prepared.source
+def _describe(
+    plan: TrimmingPlan,
+    untrimmed: UntrimmedCheckpoint,
+    texts: SplitTexts,
+    choice: Choice,
+    result: tuple[int, SameLogits],
+) -> Trimming:
+    source = untrimmed.source
     counted = choice.compared.changes(~texts.held_out)
     assert counted is not None
     return Trimming(
@@ -288,7 +304,7 @@ def _describe(plan: Plan, prepared: Prepared, texts: Texts, choice: Choice, resu
         keep=plan.keep,
         coverage=plan.coverage,
         characters=plan.characters,
-        rows_before=prepared.rows,
+        rows_before=untrimmed.rows,
         rows=len(choice.order),
         chosen=choice.chosen,
         covered=choice.covered,
