@@ -45,12 +45,12 @@ def make_units(source: Source, examples: Sequence[Example]) -> list[Unit]:
     task = find_task(source.signature)
     rows = task.rows(examples)
     encoded = task.encode(task.make_tokenizer(source.tokenizer.json), rows)
-    labels = [UNKNOWN if one.label is None else one.label for one in examples]
+    labels = [UNKNOWN if example.label is None else example.label for example in examples]
     if task.chooses:
-        groups = [(row or 0, tuple(group)) for row, group in groupby(encoded, key=lambda one: one.row)]
+        groups = [(row or 0, tuple(group)) for row, group in groupby(encoded, key=lambda choice: choice.row)]
         return [Unit(group, labels[row]) for row, group in groups]
     gold = labels if len(encoded) == len(labels) else [UNKNOWN] * len(encoded)
-    return [Unit((one,), label) for one, label in zip(encoded, gold, strict=True) if len(one.ids)]
+    return [Unit((row,), label) for row, label in zip(encoded, gold, strict=True) if len(row.ids)]
 
 
 def plan(units: Sequence[Unit], batch_size: int, epochs: int, seed: int) -> list[tuple[int, ...]]:
@@ -159,8 +159,8 @@ class Examination:
         signature = self._signature
         if signature.problem_type in {"regression", "multi_label_classification"} or len(signature.labels) == 1:
             return {"distance": float(self._task.distances(self._reference, answers).mean())}
-        found = self._task.fidelity(self._reference, answers, self._rows)
-        return found | {"distance": found["kl"] if "kl" in found else 1 - found["cosine_mean"]}
+        scores = self._task.fidelity(self._reference, answers, self._rows)
+        return scores | {"distance": scores["kl"] if "kl" in scores else 1 - scores["cosine_mean"]}
 
 
 def _device(model: Any) -> str:

@@ -51,5 +51,5 @@ def told_of(aside: Path, output: Path) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OctavoWarning)
         yield
-    for one in caught:
-        warnings.warn(str(one.message).replace(str(aside), str(output)), one.category, stacklevel=3)
+    for warning in caught:
+        warnings.warn(str(warning.message).replace(str(aside), str(output)), warning.category, stacklevel=3)

@@ -166,13 +166,13 @@ def distill(  # noqa: PLR0913 - each is one thing to say
     progress.start("reading the checkpoint")
     source = read_teacher(checkpoint)
     progress.start("reading the texts")
-    data_files = [one if isinstance(one, DataFile) else DataFile(one) for one in files]
+    data_files = [file if isinstance(file, DataFile) else DataFile(file) for file in files]
     labels = source.signature.labels if use_labels else ()
     texts = read_texts(data_files, find_task(source.signature), labels)
     settings = {
         "teacher": source.answers_sha256,
         "texts": texts.sha256,
-        "data": [[one.sha256, one.rows] for one in texts.files],
+        "data": [[file.sha256, file.rows] for file in texts.files],
     } | asdict(asked)
     settings |= {name: version(name) for name in ("octavo", "torch", "transformers")}
     with work_folder(place, settings) as folder, silent_transformers(require_torch()[1]):
@@ -216,7 +216,7 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
     starts = starting_batches(batches) if asked.int8 else ()
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
     if asked.ffn is not None:
-        narrow(find_layers(student, source), asked.ffn, [batches.reads(one) for one in batches.sample(SAMPLE)])
+        narrow(find_layers(student, source), asked.ffn, [batches.reads(batch) for batch in batches.sample(SAMPLE)])
     with TemporaryDirectory(dir=place.work) as box:
         require_loads_same(student, write_student(student, source, Path(box)), inputs)
     place.progress.start("asking the model about texts held out")
@@ -292,7 +292,7 @@ def _split(texts: SplitTexts, most: int) -> Parts:
         different = len(np.unique(texts.draw))  # those that share a text are on one side
         raise DataError("too few texts: some are held out", got=different, then="give some thousand of yours")
     drawn = {int(texts.draw[row]) for row in (*choosing, *telling)}
-    learnt = [one for one, draw in zip(texts.examples, texts.draw, strict=True) if int(draw) not in drawn]
+    learnt = [example for example, draw in zip(texts.examples, texts.draw, strict=True) if int(draw) not in drawn]
     return Parts(learnt, *([texts.examples[row] for row in half] for half in (choosing, telling)))
 
 

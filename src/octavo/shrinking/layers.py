@@ -54,9 +54,9 @@ def find_layers(model: Any, source: Source) -> Stack:
 
     count = getattr(model.config, "num_hidden_layers", None)
     lists = {path: part for path, part in model.named_modules() if isinstance(part, torch.nn.ModuleList)}
-    found = [path for path, part in lists.items() if len(part) == count and len({type(one) for one in part}) == 1]
-    found = [path for path in found if not any(path.startswith(f"{other}.") for other in found)]
-    if len(found) != 1 or not isinstance(count, int):
+    paths = [path for path, part in lists.items() if len(part) == count and len({type(module) for module in part}) == 1]
+    paths = [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
+    if len(paths) != 1 or not isinstance(count, int):
         lengths = ", ".join(f"{path} ({len(part)})" for path, part in lists.items())
         raise CheckpointError(
             f"the layers of {type(model).__name__} are not found: it may share one among all, as ALBERT does",
@@ -64,12 +64,12 @@ def find_layers(model: Any, source: Source) -> Stack:
             got=f"lists {lengths or 'none'}",
             allowed=f"one list of num_hidden_layers = {count} modules of a class",
         )
-    layers = tuple(lists[found[0]])
+    layers = tuple(lists[paths[0]])
     shapes = [{name: tuple(value.shape) for name, value in layer.state_dict().items()} for layer in layers]
-    unlike = [place for place, one in enumerate(shapes) if one != shapes[-1]]
+    unlike = [place for place, shape in enumerate(shapes) if shape != shapes[-1]]
     if unlike not in ([], [0]):
         raise CheckpointError("layers that are unlike each other", where=source.folder, got=unlike)
-    return Stack(model, found[0], layers, first=bool(unlike))
+    return Stack(model, paths[0], layers, first=bool(unlike))
 
 
 def check_asked(layers: int | Sequence[int], stack: Stack, *, narrower: bool = False) -> None:
@@ -108,20 +108,20 @@ def choose_layers(stack: Stack, kept: int, loss: Callable[[], float]) -> tuple[t
 
     def measured(chosen: tuple[int, ...]) -> float:
         stack.keep(chosen)
-        found = loss()
-        return found if np.isfinite(found) else float("inf")
+        value = loss()
+        return value if np.isfinite(value) else float("inf")
 
     first, rest = ((0,), range(1, count)) if stack.first else ((), range(count))
     if comb(len(rest), kept - len(first)) <= TRIED:
         sets = ((*first, *others) for others in itertools.combinations(rest, kept - len(first)))
-        least, best = min((measured(one), one) for one in sets)
+        least, best = min((measured(chosen), chosen) for chosen in sets)
         return (
             (best, "all tried", least) if np.isfinite(least) else (evenly_spaced(count, kept), "evenly spaced", least)
         )
     best, least = tuple(range(count)), float("inf")
     while len(best) > kept:
         options = [best[:place] + best[place + 1 :] for place in range(len(first), len(best))]
-        least, best = min((measured(one), one) for one in options)
+        least, best = min((measured(chosen), chosen) for chosen in options)
     even = evenly_spaced(count, kept)
     spaced = measured(even)
     return (even, "evenly spaced", spaced) if spaced <= least else (best, "one after the other", least)

@@ -74,13 +74,13 @@ class Lesson:
         cosines within the batch (Park et al. 2019, relations between examples), and as of numbers where lengths count.
         """
         if self.signature.pooling is not None:
-            vectors = [self.vectors(one[0].float(), batch) for one in (learnt, taught)]
-            mine, aim = (normalize(one, dim=1) for one in vectors)
+            vectors = [self.vectors(outputs[0].float(), batch) for outputs in (learnt, taught)]
+            mine, aim = (normalize(side, dim=1) for side in vectors)
             angles = (1 - (mine * aim).sum(1)).mean() + mse_loss(mine @ mine.T, aim @ aim.T)
             if self.signature.pooling.similarity == "cosine":
                 return angles
             return angles + mse_loss(*vectors) / vectors[1].square().mean()
-        mine, aim = (self.logits(one, batch).float() for one in (learnt, taught))
+        mine, aim = (self.logits(outputs, batch).float() for outputs in (learnt, taught))
         if not len(aim):
             return mine.sum()  # a batch without a mask
         if aim.shape[1] == 1 or self.signature.problem_type == "regression":
@@ -115,7 +115,7 @@ class Lesson:
         assert pooling is not None
         vectors = torch.cat([_pool(hidden, mask, mode) for mode in pooling.modes], 1)
         for step in pooling.steps:
-            weights = {name: one.to(vectors.device) for name, one in self.steps.get(step.folder, {}).items()}
+            weights = {name: weight.to(vectors.device) for name, weight in self.steps.get(step.folder, {}).items()}
             if step.kind == "normalize":
                 vectors = normalize(vectors, dim=1)
             elif step.kind == "truncate":
@@ -130,16 +130,17 @@ class Lesson:
 def make_lesson(signature: Signature, steps: Mapping[str, Any], *, temperature: float, use_labels: bool) -> Lesson:
     """The lesson of a model's answers alone; `steps` are the weights that `engines.pooled.read_steps` reads."""
     tensors = {
-        folder: {name: torch.from_numpy(one) for name, one in weights.items()} for folder, weights in steps.items()
+        folder: {name: torch.from_numpy(weight) for name, weight in weights.items()}
+        for folder, weights in steps.items()
     }
     return Lesson(signature, (), temperature, use_labels, tensors)
 
 
 def _dense(vectors: Any, weights: Mapping[str, Any], step: Step) -> Any:
-    found = getattr(torch.nn, step.activation)()(linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
+    dense = getattr(torch.nn, step.activation)()(linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
     if not step.residual:
-        return found
-    return found + (linear(vectors, weights["residual.weight"]) if "residual.weight" in weights else vectors)
+        return dense
+    return dense + (linear(vectors, weights["residual.weight"]) if "residual.weight" in weights else vectors)
 
 
 def _side_by_side(logits: Any, owner: Any) -> Any:

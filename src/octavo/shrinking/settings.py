@@ -28,14 +28,14 @@ def require_renumbered(settings: Mapping[str, Any], where: object) -> None:
 
 def named_ids(settings: Mapping[str, Any]) -> set[int]:
     """The ids of tokens that settings name; a token that one names stays."""
-    found = set[int]()
+    ids = set[int]()
 
     def note(index: int) -> int:
-        found.add(index)
+        ids.add(index)
         return index
 
     renumbered(settings, note)
-    return found
+    return ids
 
 
 def renumbered(settings: Mapping[str, Any], new_id: Callable[[int], int]) -> dict[str, Any]:
@@ -81,5 +81,7 @@ def side_files(files: Mapping[str, Any], new_ids: Mapping[int, int]) -> Iterator
         if name == "added_tokens.json":
             changed = {token: new_ids[int(index)] for token, index in settings.items()}
         elif isinstance(added := settings.get("added_tokens_decoder"), dict):
-            changed = settings | {"added_tokens_decoder": {str(new_ids[int(old)]): one for old, one in added.items()}}
+            changed = settings | {
+                "added_tokens_decoder": {str(new_ids[int(old)]): token for old, token in added.items()}
+            }
         yield name, changed

@@ -90,7 +90,7 @@ def require_loads_same(student: Any, written: Source, inputs: Sequence[Inputs]) 
         pairs = list(zip(logits_of(written, inputs, None), map(session.run, inputs), strict=True))
     except CheckpointError as error:
         raise CheckpointError(what, got=error, then="name other --layers") from None
-    differences = [float(np.abs(one - other).max()) for one, other in pairs]
+    differences = [float(np.abs(loaded - trained).max()) for loaded, trained in pairs]
     if max(differences) != 0:
         got, allowed = f"logits that differ by {max(differences):.3g}", "the same to the last bit"
         raise CheckpointError(what, got=got, allowed=allowed, then="name other --layers")

@@ -24,20 +24,20 @@ def find_tables(source: Source, config: Mapping[str, Any], rows: int) -> dict[st
         CheckpointError: one of that length is not known to belong to the vocabulary, or there is none.
     """
     sizes = [value for name, value in config.items() if not name.endswith("vocab_size")]
-    found, unknown = dict[str, int](), list[str]()
+    tables, unknown = dict[str, int](), list[str]()
     for name, tensor in source.weights.tensors.items():
         if rows not in tensor.shape:
             continue
         if _TABLE.search(name):
-            found[name] = tensor.shape.index(rows)
+            tables[name] = tensor.shape.index(rows)
         elif rows not in sizes:  # else it may be as long by chance, and the model that is loaded anew tells
             unknown.append(f"{name} {tuple(tensor.shape)}")
     if unknown:
         what = "tensors as long as the vocabulary, and not known to belong to it"
         raise CheckpointError(what, where=source.folder, got=", ".join(unknown[:4]))
-    if not any(len(source.weights.tensors[name].shape) == 2 for name in found):
+    if not any(len(source.weights.tensors[name].shape) == 2 for name in tables):
         raise CheckpointError("no table of the vocabulary", where=source.folder, allowed=f"a tensor of {rows} rows")
-    return found
+    return tables
 
 
 def write_weights(source: Source, tables: Mapping[str, int], order: Sequence[int], file: Path) -> None:

@@ -38,7 +38,7 @@ class SplitTexts:
     @property
     def sha256(self) -> str:
         """The hash of all texts and labels: files can be read by other columns."""
-        rows = [(*strings_of(one), one.label) for one in self.examples]
+        rows = [(*strings_of(example), example.label) for example in self.examples]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -53,11 +53,11 @@ def read_texts(files: Sequence[DataFile], task: Task[Any], labels: Sequence[str]
     """
     examples, records = list[Example](), list[TextsRecord]()
     for file in files:
-        found = task.read_examples(file, labels)
-        examples += found
+        rows = task.read_examples(file, labels)
+        examples += rows
         path = Path(file.path)
-        records.append(TextsRecord(name=path.name, sha256=sha256_of(path), rows=len(found)))
-    hashes = np.array([_hash(getattr(one, task.group_by) or one.text) for one in examples], np.uint64)
+        records.append(TextsRecord(name=path.name, sha256=sha256_of(path), rows=len(rows)))
+    hashes = np.array([_hash(getattr(example, task.group_by) or example.text) for example in examples], np.uint64)
     held_out = hashes % HELD_OUT == 0
     if held_out.all():
         raise DataError(
@@ -155,7 +155,7 @@ def otherwise(
     before: Tokenizer, after: Tokenizer, examples: Sequence[Example], new_ids: Mapping[int, int]
 ) -> list[tuple[str, str, str]]:
     """Words that are split otherwise now: each with its tokens before and after; of each token that is gone one."""
-    found, seen = list[tuple[str, str, str]](), set[int]()
+    words, seen = list[tuple[str, str, str]](), set[int]()
     for text in (text for example in examples for text in strings_of(example)):
         old = before.encode(text, add_special_tokens=False)
         gone = [place for place, index in enumerate(old.ids) if index not in new_ids and index not in seen]
@@ -165,7 +165,7 @@ def otherwise(
         seen |= {old.ids[place] for place in gone}
         start, end = old.offsets[gone[0]]
         pieces = [token for token, (a, b) in zip(new.tokens, new.offsets, strict=True) if a < end and b > start]
-        found.append((text[start:end], old.tokens[gone[0]], " ".join(pieces)))
-        if len(found) == SHOWN:
+        words.append((text[start:end], old.tokens[gone[0]], " ".join(pieces)))
+        if len(words) == SHOWN:
             break
-    return found
+    return words

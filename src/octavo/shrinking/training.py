@@ -70,7 +70,7 @@ def train(student: Any, course: Course) -> tuple[CurvePoint, ...]:
     done = 0 if last is None else int(last.name.rpartition("-")[2])
     if last is not None and _has_ended(last):  # killed later: it would go on to its next look
         trainer.train_dataset, steps = Subset(course.batches, range(done)), done
-    rows = [len(one) for one in course.batches.batches[:steps]]
+    rows = [len(batch) for batch in course.batches.batches[:steps]]
     seconds = _seconds_needed(trainer, course, steps - done)
     course.progress.start(f"training: about {_told(seconds)}", total=sum(rows[done:]))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -99,14 +99,14 @@ def require_accelerate() -> None:
 
 def find_last(folder: Path) -> Path | None:
     """The newest checkpoint of a Trainer that was written to its end: its state, a JSON, is what it writes last."""
-    found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
-    for step in sorted(found, reverse=True):
+    folders = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
+    for step in sorted(folders, reverse=True):
         try:
-            state = read_json(found[step] / "trainer_state.json")
+            state = read_json(folders[step] / "trainer_state.json")
         except (OSError, ValueError):
             continue
         if isinstance(state, dict) and state.get("global_step") == step:
-            return found[step]
+            return folders[step]
     return None
 
 
@@ -129,10 +129,10 @@ def _make_trainer(student: Any, course: Course) -> Any:
         return course.lesson.loss(model(**reads, output_hidden_states=True), taught, inputs)
 
     def evaluate(*_: Any, **__: Any) -> dict[str, float]:
-        found = {f"eval_{name}": value for name, value in course.examination.compare(trainer.model).items()}
-        trainer.log(found)
-        trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, found)
-        return found
+        scores = {f"eval_{name}": value for name, value in course.examination.compare(trainer.model).items()}
+        trainer.log(scores)
+        trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, scores)
+        return scores
 
     trainer = Trainer(
         model=student,
@@ -181,8 +181,8 @@ class _Arguments(TrainingArguments):
     @property
     def n_gpu(self) -> int:
         """None or one."""
-        found: int = super().n_gpu
-        return min(1, found)
+        count: int = super().n_gpu
+        return min(1, count)
 
 
 def _arguments(course: Course) -> TrainingArguments:
@@ -220,7 +220,9 @@ def _arguments(course: Course) -> TrainingArguments:
 def _seconds_needed(trainer: Any, course: Course, steps: int) -> float:
     """About how long so many last steps take: measured on a few batches, by their tokens; nothing is learnt."""
     batches, model, times = course.batches, trainer.model, list[float]()
-    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=0.0, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [weight for weight in model.parameters() if weight.requires_grad], lr=0.0, weight_decay=0.0
+    )
     chosen = [len(batches) * place // (MEASURED + 1) for place in range(MEASURED + 1)]
     for number in chosen:
         start = time.perf_counter()
@@ -250,7 +252,7 @@ def _told(seconds: float) -> str:
 
 
 def _curve(first: float, history: Sequence[dict[str, float]]) -> tuple[CurvePoint, ...]:
-    losses = {one["step"]: one["loss"] for one in history if "loss" in one}
-    examined = {one["step"]: one["eval_distance"] for one in history if "eval_distance" in one}
+    losses = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
+    examined = {entry["step"]: entry["eval_distance"] for entry in history if "eval_distance" in entry}
     points = [CurvePoint(step=int(step), loss=losses.get(step), distance=examined[step]) for step in examined]
     return (CurvePoint(step=0, distance=first), *points)

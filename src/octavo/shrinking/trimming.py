@@ -143,7 +143,7 @@ def trim(  # noqa: PLR0913 - each is one thing to say
     plan.progress.start("reading the checkpoint")
     untrimmed = _prepare(read_source(checkpoint))
     plan.progress.start("reading the texts")
-    data_files = [one if isinstance(one, DataFile) else DataFile(one) for one in files]
+    data_files = [file if isinstance(file, DataFile) else DataFile(file) for file in files]
     texts = read_texts(data_files, find_task(untrimmed.source.signature))
     plan.progress.start("choosing tokens")
     return _write(plan, untrimmed, texts, choose(plan, untrimmed, texts))
@@ -252,7 +252,7 @@ def _most_frequent(counts: Counter[int], plan: TrimmingPlan) -> list[int]:
 def _write(plan: TrimmingPlan, untrimmed: UntrimmedCheckpoint, texts: SplitTexts, choice: Choice) -> Trimmed:
     """Ask the model, write the checkpoint aside, ask that anew, and move it into place where it answers the same."""
     source = untrimmed.source
-    stays = [one for one, changed in zip(texts.examples, choice.compared.changed, strict=True) if not changed]
+    stays = [example for example, changed in zip(texts.examples, choice.compared.changed, strict=True) if not changed]
     inputs = proof_inputs(source, stays)
     task = task_class(source.signature.task)
     columns = task.fills or task.writes  # a logit for each token of the vocabulary

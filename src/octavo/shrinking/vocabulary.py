@@ -97,12 +97,12 @@ def _with_parts(chosen: Collection[str], model: Mapping[str, Any]) -> set[str]:
     parts = defaultdict[str, list[str]](list)
     for left, right in model["merges"]:
         parts[_merged(left, right, model)] += [left, right]
-    found, pending = set(chosen), list(chosen)
+    tokens, pending = set(chosen), list(chosen)
     while pending:
-        new = {part for part in parts.get(pending.pop(), ()) if part not in found}
-        found |= new
+        new = {part for part in parts.get(pending.pop(), ()) if part not in tokens}
+        tokens |= new
         pending += new
-    return found
+    return tokens
 
 
 def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:
@@ -129,7 +129,7 @@ def trimmed_tokenizer(content: Mapping[str, Any], order: Sequence[int]) -> str:
     new_ids = {old: new for new, old in enumerate(order)}
     model, pieces = content["model"], _pieces(content)
     stay = {piece: new_ids[index] for piece, index in pieces.items() if index in new_ids}
-    changed: dict[str, Any] = {"vocab": dict(sorted(stay.items(), key=lambda one: one[1]))}
+    changed: dict[str, Any] = {"vocab": dict(sorted(stay.items(), key=lambda item: item[1]))}
     if model["type"] == "Unigram":
         own = set(pieces.values())
         changed["vocab"] = [model["vocab"][index] for index in order if index in own]

@@ -33,7 +33,7 @@ def _width(stack: Stack) -> tuple[str, int]:
         CheckpointError: a layer has no two plain Linears, one into that width and one back, as where gates are.
     """
     config = stack.model.config
-    name = next((one for one in _SIZES if isinstance(getattr(config, one, None), int)), None)
+    name = next((size for size in _SIZES if isinstance(getattr(config, size, None), int)), None)
     width = getattr(config, name) if name else 0
     if name is None or any(_pair(layer, width) is None for layer in stack.layers):
         allowed = "one Linear into intermediate_size and one back"

@@ -65,5 +65,5 @@ def _require_same(file: Path, settings: Mapping[str, Any]) -> None:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError("a training that was begun cannot be read", where=file, got=error, then=then) from None
     if other:
-        got, allowed = (", ".join(f"{name} {one.get(name)!s:.40}" for name in other) for one in (settings, begun))
+        got, allowed = (", ".join(f"{name} {run.get(name)!s:.40}" for name in other) for run in (settings, begun))
         raise InputError("a training with other settings was begun", where=file, got=got, allowed=allowed, then=then)
