@@ -27,8 +27,8 @@ def require_mergeable(folder: Path) -> None:
     Raises:
         CheckpointError: its base model is elsewhere, it is of a kind that is not read, or peft is not installed.
     """
-    found = [name for name in (CONFIG, WEIGHTS, *_OTHERS) if (folder / name).exists()]
-    if not found:
+    files = [name for name in (CONFIG, WEIGHTS, *_OTHERS) if (folder / name).exists()]
+    if not files:
         return
     what, base = "this folder has an adapter, which changes its model", "base model not named"
     if (folder / CONFIG).exists():
@@ -37,10 +37,10 @@ def require_mergeable(folder: Path) -> None:
             base = f"base model {settings.get('base_model_name_or_path') or 'not named'}"
         except (ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{CONFIG} is not a table of settings", where=folder, got=error) from None
-    got = f"{', '.join(found)}; {base}"
+    got = f"{', '.join(files)}; {base}"
     if not (has_weights(folder) and (folder / "config.json").exists()):
         raise CheckpointError("this is an adapter without its base model", where=folder, got=got, then=_MERGE)
-    if found[:2] != [CONFIG, WEIGHTS]:
+    if files[:2] != [CONFIG, WEIGHTS]:
         raise CheckpointError(what, where=folder, got=got, allowed=f"{CONFIG} with {WEIGHTS}", then=_MERGE)
     if find_spec("peft") is None:
         raise CheckpointError(what, where=folder, got=got, then=f"pip install peft, which merges it here; or {_MERGE}")

@@ -40,10 +40,10 @@ def added_tokens(folder: Path) -> dict[str, dict[str, int | None]]:
     Raises:
         CheckpointError: a file is not JSON.
     """
-    found: dict[str, dict[str, int | None]] = {}
+    tokens: dict[str, dict[str, int | None]] = {}
     for file, token, index in _listed(folder):
-        found.setdefault(token, {})[file] = index
-    return found
+        tokens.setdefault(token, {})[file] = index
+    return tokens
 
 
 def _listed(folder: Path) -> Iterator[tuple[str, str, int | None]]:
@@ -110,7 +110,7 @@ def _extend(tokenizer: Tokenizer, missing: Mapping[str, int], kinds: Mapping[str
         return tokenizer
     content = json.loads(tokenizer.to_str())
     names = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    for token, index in sorted(missing.items(), key=lambda one: one[1]):
+    for token, index in sorted(missing.items(), key=lambda item: item[1]):
         kind = {name: bool(getattr(kinds.get(token), name, False)) for name in names}
         content["added_tokens"].append({"id": index, "content": token} | kind)
         if isinstance(content["model"].get("vocab"), dict):  # else tokenizers gives the next id

@@ -37,8 +37,8 @@ class Dense(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., inputs] -> [..., outputs]."""
-        found: torch.Tensor = self.activation(self.linear(x))
-        return found + (self.residual(x) if hasattr(self, "residual") else x) if self.adds else found
+        projected: torch.Tensor = self.activation(self.linear(x))
+        return projected + (self.residual(x) if hasattr(self, "residual") else x) if self.adds else projected
 
 
 def make_linear(weight: Any, bias: Any = None) -> torch.nn.Linear:

@@ -45,12 +45,12 @@ class SentencePiece:
 
     def pieces(self, text: str) -> list[str | None]:
         """The pieces of a text; None for a run of unknown ones."""
-        found: list[str | None] = []
+        pieces: list[str | None] = []
         for index in self._processor.encode(self.prepare(text)):
             piece = None if self._processor.is_unknown(index) else str(self._processor.id_to_piece(index))
-            if piece is not None or found[-1:] != [None]:
-                found.append(piece)
-        return found
+            if piece is not None or pieces[-1:] != [None]:
+                pieces.append(piece)
+        return pieces
 
     def differing(self, tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
         """The texts that a tokenizer splits into other pieces."""
@@ -114,12 +114,12 @@ class SentencePiece:
 
 def _pieces_of(tokenizer: Tokenizer, text: str, unknown: int | None) -> list[str | None]:
     """What a tokenizer makes of a text; None for a run of unknown tokens."""
-    found: list[str | None] = []
+    pieces: list[str | None] = []
     for index in tokenizer.encode(text, add_special_tokens=False).ids:
         piece = None if index == unknown else tokenizer.id_to_token(index)
-        if piece is not None or found[-1:] != [None]:
-            found.append(piece)
-    return found
+        if piece is not None or pieces[-1:] != [None]:
+            pieces.append(piece)
+    return pieces
 
 
 def read_sentencepiece(folder: Path, reference: Any) -> SentencePiece | None:

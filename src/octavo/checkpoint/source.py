@@ -103,7 +103,7 @@ class Source:
     def ignored(self) -> tuple[str, ...]:
         """The stored weights that were asked to be left out; see `checkpoint.unread`."""
         names = sorted(self.weights.tensors)
-        return tuple(name for name in names if any(fnmatchcase(name, one) for one in self.asked.ignore_weights))
+        return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.asked.ignore_weights))
 
     @cached_property
     def sha256(self) -> str:

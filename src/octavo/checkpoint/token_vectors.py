@@ -40,11 +40,11 @@ class Reader(NamedTuple):
         Raises:
             CheckpointError: there is none.
         """
-        found: int | None = Tokenizer.from_str(self.parts.json).token_to_id(text)
-        if found is None:
+        index: int | None = Tokenizer.from_str(self.parts.json).token_to_id(text)
+        if index is None:
             then = "give the tokenizer that the model was trained with"
             raise CheckpointError(f"the tokenizer has no token for {name}", where=where, got=repr(text), then=then)
-        return found
+        return index
 
     def cut(self, query: int, document: int) -> dict[TextKind, int]:
         """The lengths of both, no longer than the model has positions for."""
@@ -237,10 +237,10 @@ def _expansion_token(folder: Path, reader: Reader) -> int:
 def _skipped(words: Sequence[str], reader: Reader, *, unknown: bool) -> tuple[int, ...]:
     """The ids of the words; `unknown`: one that the tokenizer does not know stands for [UNK], as PyLate has it."""
     tokenizer = Tokenizer.from_str(reader.parts.json)
-    found = [tokenizer.token_to_id(str(word)) for word in words]
-    if unknown and None in found:
-        found.append(reader.parts.unk_token_id)
-    return tuple(sorted({one for one in found if one is not None}))
+    ids = [tokenizer.token_to_id(str(word)) for word in words]
+    if unknown and None in ids:
+        ids.append(reader.parts.unk_token_id)
+    return tuple(sorted({index for index in ids if index is not None}))
 
 
 def _refuse(where: Path, got: str, allowed: str) -> None:

@@ -150,7 +150,7 @@ def _checked(tokenizer: Tokenizer, reference: Any, folder: Path, *, converted: b
 def warn_of_lost(tokenizer: Tokenizer, added: Iterable[str], folder: Path) -> None:
     """Warn of added tokens that are not found in a text."""
     index_of = {token: tokenizer.token_to_id(token) for token in added}
-    lost = [one for one, index in index_of.items() if index not in {None, *tokenizer.encode(f"오늘 {one} now").ids}]
+    lost = [word for word, index in index_of.items() if index not in {None, *tokenizer.encode(f"오늘 {word} now").ids}]
     if lost:
         _warn(f"{folder}: added tokens are not found in texts: {', '.join(map(repr, lost[:5]))}{_more(lost)}")
 
@@ -165,8 +165,8 @@ def _as_sentencepiece(
     best, differing = tokenizer, model.differing(tokenizer, texts)
     left = differing
     for mended in model.mended(tokenizer) if converted and differing else ():
-        if len(found := model.differing(mended, texts)) < len(left):
-            best, left = mended, found
+        if len(fewer := model.differing(mended, texts)) < len(left):
+            best, left = mended, fewer
     if left:
         own = f"the tokenizer converted from {model.name}" if converted else "tokenizer.json"
         then = _AUTO if converted else f"for the way of {model.name} give a folder without tokenizer.json"

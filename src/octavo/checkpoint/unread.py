@@ -62,7 +62,7 @@ def unread_weights(names: Iterable[str], prefix: str, source: Source, model: str
 def _stored_name(name: str, prefix: str, stored: dict[str, StoredTensor]) -> str:
     """The name in the file: transformers adds or takes off the prefix of the body."""
     candidates = (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}."))
-    return next((one for one in candidates if one in stored), name)
+    return next((candidate for candidate in candidates if candidate in stored), name)
 
 
 def _harmless(name: str, prefix: str, source: Source, model: str) -> bool:
@@ -79,8 +79,8 @@ def _harmless(name: str, prefix: str, source: Source, model: str) -> bool:
     if vectors and model.endswith("EncoderModel") and name.startswith("decoder."):  # of mT5 transformers lists them
         return True
     # Vectors of a model with a head: it stands beside the body, whose names begin with the prefix.
-    heads = {head_task(one) for one in architectures(source.config)} - {None, "feature-extraction"}
-    bodied = any(one.startswith(f"{prefix}.") for one in stored)
+    heads = {head_task(architecture) for architecture in architectures(source.config)} - {None, "feature-extraction"}
+    bodied = any(key.startswith(f"{prefix}.") for key in stored)
     return vectors and bool(heads) and bodied and not name.startswith(f"{prefix}.")
 
 
