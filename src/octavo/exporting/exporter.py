@@ -41,13 +41,13 @@ def export_graph(model: Any, sample: dict[str, Any], outputs: tuple[str, ...], o
         ExportError: the exporter fails, or does not give these outputs.
     """
     exported = run_exporter(model, dict(sample), opset)
-    found = {str(value.name): value for value in exported.graph.outputs}
-    if not set(outputs) <= found.keys():
-        raise ExportError("the exported graph has other outputs", got=", ".join(found), allowed=", ".join(outputs))
-    if extra := [name for name in found if name not in outputs]:  # an encoder's states, memories: the task reads none
+    values = {str(value.name): value for value in exported.graph.outputs}
+    if not set(outputs) <= values.keys():
+        raise ExportError("the exported graph has other outputs", got=", ".join(values), allowed=", ".join(outputs))
+    if extra := [name for name in values if name not in outputs]:  # an encoder's states, memories: the task reads none
         what = f"outputs that the task does not need are left out of the graph: {', '.join(extra)}"
         warnings.warn(what, OctavoWarning, stacklevel=2)
-    exported.graph.outputs[:] = [found[name] for name in outputs]
+    exported.graph.outputs[:] = [values[name] for name in outputs]
     return tidy(exported, opset)
 
 

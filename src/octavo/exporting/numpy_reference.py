@@ -259,11 +259,11 @@ def _activate(name: str, x: Array) -> Array:
     if name == "relu":
         return np.maximum(x, 0)
     if name in {"gelu", "gelu_python"}:
-        flat, found = x.reshape(-1), np.empty(x.size)
+        flat, values = x.reshape(-1), np.empty(x.size)
         for start in range(0, x.size, _BLOCK):
             part = flat[start : start + _BLOCK]
-            found[start : start + _BLOCK] = part / 2 * (1 + erf(part / math.sqrt(2)))
-        return found.reshape(x.shape)
+            values[start : start + _BLOCK] = part / 2 * (1 + erf(part / math.sqrt(2)))
+        return values.reshape(x.shape)
     if name not in {"gelu_new", "gelu_pytorch_tanh"}:
         raise ExportError("an activation function that the model in numpy does not have", got=name)
     share: Array = (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2

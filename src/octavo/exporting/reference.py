@@ -69,7 +69,7 @@ def _require_padding_unseen(session: Session, answers: Sequence[Answer], kind: s
     Raises:
         ExportError: it does not, so that its answers depend on what stands beside a text.
     """
-    padded = next((one for one in answers if len(one.outputs) > 1 and not one.inputs["attention_mask"].all()), None)
+    padded = next((row for row in answers if len(row.outputs) > 1 and not row.inputs["attention_mask"].all()), None)
     if padded is None:
         return
     difference = padding_effect(session, padded.inputs, padded.outputs)
@@ -132,7 +132,7 @@ def threshold_lengths(config: Mapping[str, Any], longest: int) -> list[int]:
 
     A window of n tokens may reach n to one side, or n/2 to both.
     """
-    sizes = sorted({size for found in sizes_in(config, longest).values() for size in found})
+    sizes = sorted({size for values in sizes_in(config, longest).values() for size in values})
     spread = sorted({round(place) for place in np.linspace(0, len(sizes) - 1, MOST_SIZES)}) if sizes else []
     sizes = [sizes[index] for index in spread]
     lengths = {length for size in sizes for length in (size, size + 1, 2 * size + 1) if length < longest}
@@ -141,12 +141,12 @@ def threshold_lengths(config: Mapping[str, Any], longest: int) -> list[int]:
 
 def sizes_in(config: Mapping[str, Any], longest: int) -> dict[str, list[int]]:
     """The settings by which a model may compute otherwise from some length on: name -> sizes from 2 to the limit."""
-    found: dict[str, list[int]] = {}
+    settings: dict[str, list[int]] = {}
     for name, values in _numbers(config):
         sizes = sorted({value for value in values if type(value) is int and 1 < value < longest})
         if sizes and _SIZES.search(name):
-            found[name] = sizes
-    return found
+            settings[name] = sizes
+    return settings
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -161,8 +161,8 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 def describe_sizes(config: Mapping[str, Any]) -> str:
     """The sizes in a config, as an error tells them."""
-    found = sizes_in(config, longest=2**31)
-    return ", ".join(f"{name} {' '.join(map(str, sizes))}" for name, sizes in found.items()) or "no size"
+    settings = sizes_in(config, longest=2**31)
+    return ", ".join(f"{name} {' '.join(map(str, sizes))}" for name, sizes in settings.items()) or "no size"
 
 
 def describe_agreement(agreed: int, length: int, config: Mapping[str, Any]) -> str:
@@ -246,7 +246,7 @@ def probe(signature: Signature, rows: int, length: int, config: Mapping[str, Any
     ids = generator.integers(0, vocabulary, (rows, length))
     ids[ids == signature.pad_token_id] = (signature.pad_token_id + 1) % vocabulary
     if (end := end_token(config, signature.task)) is not None:
-        ids[ids == end] = next(one for one in range(vocabulary) if one not in {end, signature.pad_token_id})
+        ids[ids == end] = next(token for token in range(vocabulary) if token not in {end, signature.pad_token_id})
     mask, types = np.ones((rows, length), np.int64), np.zeros((rows, length), np.int64)
     types[:, length // 2 :] = 1
     for row in range(1, 1 if signature.exact_lengths else rows):

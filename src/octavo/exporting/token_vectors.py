@@ -46,7 +46,7 @@ def token_vectors(write: GraphWriter, signature: Signature, x: ir.Value) -> ir.V
             raise UnwrittenError(f"{path} with {step.activation} or a residual connection")
         outputs = write.tensors[f"{path}.weight"].shape[0]
         x = write.linear(path, x, outputs, bias=f"{path}.bias" in write.tensors)
-    one, whole = ("batch", "length", 1), ("batch", "length", how.dimension)
-    length = write.node("/ReduceL2", [x, write.integers(-1)], one, keepdims=1)
-    length = write.node("/Max", [length, write.constant("tiny", np.array(1e-12, np.float32))], one)
+    scalar, whole = ("batch", "length", 1), ("batch", "length", how.dimension)
+    length = write.node("/ReduceL2", [x, write.integers(-1)], scalar, keepdims=1)
+    length = write.node("/Max", [length, write.constant("tiny", np.array(1e-12, np.float32))], scalar)
     return write.node("/Div", [x, length], whole)
