@@ -103,9 +103,8 @@ class Lesson:
             return logits[batch["input_ids"] == signature.mask_token_id]
         if task.chooses:
             return _side_by_side(logits[:, 0], batch[OWNER])
-        if (
-            signature.problem_type == "multi_label_classification"
-        ):  # a label is there or not: sigmoid(x) is that of x, 0
+        if signature.problem_type == "multi_label_classification":
+            # A label is there or not: sigmoid(x) is that of x, 0
             return torch.stack([logits.flatten(), torch.zeros_like(logits.flatten())], 1)
         return logits
 
