@@ -34,24 +34,24 @@ class Timed:
 def choose(timed: Sequence[Timed], aim: Aim) -> Timed:
     """The best by the aim; of those that are as good the one whose quality is the safest."""
     if aim == "quality":
-        return min(timed, key=lambda one: (risk(one.trial), -one.gain("speed")))
-    most = max(one.gain(aim) for one in timed)
-    return min((one for one in timed if one.gain(aim) >= TIE * most), key=lambda one: risk(one.trial))
+        return min(timed, key=lambda option: (risk(option.trial), -option.gain("speed")))
+    most = max(option.gain(aim) for option in timed)
+    return min((option for option in timed if option.gain(aim) >= TIE * most), key=lambda option: risk(option.trial))
 
 
 def pareto_front(timed: Sequence[Timed]) -> tuple[Candidate, ...]:
     """Those that no other one beats in speed, size and quality together; the fastest first."""
 
-    def figures(one: Timed) -> tuple[float, float, float]:
-        return one.gain("speed"), one.gain("size"), -risk(one.trial)
+    def figures(point: Timed) -> tuple[float, float, float]:
+        return point.gain("speed"), point.gain("size"), -risk(point.trial)
 
-    def beaten(one: Timed) -> bool:
-        own = figures(one)
-        others = (figures(other) for other in timed if other is not one)
+    def beaten(point: Timed) -> bool:
+        own = figures(point)
+        others = (figures(other) for other in timed if other is not point)
         return any(all(a >= b for a, b in zip(other, own, strict=True)) and other != own for other in others)
 
-    front = [one for one in timed if not beaten(one)]
-    return tuple(one.candidate for one in sorted(front, key=lambda one: -one.gain("speed")))
+    front = [point for point in timed if not beaten(point)]
+    return tuple(point.candidate for point in sorted(front, key=lambda point: -point.gain("speed")))
 
 
 def worth_timing(trials: Sequence[Trial], each: int = 2) -> list[Candidate]:

@@ -99,7 +99,7 @@ class ClusterWorkshop(Workshop):
     @property
     def timed_on(self) -> Node:
         """The node that timings take: the one with most CPUs."""
-        return max(self.nodes, key=lambda one: (one.cpus, one.id))
+        return max(self.nodes, key=lambda member: (member.cpus, member.id))
 
     @property
     def cpu(self) -> Cpu:
@@ -118,11 +118,11 @@ class ClusterWorkshop(Workshop):
 
         if not self._actors:
             threads = self.settings.threads
-            places = [one for one in self.nodes for _ in range(one.cpus // threads)]
-            self._actors = [self._actor(one, threads) for one in places]
+            places = [place for place in self.nodes for _ in range(place.cpus // threads)]
+            self._actors = [self._actor(place, threads) for place in places]
         pool = ActorPool(self._actors)
-        for one in candidates:
-            pool.submit(lambda actor, candidate: actor.quality.remote(candidate, split, rows), one)
+        for candidate in candidates:
+            pool.submit(lambda actor, asked: actor.quality.remote(asked, split, rows), candidate)
         while pool.has_next():
             yield told(pool.get_next)
 
@@ -133,8 +133,8 @@ class ClusterWorkshop(Workshop):
         self._release()
         actor = self._actor(self.timed_on, self.timed_on.cpus)
         try:
-            found: list[Speed | str] = told(lambda: ray.get(actor.speeds.remote(list(candidates), split)))
-            return found
+            speeds: list[Speed | str] = told(lambda: ray.get(actor.speeds.remote(list(candidates), split)))
+            return speeds
         finally:
             ray.kill(actor)
 
@@ -164,11 +164,11 @@ def nodes() -> list[Node]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    alive = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) >= 1]
+    alive = [entry for entry in ray.nodes() if entry["Alive"] and entry["Resources"].get("CPU", 0) >= 1]
     remote = ray.remote(_cpu_of_node)
-    pinned = [NodeAffinitySchedulingStrategy(one["NodeID"], soft=False) for one in alive]
+    pinned = [NodeAffinitySchedulingStrategy(entry["NodeID"], soft=False) for entry in alive]
     cpus = ray.get([remote.options(num_cpus=0, scheduling_strategy=where).remote() for where in pinned])
-    return [Node(one["NodeID"], int(one["Resources"]["CPU"]), cpu) for one, cpu in zip(alive, cpus, strict=True)]
+    return [Node(entry["NodeID"], int(entry["Resources"]["CPU"]), cpu) for entry, cpu in zip(alive, cpus, strict=True)]
 
 
 def matching(known: Sequence[Node], own: Cpu, threads: int) -> list[Node]:
@@ -177,12 +177,12 @@ def matching(known: Sequence[Node], own: Cpu, threads: int) -> list[Node]:
     Raises:
         HardwareError: none does; the message tells what there is.
     """
-    found = [one for one in known if one.cpu.kind == own.kind and one.cpus >= threads]
-    if not found:
-        got = ", ".join(f"{one.cpu.name} ({one.cpu.kind}) with {one.cpus}" for one in known) or "none"
+    fitting = [member for member in known if member.cpu.kind == own.kind and member.cpus >= threads]
+    if not fitting:
+        got = ", ".join(f"{member.cpu.name} ({member.cpu.kind}) with {member.cpus}" for member in known) or "none"
         allowed = f"{own.kind}, as where the search was started, with {threads} CPUs"
         raise HardwareError("no node of the cluster can measure for this search", got=got, allowed=allowed)
-    return found
+    return fitting
 
 
 def told(ask: Any) -> Any:

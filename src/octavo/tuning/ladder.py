@@ -59,11 +59,13 @@ def _tokens(recipe: Recipe, layers: Layers) -> list[Recipe]:
     every = Recipe(method="dynamic", layers=rules if any(rule.keep != "int8" for rule in rules) else ())
     if recipe.method != "static":
         return [every] if recipe.granularity == "tensor" else []
-    known = [one for one in layers if one.kind == "linear" and one.dtype == "int8" and one.decibels is not None]
-    worst = sorted(known, key=lambda one: one.decibels or 0.0)[: -(-len(known) // 4)]
-    more = tuple(LayerRule(match=escaped(one.path), keep="per-token") for one in worst)
+    known = [
+        layer for layer in layers if layer.kind == "linear" and layer.dtype == "int8" and layer.decibels is not None
+    ]
+    worst = sorted(known, key=lambda layer: layer.decibels or 0.0)[: -(-len(known) // 4)]
+    more = tuple(LayerRule(match=escaped(layer.path), keep="per-token") for layer in worst)
     single = [_with(recipe, mixed=True)] + ([_with(recipe, layers=recipe.layers + more)] if more else [])
-    return [*(one for one in single if one != recipe), every]
+    return [*(changed for changed in single if changed != recipe), every]
 
 
 # Weights of fewer bits are no rung: where products of 8 bits could saturate, weights always keep to what does not.
@@ -82,11 +84,11 @@ def climb(run: Run, base: Candidate, small: int, full: int) -> Generator[Trial, 
         trial = run.study.find(base, "selection", small)
         layers = trial.quality.layers if trial and trial.quality else ()
         engine = base.engine
-        found = [canonical(Candidate(recipe, engine)) for recipe in options(base.recipe, layers)]
+        candidates = [canonical(Candidate(recipe, engine)) for recipe in options(base.recipe, layers)]
         if name == "per-token activations":  # dynamic int8 is ONNX Runtime's
-            found = [canonical(Candidate(one.recipe)) for one in found]
-        yield from run.qualities(found, small, step)
-        best = min([base, *found], key=lambda one: moved(run.study.find(one, "selection", small)))
+            candidates = [canonical(Candidate(candidate.recipe)) for candidate in candidates]
+        yield from run.qualities(candidates, small, step)
+        best = min([base, *candidates], key=lambda candidate: moved(run.study.find(candidate, "selection", small)))
         if best == base:
             continue
         base = best
@@ -132,17 +134,17 @@ def measure_layers(run: Run, base: Candidate, rows: int) -> Generator[Trial, Non
     worst = [layer for layer in _quantized(run.latest[base.key]) if not _kept(base.recipe, layer.path)][:LOOKED_AT]
     alone = {layer.path: _alone(base, layer.path) for layer in worst}
     yield from run.qualities(list(alone.values()), rows, "sensitivity")
-    found = [
+    layers = [
         Damage(layer.path, float(layer.decibels), moved(run.study.find(alone[layer.path], "selection", rows)))
         for layer in worst
         if layer.decibels is not None
     ]
-    found = sorted((one for one in found if np.isfinite(one.moved)), key=lambda one: -one.moved)
+    layers = sorted((layer for layer in layers if np.isfinite(layer.moved)), key=lambda layer: -layer.moved)
     correlation = None
-    if len(found) >= FEWEST and len({one.moved for one in found}) > 1 and len({one.decibels for one in found}) > 1:
-        noise, damage = (np.array(part) for part in zip(*((-one.decibels, one.moved) for one in found), strict=True))
-        correlation = float(spearman(noise, damage))
-    return Sensitivity(base, tuple(found), correlation)
+    noise, damage = [-layer.decibels for layer in layers], [layer.moved for layer in layers]
+    if len(layers) >= FEWEST and len(set(noise)) > 1 and len(set(damage)) > 1:
+        correlation = float(spearman(np.array(noise), np.array(damage)))
+    return Sensitivity(base, tuple(layers), correlation)
 
 
 def _alone(base: Candidate, path: str) -> Candidate:

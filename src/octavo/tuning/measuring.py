@@ -153,26 +153,28 @@ class Workshop:
         asking = self.to_time(split)
         self._kept = max(KEPT, len(candidates) + 1)  # they are run together
         try:
-            contenders = [self._contender(self._entry(one)) for one in (FLOAT, *candidates)]
+            contenders = [self._contender(self._entry(candidate)) for candidate in (FLOAT, *candidates)]
             for attempt in range(TRIES):
                 if attempt:
                     self.progress.start("waiting: the machine is busy with other work")
                     time.sleep(WAIT)
                 settings: dict[str, Any] = {"threads": self.settings.threads, "seed": self.settings.seed}
-                found = run_benchmark(
+                timings = run_benchmark(
                     contenders, [asking.batches] * len(contenders), **settings, progress=self.progress
                 )
-                loads = [one.load for one in found if isinstance(one, Timing) and one.load]
+                loads = [timing.load for timing in timings if isinstance(timing, Timing) and timing.load]
                 busy = worst_load(loads).busy
                 if not busy:
                     break
         except OctavoError as error:
             return [str(error)] * len(candidates)
-        floats = found[0]
+        floats = timings[0]
         if not isinstance(floats, Timing):
             return [floats] * len(candidates)
         rows = len(asking.asked.rows)
-        return [_speed(floats, one, rows, busy=busy) if isinstance(one, Timing) else one for one in found[1:]]
+        return [
+            _speed(floats, timing, rows, busy=busy) if isinstance(timing, Timing) else timing for timing in timings[1:]
+        ]
 
     def to_time(self, split: Split) -> Asking:
         """What is asked of models that are timed; of queries as many passages."""
@@ -233,7 +235,7 @@ class Workshop:
         entry, asking, reference = self._entry(candidate), self._asked(split, rows), self._float_outputs(split, rows)
         layers = tuple(map(_state, self._artifact(candidate.recipe).manifest.layers))
         outputs = reference if candidate == FLOAT else self._outputs(self._contender(entry), asking)
-        found = Quality(
+        quality = Quality(
             rows=len(asking.examples),
             scores={},
             differences={},
@@ -244,14 +246,14 @@ class Workshop:
             not_finite=broken_rows(outputs),
             layers=layers,
         )
-        if found.not_finite:
-            return found
+        if quality.not_finite:
+            return quality
         task, examples = self.task, asking.examples
-        before, after = (task.read(one, asking.asked) for one in (reference, outputs))
+        before, after = (task.read(raw, asking.asked) for raw in (reference, outputs))
         same = all(np.array_equal(*pair) for pair in zip(reference, outputs, strict=True))  # to the last bit
         distances, judged = task.distances(before, after), task.judged(after, examples)
         return replace(
-            found,
+            quality,
             scores=task.quality(after, examples),
             differences=differences(task, examples, (before, after), same=same),
             closeness=closeness(task, task.fidelity(before, after, asking.asked.rows), (before, after), same=same),
@@ -262,7 +264,7 @@ class Workshop:
 
 
 def _speed(floats: Timing, timing: Timing, rows: int, *, busy: bool | None) -> Speed:
-    p95, float_p95 = (1000 * float(np.percentile(one.single, 95)) for one in (timing, floats))
+    p95, float_p95 = (1000 * float(np.percentile(measured.single, 95)) for measured in (timing, floats))
     return Speed(ratio_estimate(floats.turns, timing.turns), rows / timing.seconds, p95, float_p95, busy)
 
 

@@ -43,13 +43,13 @@ class Run:
         self, candidates: Sequence[Candidate], rows: int, step: str, split: Split = "selection"
     ) -> Iterator[Trial]:
         """Measure candidates on so many examples, but those that the study has; a trial for each."""
-        missing = [one for one in candidates if self.study.find(one, split, rows) is None]
-        found = iter(self.measurer.qualities(missing, split, rows)) if missing else iter(())
+        missing = [candidate for candidate in candidates if self.study.find(candidate, split, rows) is None]
+        figures = iter(self.measurer.qualities(missing, split, rows)) if missing else iter(())
         for candidate in candidates:
             trial = self.study.find(candidate, split, rows)
             if trial is None:
                 start = time.perf_counter()
-                measured = next(found)
+                measured = next(figures)
                 quality = None if isinstance(measured, str) else measured
                 reason = measured if isinstance(measured, str) else ""
                 seconds = time.perf_counter() - start
@@ -66,16 +66,20 @@ class Run:
     def timings(self, candidates: Sequence[Candidate], split: Split, step: str) -> Iterator[Trial]:
         """Time candidates, those together that the study has not timed, or while other work took the machine."""
         rows = self.measurer.rows(split)
-        known = {one.key: self.study.find(one, split, rows, timed=True) for one in candidates}
-        missing = [one for one in candidates if (trial := known[one.key]) is None or (trial.speed and trial.speed.busy)]
+        known = {candidate.key: self.study.find(candidate, split, rows, timed=True) for candidate in candidates}
+        missing = [
+            candidate
+            for candidate in candidates
+            if (trial := known[candidate.key]) is None or (trial.speed and trial.speed.busy)
+        ]
         start = time.perf_counter()
-        found = self.measurer.speeds(missing, split) if missing else []
+        speeds = self.measurer.speeds(missing, split) if missing else []
         seconds = (time.perf_counter() - start) / max(1, len(missing))
         new = [
-            Trial(step, split, rows, one, "FAIL", speed, timed=True, seconds=seconds)
+            Trial(step, split, rows, candidate, "FAIL", speed, timed=True, seconds=seconds)
             if isinstance(speed, str)
-            else Trial(step, split, rows, one, "PASS", "", speed=speed, timed=True, seconds=seconds)
-            for one, speed in zip(missing, found, strict=True)
+            else Trial(step, split, rows, candidate, "PASS", "", speed=speed, timed=True, seconds=seconds)
+            for candidate, speed in zip(missing, speeds, strict=True)
         ]
         new = [self._judged(trial) for trial in new]
         if new:
@@ -151,8 +155,8 @@ class Run:
 
 def first_check(trial: Trial) -> Check | None:
     """The check of quality that decides first; None where nothing was measured."""
-    found = [check for check in trial.checks if check.name not in {"max_size", "min_speedup"}]
-    return found[0] if found and found[0].name != "not_finite" else None
+    checks = [check for check in trial.checks if check.name not in {"max_size", "min_speedup"}]
+    return checks[0] if checks and checks[0].name != "not_finite" else None
 
 
 def risk(trial: Trial) -> float:

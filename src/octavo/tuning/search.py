@@ -125,7 +125,7 @@ class Search:
         if outcome is None:
             raise InputError("the search has not ended", where=self.study, then="run it to its end without --pick")
         if not 1 <= number <= len(outcome.front) or outcome.front[number - 1] == FLOAT:
-            known = [f"{n} ({one.name})" for n, one in enumerate(outcome.front, 1) if one != FLOAT]
+            known = [f"{n} ({point.name})" for n, point in enumerate(outcome.front, 1) if point != FLOAT]
             raise InputError("the front has no such point to write", got=number, allowed=", ".join(known))
         self.outcome = outcome
         try:
@@ -138,7 +138,7 @@ class Search:
         """What it is going to do, and about how long it takes; measures two candidates to know."""
         shop, candidates = self._workshop, self._space.candidates
         small, full = wave_sizes(shop.rows("selection"))
-        sample = list({one.recipe.method: one for one in reversed(candidates)}.values())[-2:]
+        sample = list({candidate.recipe.method: candidate for candidate in reversed(candidates)}.values())[-2:]
         try:
             begin, first, again = (_seconds(shop, part, small) for part in ([FLOAT], sample, sample))
         finally:
@@ -156,14 +156,14 @@ class Search:
             OctavoError: it is another one.
         """
         record = self.record()
-        measured = [one.quality for one in record.trials if one.candidate == candidate and one.quality]
+        measured = [trial.quality for trial in record.trials if trial.candidate == candidate and trial.quality]
         with TemporaryDirectory(
             prefix="octavo-search-"
         ) as box:  # what is there stays until the new one is seen to be right
             artifact = self._workshop.build(candidate.recipe, Path(box) / "artifact")
-            found = artifact.manifest.files[artifact.model_file.name].sha256
-            if not measured or found != measured[-1].sha256:
-                raise OctavoError("the artifact is not the one that was measured", where=self.output, got=found[:16])
+            sha256 = artifact.manifest.files[artifact.model_file.name].sha256
+            if not measured or sha256 != measured[-1].sha256:
+                raise OctavoError("the artifact is not the one that was measured", where=self.output, got=sha256[:16])
             add_comparison(artifact.folder, search_summary(record, candidate))
             with replace_folder(self.output, force=self._space.force) as aside:
                 shutil.copytree(artifact.folder, aside, dirs_exist_ok=True)
@@ -177,9 +177,9 @@ def _seconds(shop: Workshop, candidates: Sequence[Candidate], rows: int) -> floa
         OctavoError: one cannot be measured.
     """
     start = time.perf_counter()
-    for one in shop.qualities(candidates, "selection", rows):
-        if isinstance(one, str):
-            raise OctavoError(one)
+    for measured in shop.qualities(candidates, "selection", rows):
+        if isinstance(measured, str):
+            raise OctavoError(measured)
     return time.perf_counter() - start
 
 

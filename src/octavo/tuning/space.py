@@ -65,11 +65,11 @@ def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     Raises:
         RecipeError: there are none, or more than anybody would wait for.
     """
-    found = {one.key: one for one in map(canonical, candidates)}
-    found.pop(FLOAT.key, None)
-    if not 0 < len(found) <= MOST:
-        raise RecipeError("a space of no candidate, or of too many", got=len(found), allowed=f"1 to {MOST}")
-    return tuple(found.values())
+    by_key = {candidate.key: candidate for candidate in map(canonical, candidates)}
+    by_key.pop(FLOAT.key, None)
+    if not 0 < len(by_key) <= MOST:
+        raise RecipeError("a space of no candidate, or of too many", got=len(by_key), allowed=f"1 to {MOST}")
+    return tuple(by_key.values())
 
 
 def default_space(setting: Setting) -> tuple[Candidate, ...]:
@@ -86,7 +86,7 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
             {"smoothing": 0.5},
             {"smoothing": "none"},
         )
-        static += [{"method": "static"} | one for one in settings]
+        static += [{"method": "static"} | options for options in settings]
     recipes += [{"method": "dynamic", "granularity": "tensor"}, {"method": "weight-only"}]
     recipes.append({"method": "weight-only", "products": "float"})
     if setting.small or setting.writes:
@@ -95,10 +95,10 @@ def default_space(setting: Setting) -> tuple[Candidate, ...]:
         rows: dict[str, Any] = {"embedding": "int4"}
         recipes += [{"method": "dynamic"} | rows, {"method": "weight-only", "bits": 4} | rows]
         static += [{"method": "static"} | rows] if setting.calibrates else []
-    found = [Candidate(recipe_from(one), engine) for one in static for engine in setting.engines]
-    others = [Candidate(recipe_from(one)) for one in recipes]
+    statics = [Candidate(recipe_from(table), engine) for table in static for engine in setting.engines]
+    others = [Candidate(recipe_from(table)) for table in recipes]
     mixed = [Candidate(Recipe(method="static", mixed=True))] if setting.calibrates else []  # ONNX Runtime's alone
-    return distinct([others[0], *found, *mixed, *others[1:]])
+    return distinct([others[0], *statics, *mixed, *others[1:]])
 
 
 def sixteen_bits(setting: Setting) -> tuple[Candidate, ...]:
@@ -119,19 +119,19 @@ def read_space(path: Path, setting: Setting) -> tuple[Candidate, ...]:
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError("the space is not readable as TOML", where=path, got=error) from None
     spaces = table.get("space")
-    if set(table) != {"space"} or not isinstance(spaces, list) or not all(isinstance(one, dict) for one in spaces):
+    if set(table) != {"space"} or not isinstance(spaces, list) or not all(isinstance(space, dict) for space in spaces):
         raise RecipeError("a space is made of [[space]] tables", where=path, got=", ".join(table) or "nothing")
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     problems: list[OctavoError] = []
-    for number, one in enumerate(spaces, start=1):
-        for settings in _each(one):
+    for number, space in enumerate(spaces, start=1):
+        for settings in _each(space):
             engine = str(settings.pop("engine", "auto"))
             try:
-                found.append(_candidate(recipe_from(settings, where=f"{path}, space {number}"), engine, setting))
+                candidates.append(_candidate(recipe_from(settings, where=f"{path}, space {number}"), engine, setting))
             except OctavoError as error:
                 problems.append(error)
     raise_together(list({str(problem): problem for problem in problems}.values()))
-    return distinct(found)
+    return distinct(candidates)
 
 
 def _each(table: dict[str, Any]) -> Iterable[dict[str, Any]]:

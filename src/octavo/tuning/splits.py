@@ -77,8 +77,8 @@ def _keys(examples: Sequence[Example]) -> tuple[list[str], str]:
 
     for key, example in zip(own, examples, strict=True):
         for text in _texts(example):
-            one, other = root(key), root(f"text {text}")
-            parent[max(one, other)] = min(one, other)  # hashes sort before texts: a group has its smallest one's
+            group, other = root(key), root(f"text {text}")
+            parent[max(group, other)] = min(group, other)  # hashes sort before texts: a group has its smallest hash
     keys = [root(key) for key in own]
     if max(Counter(keys).values()) > max(1, LARGEST * len(examples)):
         return own, "examples with the same texts"

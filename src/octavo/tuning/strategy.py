@@ -35,7 +35,7 @@ def search_steps(
         _require_decidable(trial)
         yield trial
     yield from run.qualities(space, small, "subset")
-    alive = [one for one in space if run.latest[one.key].verdict != "FAIL"]
+    alive = [candidate for candidate in space if run.latest[candidate.key].verdict != "FAIL"]
     run.expect("full", len(alive) if full > small else 0)
     yield from run.qualities(alive if full > small else [], full, "full")
     yield from _more(run, alive)
@@ -72,10 +72,12 @@ def _more(run: Run, candidates: Sequence[Candidate]) -> Generator[Trial, None, N
     """Measure those that are UNSURE on as many examples as would decide the nearest of them, while there are more."""
     total = run.measurer.rows("selection")
     while unsure := [
-        one for one in candidates if run.latest[one.key].verdict == "UNSURE" and run.latest[one.key].rows < total
+        candidate
+        for candidate in candidates
+        if run.latest[candidate.key].verdict == "UNSURE" and run.latest[candidate.key].rows < total
     ]:
-        rows = max(run.latest[one.key].rows for one in unsure)
-        needed = [rows_needed(run.latest[one.key]) or total for one in unsure]
+        rows = max(run.latest[candidate.key].rows for candidate in unsure)
+        needed = [rows_needed(run.latest[candidate.key]) or total for candidate in unsure]
         wave = min(total, max(min(needed), round(1.5 * rows)))
         run.expect("more", len(unsure))
         yield from run.qualities(unsure, wave, "more")
@@ -85,7 +87,7 @@ def _rescue(
     run: Run, space: Sequence[Candidate], small: int, full: int
 ) -> Generator[Trial, None, tuple[Sensitivity, ...]]:
     """The ladder, from the nearest candidate of each fast method of which none passes."""
-    found = []
+    sensitivities = []
     for method in CLIMBS:
         trials = [trial for trial in _others(run) if trial.candidate.recipe.method == method]
         tried = [trial for trial in trials if trial.candidate in space and moved(trial) < float("inf")]
@@ -93,8 +95,8 @@ def _rescue(
             continue
         base = min(tried, key=lambda trial: (risk(trial), moved(trial))).candidate
         sensitivity = yield from climb(run, base, small, full)
-        found += [sensitivity] if sensitivity else []
-    return tuple(found)
+        sensitivities += [sensitivity] if sensitivity else []
+    return tuple(sensitivities)
 
 
 def _enough(run: Run, rows: int) -> bool:
@@ -105,7 +107,7 @@ def _enough(run: Run, rows: int) -> bool:
 
 def _others(run: Run) -> list[Trial]:
     """The latest trial of each candidate but the float graph, and but layers that were looked at alone."""
-    return [one for one in run.latest.values() if one.candidate != FLOAT and one.step != "sensitivity"]
+    return [trial for trial in run.latest.values() if trial.candidate != FLOAT and trial.step != "sensitivity"]
 
 
 def _to_time(run: Run) -> list[Candidate]:
@@ -123,10 +125,10 @@ def _choose(run: Run) -> tuple[Candidate, tuple[Candidate, ...]]:
     timed = [Timed(trials[key].candidate, trials[key], speed) for key, speed in run.timed.items() if key in trials]
     if not timed:
         return FLOAT, (FLOAT,)
-    verdicts = {one.candidate.key: run.judge(one.trial.quality, one.speed).verdict for one in timed}
+    verdicts = {option.candidate.key: run.judge(option.trial.quality, option.speed).verdict for option in timed}
     ranks: tuple[Verdict, ...] = ("PASS", "UNSURE", "FAIL")
     best = min(verdicts.values(), key=ranks.index)
-    near = [one for one in timed if verdicts[one.candidate.key] == best]
+    near = [option for option in timed if verdicts[option.candidate.key] == best]
     floats = run.latest[FLOAT.key]
     alone = Timed(FLOAT, floats, Speed(identical(1.0), 0.0, 1.0, 1.0))
     return choose(near, run.aim).candidate, pareto_front([*timed, alone])

@@ -117,7 +117,9 @@ def require_same(old: Identity, new: Identity, trials: Sequence[Trial], path: Pa
             raise InputError(f"the study is of {words}", where=path, got=got, allowed=allowed, then=then)
     timed = any(trial.speed for trial in trials)
     if old.machine.kind != new.machine.kind or (timed and old.machine != new.machine):
-        found = [f"{machine.cpu} ({machine.kind}), {machine.threads} threads" for machine in (new.machine, old.machine)]
+        machines = [
+            f"{machine.cpu} ({machine.kind}), {machine.threads} threads" for machine in (new.machine, old.machine)
+        ]
         other = old.machine.kind != new.machine.kind
         what = "the study is of another kind of CPU" if other else "the study has speeds of another machine"
-        raise InputError(what, where=path, got=found[0], allowed=found[1], then=then)
+        raise InputError(what, where=path, got=machines[0], allowed=machines[1], then=then)
