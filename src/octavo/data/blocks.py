@@ -68,9 +68,9 @@ def cut(path: Path, encoding: str, rows: int) -> list[Block]:
     with _lines(path, encoding) as lines:
         ends = _csv_ends(lines, path) if kind == "csv" else _json_ends(lines, path)
         blocks, start = list[Block](), next(ends, 0)  # of an empty file nothing ends
-        while found := list(islice(ends, rows)):
-            blocks.append(Block(str(path), len(blocks) * rows, len(found), start, found[-1], rows))
-            start = found[-1]
+        while row_ends := list(islice(ends, rows)):
+            blocks.append(Block(str(path), len(blocks) * rows, len(row_ends), start, row_ends[-1], rows))
+            start = row_ends[-1]
     return blocks
 
 
@@ -80,7 +80,7 @@ def join(parts: Sequence[Block], many: int) -> list[Block]:
     Whoever does the blocks with others waits at the end for a part, and not for a block.
     """
     files = accumulate(part.first == 0 for part in parts)  # a file may be named twice
-    numbered = groupby(zip(files, parts, strict=True), lambda one: (one[0], _whole(one[1], many)))
+    numbered = groupby(zip(files, parts, strict=True), lambda pair: (pair[0], _whole(pair[1], many)))
     groups = [[part for _, part in group] for _, group in numbered]
     alone = min(len(groups), max(4, -(-len(groups) // 8)))
     return [*(_join(group, many) for group in groups[:-alone]), *(part for group in groups[-alone:] for part in group)]
@@ -108,9 +108,9 @@ def read_block(block: Block, encoding: str) -> list[Value]:
     with path.open("rb") as stream:
         stream.seek(block.start)
         raw = stream.read(block.end - block.start)
-    found = _csv_rows(raw, block, encoding) if kind_of_file(path) == "csv" else _json_rows(raw, block, encoding)
-    _require_rows(block, len(found))
-    return found
+    values = _csv_rows(raw, block, encoding) if kind_of_file(path) == "csv" else _json_rows(raw, block, encoding)
+    _require_rows(block, len(values))
+    return values
 
 
 def read_table(block: Block) -> Any:
@@ -135,10 +135,10 @@ def header(path: Path, encoding: str) -> list[str]:
     return [name.strip() for name in names]
 
 
-def _require_rows(block: Block, found: int) -> None:
-    if found != block.rows:
+def _require_rows(block: Block, rows: int) -> None:
+    if rows != block.rows:
         where = f"{block.file}, from row {block.first + 1}"
-        raise DataError("the file has changed: a block has other rows", where=where, got=found, allowed=block.rows)
+        raise DataError("the file has changed: a block has other rows", where=where, got=rows, allowed=block.rows)
 
 
 # Lines

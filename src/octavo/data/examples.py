@@ -98,7 +98,9 @@ class DataFile:
 def example_hashes(examples: Sequence[Example]) -> tuple[str, ...]:
     """The first 64 bits of the SHA-256 of each example's texts, in hexadecimal: enough to recognize a row."""
     alone = [() if example.relevance is not None else example.choices for example in examples]  # and not the corpus
-    texts = ["\0".join([one.text, one.text_pair or "", *more]) for one, more in zip(examples, alone, strict=True)]
+    texts = [
+        "\0".join([example.text, example.text_pair or "", *more]) for example, more in zip(examples, alone, strict=True)
+    ]
     return tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
 
 
@@ -152,8 +154,8 @@ def read_examples(  # noqa: PLR0913 - each is one thing to say
     labelled: list[tuple[str, dict[str, Any], int | None]] = [(place, row, None) for place, row in rows]
     sets: dict[str, tuple[int, ...]] = {}
     if several and labels and (own or "label" in chosen):
-        found = label_sets(rows, own or chosen["label"], labels)
-        sets = {place: ids for (place, _), ids in zip(rows, found, strict=True) if ids is not None}
+        id_sets = label_sets(rows, own or chosen["label"], labels)
+        sets = {place: ids for (place, _), ids in zip(rows, id_sets, strict=True) if ids is not None}
         labelled = [row for row in labelled if row[0] in sets]
     elif labels and "label" in chosen:
         ids = label_ids(rows, chosen["label"], labels)
@@ -238,11 +240,11 @@ def text_columns(names: Sequence[str], named: Mapping[str, str], place: str) -> 
     known = {} if "text" in named else dict(zip(roles, find_texts(free), strict=True))
     if not named and "text" in names:  # a row as a call takes it: whatever else it has is the user's
         known = {role: role for role in roles if role in names}
-    found = known | {role: named[role] for role in roles if role in named}
-    for role, column in found.items():
+    columns = known | {role: named[role] for role in roles if role in named}
+    for role, column in columns.items():
         if column is not None and column not in names:
             raise DataError(f"no such column for {role}", where=place, got=column, allowed=did_you_mean(column, names))
-    return {role: column for role, column in found.items() if column is not None}
+    return {role: column for role, column in columns.items() if column is not None}
 
 
 def _first(names: Sequence[str], candidates: Iterable[str]) -> str | None:

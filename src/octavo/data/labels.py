@@ -21,17 +21,17 @@ def label_columns(names: Sequence[str], labels: Sequence[str], named: Mapping[st
     Raises:
         DataError: some of the labels have a column, and others have none.
     """
-    found = tuple(label for label in labels if label in names)
-    if "label" in named or not found or len(labels) < 2:
+    present = tuple(label for label in labels if label in names)
+    if "label" in named or not present or len(labels) < 2:
         return ()
-    if len(found) < len(labels):
-        missing = [label for label in labels if label not in found]
+    if len(present) < len(labels):
+        missing = [label for label in labels if label not in present]
         if set(names) & {"label", "labels"}:
             return ()
         raise DataError(
-            "some labels have a column, others none", where=path, got=listed(found), allowed=listed(missing)
+            "some labels have a column, others none", where=path, got=listed(present), allowed=listed(missing)
         )
-    return found
+    return present
 
 
 def label_sets(rows: Rows, column: str | Sequence[str], labels: Sequence[str]) -> list[tuple[int, ...] | None]:
@@ -57,7 +57,7 @@ def label_sets(rows: Rows, column: str | Sequence[str], labels: Sequence[str]) -
         start += count or 0
         if None in own:
             raise DataError("a list of labels has an empty one", where=place, got=f"{row[column]!r:.60}")
-        sets.append(None if count is None else tuple(sorted({one for one in own if one is not None})))
+        sets.append(None if count is None else tuple(sorted({index for index in own if index is not None})))
     return sets
 
 
@@ -119,9 +119,9 @@ def require_same_classes(stored: Sequence[Any], labels: Sequence[str], path: Pat
     Raises:
         DataError: it has fewer, in `ENOUGH_ROWS` rows or more.
     """
-    found = {str(value).strip() for value in stored} - {*NO_GOLD, "None", *labels}
-    ids = [str(index) for index in range(len(found))]
-    if len(stored) >= ENOUGH_ROWS and 2 <= len(found) < len(labels) and found == set(ids):
+    classes = {str(value).strip() for value in stored} - {*NO_GOLD, "None", *labels}
+    ids = [str(index) for index in range(len(classes))]
+    if len(stored) >= ENOUGH_ROWS and 2 <= len(classes) < len(labels) and classes == set(ids):
         then = "if they are ids of the model's labels, say so with --labels (labels=): its names, in id order"
         got, allowed = f"{', '.join(ids)} in the file", f"{', '.join(labels)} of the model"
         raise DataError("the labels are hardly those of this model", where=path, got=got, allowed=allowed, then=then)

@@ -69,7 +69,7 @@ def files_of(path: Path) -> list[Path]:
     if folder is None:
         return [path]
     named = [folder / CORPUS, folder / QUERIES, _qrels(path, folder), folder / TOP_RANKED]
-    return [one for one in named if one.is_file()]
+    return [file for file in named if file.is_file()]
 
 
 def read_ranking(file: DataFile, *, shared: bool) -> tuple[Example, ...]:
@@ -89,17 +89,19 @@ def read_ranking(file: DataFile, *, shared: bool) -> tuple[Example, ...]:
     if not queries:
         raise DataError("no queries", where=path)
     order = sorted(texts, reverse=True)
-    corpus, place = tuple(texts[one] for one in order), {one: index for index, one in enumerate(order)}
+    corpus, place = tuple(texts[key] for key in order), {key: index for index, key in enumerate(order)}
     examples = []
     for query in queries:
         ids = None if shared else sorted(query.candidates, reverse=True)
-        choices = corpus if ids is None else tuple(texts[one] for one in ids)
-        positions = place if ids is None else {one: index for index, one in enumerate(ids)}
-        relevance = tuple((positions.get(one, -1), grade) for one, grade in query.grades.items() if grade > 0)
+        choices = corpus if ids is None else tuple(texts[key] for key in ids)
+        positions = place if ids is None else {key: index for index, key in enumerate(ids)}
+        relevance = tuple((positions.get(key, -1), grade) for key, grade in query.grades.items() if grade > 0)
         examples.append(Example(query.text, choices=choices, relevance=relevance))
     if max(len(example.choices) for example in examples) < 2:
         raise DataError("nothing to rank", where=path, got="one passage for each query", allowed="two or more")
-    if not shared and all(len(one.choices) == sum(at >= 0 for at, _ in one.relevance or ()) for one in examples):
+    if not shared and all(
+        len(example.choices) == sum(at >= 0 for at, _ in example.relevance or ()) for example in examples
+    ):
         then = f"write the candidates of each query into {TOP_RANKED}" if folder else "add passages that are not"
         raise DataError("nothing to rank", where=path, got="relevant passages only", then=then)
     return sample(examples, file.limit, file.seed)
@@ -114,7 +116,7 @@ def read_pieces(file: DataFile) -> tuple[list[tuple[str, str]], list[str]]:
     path = Path(file.path)
     folder = folder_of(path)
     queries, texts = _read_folder(path, folder, file.encoding) if folder else _read_rows(file)
-    pairs = [(query.text, texts[one]) for query in queries for one in query.candidates]
+    pairs = [(query.text, texts[key]) for query in queries for key in query.candidates]
     if not pairs:
         raise DataError("no queries", where=path)
     return pairs, list(texts.values())
@@ -144,28 +146,28 @@ def _read_rows(file: DataFile) -> tuple[list[_Judged], dict[str, str]]:
     queries, texts = dict[str, _Judged](), dict[str, str]()
     for place, row in rows:
         text = text_of(row, query, place)
-        found: list[tuple[str, float | None]]
+        graded: list[tuple[str, float | None]]
         if positive and "passage" not in named:
             negatives = [name for name in row if NEGATIVE.fullmatch(name)]
-            found = [(one, 1.0) for one in _texts(row, positive, place)]
-            found += [(one, 0.0) for name in negatives for one in _texts(row, name, place)]
+            graded = [(choice, 1.0) for choice in _texts(row, positive, place)]
+            graded += [(choice, 0.0) for name in negatives for choice in _texts(row, name, place)]
         elif passage:
-            found = [(text_of(row, passage, place), _grade(row, grade, place) if grade else None)]
+            graded = [(text_of(row, passage, place), _grade(row, grade, place) if grade else None)]
         else:
             raise DataError("no passage column", where=path, got=listed(names), allowed=", ".join(PASSAGE))
-        if not found:
+        if not graded:
             raise DataError("a query without passages", where=place, got=f"{text:.60}")
-        _add(queries.setdefault(text, _Judged(text)), texts, found, place)
+        _add(queries.setdefault(text, _Judged(text)), texts, graded, place)
     return list(queries.values()), texts
 
 
-def _add(query: _Judged, texts: dict[str, str], found: Iterable[tuple[str, float | None]], place: str) -> None:
-    for passage, grade in found:
-        one = hashlib.sha256(passage.encode()).hexdigest()
-        texts[one] = passage
-        query.candidates[one] = None
-        if grade is not None and query.grades.setdefault(one, grade) != grade:
-            got = f"{query.grades[one]:g} and {grade:g}: {passage:.60}"
+def _add(query: _Judged, texts: dict[str, str], graded: Iterable[tuple[str, float | None]], place: str) -> None:
+    for passage, grade in graded:
+        key = hashlib.sha256(passage.encode()).hexdigest()
+        texts[key] = passage
+        query.candidates[key] = None
+        if grade is not None and query.grades.setdefault(key, grade) != grade:
+            got = f"{query.grades[key]:g} and {grade:g}: {passage:.60}"
             raise DataError("a passage has two grades for one query", where=place, got=got)
 
 
@@ -177,10 +179,10 @@ def _read_folder(path: Path, folder: Path, encoding: str) -> tuple[list[_Judged]
     asked = {_id(row, "_id", at): text_of(row, "text", at) for at, row in read_rows(folder / QUERIES, encoding, {})}
     queries = dict[str, _Judged]()
     for place, row in read_rows(_qrels(path, folder), encoding, {}):
-        one, passage = _id(row, "query-id", place), _id(row, "corpus-id", place)
-        _require(asked, one, QUERIES, place)
+        query_id, passage = _id(row, "query-id", place), _id(row, "corpus-id", place)
+        _require(asked, query_id, QUERIES, place)
         _require(texts, passage, CORPUS, place)
-        query = queries.setdefault(one, _Judged(asked[one]))
+        query = queries.setdefault(query_id, _Judged(asked[query_id]))
         query.candidates[passage] = None
         query.grades[passage] = _grade(row, "score", place)
     if (folder / TOP_RANKED).is_file():
@@ -190,11 +192,11 @@ def _read_folder(path: Path, folder: Path, encoding: str) -> tuple[list[_Judged]
             ids = value_of(row, "corpus-ids", place)
             if not isinstance(ids, list):
                 raise DataError("corpus-ids is no list", where=place, got=type(ids).__name__)
-            one = _id(row, "query-id", place)
+            query_id = _id(row, "query-id", place)
             for passage in map(str, ids):
                 _require(texts, passage, CORPUS, place)
-                if one in queries:
-                    queries[one].candidates[passage] = None
+                if query_id in queries:
+                    queries[query_id].candidates[passage] = None
     return list(queries.values()), texts
 
 
@@ -207,16 +209,16 @@ def _qrels(path: Path, folder: Path) -> Path:
     if path != folder:
         return path
     files = sorted((folder / QRELS).glob("*.tsv"))
-    chosen = next((one for one in files if one.stem == "test" or len(files) == 1), None)
+    chosen = next((file for file in files if file.stem == "test" or len(files) == 1), None)
     if chosen is None:
-        got = ", ".join(one.name for one in files) or "none"
+        got = ", ".join(file.name for file in files) or "none"
         raise DataError("which qrels?", where=folder / QRELS, got=got, then=f"--data {folder}/{QRELS}/NAME.tsv")
     return chosen
 
 
-def _require(known: Mapping[str, str], one: str, file: str, place: str) -> None:
-    if one not in known:
-        raise DataError(f"an id that {file} does not have", where=place, got=one[:60])
+def _require(known: Mapping[str, str], key: str, file: str, place: str) -> None:
+    if key not in known:
+        raise DataError(f"an id that {file} does not have", where=place, got=key[:60])
 
 
 def _id(row: Mapping[str, Any], column: str, place: str) -> str:
@@ -241,4 +243,4 @@ def _texts(row: Mapping[str, Any], column: str, place: str) -> Sequence[str]:
     """One text, or a list of texts; none where a cell of a table is empty: rows have unlike numbers of passages."""
     value = row.get(column)
     values = value if isinstance(value, list) else [] if value is None or value == "" else [value]
-    return [text_of({column: one}, column, place) for one in values]
+    return [text_of({column: item}, column, place) for item in values]
