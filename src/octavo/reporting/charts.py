@@ -59,12 +59,12 @@ class LogScale:
         """Three to six of 1, 2 and 5, or 1 alone, times powers of ten; those of a linear axis where they are fewer."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for factors in ((1, 2, 5), (1, 3), (1,)):
-            found = [factor * 10.0**power for power in powers for factor in factors]
-            found = [tick for tick in found if self.low <= tick <= self.high]
-            if len(found) <= 6:
+            ticks = [factor * 10.0**power for power in powers for factor in factors]
+            ticks = [tick for tick in ticks if self.low <= tick <= self.high]
+            if len(ticks) <= 6:
                 break
-        found = found[:: math.ceil(len(found) / 6) or 1]
-        return found if len(found) >= 3 else Scale(self.low, self.high, self.start, self.end).ticks()
+        ticks = ticks[:: math.ceil(len(ticks) / 6) or 1]
+        return ticks if len(ticks) >= 3 else Scale(self.low, self.high, self.start, self.end).ticks()
 
 
 def scatter(

@@ -118,11 +118,11 @@ def stored_cells(comparison: ComparisonRecord, say: Say = english) -> Cells:
     header = [say(name) for name in ("model", "vectors", "rescored", "bytes")]
     cells = [[*header, *titles[:1], *interval, *titles[1:], say("top 10 kept")]]
     for row in comparison.rows:
-        for one in row.stored:
-            found = [_score(name, one.quality.get(name)) for name in scores]
-            found[1:1] = [points(one.differences.get(name), say) for name in scores[:1]]
-            kind = f"{one.dimensions:,} {one.precision}", say("yes") if one.rescored else say("no")
-            cells.append([title(row), *kind, f"{one.bytes:,}", *found, _score("top_10", one.top_10)])
+        for stored in row.stored:
+            figures = [_score(name, stored.quality.get(name)) for name in scores]
+            figures[1:1] = [points(stored.differences.get(name), say) for name in scores[:1]]
+            kind = f"{stored.dimensions:,} {stored.precision}", say("yes") if stored.rescored else say("no")
+            cells.append([title(row), *kind, f"{stored.bytes:,}", *figures, _score("top_10", stored.top_10)])
     return cells
 
 

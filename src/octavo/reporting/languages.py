@@ -69,10 +69,10 @@ def known_place(text: str) -> str:
 def _filled(text: str, kind: Kind) -> str | None:
     """The Korean of the most detailed sentence whose `{}` fit the text, with what stands in their places."""
     for pattern, told in _patterns(kind):
-        if found := pattern.fullmatch(text):
+        if fit := pattern.fullmatch(text):
             start, *parts = told.split("{}")
             own = _VARYING[kind]  # advice in advice; a single word is a name or a value
-            values = (own.get(value, value) if " " in value else value for value in found.groups())
+            values = (own.get(value, value) if " " in value else value for value in fit.groups())
             return start + "".join(value + part for value, part in zip(values, parts, strict=True))
     return None
 
@@ -85,15 +85,17 @@ def _patterns(kind: Kind) -> tuple[tuple[re.Pattern[str], str], ...]:
     place (`a.tsv: `).
     """
     table = _VARYING[kind]
-    varying = sorted((one for one in table if "{}" in one), key=len, reverse=True)
-    few = {one for one in varying if len(one.replace("{}", "")) < FEW_LETTERS}
-    holes = {one: r"([^\s,]+)" if one in few and one.startswith("{}") else "(.*)" for one in varying}
-    found = []
-    for one in varying:
-        text = holes[one].join(map(re.escape, one.split("{}")))
-        text = "(?![^ ]*: )" + text if one.startswith("{}") and not one.startswith("{}: ") else text
-        found.append((re.compile(text, re.DOTALL), table[one]))
-    return tuple(found)
+    varying = sorted((sentence for sentence in table if "{}" in sentence), key=len, reverse=True)
+    few = {sentence for sentence in varying if len(sentence.replace("{}", "")) < FEW_LETTERS}
+    holes = {
+        sentence: r"([^\s,]+)" if sentence in few and sentence.startswith("{}") else "(.*)" for sentence in varying
+    }
+    patterns = []
+    for sentence in varying:
+        text = holes[sentence].join(map(re.escape, sentence.split("{}")))
+        text = "(?![^ ]*: )" + text if sentence.startswith("{}") and not sentence.startswith("{}: ") else text
+        patterns.append((re.compile(text, re.DOTALL), table[sentence]))
+    return tuple(patterns)
 
 
 LANGUAGES: dict[str, Say] = {"en": english, "ko": korean}

@@ -13,7 +13,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def plain(text: str) -> str:
     """A text in a line of Markdown, which shows exactly it."""
     escaped = _MARKUP.sub(r"\\\g<0>", _one_line(text))
-    return re.sub("[&<>]", lambda found: _ENTITIES[found[0]], escaped)
+    return re.sub("[&<>]", lambda match: _ENTITIES[match[0]], escaped)
 
 
 def code(text: str) -> str:

@@ -188,8 +188,8 @@ def _sections(
 ) -> list[str]:
     """A heading and a table of each row that has one; nothing where none has."""
     tables = [(row, cells_of(row, say)) for row in rows]
-    found = [part for row, cells in tables if len(cells) > 1 for part in (_heading(row), table(cells))]
-    return [f"## {say(name)}", *found] if found else []
+    parts = [part for row, cells in tables if len(cells) > 1 for part in (_heading(row), table(cells))]
+    return [f"## {say(name)}", *parts] if parts else []
 
 
 def summary_markdown(comparison: ComparisonRecord, rows: Sequence[ComparedRow], language: Language = "en") -> str:

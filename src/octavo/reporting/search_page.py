@@ -63,9 +63,9 @@ def search_html(record: SearchRecord, language: Language = "en") -> str:
         lead=sentences[1:],
         names=["float", *(trial.candidate.name for trial in timed)],
         marks=[mark(index, 7, 7) for index in range(len(timed) + 1)],
-        charts=[one for one in (_by_time(record, timed, say), _by_size(record, trials, say)) if one],
+        charts=[chart for chart in (_by_time(record, timed, say), _by_size(record, trials, say)) if chart],
         tables=_tables(record, say),
-        heat=[(one.candidate.name, cells) for one in _heat(record) if (cells := _heat_cells(one, say))],
+        heat=[(trial.candidate.name, cells) for trial in _heat(record) if (cells := _heat_cells(trial, say))],
         recipe=toml_of(record.outcome.chosen).split("\n") if record.outcome else [],
         facts=_facts(record, say),
         made=say("Made by Octavo {version}.").format(version=record.identity.versions.get("octavo", "")),
@@ -114,11 +114,11 @@ def toml_of(candidate: Candidate) -> str:
 
 
 def _tables(record: SearchRecord, say: Say) -> list[tuple[str, list[list[str]]]]:
-    found = [(say("What was tried"), trial_cells(record, say)), (say("What was dropped"), dropped_cells(record, say))]
-    found.append((say("The ladder"), ladder_cells(record, say)))
+    tables = [(say("What was tried"), trial_cells(record, say)), (say("What was dropped"), dropped_cells(record, say))]
+    tables.append((say("The ladder"), ladder_cells(record, say)))
     if record.outcome:
-        found.append((say("What single layers cost"), sensitivity_cells(record.outcome, say)))
-    return [(name, cells) for name, cells in found if len(cells) > 1]
+        tables.append((say("What single layers cost"), sensitivity_cells(record.outcome, say)))
+    return [(name, cells) for name, cells in tables if len(cells) > 1]
 
 
 def _level(quality: Quality, budget: Budget) -> Range:
@@ -152,7 +152,7 @@ def _by_time(record: SearchRecord, timed: list[Trial], say: Say) -> tuple[str, s
         )
     if not any(points):
         return None
-    known = next(one.speed for one in speeds.values() if one.speed)  # the float graph ran in turns with it
+    known = next(timing.speed for timing in speeds.values() if timing.speed)  # the float graph ran in turns with it
     ms, level = (
         1000 / known.rows_per_second * known.speedup.value,
         100.0 if record.identity.budget.max_drop is None else 0.0,
@@ -167,7 +167,7 @@ def _by_size(record: SearchRecord, trials: list[Trial], say: Say) -> tuple[str, 
     if not known:
         return None
     points: list[tuple[Range, Range] | None] = [
-        ((one.bytes / MIB,) * 3, _level(one, record.identity.budget)) for one in known
+        ((quality.bytes / MIB,) * 3, _level(quality, record.identity.budget)) for quality in known
     ]
     titles = say("Size and quality of all that was tried"), "MiB", say("against float (%)")
     return titles[0], scatter(points, titles, (math.inf, _limit(record))), False
@@ -177,14 +177,14 @@ def _heat(record: SearchRecord) -> list[Trial]:
     """The trials whose layers are shown: the chosen candidate's, and of those whose layers were looked at alone."""
     if record.outcome is None:
         return []
-    keys = {record.outcome.chosen.key, *(one.candidate.key for one in record.outcome.sensitivity)}
+    keys = {record.outcome.chosen.key, *(sensitivity.candidate.key for sensitivity in record.outcome.sensitivity)}
     return [trial for trial in latest_trials(record) if trial.candidate.key in keys]
 
 
 def _heat_cells(trial: Trial, say: Say) -> list[list[str]]:
     layers = trial.quality.layers if trial.quality else ()
-    errors = {one.path: one.decibels for one in layers if one.decibels is not None}
-    return heat_cells(errors, say) if not all(one.dtype.startswith("float") for one in layers) else []
+    errors = {layer.path: layer.decibels for layer in layers if layer.decibels is not None}
+    return heat_cells(errors, say) if not all(layer.dtype.startswith("float") for layer in layers) else []
 
 
 def _facts(record: SearchRecord, say: Say) -> list[tuple[str, str]]:

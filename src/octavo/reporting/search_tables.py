@@ -44,7 +44,7 @@ def trial_cells(record: SearchRecord, say: Say = english) -> Cells:
     """A row for each candidate: how far it came, its quality against float, size, speed and verdict."""
     head = ("candidate", "step", "rows", "against float", "MiB", "faster", "1 row, ms p95", "verdict")
     speeds, cells = timed_trials(record), [[say(name) for name in head]]
-    numbers = {one.key: number for number, one in enumerate(record.outcome.front, 1)} if record.outcome else {}
+    numbers = {point.key: number for number, point in enumerate(record.outcome.front, 1)} if record.outcome else {}
     for trial in latest_trials(record):
         quality, timed = trial.quality, speeds.get(trial.candidate.key)
         speed = timed.speed if timed else None
@@ -79,17 +79,17 @@ def against_float(quality: Quality | None, budget: Budget, say: Say = english) -
     """The figure that decides, with its interval; a difference in points."""
     if quality is None or quality.not_finite:
         return NOTHING
-    name, found = deciding(quality, budget)
+    name, estimate = deciding(quality, budget)
     title, show = COLUMNS[name]
     if name in quality.differences:
-        return f"{say(title)} {points(found, say)}"
-    return f"{say(title)} {show(found.value)} ({show(found.low)} - {show(found.high)})"
+        return f"{say(title)} {points(estimate, say)}"
+    return f"{say(title)} {show(estimate.value)} ({show(estimate.low)} - {show(estimate.high)})"
 
 
 def dropped_cells(record: SearchRecord, say: Say = english) -> Cells:
     """What did not pass, and why."""
-    trials = [one for one in latest_trials(record) if one.verdict != "PASS"]
-    rows = [[one.candidate.name, step_name(one.step, say), one.verdict, reason(one, say)] for one in trials]
+    trials = [trial for trial in latest_trials(record) if trial.verdict != "PASS"]
+    rows = [[trial.candidate.name, step_name(trial.step, say), trial.verdict, reason(trial, say)] for trial in trials]
     return [[say(name) for name in ("candidate", "step", "verdict", "reason")], *rows]
 
 
@@ -117,27 +117,27 @@ def layers_named(candidate: Candidate, say: Say = english) -> str:
     others = [f"{rule.keep}: {rule.match}" for rule in rules if rule.keep.startswith("int")]
     told = [f"{say('float')}: {', '.join(floats)}"] if floats else []
     told += [f"{say('per token')}: {', '.join(tokens)}"] if tokens else []
-    return "".join(f"; {one}" for one in [*told, *others])
+    return "".join(f"; {part}" for part in [*told, *others])
 
 
 def reasons_of_layers(outcome: Outcome, say: Say = english) -> list[str]:
     """Why each layer that the chosen one keeps float is kept so."""
-    measured = {layer.path: layer for one in outcome.sensitivity for layer in one.layers}
-    found = []
+    measured = {layer.path: layer for sensitivity in outcome.sensitivity for layer in sensitivity.layers}
+    sentences = []
     for rule in outcome.chosen.recipe.layers:
         known = next((layer for path, layer in measured.items() if fnmatchcase(path, rule.match)), None)
         if known and rule.keep.startswith("float"):
             text = say("{layer} stays float: in int8, alone, it moved answers by {moved:.2g} (its error {db:.1f} dB)")
-            found.append(text.format(layer=known.path, moved=known.moved, db=known.decibels))
-    return found
+            sentences.append(text.format(layer=known.path, moved=known.moved, db=known.decibels))
+    return sentences
 
 
 def sensitivity_cells(outcome: Outcome, say: Say = english) -> Cells:
     """The layers that were int8 alone: the stored error, and what it did to answers."""
     rows = [
-        [one.candidate.name, layer.path, f"{layer.decibels:.1f}", f"{layer.moved:.2g}"]
-        for one in outcome.sensitivity
-        for layer in one.layers
+        [sensitivity.candidate.name, layer.path, f"{layer.decibels:.1f}", f"{layer.moved:.2g}"]
+        for sensitivity in outcome.sensitivity
+        for layer in sensitivity.layers
     ]
     return [[say(name) for name in ("candidate", "layer", "dB", "moved")], *rows]
 
@@ -149,33 +149,36 @@ def outcome_sentences(record: SearchRecord, say: Say = english) -> list[str]:
         return [say("The search has not ended.")]
     chosen, quality = outcome.chosen, outcome.confirmed.quality
     if chosen == FLOAT:
-        timed = [one for one in record.trials if one.timed and one.candidate != FLOAT]
-        if timed and not any(one.speed for one in timed):
+        timed = [trial for trial in record.trials if trial.timed and trial.candidate != FLOAT]
+        if timed and not any(trial.speed for trial in timed):
             return [say("Nothing could be timed, so nothing was chosen: {reason}").format(reason=timed[-1].reason)]
         return [say("Do not quantize: no candidate keeps the budget.")]
-    found = [f"{outcome.verdict}: {chosen.name}{layers_named(chosen, say)}"]
+    sentences = [f"{outcome.verdict}: {chosen.name}{layers_named(chosen, say)}"]
     text = say("on {n:,} examples that the search never saw: {figure}")
-    found.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, budget, say)))
+    sentences.append(text.format(n=outcome.confirmed.rows, figure=against_float(quality, budget, say)))
     text = say("it was chosen by {n:,} others, which flatter it: {figure}")
-    found.append(text.format(n=outcome.selected.rows, figure=against_float(outcome.selected.quality, budget, say)))
+    sentences.append(text.format(n=outcome.selected.rows, figure=against_float(outcome.selected.quality, budget, say)))
     checks = outcome.confirmed.checks
     score = next(iter(quality.scores), None) if quality else None
-    found += [f"{check.verdict}: {check_reason(check, say, score)}" for check in checks]
+    sentences += [f"{check.verdict}: {check_reason(check, say, score)}" for check in checks]
     if speed := outcome.speed:
-        one = speed.speedup
+        speedup = speed.speedup
         text = say("{faster:.2f}x as fast as the float graph ({low:.2f} to {high:.2f}), {ms:.1f} ms for a row (p95)")
-        found.append(text.format(faster=one.value, low=one.low, high=one.high, ms=speed.p95_ms))
-        found += [say("the machine was busy while it was timed: no speed here is to be believed")] if speed.busy else []
-    found += reasons_of_layers(outcome, say)
+        sentences.append(text.format(faster=speedup.value, low=speedup.low, high=speedup.high, ms=speed.p95_ms))
+        if speed.busy:
+            sentences.append(say("the machine was busy while it was timed: no speed here is to be believed"))
+    sentences += reasons_of_layers(outcome, say)
     for layers in outcome.sensitivity:
         if layers.correlation is not None:
             text = say("stored errors and real damage of {n} layers of {name}: rank correlation {value:.2f}")
-            found.append(text.format(n=len(layers.layers), name=layers.candidate.name, value=layers.correlation))
+            sentences.append(text.format(n=len(layers.layers), name=layers.candidate.name, value=layers.correlation))
     if outcome.rows_needed:
-        found.append(say("about {n:,} rows would decide").format(n=outcome.rows_needed))
-    return found
+        sentences.append(say("about {n:,} rows would decide").format(n=outcome.rows_needed))
+    return sentences
 
 
 def front_lines(front: Sequence[Candidate], say: Say = english) -> list[str]:
     """The points of the front that `--pick` takes, by their numbers."""
-    return [say("--pick {n}: {name}").format(n=n, name=one.name) for n, one in enumerate(front, 1) if one != FLOAT]
+    return [
+        say("--pick {n}: {name}").format(n=n, name=point.name) for n, point in enumerate(front, 1) if point != FLOAT
+    ]

@@ -65,11 +65,11 @@ def _row_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
 def _estimate_faults(row: ComparedRow, first: ComparedRow) -> Iterator[str]:
     estimates = {"speedup": row.speedup, **row.differences, **row.closeness}
     estimates |= {
-        f"stored.{i}.{name}": each for i, one in enumerate(row.stored) for name, each in one.differences.items()
+        f"stored.{i}.{name}": each for i, stored in enumerate(row.stored) for name, each in stored.differences.items()
     }
-    for name, one in estimates.items():
-        if one.low > one.high or one.lower > one.upper:
-            yield f"{name}: from {one.low} to {one.high}"
+    for name, estimate in estimates.items():
+        if estimate.low > estimate.high or estimate.lower > estimate.upper:
+            yield f"{name}: from {estimate.low} to {estimate.high}"
     other_vectors = first.fidelity.keys() - row.fidelity.keys() >= {"cosine_mean"}  # of another width
     if not row.not_finite and (first.quality or not other_vectors):
         own, wanted = (row.differences, first.quality) if first.quality else (row.closeness, first.closeness)
