@@ -28,8 +28,8 @@ class DiagnosisRecord:
     problems: tuple[str, ...]
 
     def __repr__(self) -> str:
-        found = f"{self.usable_cores} of {self.machine_cores} cores, {len(self.problems)} problems"
-        return f"<{type(self).__name__.removesuffix('Record')} of {self.cpu} ({self.kind}): {found}>"
+        summary = f"{self.usable_cores} of {self.machine_cores} cores, {len(self.problems)} problems"
+        return f"<{type(self).__name__.removesuffix('Record')} of {self.cpu} ({self.kind}): {summary}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as JSON takes it."""

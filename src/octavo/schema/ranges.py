@@ -48,7 +48,7 @@ class Ranges(Record):
 
     @model_validator(mode="after")
     def _name_a_layer_once(self) -> Self:
-        paths = [path for one in self.inputs for path in one.layers] + [*self.embeddings]
+        paths = [path for input_range in self.inputs for path in input_range.layers] + [*self.embeddings]
         if not paths or len(paths) != len(set(paths)):
             raise ValueError("no layers, or one twice")
         return self

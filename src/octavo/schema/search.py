@@ -234,19 +234,20 @@ def read_study(path: Path) -> SearchRecord:
     except OSError as error:
         raise DataError("the study cannot be read", where=path, got=error.strerror, then=then) from None
     whole, length = content.rpartition(b"\n")[0], content.rfind(b"\n") + 1
-    found: list[Any] = []
+    records: list[Any] = []
     for number, line in enumerate(whole.split(b"\n") if length else [], start=1):
         try:
             value = parse_json(line.decode())
             keys = value.keys() if isinstance(value, dict) else ()
-            kind = Identity if not found or "format" in keys else Outcome if "chosen" in keys else Trial
-            found.append(_adapters()[kind].validate_python(value))
+            kind = Identity if not records or "format" in keys else Outcome if "chosen" in keys else Trial
+            records.append(_adapters()[kind].validate_python(value))
         except (ValueError, ValidationError) as error:
             got = str(error).partition("\n")[0]
             raise DataError("this is no line of a study", where=f"{path}, line {number}", got=got, then=then) from None
-    if not found or not isinstance(found[0], Identity):
+    if not records or not isinstance(records[0], Identity):
         raise DataError("this is no study", where=path, allowed=STUDY, then=then)
-    trials = {one.measures: one for one in found if isinstance(one, Trial)}  # judged again: the last one counts
-    identity = next(one for one in reversed(found) if isinstance(one, Identity))  # with the budget of now
-    outcome = found[-1] if isinstance(found[-1], Outcome) else None
+    # What was judged again is there twice, and the budget may have changed: the last of each counts.
+    trials = {trial.measures: trial for trial in records if isinstance(trial, Trial)}
+    identity = next(record for record in reversed(records) if isinstance(record, Identity))
+    outcome = records[-1] if isinstance(records[-1], Outcome) else None
     return SearchRecord(identity, tuple(trials.values()), outcome, length)

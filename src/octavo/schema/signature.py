@@ -211,17 +211,17 @@ def task_name(name: str) -> str:
     return name
 
 
-def require_task(found: str, asked: str | None, where: object) -> None:
+def require_task(task: str, asked: str | None, where: object) -> None:
     """See that a model is for the task that was asked for, where one was.
 
     Raises:
         InputError: it is for another one.
     """
-    if asked is not None and task_name(asked) != found:
+    if asked is not None and task_name(asked) != task:
         raise InputError(
-            f"this is a model for {found}, and not for {task_name(asked)}",
+            f"this is a model for {task}, and not for {task_name(asked)}",
             where=where,
-            then=f"load it as {found} (or without a task), or quantize a checkpoint that was trained for "
+            then=f"load it as {task} (or without a task), or quantize a checkpoint that was trained for "
             f"{task_name(asked)}",
         )
 
