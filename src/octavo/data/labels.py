@@ -10,7 +10,7 @@ from octavo.data.json_text import parse_json
 from octavo.data.rows import Rows, listed, shortened, value_of
 from octavo.errors import DataError
 
-ENOUGH_ROWS = 50  # in which each class of a file is likely to come
+ENOUGH_ROWS = 50  # rows in which every class of a file is likely to occur
 NO_GOLD = ("", "-")  # SNLI and its translations write "-" where the annotators did not agree
 MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 

@@ -30,7 +30,7 @@ CORPUS, QUERIES, QRELS, TOP_RANKED = "corpus.jsonl", "queries.jsonl", "qrels", "
 
 @dataclass
 class _Judged:
-    """A query: the ids of its candidates, and the grades of those that were judged; None: of all passages nothing."""
+    """A query: the ids of its candidates, and the grades of those that were judged."""
 
     text: str
     candidates: dict[str, None] = field(default_factory=dict)

@@ -94,7 +94,7 @@ def read_text(path: Path, encoding: str, extensions: Sequence[str] = EXTENSIONS)
         raise DataError(f"the file is not {encoding}", where=place, got=got, then=f"--encoding {suggested}") from None
     except (LookupError, ValueError):  # ValueError: codecs that are there but are not for files, such as "undefined"
         raise DataError("unknown text encoding", got=encoding, allowed="utf-8, cp949, utf-16, ...") from None
-    if path.suffix.lower() not in {".json", ".csv"}:  # the one may be one line, of the other each field is looked at
+    if path.suffix.lower() not in {".json", ".csv"}:  # JSON may be one line; of CSV each field is checked
         _check_lines(text, path, most)
     return text
 

@@ -81,8 +81,8 @@ def _filled(text: str, kind: Kind) -> str | None:
 def _patterns(kind: Kind) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Sentences in which something varies, and their Korean, the longest first.
 
-    In one of few letters that begins with it, it is a word, without a comma; where a sentence begins with it, it is no
-    place (`a.tsv: `).
+    `{}` takes any text; in a sentence of few letters that begins with `{}`, only a word without a comma. A sentence
+    that begins with `{}` does not fit a text that begins with a place (`a.tsv: `).
     """
     table = _VARYING[kind]
     varying = sorted((sentence for sentence in table if "{}" in sentence), key=len, reverse=True)

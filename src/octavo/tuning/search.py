@@ -157,9 +157,8 @@ class Search:
         """
         record = self.record()
         measured = [trial.quality for trial in record.trials if trial.candidate == candidate and trial.quality]
-        with TemporaryDirectory(
-            prefix="octavo-search-"
-        ) as box:  # what is there stays until the new one is seen to be right
+        # What is there stays until the new artifact is seen to be right.
+        with TemporaryDirectory(prefix="octavo-search-") as box:
             artifact = self._workshop.build(candidate.recipe, Path(box) / "artifact")
             sha256 = artifact.manifest.files[artifact.model_file.name].sha256
             if not measured or sha256 != measured[-1].sha256:

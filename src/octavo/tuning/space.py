@@ -135,7 +135,10 @@ def read_space(path: Path, setting: Setting) -> tuple[Candidate, ...]:
 
 
 def _each(table: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """The tables of a table whose lists mean "each"; `layers` is a list of rules, and a list of these lists "each"."""
+    """The tables that a table with lists stands for, one for each choice of a value from every list.
+
+    `layers` is itself a list of rules, so only a list of such lists means "each".
+    """
     values: list[Sequence[Any]] = []
     for name, value in table.items():
         several = isinstance(value, list) and (name != "layers" or (value and isinstance(value[0], list)))

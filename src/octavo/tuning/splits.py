@@ -65,7 +65,7 @@ def _texts(example: Example) -> list[str]:
 def _keys(examples: Sequence[Example]) -> tuple[list[str], str]:
     """The hash by which each example is placed, one for all that hang together by texts they share.
 
-    Where one text ties more than `LARGEST` of them (a label's name as the second text), equal examples alone do.
+    Where that is more than `LARGEST` of them (a label's name as the second text), only equal examples share a hash.
     """
     own = list(example_hashes(examples))
     parent: dict[str, str] = {}

@@ -86,7 +86,7 @@ def _more(run: Run, candidates: Sequence[Candidate]) -> Generator[Trial, None, N
 def _rescue(
     run: Run, space: Sequence[Candidate], small: int, full: int
 ) -> Generator[Trial, None, tuple[Sensitivity, ...]]:
-    """The ladder, from the nearest candidate of each fast method of which none passes."""
+    """Climb the ladder for each fast method of which no candidate passes, from its nearest candidate."""
     sensitivities = []
     for method in CLIMBS:
         trials = [trial for trial in _others(run) if trial.candidate.recipe.method == method]
@@ -106,7 +106,7 @@ def _enough(run: Run, rows: int) -> bool:
 
 
 def _others(run: Run) -> list[Trial]:
-    """The latest trial of each candidate but the float graph, and but layers that were looked at alone."""
+    """The latest trial of each candidate, without the float graph and without layers that were measured alone."""
     return [trial for trial in run.latest.values() if trial.candidate != FLOAT and trial.step != "sensitivity"]
 
 
