@@ -1,12 +1,13 @@
 """What training for int8 gives beside static int8: how near each is to the float model, on rows that neither has seen.
 
-    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers] [--steps 600] [--quick]
+    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers int4] [--steps 600] [--quick]
 
 nli: ko-nli, trained on the texts of KLUE-NLI (labels unread), asked KorNLI's test set. ner: ko-ner, trained on the
 training texts of WikiANN (PAN-X), asked its dev set. outliers: ko-nli with four channels of each attention's values a
-hundred times as large, and its output projection's weights for them a hundredth: the same function in float. The
-teacher is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from. All is for
-any CPU (weights of 7 bits) and run on ONNX Runtime.
+hundred times as large, and its output projection's weights for them a hundredth: the same function in float. int4:
+ko-nli with weights of 4 bits, as they are rounded, without a step of training, and trained. The teacher is the float
+model itself. Static int8 is calibrated on the 300 rows that the ranges start from. All is for any CPU (weights of 8
+bits in pairs) and run on ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BATCH, LENGTH = 16, 48
 RATE, LARGE = 1e-5, 1e-4  # the second where rounding has ruined the model: the less there is to mend, the lower
 CALIBRATION, OUTLIERS, FACTOR = 300, 4, 100.0
+PARTS = ("nli", "ner", "outliers", "int4")
 ASKED = {"nli": "kornli/xnli.test.ko.tsv", "ner": "panx/dev-ko.tsv"}
 TRAINED = {"nli": "klue_nli/train.tsv", "ner": "panx/train-ko.tsv"}
 STARTS = {"nli": "kornli/xnli.dev.ko.tsv", "ner": "panx/train-ko.tsv"}
@@ -150,6 +152,7 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     calibration = DataFile(data["start"], limit=CALIBRATION, max_length=LENGTH)
     floats = octavo.export(checkpoint)
     rest = {"smoothing none": {"smoothing": "none"}} if name == "outliers" else {}
+    four = {"rounded, 4 bits": ({"bits": 4}, 0), "trained, 4 bits": ({"bits": 4}, steps)}
     found = {"float": octavo.quantize(floats, work / "float", recipe="float").folder}
     for title, given in {"static": {}, **{f"static, {key}": value for key, value in rest.items()}}.items():
         recipe = Recipe(method="static", **given)
@@ -157,14 +160,15 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
             floats, work / title, recipe=recipe, calibration=calibration, target="any"
         ).folder
     result: dict = {}
-    for title, given in {"trained": {}, **{f"trained, {key}": value for key, value in rest.items()}}.items():
-        result[title] = trained(checkpoint, kind, batches, start, work / f"{title} checkpoint", steps, **given)
+    eight = {"trained": ({}, steps), **{f"trained, {key}": (value, steps) for key, value in rest.items()}}
+    for title, (given, count) in (four if name == "int4" else eight).items():
+        result[title] = trained(checkpoint, kind, batches, start, work / f"{title} checkpoint", count, **given)
         found[title] = octavo.quantize(work / f"{title} checkpoint", work / title, recipe="qat", target="any").folder
     reference = None
     for title, folder in found.items():
         answers, scores = asked(folder, reference, data["ask"], rows)
         reference = answers if reference is None else reference
-        result[title] = result.get(title, {}) | scores
+        result[title] = result.get(title, {}) | scores | {"bytes": (folder / "model.onnx").stat().st_size}
         print(name, title, json.dumps(result[title]), file=sys.stderr, flush=True)
     return result
 
@@ -172,7 +176,7 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="where models/ and data/ are")
-    parser.add_argument("--only", nargs="*", choices=("nli", "ner", "outliers"), default=("nli", "ner", "outliers"))
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--steps", type=int, default=400, help="batches of 16 that are trained on")
     parser.add_argument("--rows", type=int, default=2000, help="of the data that is asked, a seeded sample")
     parser.add_argument("--quick", action="store_true", help="few steps, to see that it works; nothing is kept")

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from octavo.arithmetic.affine import Quantized, symmetric_scale
 from octavo.arithmetic.ldlq import BLOCK, COLUMNS, DAMPING, cholesky, round_compensated
 from octavo.arithmetic.saturation import can_saturate, quantize_linear
 
@@ -50,6 +51,17 @@ def literally(w, scale, moment, saturates):
         rest[left] -= np.outer(inverse[0], lost)
         left = left[1:]
     return codes
+
+
+def test_with_few_levels_it_loses_less_than_the_nearest_codes_do():
+    w, moment = layer()
+    (rounded,) = round_compensated([w], moment, saturates=True, levels=7)
+    assert np.abs(rounded.codes).max() == 7
+    scales = [symmetric_scale(w, axis=0, levels=7), rounded.scale]
+    nearest = [Quantized(np.clip(np.rint(w / scale), -7, 7).astype(np.int8), scale) for scale in scales]
+    losses = [loss(w, one, moment) for one in (*nearest, rounded)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[2] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("saturates", [False, True])

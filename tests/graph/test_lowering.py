@@ -452,6 +452,24 @@ def test_a_linear_of_a_known_range_is_integer_arithmetic(graph, run, form, shape
     np.testing.assert_allclose(run(model, x=x)[0], by_tensor(x, weight, bias), rtol=1e-5, atol=1e-5)
 
 
+@SITES
+def test_codes_of_four_bits_answer_as_the_same_ones_in_eight(graph, run, operator, transposed):
+    answers, sizes, x = [], [], random(5, 16)
+    floats, _ = one_linear(graph, (5, 16), operator=operator, transposed=transposed)
+    for bits in (8, 4):
+        model = floats.clone()
+        layer = find_layers(model)[0]
+        weight = quantize_symmetric(layer.matrix(), axis=0, levels=7)
+        lower_static_linear(model, layer, weight, {"x": affine_range(x.min(), x.max())}, bits=bits)
+        onnx.checker.check_model(ir.to_proto(model))
+        sizes.append(
+            next(v.const_value for n, v in model.graph.initializers.items() if f"weight_int{bits}" in n).nbytes
+        )
+        answers.append(run(model, x=x)[0])
+    np.testing.assert_array_equal(*answers)
+    assert sizes[0] == 2 * sizes[1]
+
+
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
 @pytest.mark.parametrize("forms", [("ranged", "ranged"), ("row", "ranged"), ("ranged", "row")], ids="-".join)
 def test_a_linear_that_reads_another_one_in_any_form(graph, run, operator, forms):

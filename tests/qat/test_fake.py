@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from octavo.arithmetic.affine import affine_range, quantize_asymmetric, quantize_symmetric
+from octavo.arithmetic.affine import LEVELS, affine_range, clipped_scale, quantize_asymmetric, quantize_symmetric
 from octavo.arithmetic.saturation import can_saturate, quantize_by_steps, quantize_linear
 from octavo.qat.fake import PACE, FakeLinear, LearntInput, WeightSteps, round_rows
 
@@ -30,6 +30,15 @@ def test_a_weight_is_rounded_as_the_graph_stores_it(weight, share, saturates):
     found = WeightSteps(torch.from_numpy(scale.T.copy()), saturates=saturates)(torch.from_numpy(weight)).numpy()
     np.testing.assert_array_equal(found, expected.dequantize().T)
     assert not (saturates and can_saturate(expected.codes))
+
+
+@given(MATRICES)
+def test_a_weight_of_four_bits_is_rounded_as_the_graph_stores_it(weight):
+    scale = clipped_scale(weight.T, np.ones(weight.shape[1], np.float32), levels=LEVELS[4])
+    expected = quantize_by_steps(weight.T, scale, saturates=False, levels=LEVELS[4])
+    steps = WeightSteps(torch.from_numpy(scale.T.copy()), saturates=True, bits=4)
+    np.testing.assert_array_equal(steps(torch.from_numpy(weight)).detach().numpy(), expected.dequantize().T)
+    assert np.abs(expected.codes).max() <= 7
 
 
 @given(MATRICES, ENDS, ENDS)
@@ -63,6 +72,21 @@ def test_the_gradients_are_those_of_a_straight_through_estimator():
     pace = (255 * x.numel()) ** -0.5
     ends = torch.stack([low.grad * low, high.grad * high]).detach() * PACE * pace
     torch.testing.assert_close(learnt.moved.grad, ends, rtol=1e-6, atol=1e-12)
+
+
+def test_the_gradients_of_steps_are_those_of_a_straight_through_estimator():
+    generator = torch.Generator().manual_seed(5)
+    weight = torch.randn(6, 40, generator=generator, dtype=torch.float64)
+    slopes = torch.randn(6, 40, generator=generator, dtype=torch.float64)
+    start = torch.full((6, 1), 0.2, dtype=torch.float64)
+    learnt = WeightSteps(start, saturates=False, bits=4).double()
+    seen = weight.clone().requires_grad_()
+    (learnt(seen) * slopes).sum().backward()
+    other, steps = weight.clone().requires_grad_(), start.clone().requires_grad_()
+    (straight(torch.clamp(other / steps, -7, 7)) * steps * slopes).sum().backward()
+    assert 0.05 < float((seen.grad == 0).double().mean()) < 0.9, "some are outside, and some are not"
+    torch.testing.assert_close(seen.grad, other.grad)
+    torch.testing.assert_close(learnt.moved.grad, steps.grad * start * PACE * (7 * 40) ** -0.5)
 
 
 def test_a_factor_changes_nothing_but_how_errors_are_shared():

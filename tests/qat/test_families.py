@@ -52,17 +52,24 @@ def other(tmp_path_factory, tiny_parts):
     return make
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
-def test_the_graph_answers_what_the_prepared_model_answers(family, checkpoint, other, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "bits"), [*((name, 8) for name in (*FAMILIES, *OTHERS)), ("bert", 4), ("albert", 4)]
+)
+def test_the_graph_answers_what_the_prepared_model_answers(family, bits, checkpoint, other, tmp_path):
     source = read_source(other(family) if family in OTHERS else checkpoint(family))
     batches = sentence_batches(source.tokenizer.json, source.signature)
-    model = qat.prepare(load_model(source), batches[:1], RECIPE)
+    model = qat.prepare(load_model(source), batches[:1], Recipe(method="qat", bits=bits))
     model.quantization_ranges.inputs[0].moved.data += 0.01
+    for steps in model.quantization_ranges.steps if bits == 4 else ():
+        if steps.moved is not None:
+            steps.moved.data -= 0.01
     qat.save(model, tmp_path / "trained", transformers.AutoTokenizer.from_pretrained(source.folder))
     trained = read_source(tmp_path / "trained")
     ranges = read_ranges(trained)
     floats = export_source(trained, RECIPE, Silent())
     result = quantize_learnt(floats.graphs["model"], RECIPE, Context(find_target("any"), ranges=ranges))
     assert require_agreement(floats.model, result.model, ranges) <= ALLOWED / 10
-    int8 = {layer.path for layer in result.layers if layer.dtype == "int8"}
-    assert {path for one in ranges.inputs for path in one.layers} | {*ranges.embeddings} == int8
+    rounded = {layer.path for layer in result.layers if layer.dtype in {"int8", "int4"}}
+    assert {path for one in ranges.inputs for path in one.layers} | {*ranges.embeddings} == rounded
+    assert {layer.weight_bits for layer in result.layers if layer.part in {"attention", "feed-forward"}} == {bits}
+    assert {layer.weight_bits for layer in result.layers if layer.part == "head"} == {8}

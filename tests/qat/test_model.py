@@ -47,7 +47,7 @@ def test_a_prepared_model_is_near_and_turns_back_into_a_float_one(tiny):
 def test_weights_start_where_codes_make_up_for_each_other(tiny, monkeypatch):
     errors = []
     rounding = model_module._round_weights
-    for start in (rounding, lambda *given, saturates, move: rounding(*given, saturates=saturates, move=False)):
+    for start in (rounding, lambda *given, **more: rounding(*given, **(more | {"move": False}))):
         model, batches = tiny()
         expected = run(model, batches[0])
         monkeypatch.setattr(model_module, "_round_weights", start)

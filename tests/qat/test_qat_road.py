@@ -170,6 +170,35 @@ def test_what_training_has_settled_cannot_be_asked_for_again(trained, checkpoint
         octavo.quantize(trained / "checkpoint", tmp_path / "out", recipe=Recipe(method="qat", layers=(rule,)))
 
 
+def test_weights_of_four_bits_take_half_of_the_bytes_on_any_engine(checkpoint, sentences, tmp_path):
+    source = read_source(checkpoint("bert"))
+    batches = sentence_batches(source.tokenizer.json, source.signature)
+    made = {}
+    for bits in (8, 4):
+        model = qat.prepare(load_model(source), batches, Recipe(method="qat", bits=bits))
+        qat.save(model, tmp_path / f"{bits}", transformers.AutoTokenizer.from_pretrained(source.folder))
+        made[bits] = octavo.quantize(tmp_path / f"{bits}", tmp_path / f"int{bits}", recipe="qat", target="any")
+    layers = {bits: made[bits].manifest.layers for bits in made}
+    stored = {layer.path: (layer.dtype, layer.weight_bits) for layer in layers[4] if layer.kind == "linear"}
+    assert stored.pop("classifier") == stored.pop("bert.pooler.dense") == ("int8", 8)
+    assert {*stored.values()} == {("int4", 4)}
+    saved = sum(one.bytes - other.bytes for one, other in zip(layers[8], layers[4], strict=True))
+    assert saved == sum(layer.parameters for layer in layers[4] if layer.dtype == "int4") // 2
+    files = [(made[bits].folder / "model.onnx").stat().st_size for bits in made]
+    assert 0.8 * saved < files[0] - files[1] <= saved  # a Cast stands in front of each
+    assert {weight.dtype for weight in octavo.inspect(made[4].folder).weights if weight.kind == "linear"} == {
+        "int4",
+        "int8",
+    }
+    answers = [
+        octavo.load(made[4].folder, engine=engine).logits(list(sentences)) for engine in ("onnxruntime", "openvino")
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-3 * np.ptp(answers[0]))
+    asked = Recipe(method="qat", bits=4)
+    with pytest.raises(RecipeError, match="bits were settled when the checkpoint was trained"):
+        octavo.quantize(tmp_path / "4", tmp_path / "out", recipe=asked, target="any")
+
+
 def test_what_was_trained_for_some_cpus_is_not_for_every_one(checkpoint, tmp_path):
     source = read_source(checkpoint("bert"))
     batches = sentence_batches(source.tokenizer.json, source.signature)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 INT8_LEVELS = 127  # symmetric: -127..127, so that zero is exact and -x has the code of x, negated
 INT7_LEVELS = 64  # the largest magnitude at which two u8 x s8 products fit into 16 bits: 2 * 255 * 64 = 32640
+LEVELS = {8: INT8_LEVELS, 4: 7}  # bits -> the largest code of symmetric ones
+SHARES = tuple(np.arange(20, 9, -1) / 20)  # of the largest magnitude that are tried: with 15 codes clipping it may pay
 _PART = 1 << 20  # numbers that are worked on at a time
 
 
@@ -62,6 +64,21 @@ def symmetric_scale(weight: FloatArray, *, axis: int, levels: int = INT8_LEVELS)
     """The scales of `quantize_symmetric`, with the reduced axis kept as 1."""
     largest = np.maximum(np.max(weight, axis=axis, keepdims=True), -np.min(weight, axis=axis, keepdims=True))
     return safe_scale(largest.astype(np.float32) / np.float32(levels))
+
+
+def clipped_scale(weight: FloatArray, importance: FloatArray, *, levels: int) -> FloatArray:
+    """The scales with which the nearest codes of a weight [in, out] lose least, one per output channel: [1, out].
+
+    Of `SHARES` of those of `symmetric_scale`; the squared error of each input counts by its `importance` [in]. As in
+    Banner et al. 2019 (arXiv:1810.05723), with the weights themselves in the place of their distribution.
+    """
+    widest = symmetric_scale(weight, axis=0, levels=levels)
+    losses = []
+    for share in SHARES:
+        scale = widest * np.float32(share)
+        rounded = np.clip(np.rint(weight / scale), -levels, levels) * scale
+        losses.append(importance @ np.square(weight - rounded))
+    return np.asarray(widest * np.array(SHARES, np.float32)[np.argmin(losses, axis=0)], np.float32)
 
 
 def safe_scale(scale: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized
+from octavo.arithmetic.affine import INT8_LEVELS, FloatArray, Quantized, clipped_scale
 from octavo.arithmetic.saturation import MOST, quantize_linear
 
 DAMPING = 0.1  # of the mean of C's diagonal, added to it: C comes from examples, and other texts will be read
@@ -24,17 +24,23 @@ COLUMNS = 192  # of a Cholesky factor that are found at a time
 BLOCK = 64  # rows to which the losses of the rows before them are added in one product
 
 
-def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, *, saturates: bool) -> list[Quantized]:
+def round_compensated(
+    weights: Sequence[FloatArray], moment: FloatArray, *, saturates: bool, levels: int = INT8_LEVELS
+) -> list[Quantized]:
     """The codes of layers that share one input; scales are those of `quantize_linear`, one per output channel.
 
     Args:
         weights: each [in, out], finite.
         moment: C, [in, in], symmetric and positive semi-definite.
         saturates: keep the codes of each pair within what does not, see `octavo.arithmetic.saturation`.
+        levels: the largest code; with fewer than 127 scales are those of `clipped_scale`, and no product saturates.
     """
     widths = np.cumsum([weight.shape[1] for weight in weights])[:-1]
     joined = np.concatenate(weights, axis=1, dtype=np.float32)
-    scale = quantize_linear(joined, saturates=saturates).scale
+    if levels < INT8_LEVELS:
+        saturates, scale = False, clipped_scale(joined, np.diagonal(moment), levels=levels)
+    else:
+        scale = quantize_linear(joined, saturates=saturates).scale
     order, ahead = passed_on(moment)
     rows = joined[order] / scale
     codes, lost = np.zeros_like(joined), np.zeros_like(rows)
@@ -46,7 +52,7 @@ def round_compensated(weights: Sequence[FloatArray], moment: FloatArray, *, satu
             value = wanted[row - start]
             value += ahead[start:row, row] @ lost[start:row]
             np.rint(value, out=value)
-            low, high = -INT8_LEVELS, INT8_LEVELS
+            low, high = -levels, levels
             if saturates and not free[order[row] ^ 1]:
                 beside = codes[order[row] ^ 1]  # of the same pair
                 low = np.maximum(low, -MOST - np.minimum(beside, 0))

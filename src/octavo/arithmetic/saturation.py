@@ -50,12 +50,14 @@ def round_linear(weight: FloatArray, *, saturates: bool) -> FloatArray:
     return rounded
 
 
-def quantize_by_steps(weight: FloatArray, scale: FloatArray, *, saturates: bool) -> Quantized:
-    """Codes of a Linear's weight [in, out] for scales [1, out] that are given: the nearest, up to 127.
+def quantize_by_steps(
+    weight: FloatArray, scale: FloatArray, *, saturates: bool, levels: int = INT8_LEVELS
+) -> Quantized:
+    """Codes of a Linear's weight [in, out] for scales [1, out] that are given: the nearest, up to `levels`.
 
     Where products can saturate the second code of a pair gives way, so that those of one sign add up to 128 at most.
     """
-    codes = np.clip(np.rint(weight / scale), -INT8_LEVELS, INT8_LEVELS)
+    codes = np.clip(np.rint(weight / scale), -levels, levels)
     if saturates:
         pairs = _pairs(codes)
         first, second = pairs[:, 0], pairs[:, 1]

@@ -149,7 +149,8 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
     light, weights, tables = graph.clone(deep_copy=False), {}, []
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
-        if tensor is not None and tensor.nbytes > LIGHT:
+        packed = tensor is not None and tensor.dtype.bitwidth < 8  # an OrtValue takes no numbers of 4 bits
+        if tensor is not None and tensor.nbytes > LIGHT and not packed:
             weights[name] = np.ascontiguousarray(tensor.numpy())
             if tensor.nbytes > TABLE and _is_table(value):
                 tables.append(name)

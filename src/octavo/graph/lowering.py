@@ -60,15 +60,26 @@ def lower_stored_linear(model: ir.Model, layer: Layer, weight: Quantized) -> Non
 
 
 def lower_static_linear(
-    model: ir.Model, layer: Layer, weight: Quantized, ranges: Mapping[str, tuple[np.float32, np.uint8]]
+    model: ir.Model,
+    layer: Layer,
+    weight: Quantized,
+    ranges: Mapping[str, tuple[np.float32, np.uint8]],
+    *,
+    bits: int = 8,
 ) -> None:
     """Quantize the input with a scale and zero point that are known; in place.
 
     `ranges`: the name of each value that the layer reads -> scale and zero point of its uint8 codes. `weight.codes`
     int8 [in, out], `weight.scale` float32 [1, out]. QuantizeLinear and DequantizeLinear in front of the input, which
     all readers of a value share, DequantizeLinear in front of the weight: engines fuse them with the MatMul between.
+    Codes of 4 bits are stored so, two in a byte, and read through a Cast, which engines compute once when they load.
     """
-    codes, scale = store_weight(model, layer.path, weight.codes, weight.scale.reshape(-1))
+    stored = weight.codes if bits == 8 else weight.codes.astype(ir.DataType.INT4.numpy())
+    codes, scale = store_weight(model, layer.path, stored, weight.scale.reshape(-1), bits)
+    if bits == 4:
+        wide = make_node("Cast", [codes], f"{layer.path}.weight_wide", to=ir.DataType.INT8)
+        model.graph.insert_before(model.graph[0], wide)
+        codes = wide.outputs[0]
     for node, x, bias in call_sites(layer):
         rounded = _round_once(model, x, *ranges[str(x.name)])
         real = make_node("DequantizeLinear", [codes, scale], f"{node.name}_weight", axis=1)

@@ -147,9 +147,10 @@ def halved(model: ir.Model, results: Sequence[LayerResult], recipe: Recipe) -> t
 def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:
     """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
     reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
-    size = weight.codes.nbytes + weight.scale.nbytes
+    dtype = "int4" if bits == 4 else "int8"
+    size = weight.codes.nbytes * (4 if bits == 4 else 8) // 8 + weight.scale.nbytes
     error = round(weight.error_db(layer.matrix()), 2)
-    return layer_result(layer, "int8", reason, size, weight_bits=bits, error_db=error, **details)
+    return layer_result(layer, dtype, reason, size, weight_bits=bits, error_db=error, **details)
 
 
 def decide(model: ir.Model, recipe: Recipe) -> list[tuple[Layer, str | None]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from octavo.arithmetic.affine import FloatArray, Quantized, affine_range
+from octavo.arithmetic.affine import LEVELS, FloatArray, Quantized, affine_range
 from octavo.arithmetic.saturation import quantize_by_steps
 from octavo.errors import CheckpointError, RecipeError
 from octavo.graph.layers import Layer, find_layers
@@ -46,9 +46,9 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
         if layer.kind == "embedding":
             return lower_rows(model, layer)
         weight, learnt = weights[layer.path], range_of[layer.paths[0]]
-        result = int8_result(layer, weight, activation="static")
+        result = int8_result(layer, weight, bits=learnt.bits, activation="static")
         span = affine_range(learnt.low, learnt.high)
-        lower_static_linear(model, layer, weight, dict.fromkeys(layer.inputs, span))
+        lower_static_linear(model, layer, weight, dict.fromkeys(layer.inputs, span), bits=learnt.bits)
         return result
 
     known = {*range_of, *ranges.embeddings}
@@ -65,7 +65,8 @@ def _weight(layer: Layer, before: FloatArray, range_of: Mapping[str, InputRange]
     smoothing = np.array(range_of[layer.paths[0]].smoothing or 1.0, np.float32)
     trained = before * smoothing.reshape(-1, 1)
     folded = np.sum(layer.matrix() * trained, axis=0) / np.maximum(np.sum(np.square(trained), axis=0), 1e-30)
-    codes = quantize_by_steps(trained, steps, saturates=ranges.saturates).codes
+    levels = LEVELS[range_of[layer.paths[0]].bits]
+    codes = quantize_by_steps(trained, steps, saturates=ranges.saturates, levels=levels).codes
     return Quantized(codes, np.asarray(steps * np.where(folded > 0, folded, 1), np.float32))
 
 
@@ -81,8 +82,8 @@ def require_fit(recipe: Recipe, context: Context) -> Ranges:
             f"the method qat takes ranges from {RANGES} beside the weights, and there is none",
             then="train the checkpoint for int8 with octavo.qat, or take static with --calibrate FILE",
         )
-    if recipe.layers or recipe.smoothing != "auto":
-        what = "layers and smoothing were settled when the checkpoint was trained"
+    if recipe.layers or recipe.smoothing != "auto" or recipe.sets("bits"):
+        what = "layers, smoothing and bits were settled when the checkpoint was trained"
         raise RecipeError(what, then="give them to octavo.qat.prepare, or take the method static")
     if context.target.saturates and not ranges.saturates:
         raise RecipeError(

@@ -1,9 +1,9 @@
 """Fake quantization in torch: float modules that compute what int8 layers will compute, and learn with it.
 
 The arithmetic is `octavo.arithmetic.affine`'s, number by number: uint8 activations with one scale and zero point for a
-tensor, from the ends of a range that holds zero; int8 weights with one scale for each output channel, or row of a
-table. Rounding has no slope, so gradients pass straight through it (Bengio et al.
-2013, arXiv:1308.3432), but for numbers outside of their range.
+tensor, from the ends of a range that holds zero; weights of 8 or 4 bits with one scale for each output channel, int8
+rows of a table. Rounding has no slope, so gradients pass straight through it (Bengio et al. 2013, arXiv:1308.3432), but
+for numbers outside of their range.
 
 The ends of a range are learnt as LSQ learns a step (Esser et al. 2020, "Learned Step Size Quantization",
 arXiv:1902.08153) and LSQ+ an offset with it (Bhalgat et al. 2020, arXiv:2004.09576). With x' the rounded x,
@@ -14,16 +14,18 @@ arXiv:1902.08153) and LSQ+ an offset with it (Bhalgat et al. 2020, arXiv:2004.09
 
 all scaled by 1 / sqrt(255 N) for N numbers (LSQ, section 2.2), so that they do not outweigh those of the weights. An
 end is learnt as the logarithm of what it is over what calibration found, so that it keeps its sign, a step of an
-optimizer is relative, and weight decay leads back to calibration.
+optimizer is relative, and weight decay leads back to calibration. So are the steps of weights of 4 bits, by LSQ's
+
+    d w' / d s = w' / s - w / s where |w / s| <= 7, and 7 or -7 elsewhere
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from octavo.arithmetic.affine import INT8_LEVELS
+from octavo.arithmetic.affine import INT8_LEVELS, LEVELS
 from octavo.arithmetic.saturation import MOST
 
 CODES = 255.0  # steps of a range
@@ -77,6 +79,24 @@ class _RoundStraight(torch.autograd.Function):
         return gradient, None, None
 
 
+class _RoundLearnt(torch.autograd.Function):
+    """A weight [out, in] as symmetric codes up to `levels`, a learnt step for each row, and back."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, steps: Tensor, levels: int) -> Tensor:
+        scaled = weight / steps
+        codes = torch.clamp(torch.round(scaled), -levels, levels)
+        inside = scaled.abs() <= levels
+        ctx.save_for_backward(inside, torch.where(inside, codes - scaled, codes))
+        ctx.pace = (levels * weight.shape[-1]) ** -0.5
+        return codes * steps
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        inside, slope = ctx.saved_tensors
+        return gradient * inside, (gradient * slope).sum(dim=-1, keepdim=True) * ctx.pace, None
+
+
 def round_rows(rows: Tensor) -> Tensor:
     """The numbers that the int8 codes of rows [..., width] stand for, a scale for each, from its largest magnitude."""
     steps = rows.detach().abs().amax(dim=-1, keepdim=True) / INT8_LEVELS
@@ -85,21 +105,33 @@ def round_rows(rows: Tensor) -> Tensor:
 
 
 class WeightSteps(torch.nn.Module):
-    """The steps of a Linear's weight, [out, 1]. They stay where they start: a weight that moves changes its codes.
+    """The steps of a Linear's weight, [out, 1], of codes of 8 or 4 bits.
 
-    `saturates`: codes of a pair are kept within what every CPU adds up (`arithmetic.saturation`).
+    Those of 8 bits stay where they start: a weight that moves changes its codes. Those of 4 bits are learnt.
+    `saturates`: codes of a pair are kept within what every CPU adds up (`arithmetic.saturation`), as 4 bits always are.
     """
 
-    steps: Tensor
+    start: Tensor
 
-    def __init__(self, steps: Tensor, *, saturates: bool) -> None:
+    def __init__(self, steps: Tensor, *, saturates: bool, bits: Literal[4, 8] = 8) -> None:
         super().__init__()
-        self.register_buffer("steps", steps)
+        self.register_buffer("start", steps)
         self.saturates = saturates
+        self.bits: Literal[4, 8] = bits
+        self.moved = torch.nn.Parameter(torch.zeros_like(steps)) if bits == 4 else None  # logarithms, over `PACE`
+
+    @property
+    def steps(self) -> Tensor:
+        """As they are by now."""
+        return self.start if self.moved is None else self.start * torch.exp(PACE * self.moved)
 
     def forward(self, weight: Tensor) -> Tensor:
         """`weight` [out, in] as its codes stand for it."""
-        rounded: Tensor = _RoundStraight.apply(weight, self.steps, self.saturates)
+        rounded: Tensor
+        if self.moved is None:
+            rounded = _RoundStraight.apply(weight, self.start, self.saturates)
+        else:
+            rounded = _RoundLearnt.apply(weight, self.steps, LEVELS[self.bits])
         return rounded
 
 

@@ -5,11 +5,12 @@ and the sums between stay float, as they do in the graph.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 
+from octavo.arithmetic.affine import LEVELS
 from octavo.arithmetic.ldlq import round_compensated
 from octavo.arithmetic.observers import Channels
 from octavo.arithmetic.smoothquant import Sample, bias_correction, choose_factor, round_sample, smoothing_factor
@@ -31,15 +32,15 @@ class LearntRanges(torch.nn.Module):
     def __init__(
         self,
         inputs: dict[tuple[str, ...], LearntInput],
-        steps: dict[str, torch.Tensor],
+        steps: dict[str, WeightSteps],
         embeddings: tuple[str, ...],
         *,
         saturates: bool,
     ) -> None:
-        """`steps` of each Linear's weight, by its path, [out, 1]."""
+        """`steps` are those of each Linear's weight, by its path."""
         super().__init__()
         self.inputs = torch.nn.ModuleList(inputs.values())
-        made = (WeightSteps(steps[path], saturates=saturates) for group in inputs for path in group)
+        made = (steps[path] for group in inputs for path in group)
         self.steps = torch.nn.ModuleList(made)
         self.groups, self.embeddings, self.saturates = tuple(inputs), embeddings, saturates
 
@@ -57,17 +58,22 @@ class LearntRanges(torch.nn.Module):
             tuple(one.layers): LearntInput(one.low, one.high, torch.tensor(one.smoothing) if one.smoothing else None)
             for one in ranges.inputs
         }
-        steps = {path: torch.tensor(row)[:, None] for one in ranges.inputs for path, row in one.layers.items()}
+        steps = {
+            path: WeightSteps(torch.tensor(row)[:, None], saturates=ranges.saturates, bits=one.bits)
+            for one in ranges.inputs
+            for path, row in one.layers.items()
+        }
         return cls(inputs, steps, ranges.embeddings, saturates=ranges.saturates)
 
     def records(self) -> tuple[InputRange, ...]:
         """What was learnt so far."""
-        steps = {path: tuple(one.steps[:, 0].tolist()) for path, _, one in self.linears()}
+        steps = {path: one for path, _, one in self.linears()}
         found = []
         for group, learnt in zip(self.groups, self.inputs, strict=True):
             low, high = learnt.ends().tolist()
-            layers, smoothing = {path: steps[path] for path in group}, tuple(learnt.factor.tolist())
-            found.append(InputRange(layers=layers, low=low, high=high, smoothing=smoothing))
+            layers = {path: tuple(steps[path].steps[:, 0].tolist()) for path in group}
+            smoothing, bits = tuple(learnt.factor.tolist()), steps[group[0]].bits
+            found.append(InputRange(layers=layers, low=low, high=high, smoothing=smoothing, bits=bits))
         return tuple(found)
 
 
@@ -81,7 +87,7 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
     Args:
         model: a float32 encoder of transformers, on any device.
         batches: some 300 examples, tokenized: name -> [batch, length].
-        recipe: of the method `qat`: its `smoothing` and rules for layers.
+        recipe: of the method `qat`: its `smoothing`, rules for layers, and `bits` of weights: with 4 a head has 8.
         target: the CPU it is for; `any` keeps products within what every CPU adds up.
 
     Raises:
@@ -111,8 +117,10 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         factor = _factor(channels[group], weights, recipe, saturates=saturates) if alone else None
         inputs[group] = _learnt(channels[group], factor)
         modules = [model.get_submodule(path) for path in group]
-        found = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone)
-        steps |= zip(group, found, strict=True)
+        bits: Literal[4, 8] = 8 if any(layers[path].part == "head" for path in group) else recipe.bits
+        found = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
+        made = (WeightSteps(one, saturates=saturates, bits=bits) for one in found)
+        steps |= zip(group, made, strict=True)
     tables = [path for path, layer in layers.items() if layer.kind == "embedding"]
     running = find_running(model, tables, batches[0])
     device = next(model.parameters()).device
@@ -208,7 +216,7 @@ def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, *, saturates
 
 
 def _round_weights(
-    modules: Sequence[Any], seen: Channels, factor: Any, *, saturates: bool, move: bool
+    modules: Sequence[Any], seen: Channels, factor: Any, *, saturates: bool, move: bool, bits: int
 ) -> list[torch.Tensor]:
     """Put the weights of Linears that read the same where `static` would, and their biases, in place; their steps.
 
@@ -223,9 +231,8 @@ def _round_weights(
     spread = np.asarray(spread / np.outer(divisor, divisor), np.float32)
     scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
     steps = []
-    for module, weight, codes in zip(
-        modules, scaled, round_compensated(scaled, spread, saturates=saturates), strict=True
-    ):
+    found = round_compensated(scaled, spread, saturates=saturates, levels=LEVELS[bits])
+    for module, weight, codes in zip(modules, scaled, found, strict=True):
         steps.append(torch.from_numpy(codes.scale.T.copy()))
         rounded = codes.dequantize()
         if not move:

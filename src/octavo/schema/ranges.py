@@ -12,14 +12,16 @@ RANGES = "quantization_ranges.json"
 class InputRange(Record):
     """What some Linears read, as uint8 codes: they span `low` to `high`, of all channels.
 
-    `layers` are their module paths, each with the steps of its weight, one for each output channel. `smoothing`: what
-    each channel was divided by before, and the weights' rows multiplied; empty where nothing was.
+    `layers` are their module paths, each with the steps of its weight, one for each output channel; `bits` are those of
+    the weights' codes. `smoothing`: what each channel was divided by before, and the weights' rows multiplied; empty
+    where nothing was.
     """
 
     layers: dict[str, tuple[PositiveFloat, ...]] = Field(min_length=1)
     low: float = Field(le=0)
     high: float = Field(ge=0)
     smoothing: tuple[PositiveFloat, ...] = ()
+    bits: Literal[4, 8] = 8
 
 
 class Probe(Record):
