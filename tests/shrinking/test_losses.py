@@ -9,6 +9,7 @@ from octavo.engines.pooled import embed
 from octavo.metrics.scores import kl_rows
 from octavo.schema.signature import Pooling, Signature, Step
 from octavo.shrinking.losses import UNKNOWN, make_lesson
+from octavo.tasks import find_task
 
 RANDOM = np.random.default_rng(20)
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
@@ -149,3 +150,16 @@ def test_labels_count_where_they_are_known():
     assert found == pytest.approx(-(shares[0, 1] + shares[2, 0]).item() / 2, rel=1e-4)
     batch["gold"] = torch.full((3,), UNKNOWN)
     assert task.loss(outputs(logits), outputs(logits), batch).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "learnt"),
+    [
+        ({"labels": ("비", "눈")}, True),
+        ({"labels": ("비", "눈"), "problem_type": "multi_label_classification"}, False),
+        ({"labels": ("길이", "무게"), "problem_type": "regression"}, False),  # numbers, of which none is the right one
+        ({"labels": ("점수",)}, False),
+    ],
+)
+def test_labels_are_learnt_from_where_one_of_several_is_right(settings, learnt):
+    assert find_task(signature("text-classification", **settings)).takes_labels == learnt

@@ -118,7 +118,7 @@ class TextClassification(Task[FloatArray]):
     @override
     def takes_labels(self) -> bool:
         """Whether a text has one label of several."""
-        return len(self.signature.labels) > 1 and self.kind != "several"
+        return len(self.signature.labels) > 1 and self.kind == "one"
 
     @override
     def require_comparable(self, baseline: Task[Any]) -> None:
