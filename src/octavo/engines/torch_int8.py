@@ -27,7 +27,7 @@ Product = Callable[[Tensor], Tensor]
 _PACKING = threading.Lock()  # torch's choice of an engine is the process's
 
 
-class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+class Int8Linear(torch.nn.Module):
     """y = x W^T + b with int8 weights: a symmetric scale for each output channel.
 
     `codes` int8 [out, in], `scale` float32 [out], `bias` float32 [out] or None. `activation` says what shares one
@@ -85,7 +85,7 @@ class Int8Linear(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
         return tensor_product(self.codes, scale, bias, reduced=reduced, exact=self.exact)
 
 
-class Int8Embedding(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+class Int8Embedding(torch.nn.Module):
     """Rows of int8 codes [rows, width], a symmetric scale for each row, float32 [rows]."""
 
     def __init__(self, codes: Tensor, scale: Tensor) -> None:

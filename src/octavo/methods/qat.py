@@ -34,7 +34,7 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
     """
     ranges = require_fit(recipe, context)
     model = model.clone(deep_copy=False)
-    range_of = {path: one for one in ranges.inputs for path in one.layers}
+    range_of = {path: span for span in ranges.inputs for path in span.layers}
     layers = find_layers(model)
     linears = [layer for layer in layers if layer.paths[0] in range_of]
     before = {layer.path: layer.matrix() for layer in linears}
@@ -101,14 +101,14 @@ def _smooth(model: ir.Model, linears: Sequence[Layer], range_of: Mapping[str, In
     Raises:
         CheckpointError: layers that read the same have other ranges, or a weight that others read too is to be scaled.
     """
-    found = False
+    smoothed = False
     for group in find_groups(linears):
         given = [range_of[path] for layer in group.layers for path in layer.paths]
         smoothing = given[0].smoothing
-        if any(one is not given[0] for one in given) or (smoothing and not separable(group)):
+        if any(span is not given[0] for span in given) or (smoothing and not separable(group)):
             got = ", ".join(layer.path for layer in group.layers)
             raise CheckpointError("layers that read the same values have several ranges", got=got)
         if smoothing:
             scale_group(model, group, np.array(smoothing, np.float32))
-            found = True
-    return found
+            smoothed = True
+    return smoothed

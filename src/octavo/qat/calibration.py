@@ -39,9 +39,9 @@ def find_shared(model: torch.nn.Module, paths: Sequence[str], batch: Batch) -> l
 
 def find_running(model: torch.nn.Module, paths: Sequence[str], batch: Batch) -> set[str]:
     """Those of the modules of these paths that run: DeBERTa reads the weight of one, and does not call it."""
-    found: set[str] = set()
-    watch(model, paths, (batch,), lambda path, *_: found.add(path))
-    return found
+    running: set[str] = set()
+    watch(model, paths, (batch,), lambda path, *_: running.add(path))
+    return running
 
 
 def see_channels(

@@ -55,26 +55,28 @@ class LearntRanges(torch.nn.Module):
     def of(cls, ranges: Ranges) -> Self:
         """Those that a checkpoint has beside its weights."""
         inputs = {
-            tuple(one.layers): LearntInput(one.low, one.high, torch.tensor(one.smoothing) if one.smoothing else None)
-            for one in ranges.inputs
+            tuple(span.layers): LearntInput(
+                span.low, span.high, torch.tensor(span.smoothing) if span.smoothing else None
+            )
+            for span in ranges.inputs
         }
         steps = {
-            path: WeightSteps(torch.tensor(row)[:, None], saturates=ranges.saturates, bits=one.bits)
-            for one in ranges.inputs
-            for path, row in one.layers.items()
+            path: WeightSteps(torch.tensor(row)[:, None], saturates=ranges.saturates, bits=span.bits)
+            for span in ranges.inputs
+            for path, row in span.layers.items()
         }
         return cls(inputs, steps, ranges.embeddings, saturates=ranges.saturates)
 
     def records(self) -> tuple[InputRange, ...]:
         """What was learnt so far."""
-        steps = {path: one for path, _, one in self.linears()}
-        found = []
+        steps = {path: own for path, _, own in self.linears()}
+        spans = []
         for group, learnt in zip(self.groups, self.inputs, strict=True):
             low, high = learnt.ends().tolist()
             layers = {path: tuple(steps[path].steps[:, 0].tolist()) for path in group}
             smoothing, bits = tuple(learnt.factor.tolist()), steps[group[0]].bits
-            found.append(InputRange(layers=layers, low=low, high=high, smoothing=smoothing, bits=bits))
-        return tuple(found)
+            spans.append(InputRange(layers=layers, low=low, high=high, smoothing=smoothing, bits=bits))
+        return tuple(spans)
 
 
 def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, *, target: str = "any") -> Any:
@@ -118,8 +120,8 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         inputs[group] = _learnt(channels[group], factor)
         modules = [model.get_submodule(path) for path in group]
         bits: Literal[4, 8] = 8 if any(layers[path].part == "head" for path in group) else recipe.bits
-        found = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
-        made = (WeightSteps(one, saturates=saturates, bits=bits) for one in found)
+        widths = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
+        made = (WeightSteps(width, saturates=saturates, bits=bits) for width in widths)
         steps |= zip(group, made, strict=True)
     tables = [path for path, layer in layers.items() if layer.kind == "embedding"]
     running = find_running(model, tables, batches[0])
@@ -231,8 +233,8 @@ def _round_weights(
     spread = np.asarray(spread / np.outer(divisor, divisor), np.float32)
     scaled = [module.weight.detach().float().cpu().numpy().T * divisor[:, None] for module in modules]
     steps = []
-    found = round_compensated(scaled, spread, saturates=saturates, levels=LEVELS[bits])
-    for module, weight, codes in zip(modules, scaled, found, strict=True):
+    compensated = round_compensated(scaled, spread, saturates=saturates, levels=LEVELS[bits])
+    for module, weight, codes in zip(modules, scaled, compensated, strict=True):
         steps.append(torch.from_numpy(codes.scale.T.copy()))
         rounded = codes.dequantize()
         if not move:

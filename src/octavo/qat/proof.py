@@ -52,11 +52,11 @@ def require_agreement(model: Any, graph: ir.Model, ranges: Ranges) -> float:
             expected = flat(TorchSession(model).run(inputs), inputs)
     finally:
         convert(model)
-    found, trained = flat(answers, inputs), np.array(ranges.probe.outputs, np.float32)
-    if found.shape != expected.shape or trained.shape != expected.shape:
-        raise ExportError("the int8 graph answers in another shape than the trained model", got=found.shape)
+    answered, trained = flat(answers, inputs), np.array(ranges.probe.outputs, np.float32)
+    if answered.shape != expected.shape or trained.shape != expected.shape:
+        raise ExportError("the int8 graph answers in another shape than the trained model", got=answered.shape)
     span = float(np.ptp(expected))
-    difference = float(np.max(np.abs(found - expected)))
+    difference = float(np.max(np.abs(answered - expected)))
     if not difference <= ALLOWED * span:
         raise ExportError(
             "the int8 graph does not compute what the model did in training",
@@ -64,7 +64,7 @@ def require_agreement(model: Any, graph: ir.Model, ranges: Ranges) -> float:
             allowed=ALLOWED,
             then="take the method static with --calibrate FILE",
         )
-    moved, noise = (float(np.sqrt(np.mean(np.square(one)))) for one in (found - trained, expected - floats))
+    moved, noise = (float(np.sqrt(np.mean(np.square(gap)))) for gap in (answered - trained, expected - floats))
     if not moved <= max(noise, ALLOWED * span):
         raise ExportError(
             "the int8 graph does not answer as the trained model did: other weights or settings",
@@ -84,12 +84,12 @@ def _run_graph(graph: ir.Model, inputs: Inputs) -> tuple[NDArray[np.float32], di
     for name in codes:
         values[name].type = ir.TensorType(ir.DataType.UINT8)
         watched.graph.outputs.append(values[name])
-    found = open_graph(watched).fetch(inputs, [*names, *codes])
-    arrays = dict(zip(codes, found[len(names) :], strict=True))
+    fetched = open_graph(watched).fetch(inputs, [*names, *codes])
+    arrays = dict(zip(codes, fetched[len(names) :], strict=True))
     by_path = defaultdict(list)
     for path, name in sites:
         by_path[path].append(arrays[name].view(np.uint8))
-    return stack_answers(found[: len(names)]), by_path
+    return stack_answers(fetched[: len(names)]), by_path
 
 
 def _sites(graph: ir.Model) -> Iterator[tuple[str, str]]:
@@ -99,8 +99,10 @@ def _sites(graph: ir.Model) -> Iterator[tuple[str, str]]:
         if node.op_type == "MatMul" and makers[0] is not None and makers[0].op_type == "DequantizeLinear":
             path = str(node.name).rpartition("/")[0]
             stem, brace, last = path.partition("{")
-            for one in last.rstrip("}").split(",") if brace else [""]:
-                yield f"{stem}{one}", str(makers[0].inputs[0].name)  # type: ignore[union-attr]
+            codes = makers[0].inputs[0]
+            assert codes is not None
+            for name in last.rstrip("}").split(",") if brace else [""]:
+                yield f"{stem}{name}", str(codes.name)
 
 
 def _following(model: Any, codes: Mapping[str, Sequence[NDArray[np.uint8]]]) -> ExitStack:
