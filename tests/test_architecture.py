@@ -195,58 +195,6 @@ def test_nothing_is_unpickled_and_no_code_of_a_checkpoint_is_run():
             assert settings.get("trust_remote_code") == "False", (module, called)
 
 
-# A task is an object: it is asked what it is, and not for its name
-
-MEANT = {  # names of tasks that are compared, and why no attribute of a task answers
-    "octavo.checkpoint.config: head_task(name) == 'text-classification'",  # what a class is called; it may be no task
-    "octavo.exporting.numpy_reference: match self.task",  # each head has a formula of its own there
-}
-
-
-def is_task_name(node):
-    """`task`, `x.task`, `task.name`, `x["task"]`, `task_name(x)` and the like; a tuple that has one."""
-    match node:
-        case ast.Tuple(elts=parts):
-            return any(map(is_task_name, parts))
-        case ast.Attribute(value=owner, attr="name"):
-            return is_task_name(owner)
-        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
-            return name.endswith(("task", "task_name"))
-        case ast.Call(func=function):
-            return is_task_name(function)
-    return False
-
-
-def has_text(node):
-    parts = node.elts if isinstance(node, ast.Set | ast.Tuple | ast.List) else [node]
-    return any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts)
-
-
-def compared_task_names(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            if any(map(is_task_name, sides)) and any(map(has_text, sides)):
-                yield ast.unparse(node)
-        elif isinstance(node, ast.Match) and is_task_name(node.subject):
-            yield f"match {ast.unparse(node.subject)}"
-
-
-def test_comparisons_of_task_names_are_seen():
-    code = """
-        task.name == 'a'; 'a' != signature.task; x.task in {'a', 'b'}; task not in ('a', b); spec['task'] == 'a'
-        task_name(x) == 'a'; (x, task) == ('a', 'b')
-        a.task == b.task; task in TASKS; name == 'a'; x.name == 'a'; task is None; x.kind == 'task'
-    """.replace("\n        ", "\n")
-    assert sum(1 for _ in compared_task_names(ast.parse(code))) == 7
-    assert list(compared_task_names(ast.parse("match x.task:\n    case 'a':\n        pass"))) == ["match x.task"]
-
-
-def test_no_room_asks_a_task_for_its_name():
-    trees = {module: tree for module, tree in TREES.items() if not module.startswith("octavo.tasks")}
-    assert {f"{module}: {name}" for module, tree in trees.items() for name in compared_task_names(tree)} == MEANT
-
-
 # Lean imports, each in a process of its own
 
 
@@ -321,8 +269,7 @@ def test_names_for_type_checkers_are_the_public_ones():
     tree = ast.parse(FILES["octavo"].read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     typed = {alias.name: node.module for node in block.body for alias in node.names if isinstance(node, ast.ImportFrom)}
-    assert typed == octavo._HOME_OF
-    assert set(typed) == set(octavo.__all__)
+    assert typed == {name: getattr(octavo, name).__module__ for name in octavo.__all__}
 
 
 def test_no_public_name_is_that_of_a_room():
@@ -360,7 +307,8 @@ def test_public_names_stay_what_they_are_after_everything_was_imported(tmp_path)
     process.join(300)
     kinds, raised = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
     assert list(kinds) == list(octavo.__all__)
-    assert {name: home for name, (_, _, home) in kinds.items()} == octavo._HOME_OF
+    homes = {name: getattr(octavo, name).__module__ for name in octavo.__all__}
+    assert {name: home for name, (_, _, home) in kinds.items()} == homes
     assert all(not is_module and is_callable for is_module, is_callable, _ in kinds.values())
     assert raised == ["CheckpointError", "ArtifactError", "ArtifactError", "ArtifactError"]
 

@@ -10,7 +10,7 @@ import pytest
 import octavo
 from octavo import hardware
 from octavo.errors import RecipeError
-from octavo.hardware import TARGETS, Cpu, _cgroup_quota, choose_threads, default_threads, find_target, usable_cores
+from octavo.hardware import TARGETS, Cpu, cgroup_quota, choose_threads, default_threads, find_target, usable_cores
 
 AVX512 = {"avx2", "avx512f", "avx512bw"}
 
@@ -100,11 +100,11 @@ def control_groups(tmp_path):
     ],
 )
 def test_quota_of_version_2_is_the_smallest_on_the_path(control_groups, files, expected):
-    assert _cgroup_quota(control_groups("0::/a/b\n", files)) == expected
+    assert cgroup_quota(control_groups("0::/a/b\n", files)) == expected
 
 
 def test_quota_of_version_2_at_the_root(control_groups):
-    assert _cgroup_quota(control_groups("0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
+    assert cgroup_quota(control_groups("0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
 
 
 @pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct", "cpuacct,cpu"])
@@ -118,31 +118,31 @@ def test_quota_of_version_1_is_the_smallest_on_the_path(control_groups, controll
         "cpu/docker/x/cpu.cfs_period_us": "100000\n",
     }
     membership = f"12:cpuset:/elsewhere\n4:{controllers}:/docker/x\n1:name=systemd:/docker/x\n"
-    assert _cgroup_quota(control_groups(membership, files)) == 3.0
+    assert cgroup_quota(control_groups(membership, files)) == 3.0
 
 
 def test_quota_of_version_1_without_a_limit(control_groups):
     files = {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"}
-    assert _cgroup_quota(control_groups("4:cpu:/a\n", files)) is None
+    assert cgroup_quota(control_groups("4:cpu:/a\n", files)) is None
 
 
 def test_quota_of_version_1_is_not_that_of_another_controller(control_groups):
     files = {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}
-    assert _cgroup_quota(control_groups("4:cpuset,cpuacct:/a\n", files)) is None
+    assert cgroup_quota(control_groups("4:cpuset,cpuacct:/a\n", files)) is None
 
 
 def test_quota_reads_both_versions_side_by_side(control_groups):
     files = {"cpu/a/cpu.cfs_quota_us": "200000\n", "cpu/a/cpu.cfs_period_us": "100000\n", "a/cpu.max": "max 100000\n"}
-    assert _cgroup_quota(control_groups("4:cpu:/a\n0::/a\n", files)) == 2.0
+    assert cgroup_quota(control_groups("4:cpu:/a\n0::/a\n", files)) == 2.0
 
 
 @pytest.mark.parametrize("text", ["", "\n", "100000", "a b", "1 2 3", "1.5 100000", "max", "100000 0"])
 def test_malformed_quota_limits_nothing_and_hides_no_other(control_groups, text):
-    assert _cgroup_quota(control_groups("0::/a\n", {"cpu.max": "300000 100000\n", "a/cpu.max": text})) == 3.0
+    assert cgroup_quota(control_groups("0::/a\n", {"cpu.max": "300000 100000\n", "a/cpu.max": text})) == 3.0
 
 
 def test_no_control_groups_no_quota(tmp_path):
-    assert _cgroup_quota(tmp_path) is None
+    assert cgroup_quota(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_no_control_groups_no_quota(tmp_path):
 )
 def test_usable_cores_are_the_affinity_within_the_quota(monkeypatch, affinity, quota, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(10, 10 + affinity)), raising=False)
-    monkeypatch.setattr(hardware, "_cgroup_quota", lambda root: quota)
+    monkeypatch.setattr(hardware, "cgroup_quota", lambda root: quota)
     assert usable_cores() == expected
 
 
@@ -166,7 +166,7 @@ def test_usable_cores_are_the_affinity_within_the_quota(monkeypatch, affinity, q
 def test_usable_cores_where_the_system_knows_no_affinity(monkeypatch, count, expected):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    monkeypatch.setattr(hardware, "_cgroup_quota", lambda root: None)
+    monkeypatch.setattr(hardware, "cgroup_quota", lambda root: None)
     assert usable_cores() == expected
 
 

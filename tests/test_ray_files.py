@@ -57,9 +57,9 @@ def here(monkeypatch):
         for part, block in parts.items():
             given.append(block)
             told = predictor({"part": [str(part)], "block": [json.dumps(block.__dict__)]})
-            yield job._done(json.loads(told["told"][0]))
+            yield job.done_of(json.loads(told["told"][0]))
 
-    monkeypatch.setattr(job, "_run", run)
+    monkeypatch.setattr(job, "run_parts", run)
     monkeypatch.setattr(job, "connected", lambda _: nullcontext())
     return given
 

@@ -126,7 +126,7 @@ def give_back_memory() -> None:
 def usable_cores() -> int:
     """Cores that this process may use: its affinity, and the quota of its control group (v2 or v1), rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(Path("/"))
+    quota = cgroup_quota(Path("/"))
     return max(1, min(cores, math.ceil(quota))) if quota else cores
 
 
@@ -179,7 +179,7 @@ def _openmp_threads() -> int | None:
     return int(first) if re.fullmatch("[0-9]{1,9}", first) and int(first) else None
 
 
-def _cgroup_quota(root: Path) -> float | None:
+def cgroup_quota(root: Path) -> float | None:
     """CPUs that the control group of this process grants, the smallest on its path; None where nothing limits it.
 
     `cpu.max` holds "quota period" in microseconds, or "max period" (Linux, Documentation/admin-guide/cgroup-v2.rst).

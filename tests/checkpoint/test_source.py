@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 import octavo
-from octavo.checkpoint.config import _max_length
 from octavo.checkpoint.model import load_model
 from octavo.checkpoint.source import Checkpoint, read_source
 from octavo.errors import CheckpointError, InputError, OctavoWarning
@@ -373,8 +372,10 @@ def test_other_models_whose_positions_start_behind_the_padding_id(copy, model_ty
 
 
 def test_no_limit_at_all(folder):
+    change(folder / "tokenizer_config.json", model_max_length=None)
+    change(folder / "config.json", max_position_embeddings=None)
     with pytest.raises(octavo.CheckpointError, match="neither tokenizer nor model tells how long an input may be"):
-        _max_length(folder, {}, None, 0)
+        read_source(folder)
 
 
 def test_positions_start_behind_the_padding_id_of_the_model(copy):

@@ -10,7 +10,6 @@ import transformers
 from tokenizers import Tokenizer
 
 import octavo
-from octavo.checkpoint import tokenizer as tokenizer_module
 from octavo.checkpoint.tokenizer import read_tokenizer
 from octavo.encoding.sample_texts import FIXED, in_sentences, sample_texts
 
@@ -122,7 +121,7 @@ def test_a_vocabulary_whose_hangul_would_be_taken_apart_is_refused(folder):
 def test_a_vocabulary_that_transformers_drops_is_refused(folder, monkeypatch):
     vocabulary_only(folder, do_lower_case=False)
     swallowed = transformers.BertTokenizer()  # what `vocab_file=` gives in transformers 5: everything is [UNK]
-    monkeypatch.setattr(tokenizer_module, "_auto_tokenizer", lambda folder: swallowed)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: swallowed)
     refused(folder, "the vocabulary was not taken over")
 
 
@@ -142,7 +141,7 @@ def test_a_conversion_that_changes_ids_is_told(folder, monkeypatch):
         def __call__(self, text, other=None):
             return {"input_ids": [*honest(text, other)["input_ids"], 7]}
 
-    monkeypatch.setattr(tokenizer_module, "_auto_tokenizer", lambda folder: Different())
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: Different())
     with pytest.raises(
         octavo.OctavoWarning, match=r"converted from the vocabulary, which Octavo uses, splits .* \(and"
     ):
@@ -155,7 +154,7 @@ def test_a_vocabulary_with_other_ids_than_its_file_is_refused(folder, monkeypatc
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     lines[10], lines[11] = lines[11], lines[10]
     (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    monkeypatch.setattr(tokenizer_module, "_auto_tokenizer", lambda folder: other)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: other)
     told = refused(folder, "tokens have other ids than in vocab.txt or vocab.json")
     assert f"got: 2 tokens, such as {lines[10]!r}, {lines[11]!r}" in told
 

@@ -1,13 +1,56 @@
 """What `octavo distill` says to type next."""
 
 import shlex
-from pathlib import Path
+import sys
+from types import SimpleNamespace
 
-from octavo.cli.distill import _calibrate
+import pytest
+
+from octavo.cli import main
+from octavo.schema.lineage import CurvePoint, Distilling, SourceRecord
+
+RECORD = Distilling(
+    version="1",
+    source=SourceRecord(name="모델", dtype="float32", bytes=2, sha256="0"),
+    layers_before=2,
+    layers=(0,),
+    chosen="asked",
+    epochs=1,
+    batch_size=1,
+    learning_rate=1e-4,
+    temperature=2.0,
+    use_labels=False,
+    seed=0,
+    data=(),
+    trained=1,
+    held_out=2,
+    judged=1,
+    curve=(CurvePoint(step=0, distance=2.0), CurvePoint(step=1, distance=1.0)),
+    fidelity={"agreement": 1.0},
+    bytes_before=2,
+    bytes=1,
+)
 
 
-def test_what_is_next_reads_the_same_texts():
-    asked = _calibrate(Path("내 글.tsv"), "text=review,label=별", "cp949")
-    words = ["--calibrate", "내 글.tsv", "--columns", "text=review,label=별", "--encoding", "cp949"]
-    assert shlex.split(asked) == words
-    assert _calibrate(Path("a.tsv"), None, "utf-8") == " --calibrate a.tsv"
+@pytest.fixture
+def next_command(monkeypatch, capsys):
+    """The words of the command that is told behind a training, which is left out."""
+
+    def call(*arguments):
+        monkeypatch.setattr("octavo.shrinking.distilling.distill", lambda *_, **__: SimpleNamespace(record=RECORD))
+        asked = ["octavo", "distill", "모델", "-o", "작은 것", "--layers", "1", *arguments]
+        monkeypatch.setattr(sys, "argv", asked)
+        with pytest.raises(SystemExit) as end:
+            main.run()
+        assert not end.value.code
+        return shlex.split(capsys.readouterr().err.splitlines()[-1].removeprefix("next: "))
+
+    return call
+
+
+def test_what_is_next_reads_the_same_texts(next_command):
+    words = next_command("--data", "내 글.tsv", "--columns", "text=review,label=별", "--encoding", "cp949")
+    read = ["--calibrate", "내 글.tsv", "--columns", "text=review,label=별", "--encoding", "cp949"]
+    assert words[-len(read) :] == read
+    assert next_command("--data", "a.tsv")[-2:] == ["--calibrate", "a.tsv"]
+    assert "--calibrate" not in next_command("--data", "a.tsv", "--int8")

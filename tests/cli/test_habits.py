@@ -10,14 +10,13 @@ import subprocess
 import sys
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import octavo
 from octavo.artifact.folder import open_artifact
-from octavo.cli import display, lines, main, quantize
+from octavo.cli import display, lines, main
 from octavo.cli.limits import read_budget, read_limit
 from octavo.errors import DataError, HardwareError, InputError
 from octavo.schema.budget import Budget
@@ -104,15 +103,15 @@ class TestFirstMinute:
     def test_export_is_quantize_by_the_method_float(self, run, monkeypatch, tmp_path):
         seen = []
 
-        def stop(model, recipes, *_, **__):
-            seen.append((model, recipes))
+        def stop(model, folder, *, recipe, **_):
+            seen.append((model, folder, recipe))
             raise SystemExit(0)
 
-        monkeypatch.setattr(quantize, "_make", stop)
+        monkeypatch.setattr("octavo.pipeline.quantization.quantize", stop)
         assert run("export", "모델", "-o", tmp_path / "작은 것", "--labels", "예,아니요") == (0, "", "")
-        ((model, recipes),) = seen
+        ((model, folder, recipe),) = seen
         assert (model.path, model.labels) == ("모델", ("예", "아니요"))
-        assert [(folder.name, recipe.method) for folder, recipe in recipes.items()] == [("작은 것", "float")]
+        assert (folder, recipe.method) == (tmp_path / "작은 것", "float")
 
 
 class TestUnits:
@@ -236,23 +235,38 @@ class TestProgress:
 
 
 class TestEndOfQuantize:
-    def test_the_command_is_typed_as_it_stands(self):
-        model = octavo.Checkpoint("한국어 모델", "ner", "토큰 사전", ("예", "아니요"), None, ("crf.*",))
-        words = shlex.split(quantize._comparison(model, [Path("작은 것/float"), Path("작은 것/dynamic")]))
+    @pytest.fixture
+    def end(self, run, made_before, monkeypatch):
+        """The lines that a command ends with where every artifact is the one of the repository."""
+        monkeypatch.setattr("octavo.pipeline.plan.make_plan", lambda *_, **__: None)
+        monkeypatch.setattr("octavo.exporting.float_graphs.export", lambda *_, **__: None)
+        monkeypatch.setattr("octavo.pipeline.quantization.quantize", lambda *_, **__: open_artifact(made_before))
+
+        def call(*arguments):
+            code, out, err = run("quantize", *arguments)
+            assert (code, err) == (0, "")
+            return out.splitlines()
+
+        return call
+
+    def test_the_command_is_typed_as_it_stands(self, end):
+        asked = ("--task", "ner", "--tokenizer", "토큰 사전", "--labels", "예,아니요", "--ignore-weights", "crf.*")
+        *_, last = end("한국어 모델", "-o", "작은 것", "--method", "float", "--method", "dynamic", *asked)
+        words = shlex.split(last.removeprefix("next, with examples of yours: "))
         assert words[:5] == ["octavo", "compare", "한국어 모델", "작은 것/float", "작은 것/dynamic"]
         assert words[5:9] == ["--task", "ner", "--tokenizer", "토큰 사전"]
-        assert words[9:] == ["--labels", "예,아니요", "--ignore-weights", "crf.*"]
+        assert words[9:] == ["--labels", "예,아니요", "--ignore-weights", "crf.*", "--data", "FILE"]
 
-    def test_whether_it_loads_here(self, made_before, monkeypatch):
-        artifact = open_artifact(made_before)
-        assert quantize._loads(artifact).startswith("loads on this CPU: ")
+    def test_whether_it_loads_here(self, end, monkeypatch):
+        told = [line for line in end("모델", "-o", "작은 것") if "on this CPU" in line]
+        assert [line.startswith("loads on this CPU: ") for line in told] == [True]
 
         def wrong(*_):
             raise HardwareError("made for avx512_vnni", then="make it again with --target avx2")
 
         monkeypatch.setattr("octavo.artifact.compatibility.check_cpu", wrong)
         expected = "does not load on this CPU: made for avx512_vnni; next: make it again with --target avx2"
-        assert quantize._loads(artifact) == expected
+        assert [line for line in end("모델", "-o", "작은 것") if "on this CPU" in line] == [expected]
 
 
 class TestPredict:

@@ -8,8 +8,8 @@ from octavo.cli import main
 @pytest.mark.parametrize(
     ("command", "where"),
     [
-        (["quantize", "모델", "-o", "out"], "octavo.cli.quantize._make"),
-        (["compare", "모델", "--data", "rows.tsv"], "octavo.cli.compare._measure"),
+        (["quantize", "모델", "-o", "out"], "octavo.pipeline.quantization.quantize"),
+        (["compare", "모델", "--data", "rows.tsv"], "octavo.evaluation.comparison.compare"),
     ],
 )
 def test_each_pattern_reaches_the_checkpoint(monkeypatch, command, where):
@@ -23,5 +23,5 @@ def test_each_pattern_reaches_the_checkpoint(monkeypatch, command, where):
     monkeypatch.setattr(sys, "argv", ["octavo", *command, "--ignore-weights", "crf.*", "--ignore-weights", "dense.*"])
     with pytest.raises(SystemExit):
         main.run()
-    checkpoint = seen[0][0] if isinstance(seen[0], list) else seen[0]
+    (checkpoint,) = seen
     assert (checkpoint.path, checkpoint.ignore_weights) == ("모델", ("crf.*", "dense.*"))

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import octavo
@@ -30,24 +31,38 @@ def test_nobody_is_told_that_a_model_runs(made_before, tmp_path, fresh, monkeypa
 
 
 @pytest.fixture
+def opened(monkeypatch):
+    """The sessions of ONNX Runtime itself, as they are opened."""
+    sessions = []
+
+    class Noted(onnxruntime.InferenceSession):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            sessions.append(self)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Noted)
+    return sessions
+
+
+@pytest.fixture
 def copy(demo_float, tmp_path):
     return Path(shutil.copytree(demo_float, tmp_path / "copy"))
 
 
-def test_threads_are_the_usable_cores_by_default(demo_float, monkeypatch):
+def test_threads_are_the_usable_cores_by_default(demo_float, monkeypatch, opened):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for cores in (usable_cores(), 3):
         monkeypatch.setattr("octavo.hardware.usable_cores", lambda cores=cores: cores)
         session = open_session(demo_float / "model.onnx")
-        assert (session.threads, session._session.get_session_options().intra_op_num_threads) == (cores, cores)
+        assert (session.threads, opened[-1].get_session_options().intra_op_num_threads) == (cores, cores)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_can_be_set(demo_float, monkeypatch, threads):
+def test_threads_can_be_set(demo_float, monkeypatch, opened, threads):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     session = octavo.load(demo_float, threads=threads).session
     assert session.threads == threads
-    options = session._session.get_session_options()
+    options = opened[-1].get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
 
 
@@ -59,10 +74,10 @@ def test_a_number_of_threads_that_makes_no_sense(demo_float, monkeypatch, thread
         octavo.load(demo_float, threads=threads)
 
 
-def test_it_runs_on_the_cpu_whatever_else_is_installed(demo_float):
+def test_it_runs_on_the_cpu_whatever_else_is_installed(demo_float, opened):
     session = open_session(demo_float / "model.onnx", 1)
     assert session.name == "onnxruntime"
-    assert session._session.get_providers() == ["CPUExecutionProvider"]
+    assert opened[-1].get_providers() == ["CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 256), (5, 17), (64, 64)])

@@ -44,7 +44,7 @@ def test_a_compiled_model_sees_few_shapes_and_answers_the_same(checkpoint, famil
     asked = [probe(plain.signature, *shape, {"vocab_size": plain.signature.vocab_size}) for shape in shapes]
     expected = [TorchSession(plain.model, 1).run(inputs) for inputs in asked]
     session, seen = TorchSession(plain.model, 1, compiled=True), set()
-    session._static = True
+    session.static = True
     monkeypatch.setattr(engine, "to_device", lambda inputs, device: seen.add(inputs["input_ids"].shape)
                         or torch_gpu.to_device(inputs, device))  # fmt: skip
     for inputs, answers in zip(asked, expected, strict=True):

@@ -135,8 +135,8 @@ def test_embedding_rows():
 def test_a_torch_without_kernels_says_so_and_answers(layer, monkeypatch):
     weight, scale, bias, rows = layer
     tokens, tensors = token_product(weight, scale, bias)(rows), tensor_product(weight, scale, bias)(rows)
-    monkeypatch.setattr(torch_int8, "_engines", lambda: ())
-    for name in ("_packed_engines", "_has_onednn"):
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["none"])
+    for name in ("packed_engines", "has_onednn"):
         getattr(torch_int8, name).cache_clear()
     try:
         with pytest.warns(OctavoWarning, match=r"no int8 kernels for this CPU \(none\).*--format onnx"):
@@ -144,7 +144,7 @@ def test_a_torch_without_kernels_says_so_and_answers(layer, monkeypatch):
         with pytest.warns(OctavoWarning, match="no int8 kernels"):
             slow_tensors = tensor_product(weight, scale, bias)(rows)
     finally:
-        for name in ("_packed_engines", "_has_onednn"):
+        for name in ("packed_engines", "has_onednn"):
             getattr(torch_int8, name).cache_clear()
     np.testing.assert_allclose(slow, tokens, atol=1e-4)
     assert float((slow_tensors - tensors).abs().mean()) < 1e-3

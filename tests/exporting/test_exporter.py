@@ -21,7 +21,7 @@ from octavo.engines.onnxruntime import OnnxRuntimeSession
 from octavo.engines.torch import TorchSession
 from octavo.exporting import proof as exporting
 from octavo.exporting import reference, unread_nodes
-from octavo.exporting.cached import _LEAF
+from octavo.exporting.cached import LEAF
 from octavo.exporting.exporter import export_graph
 from octavo.exporting.opsets import OPSETS, OpsetError
 from octavo.exporting.unread_nodes import drop_unread
@@ -298,8 +298,8 @@ def test_a_cache_has_the_name_of_its_version_of_transformers(arguments, name):
     model = SimpleNamespace(forward=eval(f"lambda input_ids, {arguments}: None"))
     assert name_in_torch(model) == name
     for leaf in (f"input.{name}.layers.3.keys", f"output.{name}.layers.3.keys", f"{name}.layers.3.keys"):
-        assert _LEAF.fullmatch(leaf).groups() == (None, "3", "key")
-    assert _LEAF.fullmatch(f"{name}.cross_attention_cache.layers.12.values").groups() == ("cross", "12", "value")
+        assert LEAF.fullmatch(leaf).groups() == (None, "3", "key")
+    assert LEAF.fullmatch(f"{name}.cross_attention_cache.layers.12.values").groups() == ("cross", "12", "value")
 
 
 def test_an_architecture_that_cannot_be_exported_is_one_line(monkeypatch, checkpoint):

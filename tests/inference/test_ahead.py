@@ -9,6 +9,7 @@ import octavo
 from octavo.errors import DataError
 from octavo.inference.ahead import ahead
 from octavo.inference.predictor import Predictor
+from octavo.tasks.task import Task
 
 WORDS = ["그", "남자는", "어제", "서울에서", "친구를", "만났다", "아이들이", "공원에서", "놀고", "있다", "하늘은"]
 TEXTS = [" ".join(WORDS[number % 5 : number % 5 + 1 + number % 7]) for number in range(23)]
@@ -58,18 +59,17 @@ def threads(monkeypatch):
     """Windows of five rows, and the names of the threads that cut them and that ran the model."""
     monkeypatch.setattr("octavo.inference.predictor.ROWS_AT_ONCE", 5)
     seen = {"cut": set(), "run": set()}
-    windows, run = Predictor._windows, Predictor.run
+    encode, run = Task.encode, Predictor.run
 
-    def noted_windows(self, *arguments):
-        for window in windows(self, *arguments):
-            seen["cut"].add(threading.current_thread().name)
-            yield window
+    def noted_encode(self, *arguments):
+        seen["cut"].add(threading.current_thread().name)
+        return encode(self, *arguments)
 
     def noted_run(self, *arguments):
         seen["run"].add(threading.current_thread().name)
         return run(self, *arguments)
 
-    monkeypatch.setattr(Predictor, "_windows", noted_windows)
+    monkeypatch.setattr(Task, "encode", noted_encode)
     monkeypatch.setattr(Predictor, "run", noted_run)
     return seen
 

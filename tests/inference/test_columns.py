@@ -25,7 +25,7 @@ TEXTS = [text for text, _ in PAIRS]
 
 @pytest.fixture(autouse=True)
 def nothing_open(monkeypatch):
-    monkeypatch.setattr(module, "_OPENED", {})
+    monkeypatch.setattr(module, "OPENED", {})
     monkeypatch.setenv("RAYON_NUM_THREADS", os.environ.get("RAYON_NUM_THREADS", "1"))
 
 

@@ -10,7 +10,7 @@ import octavo
 from octavo.data.sentences import SENTENCES
 from octavo.encoding.sample_texts import FIXED
 from octavo.methods import static
-from octavo.methods.static import MARGIN, _with_margin
+from octavo.methods.static import MARGIN, with_margin
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "korean-nli"
 
@@ -23,7 +23,7 @@ def test_a_heavy_tail_has_a_margin_and_a_light_one_hardly_any(degrees, heavy):
         generator = np.random.default_rng(seed)
         every, later = generator.standard_t(degrees, 6000), generator.standard_t(degrees, 6000)
         ends = {"low": every.min(keepdims=True), "high": every.max(keepdims=True)}
-        low, high = _with_margin((every.min(), every.max()), SimpleNamespace(rows=every[::12, None], **ends))
+        low, high = with_margin((every.min(), every.max()), SimpleNamespace(rows=every[::12, None], **ends))
         growth += [low / every.min(), high / every.max()]
         passed.append([np.mean((later < every.min()) | (later > every.max())), np.mean((later < low) | (later > high))])
     assert 1 <= min(growth) <= max(growth) <= MARGIN
@@ -35,7 +35,7 @@ def test_a_heavy_tail_has_a_margin_and_a_light_one_hardly_any(degrees, heavy):
 def test_a_range_that_ends_at_zero_stays_there():
     """As behind Relu; and one that an observer has cut is wider by the same share."""
     seen = SimpleNamespace(rows=np.array([[0.0], [2.0]]), low=np.array([0.0]), high=np.array([2.2]))
-    assert _with_margin((0.0, 1.1), seen) == pytest.approx((0.0, 1.21))
+    assert with_margin((0.0, 1.1), seen) == pytest.approx((0.0, 1.21))
 
 
 @pytest.mark.filterwarnings("ignore:.*few to calibrate on:octavo.OctavoWarning")

@@ -7,13 +7,13 @@ import pytest
 import scipy.stats
 
 from octavo.metrics.correlations import (
-    _levelled,
-    _pearson_effects,
-    _rank_effects,
-    _smoothed,
-    _steps,
-    _unseen,
     correlation_difference,
+    level_scores,
+    pearson_effects,
+    rank_effects,
+    smooth_shares,
+    step_shares,
+    unseen_effect,
 )
 
 NOISES = (1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -103,7 +103,7 @@ def ramped(values, weights, h):
 
 def test_smoothed_shares_are_those_of_all_pairs():
     values, numbers = np.random.default_rng(0).random(300), np.random.default_rng(1).normal(size=300)
-    h, found = 300 ** (-1 / 3) / 2, _smoothed(values)
+    h, found = 300 ** (-1 / 3) / 2, smooth_shares(values)
     np.testing.assert_allclose(found.centred, ramped(values, np.ones(300), h) - 0.5, atol=1e-12)
     steps = np.clip((values[None, :] - values[:, None]) / (2 * h) + 0.5, 0, 1)
     np.testing.assert_allclose(found.above(numbers), steps @ numbers / 300, atol=1e-12)
@@ -119,7 +119,7 @@ def weighted_correlation(a, b, weights):
 def test_the_effect_of_a_row_is_the_slope_by_its_weight(row, smooth):
     """The influence function by its definition (Hampel 1974): how the statistic answers to a row's weight."""
     gold, first, second = scored(120, 0.05)
-    first, second = _levelled(first, second)
+    first, second = level_scores(first, second)
     h = 120 ** (-1 / 3) / 2
 
     def shares(values, weights):
@@ -136,8 +136,8 @@ def test_the_effect_of_a_row_is_the_slope_by_its_weight(row, smooth):
     more[row] += step
     less[row] -= step
     slope = (statistic(more) - statistic(less)) / (2 * step) * 120
-    make = _smoothed if smooth else _steps
-    value, effects = _rank_effects(_steps(gold), make(first), make(second))
+    make = smooth_shares if smooth else step_shares
+    value, effects = rank_effects(step_shares(gold), make(first), make(second))
     assert effects.mean() == pytest.approx(value)
     assert value == pytest.approx(statistic(ones))
     assert effects[row] - effects.mean() == pytest.approx(slope, abs=2e-3 * np.abs(effects).max())
@@ -146,10 +146,10 @@ def test_the_effect_of_a_row_is_the_slope_by_its_weight(row, smooth):
 def test_levelled_scores_are_even_and_keep_their_order():
     _, first, second = scored(500, 1e-3)
     for one, other in ((first, second), (np.exp(3 * first), np.exp(3 * second)), (np.round(first, 1), first)):
-        even, moved = _levelled(one, other)
+        even, moved = level_scores(one, other)
         np.testing.assert_array_equal(np.argsort(even, kind="stable"), np.argsort(one, kind="stable"))
         assert scipy.stats.spearmanr(moved, other)[0] == pytest.approx(1)
-    even, moved = _levelled(first, np.r_[-9, 9, second[2:]])
+    even, moved = level_scores(first, np.r_[-9, 9, second[2:]])
     assert moved[0] < even.min() - 0.2
     assert moved[1] > even.max() + 0.2
     assert scipy.stats.kstest(even, "uniform").statistic < 0.03
@@ -158,7 +158,7 @@ def test_levelled_scores_are_even_and_keep_their_order():
 def test_what_a_row_may_do_goes_with_the_movement_up_to_an_exchange():
     gold, first, _ = scored(500, 0)
     noise = np.random.default_rng(2).normal(size=500)
-    sizes = [_unseen(gold, first, first + s * noise) for s in (1e-9, 1e-6, 1e-3, 1e3)]
+    sizes = [unseen_effect(gold, first, first + s * noise) for s in (1e-9, 1e-6, 1e-3, 1e3)]
     assert sizes[1] == pytest.approx(1000 * sizes[0], rel=1e-3)
     assert sizes[2] == pytest.approx(1000 * sizes[1], rel=0.02)
     a, b = ((v - v.mean()) / v.std() for v in (gold, first))
@@ -170,7 +170,7 @@ def test_what_a_row_may_do_goes_with_the_movement_up_to_an_exchange():
 
 def test_pearsons_effects_add_up_to_its_slope():
     gold, first, second = scored(300, 0.1)
-    value, effects = _pearson_effects(gold, first, second)
+    value, effects = pearson_effects(gold, first, second)
     assert effects.mean() == pytest.approx(value)
     step = 1e-5
     for row in (0, 100):

@@ -10,12 +10,12 @@ import scipy.stats
 from octavo.metrics.differences import DIFFERENCES, MARGINED, accuracy_difference, macro_f1_difference, ratio_difference
 from octavo.metrics.movement import (
     Margins,
-    _ramp,
     changing,
     classifier_margins,
     furthest_margins,
     leads,
     modelled_accuracy,
+    ramp,
     row_margins,
     within,
 )
@@ -173,7 +173,7 @@ def test_entities_that_cannot_change_have_a_narrow_interval(name):
 def test_the_ramp_is_the_integral_of_epanechnikovs_kernel():
     for x in (-1.5, -1, -0.3, 0, 0.4, 1, 2):
         area, _ = scipy.integrate.quad(lambda u: 0.75 * (1 - u * u), -1, min(max(x, -1), 1))
-        assert _ramp(np.array([x]))[0] == pytest.approx(area, abs=1e-9)
+        assert ramp(np.array([x]))[0] == pytest.approx(area, abs=1e-9)
 
 
 def test_what_is_modelled_is_what_is_counted_among_many_rows():

@@ -46,11 +46,11 @@ def test_a_prepared_model_is_near_and_turns_back_into_a_float_one(tiny):
 
 def test_weights_start_where_codes_make_up_for_each_other(tiny, monkeypatch):
     errors = []
-    rounding = model_module._round_weights
+    rounding = model_module.round_weights
     for start in (rounding, lambda *given, **more: rounding(*given, **(more | {"move": False}))):
         model, batches = tiny()
         expected = run(model, batches[0])
-        monkeypatch.setattr(model_module, "_round_weights", start)
+        monkeypatch.setattr(model_module, "round_weights", start)
         errors.append(float((run(qat.prepare(model, batches), batches[0]) - expected).norm()))
     assert errors[0] < 0.9 * errors[1]
 

@@ -15,11 +15,10 @@ import octavo
 from octavo.checkpoint.lineage import read_lineage
 from octavo.checkpoint.source import read_source
 from octavo.cli import main
-from octavo.cli.distill import _show
 from octavo.errors import CheckpointError, DataError, InputError, OctavoWarning
 from octavo.files import lock
 from octavo.shrinking.texts import read_texts
-from octavo.shrinking.training import _answer_in_float32, find_last
+from octavo.shrinking.training import answer_in_float32, find_last
 from octavo.shrinking.work_folder import LOCK
 from octavo.tasks import find_task
 
@@ -159,8 +158,13 @@ def test_killed_after_training_had_ended_early_it_is_not_trained_on(checkpoint, 
     with pytest.warns(OctavoWarning):
         again = octavo.distill(checkpoint("bert"), tmp_path / "out", **asked)
     assert len(whole.record.curve) < 10  # it did end early
-    _show(whole.record, tmp_path / "whole")
-    assert "after step 0 of" not in capsys.readouterr().out  # untrained is nearer, and not what is kept
+    monkeypatch.setattr("octavo.shrinking.distilling.distill", lambda *_, **__: whole)
+    monkeypatch.setattr(sys, "argv", ["octavo", "distill", "bert", "--data", str(texts), "-o", "out", "--layers", "1"])
+    with pytest.raises(SystemExit):
+        main.run()
+    told = capsys.readouterr().out
+    assert "written to out" in told
+    assert "after step 0 of" not in told  # untrained is nearer, and not what is kept
     assert again.record == whole.record
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -186,9 +190,9 @@ def test_after_training_a_model_answers_by_itself_and_not_in_bfloat16(task_has_i
     student._original_forward = student.forward
     student.forward = lambda x: student._original_forward(x).bfloat16()
     assert student(torch.ones(1, 2)).dtype == torch.bfloat16
-    _answer_in_float32(student, own)
+    answer_in_float32(student, own)
     assert torch.equal(student(torch.ones(1, 2)), expected)
-    _answer_in_float32(student, own)  # nothing is around it
+    answer_in_float32(student, own)  # nothing is around it
     assert torch.equal(student(torch.ones(1, 2)), expected)
 
 

@@ -8,7 +8,7 @@ import octavo
 from octavo.data.examples import Example
 from octavo.errors import DataError
 from octavo.shrinking import distilling
-from octavo.shrinking.distilling import _split
+from octavo.shrinking.distilling import split_texts
 from octavo.shrinking.texts import read_texts
 from octavo.tasks.question_answering import QuestionAnswering
 from octavo.tasks.text_classification import TextClassification
@@ -33,7 +33,7 @@ def test_examples_that_share_a_text_are_on_one_side(shared, tmp_path):
     assert 0.05 < texts.held_out.mean() < 0.15
     sides = {(getattr(one, shared), bool(out)) for one, out in zip(examples, texts.held_out, strict=True)}
     assert len(sides) == 300
-    parts = _split(texts, 10_000)
+    parts = split_texts(texts, 10_000)
     told = [{getattr(one, shared) for one in part} for part in (parts.learnt, parts.choosing, parts.telling)]
     assert sum(map(len, told)) == len(set.union(*told)) == 300
 
@@ -46,15 +46,15 @@ def test_what_chooses_and_tells_is_drawn_from_all_and_the_rest_is_learnt(tmp_pat
     monkeypatch.setattr(distilling, "EXAMINED", 50)
     monkeypatch.setattr(distilling, "JUDGED", 80)
     examples = [Example(text=f"문장 {number}") for number in range(3000)]
-    parts = _split(read(examples, tmp_path, "text"), 10_000)
+    parts = split_texts(read(examples, tmp_path, "text"), 10_000)
     assert (len(parts.choosing), len(parts.telling), len(parts.learnt)) == (50, 80, 2870)
     for part in (parts.choosing, parts.telling):
         places = [int(one.text.split()[1]) for one in part]
         assert min(places) < 300
         assert max(places) > 2700
-    assert len(_split(read(examples, tmp_path, "text"), 20).telling) == 20
+    assert len(split_texts(read(examples, tmp_path, "text"), 20).telling) == 20
 
 
 def test_too_few_are_an_error(tmp_path):
     with pytest.raises(DataError, match="too few texts"):
-        _split(read([Example(text=f"문장 {number}") for number in range(3)], tmp_path, "text"), 10)
+        split_texts(read([Example(text=f"문장 {number}") for number in range(3)], tmp_path, "text"), 10)

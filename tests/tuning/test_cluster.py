@@ -77,10 +77,10 @@ def test_figures_are_those_of_one_machine(checkpoint, sentences, tmp_path, monke
     alone, shop = Workshop(source, task, splits, settings), ClusterWorkshop(source, task, splits, settings, None, None)
     try:
         assert list(shop.qualities(candidates, "selection", 40)) == list(alone.qualities(candidates, "selection", 40))
-        assert len(shop._actors) == shop.timed_on.cpus
+        assert len(shop.actors) == shop.timed_on.cpus
         (speed,) = shop.speeds(candidates[1:], "selection")
         assert isinstance(speed, Speed), speed
-        assert shop._actors == []
+        assert shop.actors == []
     finally:
         shop.close()
         alone.close()

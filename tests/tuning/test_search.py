@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 
 import octavo
+from octavo.checkpoint.source import read_source
 from octavo.cli import main
+from octavo.data.examples import read_examples
 from octavo.errors import DataError, InputError, OctavoError
+from octavo.hardware import find_target
 from octavo.reporting.search_page import search_html, search_markdown
 from octavo.schema.recipe import Recipe
 from octavo.schema.search import FLOAT, Candidate, read_study
+from octavo.tasks import find_task
+from octavo.tuning.measuring import Settings, Workshop
+from octavo.tuning.splits import split_examples
 
 SPACE = [Candidate(Recipe(method="dynamic")), Candidate(Recipe(method="static"))]
 ROWS = 640
@@ -189,8 +195,10 @@ def test_more_models_than_are_kept_are_timed_together(checkpoint, data, tmp_path
         return ["너무 큼"] * len(contenders)
 
     monkeypatch.setattr("octavo.tuning.measuring.run_benchmark", run_benchmark)
-    budget = octavo.Budget(max_drop=30.0)
-    shop = octavo.search(checkpoint("bert"), tmp_path / "x", data=data, budget=budget, space=SPACE, threads=1)._workshop
+    source = read_source(checkpoint("bert"))
+    examples = read_examples(data, columns={"text": "sentence1", "text_pair": "sentence2"}, labels=("0", "1", "2"))
+    settings = Settings(find_target("any"), 1)
+    shop = Workshop(source, find_task(source.signature), split_examples(examples, 0, None), settings)
     both = [Candidate(Recipe(method="dynamic")), Candidate(Recipe(method="weight-only"))]
     assert shop.speeds(both, "selection") == ["너무 큼"] * 2  # the float graph's reason, where it is that one
     shop.close()

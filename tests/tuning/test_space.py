@@ -6,7 +6,7 @@ from octavo.errors import InputError, RecipeError
 from octavo.hardware import Cpu
 from octavo.schema.recipe import LayerRule, Recipe
 from octavo.schema.search import FLOAT, Candidate, LayerState
-from octavo.tuning.ladder import RUNGS, _alone
+from octavo.tuning.ladder import RUNGS, quantized_alone
 from octavo.tuning.space import Setting, canonical, default_space, distinct, read_space, sixteen_bits
 
 
@@ -124,9 +124,9 @@ def test_the_ladder_rounds_single_layers_per_token_before_all():
 def test_a_layer_that_is_rounded_per_token_is_looked_at_so():
     base = Candidate(Recipe(method="static", mixed=True))
     second = "bert.encoder.layer.0.output.dense"
-    assert _alone(base, second).recipe.layers[-1] == LayerRule(match=second, keep="per-token")
+    assert quantized_alone(base, second).recipe.layers[-1] == LayerRule(match=second, keep="per-token")
     first = second.replace("output", "intermediate")
-    assert _alone(base, first).recipe.layers[-1] == LayerRule(match=first, keep="int8")
+    assert quantized_alone(base, first).recipe.layers[-1] == LayerRule(match=first, keep="int8")
 
 
 def test_static_is_refused_where_nothing_is_calibrated(written):

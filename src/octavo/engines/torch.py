@@ -21,7 +21,10 @@ FP8_SINCE = (8, 9)  # compute capability of the first NVIDIA GPUs that multiply 
 
 
 class TorchSession:
-    """A torch model. torch's threads are the process's: the last session that was opened sets them."""
+    """A torch model. torch's threads are the process's: the last session that was opened sets them.
+
+    `static`: it is compiled for each shape, so that inputs are brought to one of few (`torch_gpu.bucket`).
+    """
 
     streams = 1
 
@@ -54,12 +57,12 @@ class TorchSession:
                 warn_of_slow("fp8")
         elif precision == "bf16":
             self.model = self.model.to(dtype=torch.bfloat16)
-        self._static = compiled and device != "cpu"  # a CPU's compiler waits longer for each shape than it gains
-        if self._static:  # past eight shapes torch goes on without its compiler, and does not say so
+        self.static = compiled and device != "cpu"  # a CPU's compiler waits longer for each shape than it gains
+        if self.static:  # past eight shapes torch goes on without its compiler, and does not say so
             from torch._dynamo import config as compiler
 
             compiler.recompile_limit = max(compiler.recompile_limit, SHAPES)
-        self._call = torch.compile(self.model, dynamic=not self._static) if compiled else self.model
+        self._call = torch.compile(self.model, dynamic=not self.static) if compiled else self.model
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Run one batch: name -> int64 [batch, length]. Returns the answer; see `engines.answer_names`."""
@@ -70,7 +73,7 @@ class TorchSession:
             raise OctavoError("torch could not run the model", got=first_line(error)) from None
         answers = SPAN if all(name in outputs for name in SPAN) else (0,)
         found = [outputs[answer] for answer in answers]
-        if self._static:
+        if self.static:
             rows, length = inputs["input_ids"].shape
             found = [answer[:rows] for answer in found]
             if found[0].ndim == 3 or len(answers) > 1:  # an answer of each token
@@ -79,7 +82,7 @@ class TorchSession:
 
     def _in_bucket(self, inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
         """The inputs in one of few shapes, where the model is compiled for each."""
-        if not self._static:
+        if not self.static:
             return inputs
         config = self.model.config
         longest = getattr(config, "max_position_embeddings", None) or 1 << 30

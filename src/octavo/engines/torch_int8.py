@@ -118,7 +118,7 @@ def token_product(weight: Tensor, scale: Tensor, bias: Tensor | None, *, exact: 
     oneDNN's product knows one scale for all rows. It gets 1, and each row's is multiplied behind it. A few rows at a
     time, so that what is between the steps stays in the cache: 1.5 times as fast at 4,096 rows as all at once.
     """
-    multiply = _exact_multiply(weight, scale) if exact or not _has_onednn() else _onednn_multiply(weight, scale)
+    multiply = _exact_multiply(weight, scale) if exact or not has_onednn() else _onednn_multiply(weight, scale)
     shift = torch.zeros_like(scale) if bias is None else bias
 
     def product(x: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def tensor_product(
     """
     engine = torch.backends.quantized.engine
     unreduced = reduced and engine == "qnnpack"  # which has codes of 8 bits only, and says so
-    if exact or unreduced or not _packed_engines():
+    if exact or unreduced or not packed_engines():
         return _tensor_in_steps(_exact_multiply(weight, scale), bias, 127 if reduced else 255)
     with warnings.catch_warnings():
         # torch means to drop tensors of quantized types; its packed kernels take no other kind yet:
@@ -151,7 +151,7 @@ def tensor_product(
         )
         try:
             if not reduced:  # that one is to be torch.ao's own, to the last bit
-                torch.backends.quantized.engine = _packed_engines()[0]
+                torch.backends.quantized.engine = packed_engines()[0]
             packed = torch.ops.quantized.linear_prepack(codes, bias)
         finally:
             torch.backends.quantized.engine = engine
@@ -206,7 +206,7 @@ def _tensor_in_steps(multiply: Callable[[Tensor, int], Tensor], bias: Tensor | N
 
 
 @cache
-def _packed_engines() -> tuple[str, ...]:
+def packed_engines() -> tuple[str, ...]:
     """Torch's engines of packed int8 kernels here, the fastest first; none, with a warning, where it was built without.
 
     oneDNN's is the faster one where the CPU has VNNI (768 x 3072: 37 ms against 61 of torch's own choice); elsewhere
@@ -221,7 +221,7 @@ def _packed_engines() -> tuple[str, ...]:
 
 
 @cache
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     """Whether torch has oneDNN's int8 product; warns where it has not."""
     available = bool(torch.backends.mkldnn.is_available() and "onednn" in _engines())
     if not available:

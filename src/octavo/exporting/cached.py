@@ -19,7 +19,7 @@ from octavo.errors import ExportError
 from octavo.exporting.exporter import run_exporter, tidy
 from octavo.graph.layers import constant, find_layers
 
-_LEAF = re.compile(
+LEAF = re.compile(  # an input or output of the cache, as the exporter names it: whose cache, layer, side
     r"(?:input\.|output\.)?(?:cache|past_key_values)\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s"
 )
 _SIDES = {"self": "decoder.", "cross": "encoder.", None: ""}
@@ -121,7 +121,7 @@ def _finish(exported: ir.Model, opset: int, wanted: Callable[[str], bool]) -> ir
             value.shape = ir.Shape([int(str(dim)) if str(dim).isdigit() else dim for dim in value.shape])
     for stem, values in (("past_key_values", graph.inputs), ("present", graph.outputs)):
         for value in values:
-            if match := _LEAF.fullmatch(str(value.name)):
+            if match := LEAF.fullmatch(str(value.name)):
                 value.name = f"{stem}.{match[2]}.{_SIDES[match[1]]}{match[3]}"
     kept = [value for value in graph.outputs if wanted(str(value.name))]
     if not any(str(value.name).startswith("present.") for value in kept):

@@ -27,7 +27,7 @@ from octavo.schema.documents import json_text
 from octavo.schema.manifest import MANIFEST
 
 Columns = dict[str, NDArray[Any]]
-_OPENED: dict[tuple[Any, ...], Predictor | Generator] = {}  # of this process; a forked one opens its own
+OPENED: dict[tuple[Any, ...], Predictor | Generator] = {}  # of this process; a forked one opens its own
 _LOCK = threading.Lock()
 
 
@@ -103,11 +103,11 @@ class PredictFn:
         """The predictor of this process, opened on first use."""
         key = (os.getpid(), self.folder, self.sha256, *self.settings.items())
         with _LOCK:
-            if key not in _OPENED:
+            if key not in OPENED:
                 if self.settings["threads"] is not None:
                     keep_tokenizers_to(self.settings["threads"])
-                _OPENED[key] = open_again(self.folder, self.settings, self.sha256)
-            return _OPENED[key]
+                OPENED[key] = open_again(self.folder, self.settings, self.sha256)
+            return OPENED[key]
 
     def read(self, table: Any) -> list[Any]:
         """The columns of a table that are read.

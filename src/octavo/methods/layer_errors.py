@@ -32,7 +32,7 @@ def layer_errors(
     texts: single rows, up to 512 tokens.
     """
     outputs = {layer.path: [_output_name(node) for node in layer.nodes] for layer in find_layers(reference)}
-    context = replace(context, calibration=_single_rows(context.calibration))
+    context = replace(context, calibration=single_rows(context.calibration))
     names = [name for sites in outputs.values() for name in sites]
     expected, actual = (_seen(graph, names, context, title) for graph, title in ((reference, "float"), (model, "int8")))
     for name in (name for path in folded for name in outputs[path]):
@@ -63,7 +63,7 @@ def _seen(model: ir.Model, names: Sequence[str], context: Context, title: str) -
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
-def _single_rows(batches: Sequence[Inputs]) -> tuple[Inputs, ...]:
+def single_rows(batches: Sequence[Inputs]) -> tuple[Inputs, ...]:
     """Rows without their padding, drawn from all of the batches, until there are enough tokens."""
     places = [(batch, row) for batch in batches for row in range(len(batch["attention_mask"]))]
     chosen: list[Inputs] = []

@@ -66,7 +66,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
     ranged = [layer for layer in layers if layer.path not in by_token]
     spans = _spans(model, ranged, learnt.seen, recipe, context)
     if recipe.own_sentences:
-        spans = {name: _with_margin(span, learnt.seen[name]) for name, span in spans.items()}
+        spans = {name: with_margin(span, learnt.seen[name]) for name, span in spans.items()}
     overflow = _overflow(ranged, learnt.seen, spans, learnt.weights) if context.target.saturates else None
 
     def lower(layer: Layer) -> LayerResult:
@@ -118,7 +118,7 @@ def _spans(
     return spans
 
 
-def _with_margin(span: Range, seen: Input) -> Range:
+def with_margin(span: Range, seen: Input) -> Range:
     """A range that is wider where the tail is heavy, for numbers that no text showed.
 
     Where extremes grew from the sampled rows to all they are taken to grow by as much again.

@@ -4,9 +4,9 @@ The difference is the mean of one effect per row, the difference of the two infl
 "Influence functions of the Spearman and Kendall correlation measures", Statistical Methods & Applications 19).
 
 Ranks hide movements smaller than the distance to the next row, though each of them would have been seen among more
-rows. So a rank correlation is also taken of ranks that are smoothed (`_smoothed`), which answer to a movement of any
-size in proportion to it: Nadaraya 1964, "Some new estimates for distribution functions" (Theory of Probability and its
-Applications 9), a kernel in the place of each step of the empirical distribution. The interval holds what both say.
+rows. So a rank correlation is also taken of ranks that are smoothed (`smooth_shares`), which answer to a movement of
+any size in proportion to it: Nadaraya 1964, "Some new estimates for distribution functions" (Theory of Probability and
+its Applications 9), a kernel in the place of each step of the empirical distribution. The interval holds what both say.
 """
 
 import math
@@ -45,17 +45,17 @@ def auc_difference(gold: FloatArray, first: FloatArray, second: FloatArray, *, s
     if gold.min() == gold.max():
         return Estimate(0.0, -1.0, 1.0, -1.0, 1.0, "score", int(np.sum(first != second)))
     values = [one.astype(np.float64) for one in (gold, first, second)]
-    value, effects = _auc_effects(values[0], *map(_steps, values[1:]))
+    value, effects = _auc_effects(values[0], *map(step_shares, values[1:]))
     if making(effects) >= FEW:
 
         def difference(drawn: list[FloatArray], weights: FloatArray) -> float:
             return _area(drawn[0], drawn[2], weights) - _area(drawn[0], drawn[1], weights)
 
         return _bootstrapped(value, values, effects, seed, difference)
-    smoothed = [_smoothed(one) for one in _levelled(*values[1:])]
+    smoothed = [smooth_shares(one) for one in level_scores(*values[1:])]
     means = [effects, _auc_effects(values[0], *smoothed)[1]]
     spread = math.sqrt(1 / 12) / float(gold.std())  # of a correlation to a covariance over p (1 - p)
-    unseen = spread * _unseen(values[0], *(one.centred for one in smoothed))
+    unseen = spread * unseen_effect(values[0], *(one.centred for one in smoothed))
     return _scored(value, means, unseen, int(np.sum(first != second)))
 
 
@@ -65,11 +65,11 @@ def correlation_difference(
     """Of the correlations of two models' scores with the gold ones, [rows] each; Spearman's if `ranked`, or Pearson's.
 
     Where fewer than `FEW` rows make the difference, by score intervals: a row that was not seen is taken to move about
-    as far as the farthest of those that were (`_unseen`), and ranks are also smoothed. Elsewhere by the bootstrap;
-    every resample is ranked anew.
+    as far as the farthest of those that were (`unseen_effect`), and ranks are also smoothed. Elsewhere by the
+    bootstrap; every resample is ranked anew.
     """
     values = [one.astype(np.float64) for one in (gold, first, second)]
-    value, effects = _rank_effects(*map(_steps, values)) if ranked else _pearson_effects(*values)
+    value, effects = rank_effects(*map(step_shares, values)) if ranked else pearson_effects(*values)
     if making(effects) >= FEW:
         codes = [_codes(one) for one in values] if ranked else None
 
@@ -80,10 +80,10 @@ def correlation_difference(
         return _bootstrapped(value, values, effects, seed, difference)
     means, measured = [effects], values
     if ranked:
-        shares = [_steps(values[0]), *map(_smoothed, _levelled(*values[1:]))]
-        means.append(_rank_effects(*shares)[1])
+        shares = [step_shares(values[0]), *map(smooth_shares, level_scores(*values[1:]))]
+        means.append(rank_effects(*shares)[1])
         measured = [one.centred for one in shares]
-    return _scored(value, means, _unseen(*measured), int(np.sum(first != second)))
+    return _scored(value, means, unseen_effect(*measured), int(np.sum(first != second)))
 
 
 def _bootstrapped(
@@ -112,7 +112,7 @@ def _scored(value: float, means: list[FloatArray], unseen: float, changed: int) 
     return Estimate(value, *ends(0.95), *ends(0.90), "score", changed)
 
 
-def _unseen(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
+def unseen_effect(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
     """The effect of a row that moves further than those that were seen to move most; 1 where nothing can tell.
 
     In units of deviations a movement m changes the influence of a row (a, b) on Pearson's r by m (a - r b) - r m^2 / 2,
@@ -131,7 +131,7 @@ def _unseen(gold: FloatArray, first: FloatArray, second: FloatArray) -> float:
     return min(exchange, m * size(a - r * b) + m * m / 2)
 
 
-def _levelled(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+def level_scores(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Both models' scores on one scale on which the first one's are spread evenly over 0 to 1.
 
     The second's are brought to the first's mean and deviation, which ranks do not see. Then both go through the first's
@@ -153,7 +153,7 @@ def _levelled(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatA
     return np.interp(first, knots, heights), np.interp(second, knots, heights)
 
 
-def _steps(values: FloatArray) -> Shares:
+def step_shares(values: FloatArray) -> Shares:
     """Those of the sample; equal values count half."""
     n, code = len(values), _codes(values)
 
@@ -164,7 +164,7 @@ def _steps(values: FloatArray) -> Shares:
     return Shares((midranks(code, np.ones(n)) - 0.5) / n - 0.5, above)
 
 
-def _smoothed(values: FloatArray) -> Shares:
+def smooth_shares(values: FloatArray) -> Shares:
     """Those of values from 0 to 1, each step being a ramp of half-width h = n^(-1/3) / 2, over about n^(2/3) rows.
 
     A ramp is the difference of two hinges, ((u + h)_+ - (u - h)_+) / 2h, and a sum of hinges follows from the sums of
@@ -183,7 +183,7 @@ def _smoothed(values: FloatArray) -> Shares:
     return Shares(below(np.ones(n)) - 0.5, lambda numbers: numbers.mean() - below(numbers))
 
 
-def _rank_effects(gold: Shares, first: Shares, second: Shares) -> tuple[float, FloatArray]:
+def rank_effects(gold: Shares, first: Shares, second: Shares) -> tuple[float, FloatArray]:
     """The difference of the rank correlations, and the effects of the rows, of which it is the mean."""
     value = _correlation(gold.centred, second.centred) - _correlation(gold.centred, first.centred)
     effects = _rank_influence(gold, second) - _rank_influence(gold, first)
@@ -202,7 +202,7 @@ def _rank_influence(x: Shares, y: Shares) -> FloatArray:
     return np.asarray((f * g + x.above(g) + y.above(f)) / spread - r * (own[0] + own[1]) / 2, np.float64)
 
 
-def _pearson_effects(gold: FloatArray, first: FloatArray, second: FloatArray) -> tuple[float, FloatArray]:
+def pearson_effects(gold: FloatArray, first: FloatArray, second: FloatArray) -> tuple[float, FloatArray]:
     """The same of Pearson's; the influence of a row on r is a b - r (a^2 + b^2) / 2, in units of deviations."""
     value = _correlation(gold, second) - _correlation(gold, first)
     a, *found = ((v - v.mean()) / (v.std() or 1.0) for v in (gold, first, second))

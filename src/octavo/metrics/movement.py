@@ -155,13 +155,14 @@ def modelled_accuracy(margins: Margins) -> Estimate | None:
     h = min(BLUR * float(moved[nearest].mean()), WITHIN * float(apart[nearest].max()))
     if h <= 0:
         return None
-    effects = _ramp(after / h) - _ramp(before / h)
+    effects = ramp(after / h) - ramp(before / h)
     unseen = size(np.minimum(1.0, moved / (2 * h)))
     wide, narrow = (score_interval(effects, unseen, confidence) for confidence in (0.95, 0.90))
     changed = int(np.sum((before > 0) != (after > 0)))
     return within(Estimate(float(effects.mean()), *wide, *narrow, "modelled", changed), margins)
 
 
-def _ramp(x: FloatArray) -> FloatArray:
+def ramp(x: FloatArray) -> FloatArray:
+    """The integral of Epanechnikov's kernel: 0 up to -1, 1 from 1 on."""
     inside = np.clip(x, -1, 1)
     return np.asarray(0.5 + 0.75 * (inside - inside**3 / 3), np.float64)

@@ -120,7 +120,7 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         inputs[group] = _learnt(channels[group], factor)
         modules = [model.get_submodule(path) for path in group]
         bits: Literal[4, 8] = 8 if any(layers[path].part == "head" for path in group) else recipe.bits
-        widths = _round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
+        widths = round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
         made = (WeightSteps(width, saturates=saturates, bits=bits) for width in widths)
         steps |= zip(group, made, strict=True)
     tables = [path for path, layer in layers.items() if layer.kind == "embedding"]
@@ -217,7 +217,7 @@ def _factor(seen: Channels, weights: Sequence[Any], recipe: Recipe, *, saturates
     return smoothing_factor(np.maximum(np.abs(seen.low), np.abs(seen.high)), weights, recipe.smoothing)
 
 
-def _round_weights(
+def round_weights(
     modules: Sequence[Any], seen: Channels, factor: Any, *, saturates: bool, move: bool, bits: int
 ) -> list[torch.Tensor]:
     """Put the weights of Linears that read the same where `static` would, and their biases, in place; their steps.

@@ -92,7 +92,7 @@ def predict_files(  # noqa: PLR0913 - settings of the verb
     progress.start("predicting", sum(block.rows for block in left.values()))
     done = Done()
     with connected(address):
-        for part_done in _run(given, asked, left):
+        for part_done in run_parts(given, asked, left):
             done.add(part_done)
             progress.advance(part_done.rows)
     absent = [part for part in left if not part.is_file()]
@@ -178,7 +178,7 @@ def _begin(folder: Path, document: Mapping[str, Any]) -> None:
         stream.write(json_text(document, indent=1) + "\n")
 
 
-def _run(artifact: Artifact, asked: Asked, parts: _Parts) -> Iterator[Done]:
+def run_parts(artifact: Artifact, asked: Asked, parts: _Parts) -> Iterator[Done]:
     """What was done of each part, in the order in which they are.
 
     Raises:
@@ -203,10 +203,10 @@ def _run(artifact: Artifact, asked: Asked, parts: _Parts) -> Iterator[Done]:
         batch_size=1,
     )
     for row in told.iter_rows():
-        yield _done(json.loads(row["told"]))
+        yield done_of(json.loads(row["told"]))
 
 
-def _done(told: dict[str, Any]) -> Done:
+def done_of(told: dict[str, Any]) -> Done:
     """What an actor tells.
 
     Raises:

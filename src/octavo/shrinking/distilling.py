@@ -211,7 +211,7 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
     check_asked(asked.layers, stack, narrower=asked.ffn is not None or whole)
     width = None if asked.ffn is None else check_width(asked.ffn, stack)
     most = LOGITS // source.config["vocab_size"] if find_task(source.signature).fills else JUDGED
-    parts = _split(texts, max(most, SAMPLE))
+    parts = split_texts(texts, max(most, SAMPLE))
     batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place)
     starts = starting_batches(batches) if asked.int8 else ()
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
@@ -277,7 +277,7 @@ def _share(value: float | None, count: int) -> Share | None:
     return Share(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
-def _split(texts: SplitTexts, most: int) -> Parts:
+def split_texts(texts: SplitTexts, most: int) -> Parts:
     """The texts that are learnt, and two halves of those held out, drawn by their hash; `most`: of each, at most.
 
     What is held out and not needed is learnt.

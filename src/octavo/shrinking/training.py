@@ -74,12 +74,12 @@ def train(student: Any, course: Course) -> tuple[CurvePoint, ...]:
     seconds = _seconds_needed(trainer, course, steps - done)
     course.progress.start(f"training: about {_told(seconds)}", total=sum(rows[done:]))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    _answer_in_float32(student, own)
+    answer_in_float32(student, own)
     student.eval()
     return _curve(first, trainer.state.log_history)
 
 
-def _answer_in_float32(student: Any, own: Any) -> None:
+def answer_in_float32(student: Any, own: Any) -> None:
     """Take off what accelerate put around `forward` for bf16; `own`: the forward that a task had put there before."""
     if vars(student).pop("_original_forward", None) is not None:
         del student.forward

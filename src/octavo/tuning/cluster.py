@@ -70,7 +70,10 @@ def checkpoint_of(source: Source) -> Checkpoint:
 
 
 class ClusterWorkshop(Workshop):
-    """A workshop that lets a cluster measure, and builds here what is written at the end."""
+    """A workshop that lets a cluster measure, and builds here what is written at the end.
+
+    `actors` are those that answer at the moment; none while speeds are measured.
+    """
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class ClusterWorkshop(Workshop):
         """
         super().__init__(source, task, splits, settings, progress)
         self._unbound = task
-        self._stack, self._actors = ExitStack(), list[Any]()
+        self._stack, self.actors = ExitStack(), list[Any]()
         self._stack.enter_context(connected(address))
         try:
             self.nodes = matching(nodes(), this_cpu(), settings.threads)
@@ -116,11 +119,11 @@ class ClusterWorkshop(Workshop):
         """Of each candidate what it answers to the first `rows` examples, several at once."""
         from ray.util import ActorPool
 
-        if not self._actors:
+        if not self.actors:
             threads = self.settings.threads
             places = [place for place in self.nodes for _ in range(place.cpus // threads)]
-            self._actors = [self._actor(place, threads) for place in places]
-        pool = ActorPool(self._actors)
+            self.actors = [self._actor(place, threads) for place in places]
+        pool = ActorPool(self.actors)
         for candidate in candidates:
             pool.submit(lambda actor, asked: actor.quality.remote(asked, split, rows), candidate)
         while pool.has_next():
@@ -150,9 +153,9 @@ class ClusterWorkshop(Workshop):
     def _release(self) -> None:
         import ray
 
-        for actor in self._actors:
+        for actor in self.actors:
             ray.kill(actor)
-        self._actors = []
+        self.actors = []
 
 
 def _cpu_of_node() -> Cpu:

@@ -132,7 +132,7 @@ def repair(run: Run, base: Candidate, small: int, full: int) -> Generator[Trial,
 def measure_layers(run: Run, base: Candidate, rows: int) -> Generator[Trial, None, Sensitivity]:
     """Let each of the layers with the largest stored errors be int8 alone, and see how far answers move."""
     worst = [layer for layer in _quantized(run.latest[base.key]) if not _kept(base.recipe, layer.path)][:LOOKED_AT]
-    alone = {layer.path: _alone(base, layer.path) for layer in worst}
+    alone = {layer.path: quantized_alone(base, layer.path) for layer in worst}
     yield from run.qualities(list(alone.values()), rows, "sensitivity")
     layers = [
         Damage(layer.path, float(layer.decibels), moved(run.study.find(alone[layer.path], "selection", rows)))
@@ -147,7 +147,8 @@ def measure_layers(run: Run, base: Candidate, rows: int) -> Generator[Trial, Non
     return Sensitivity(base, tuple(layers), correlation)
 
 
-def _alone(base: Candidate, path: str) -> Candidate:
+def quantized_alone(base: Candidate, path: str) -> Candidate:
+    """The candidate with one layer as it has it, and all others in float."""
     keep: Literal["int8", "per-token"] = "per-token" if base.recipe.rounds_by_token(path) else "int8"
     rules = (LayerRule(match="*", keep="float"), LayerRule(match=escaped(path), keep=keep))
     return canonical(Candidate(base.recipe.model_copy(update={"layers": rules}), base.engine))
