@@ -142,12 +142,10 @@ class TestOfTheDemo:
             fields = {"name", "method", "engine", "bytes", "seconds", "speedup", "quality", "fidelity"}
             assert fields <= set(row)
             assert list(row["quality"]) == ["accuracy", "macro_f1"]
-            for score in (*row["quality"].values(), row["fidelity"]["agreement"]):
-                assert 0 <= score <= 1
+            assert row["fidelity"].keys() == {"agreement", "kl", "margin"}
             assert row["seconds"] > 0
             assert row["load_seconds"] > 0
             assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
-            assert row["fidelity"]["kl"] >= 0
             assert 0 <= row["batch_effect"] < 0.2
         assert [(row["name"], row["method"], row["engine"]) for row in found["rows"]] == [
             ("korean-nli", "float", "torch"),
@@ -203,6 +201,8 @@ class TestOfTheDemo:
         assert gold.tolist() == [label for _, label in logits]
         int8 = comparison.rows[2]
         assert int8.quality["accuracy"] == pytest.approx(np.mean(outputs.argmax(1) == gold), abs=1e-12)
+        macro_f1 = f1_score(gold, outputs.argmax(1), average="macro")
+        assert int8.quality["macro_f1"] == pytest.approx(macro_f1, abs=1e-12)
         assert int8.fidelity["agreement"] == pytest.approx(np.mean(outputs.argmax(1) == reference.argmax(1)), abs=1e-12)
         p, q = (softmax(values.astype(np.float64), axis=1) for values in (reference, outputs))
         assert int8.fidelity["kl"] == pytest.approx(float(np.mean(entropy(p, q, axis=1))), rel=1e-3)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import scipy.stats
 
 from octavo.data.examples import DataFile
 from octavo.errors import InputError
@@ -93,6 +94,11 @@ def test_what_is_recorded_to_have_it_again(made, demo_int8):
     assert set(made.versions) >= {"octavo", "onnxruntime", "numpy"}
     for row in made.rows:
         assert row.cold_start_seconds > row.load_seconds > 0
-    assert made.rows[1].mcnemar.p <= 1
+    accuracies = [row.quality["accuracy"] for row in made.rows]
+    changed = made.rows[1].mcnemar
+    assert changed.better - changed.worse == pytest.approx(60 * (accuracies[1] - accuracies[0]))
+    assert changed.p == pytest.approx(
+        scipy.stats.binomtest(changed.worse, max(1, changed.worse + changed.better)).pvalue
+    )
     assert dataclasses.replace(made, budget=None).verdict == "FAIL"
     assert "torch" not in made.versions

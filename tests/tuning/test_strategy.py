@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from octavo.errors import InputError
 from octavo.schema.budget import Budget
@@ -189,7 +190,8 @@ class TestRepair:
         found = outcome.sensitivity[0]
         assert {one.path for one in found.layers[:2]} == BAD
         assert len(found.layers) == 10
-        assert -1 <= found.correlation <= 1
+        noise, damage = zip(*((-layer.decibels, layer.moved) for layer in found.layers), strict=True)
+        assert found.correlation == pytest.approx(scipy.stats.spearmanr(noise, damage).statistic)
         assert {trial.step for trial in trials} >= {"sensitivity", "ladder: worst layers float"}
         asked = {key for key, *_ in measurer.asked}
         assert len(asked) < 35

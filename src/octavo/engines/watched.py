@@ -18,7 +18,7 @@ from octavo.schema.recipe import Recipe
 
 FAR = 1.0  # widths of a range: by less, texts like the examples leave it often (docs/design/static-ranges.md)
 SHARE, ENOUGH = 0.1, 20  # such a share that is far, of so many inputs at least, is a warning
-WINDOW = 1000  # inputs after which the share is counted anew
+RECOUNT_AFTER = 1000  # inputs: then the share is counted anew
 
 
 class RangesLeft:
@@ -32,7 +32,7 @@ class RangesLeft:
         """Nothing has run yet."""
         self.rows, self.left, self.farthest = 0, 0, 0.0
         self.counts, self.warns = False, True
-        self._before = (0, 0)  # rows and left when the window began
+        self._before = (0, 0)  # rows and left when this count began
         self._lock = threading.Lock()
 
     def add(self, distances: NDArray[np.float64]) -> None:
@@ -50,7 +50,7 @@ class RangesLeft:
             rows, left = self.rows - self._before[0], self.left - self._before[1]
             warns = self.warns and rows >= ENOUGH and left > SHARE * rows
             self.warns = self.warns and not warns
-            if rows >= WINDOW:
+            if rows >= RECOUNT_AFTER:
                 self._before = (self.rows, self.left)
         if warns:
             warnings.warn(left_ranges_warning(rows, left, self.farthest), OctavoWarning, stacklevel=2)
