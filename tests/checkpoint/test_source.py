@@ -373,7 +373,7 @@ def test_other_models_whose_positions_start_behind_the_padding_id(copy, model_ty
 
 def test_no_limit_at_all(folder):
     change(folder / "tokenizer_config.json", model_max_length=None)
-    change(folder / "config.json", max_position_embeddings=None)
+    change(folder / "config.json", max_position_embeddings=0)
     with pytest.raises(octavo.CheckpointError, match="neither tokenizer nor model tells how long an input may be"):
         read_source(folder)
 

@@ -107,11 +107,11 @@ class Products:
 
     def take(self) -> FloatArray:
         """The covariance, float32 [width, width]; the sums are given away."""
-        found, self._sums = self._sums, np.zeros((0, 0), np.float32)
-        found /= np.float32(self._count)
-        for first in range(0, len(found), STRIP):  # whole strips: the other half of one is not mirrored into itself
-            found[first + STRIP :, first : first + STRIP] = found[first : first + STRIP, first + STRIP :].T
-        return found
+        sums, self._sums = self._sums, np.zeros((0, 0), np.float32)
+        sums /= np.float32(self._count)
+        for first in range(0, len(sums), STRIP):  # whole strips: the other half of one is not mirrored into itself
+            sums[first + STRIP :, first : first + STRIP] = sums[first : first + STRIP, first + STRIP :].T
+        return sums
 
 
 class Histogram:

@@ -49,5 +49,5 @@ def numbers(stored: NDArray[np.generic], precision: str, dimensions: int) -> Flo
     if precision.endswith("binary"):
         bits = stored if precision == "ubinary" else (stored.astype(np.int16) + 128).astype(np.uint8)
         return 2 * np.unpackbits(np.asarray(bits, np.uint8), axis=-1, count=dimensions).astype(np.float32) - 1
-    found = stored.astype(np.float32)
-    return found - 128 if precision == "uint8" else found
+    codes = stored.astype(np.float32)
+    return codes - 128 if precision == "uint8" else codes

@@ -88,10 +88,10 @@ def embed(
 
 
 def _dense(x: NDArray[np.float32], weights: Weights, step: Step) -> NDArray[np.float32]:
-    found = _activate(x @ weights["linear.weight"].T + weights.get("linear.bias", 0), step.activation)
+    vectors = _activate(x @ weights["linear.weight"].T + weights.get("linear.bias", 0), step.activation)
     if not step.residual:
-        return found
-    return found + (x @ weights["residual.weight"].T if "residual.weight" in weights else x)
+        return vectors
+    return vectors + (x @ weights["residual.weight"].T if "residual.weight" in weights else x)
 
 
 def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], mode: PoolingMode) -> NDArray[np.float32]:

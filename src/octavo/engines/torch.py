@@ -72,13 +72,13 @@ class TorchSession:
         except (RuntimeError, IndexError, ValueError) as error:
             raise OctavoError("torch could not run the model", got=first_line(error)) from None
         answers = SPAN if all(name in outputs for name in SPAN) else (0,)
-        found = [outputs[answer] for answer in answers]
+        arrays = [outputs[answer] for answer in answers]
         if self.static:
             rows, length = inputs["input_ids"].shape
-            found = [answer[:rows] for answer in found]
-            if found[0].ndim == 3 or len(answers) > 1:  # an answer of each token
-                found = [answer[:, :length] for answer in found]
-        return stack_answers([answer.float().cpu().numpy() for answer in found])
+            arrays = [answer[:rows] for answer in arrays]
+            if arrays[0].ndim == 3 or len(answers) > 1:  # an answer of each token
+                arrays = [answer[:, :length] for answer in arrays]
+        return stack_answers([answer.float().cpu().numpy() for answer in arrays])
 
     def _in_bucket(self, inputs: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
         """The inputs in one of few shapes, where the model is compiled for each."""

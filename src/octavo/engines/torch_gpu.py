@@ -35,7 +35,7 @@ def bucket(rows: int, length: int, longest: int) -> tuple[int, int]:
     A compiled model has a graph of its own for each, with at most twice the rows and half as many tokens again.
     """
     step = LENGTHS[-1]
-    wide = next((one for one in LENGTHS if one >= length), -(-length // step) * step)
+    wide = next((known for known in LENGTHS if known >= length), -(-length // step) * step)
     return 1 << (rows - 1).bit_length(), max(length, min(wide, longest))
 
 

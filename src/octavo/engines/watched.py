@@ -110,10 +110,10 @@ class WatchedSession:
         Raises:
             InputError: the model computes in other shapes than those of a batch.
         """
-        found = self._session.fetch(inputs, [*self._answers, *self._told])
+        arrays = self._session.fetch(inputs, [*self._answers, *self._told])
         count = len(self._answers)
-        self._left.add(_farthest(found[count:], inputs))
-        return stack_answers(found[:count])
+        self._left.add(_farthest(arrays[count:], inputs))
+        return stack_answers(arrays[:count])
 
 
 def _farthest(told: list[NDArray[np.float32]], inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -46,16 +46,16 @@ def keep_rows_flat(model: ir.Model) -> None:
             twin = ir.node(node.op_type, inputs, node.attributes, name=f"{node.name}_flat")
             twin.outputs[0].name, twin.outputs[0].type = twin.name, output.type
             model.graph.insert_before(node, twin)
-            rows[output] = _Rows(twin.outputs[0], next(rows[one].shape for one in node.inputs if one in rows))
+            rows[output] = _Rows(twin.outputs[0], next(rows[value].shape for value in node.inputs if value in rows))
             twins.append((node, twin, rows[output].shape))
     for node, twin, shape in reversed(twins):  # what reads them was settled before
         _keep_one(model, node, twin, shape)
-    for value, found in rows.items():
+    for value, flat in rows.items():
         maker = value.producer()
         turned = maker is not None and maker.op_type == "Reshape" and _turns_back(maker) is not None
         if maker is not None and turned and not value.uses() and not value.is_graph_output():
             model.graph.remove(maker, safe=True)
-            found.value.name = value.name  # by which a layer's output is found
+            flat.value.name = value.name  # by which a layer's output is found
 
 
 def _turns_back(node: ir.Node) -> ir.Value | None:
@@ -72,20 +72,20 @@ def _turns_to_rows(node: ir.Node) -> bool:
 
 def _as_rows(model: ir.Model, node: ir.Node, rows: dict[ir.Value, _Rows]) -> list[ir.Value | None] | None:
     """The inputs of a node as rows; None where one of them has none, or none of them is of a product."""
-    known = next((one for one in node.inputs if one in rows), None)
+    known = next((value for value in node.inputs if value in rows), None)
     if known is None or (node.op_type == "LayerNormalization" and node.attributes["axis"].as_int() != -1):
         return None
-    found = list[ir.Value | None]()
-    for one in node.inputs:
-        if one is None or one is known:
-            found.append(rows[known].value if one is known else None)
-        elif one.const_value is not None and _is_of_a_row(one.const_value.numpy()):
-            found.append(one)
-        elif _same_shape(one, known):
-            found.append(rows[one].value if one in rows else _flattened(model, one))
+    inputs = list[ir.Value | None]()
+    for value in node.inputs:
+        if value is None or value is known:
+            inputs.append(rows[known].value if value is known else None)
+        elif value.const_value is not None and _is_of_a_row(value.const_value.numpy()):
+            inputs.append(value)
+        elif _same_shape(value, known):
+            inputs.append(rows[value].value if value in rows else _flattened(model, value))
         else:
             return None
-    return found if _same_shape(node.outputs[0], known) else None
+    return inputs if _same_shape(node.outputs[0], known) else None
 
 
 def _is_of_a_row(constant: NDArray[np.generic]) -> bool:
@@ -93,8 +93,8 @@ def _is_of_a_row(constant: NDArray[np.generic]) -> bool:
     return constant.ndim <= 2 and constant.size in {1, *constant.shape[-1:]}
 
 
-def _same_shape(one: ir.Value, other: ir.Value) -> bool:
-    return one.shape is not None and other.shape is not None and tuple(one.shape) == tuple(other.shape)
+def _same_shape(value: ir.Value, other: ir.Value) -> bool:
+    return value.shape is not None and other.shape is not None and tuple(value.shape) == tuple(other.shape)
 
 
 def _flattened(model: ir.Model, value: ir.Value) -> ir.Value:

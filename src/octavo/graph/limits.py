@@ -119,7 +119,7 @@ def _check_node(node: Any, inputs: Sequence[Sequence[float]], path: Path) -> Non
 def _is_counted(node: Any) -> bool:
     """Whether a loop's own condition never ends it: its body hands on the one that it was given, or a constant."""
     body = next(attribute.g for attribute in node.attribute if attribute.name == "body")
-    value, givers = body.output[0].name, {output: one for one in body.node for output in one.output}
+    value, givers = body.output[0].name, {output: giver for giver in body.node for output in giver.output}
     seen = set[str]()
     while value in givers and givers[value].op_type == "Identity" and value not in seen:
         seen.add(value)

@@ -86,8 +86,8 @@ def calibrate(
     channels = see_channels(model, layers, context, moments=covariances.first)
     covariances.known = {name: channels[name].take_covariance() for name in covariances.first}
     seen = {
-        name: Input(name, one.low, one.high, one.mean, one.rows, np.ones_like(one.low))
-        for name, one in channels.items()
+        name: Input(name, measured.low, measured.high, measured.mean, measured.rows, np.ones_like(measured.low))
+        for name, measured in channels.items()
     }
     del channels
     smoothed, strengths = _smooth(model, groups, seen, recipe, context, rounding_of)
@@ -123,7 +123,7 @@ class Covariances:
         """Those of some values."""
         if not all(name in self.known for name in names):
             self.release()
-            wanted = dict.fromkeys(one for part in self._parts if not {*part}.isdisjoint(names) for one in part)
+            wanted = dict.fromkeys(name for part in self._parts if not {*part}.isdisjoint(names) for name in part)
             self.known = see_covariances(self._model, list(wanted), self._context)
         return [self.known[name] for name in names]
 
@@ -180,8 +180,8 @@ def _round(
     context.progress.start("rounding weights", len(together))
     for (corrected, names), members in together.items():
         inputs = [seen[name] for name in names]
-        parts = zip(inputs, covariances.of([one.name for one in inputs]), strict=True)
-        spreads = [one.spread(part, centered=corrected) for one, part in parts]
+        parts = zip(inputs, covariances.of([value.name for value in inputs]), strict=True)
+        spreads = [value.spread(part, centered=corrected) for value, part in parts]
         spread = spreads[0] if len(spreads) == 1 else np.mean(spreads, axis=0)
         weights = round_compensated([layer.matrix() for layer in members], spread, saturates=context.target.saturates)
         rounded |= zip((layer.path for layer in members), weights, strict=True)

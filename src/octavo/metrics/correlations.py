@@ -44,7 +44,7 @@ def auc_difference(gold: FloatArray, first: FloatArray, second: FloatArray, *, s
     """
     if gold.min() == gold.max():
         return Estimate(0.0, -1.0, 1.0, -1.0, 1.0, "score", int(np.sum(first != second)))
-    values = [one.astype(np.float64) for one in (gold, first, second)]
+    values = [scores.astype(np.float64) for scores in (gold, first, second)]
     value, effects = _auc_effects(values[0], *map(step_shares, values[1:]))
     if making(effects) >= FEW:
 
@@ -52,10 +52,10 @@ def auc_difference(gold: FloatArray, first: FloatArray, second: FloatArray, *, s
             return _area(drawn[0], drawn[2], weights) - _area(drawn[0], drawn[1], weights)
 
         return _bootstrapped(value, values, effects, seed, difference)
-    smoothed = [smooth_shares(one) for one in level_scores(*values[1:])]
+    smoothed = [smooth_shares(scores) for scores in level_scores(*values[1:])]
     means = [effects, _auc_effects(values[0], *smoothed)[1]]
     spread = math.sqrt(1 / 12) / float(gold.std())  # of a correlation to a covariance over p (1 - p)
-    unseen = spread * unseen_effect(values[0], *(one.centred for one in smoothed))
+    unseen = spread * unseen_effect(values[0], *(shares.centred for shares in smoothed))
     return _scored(value, means, unseen, int(np.sum(first != second)))
 
 
@@ -68,10 +68,10 @@ def correlation_difference(
     as far as the farthest of those that were (`unseen_effect`), and ranks are also smoothed. Elsewhere by the
     bootstrap; every resample is ranked anew.
     """
-    values = [one.astype(np.float64) for one in (gold, first, second)]
+    values = [scores.astype(np.float64) for scores in (gold, first, second)]
     value, effects = rank_effects(*map(step_shares, values)) if ranked else pearson_effects(*values)
     if making(effects) >= FEW:
-        codes = [_codes(one) for one in values] if ranked else None
+        codes = [_codes(scores) for scores in values] if ranked else None
 
         def difference(drawn: list[FloatArray], weights: FloatArray) -> float:
             drawn = drawn if codes is None else [midranks(code, weights) for code in codes]
@@ -82,7 +82,7 @@ def correlation_difference(
     if ranked:
         shares = [step_shares(values[0]), *map(smooth_shares, level_scores(*values[1:]))]
         means.append(rank_effects(*shares)[1])
-        measured = [one.centred for one in shares]
+        measured = [part.centred for part in shares]
     return _scored(value, means, unseen_effect(*measured), int(np.sum(first != second)))
 
 
@@ -205,9 +205,9 @@ def _rank_influence(x: Shares, y: Shares) -> FloatArray:
 def pearson_effects(gold: FloatArray, first: FloatArray, second: FloatArray) -> tuple[float, FloatArray]:
     """The same of Pearson's; the influence of a row on r is a b - r (a^2 + b^2) / 2, in units of deviations."""
     value = _correlation(gold, second) - _correlation(gold, first)
-    a, *found = ((v - v.mean()) / (v.std() or 1.0) for v in (gold, first, second))
-    one, other = (a * b - float(np.mean(a * b)) * (a * a + b * b) / 2 for b in found)
-    effects = other - one
+    a, *compared = ((v - v.mean()) / (v.std() or 1.0) for v in (gold, first, second))
+    before, after = (a * b - float(np.mean(a * b)) * (a * a + b * b) / 2 for b in compared)
+    effects = after - before
     return value, np.asarray(effects + (value - float(effects.mean())), np.float64)
 
 

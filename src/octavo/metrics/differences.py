@@ -47,8 +47,8 @@ def accuracy_difference(
     def ends(confidence: float) -> tuple[float, float]:
         return -bound(worse, better, confidence), bound(better, worse, confidence)
 
-    found = Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
-    return found if margins is None else within(found, margins)
+    estimate = Estimate((better - worse) / n, *ends(0.95), *ends(0.90), "score", int(np.sum(first != second)))
+    return estimate if margins is None else within(estimate, margins)
 
 
 def macro_f1_difference(
@@ -82,9 +82,9 @@ def macro_f1_difference(
     def resampled() -> FloatArray:
         return difference(np.random.default_rng(seed).multinomial(len(gold), numbers / len(gold), RESAMPLES))
 
-    found = _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
+    estimate = _bounded(value, effects, unseen, resampled, int(np.sum(first != second)))
     most = max(BEYOND * unseen, math.sqrt(float(changes.max())))
-    return found if margins is None else within(found, margins, most)
+    return estimate if margins is None else within(estimate, margins, most)
 
 
 def ratio_difference(
@@ -109,9 +109,9 @@ def ratio_difference(
     )  # an entity, tag, label, answer more is lost
     changed = int(np.sum(np.any(first != second, axis=1)))
     value = metrics.ratio(name, gold, second) - metrics.ratio(name, gold, first)
-    found = _bounded(value, effects, unseen, _ratio_resamples(sums, seed), changed)
+    estimate = _bounded(value, effects, unseen, _ratio_resamples(sums, seed), changed)
     most = max(BEYOND * unseen, by_above * float(max(a.max(), c.max())))  # all that a row has, where that is more
-    return found if margins is None else within(found, margins, most)
+    return estimate if margins is None else within(estimate, margins, most)
 
 
 def _ratio_effects(sums: FloatArray) -> tuple[FloatArray, float]:
@@ -131,8 +131,8 @@ def _ratio_resamples(sums: FloatArray, seed: int) -> Callable[[], FloatArray]:
     def resampled() -> FloatArray:
         drawn = np.random.default_rng(seed).multinomial(len(sums), counts / len(sums), RESAMPLES)
         before, below, after, above = np.moveaxis((drawn @ rows).reshape(RESAMPLES, -1, 4), 2, 0)
-        found = after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12)
-        return np.asarray(found.mean(axis=1), np.float64)
+        differences = after / np.maximum(above, 1e-12) - before / np.maximum(below, 1e-12)
+        return np.asarray(differences.mean(axis=1), np.float64)
 
     return resampled
 
@@ -149,9 +149,9 @@ def _macro_of_several(
         np.stack([2 * (g & a), a + g, 2 * (g & b), b + g], axis=1).astype(np.float64)
         for g, a, b in zip(gold.T, first.T, second.T, strict=True)
     ]
-    found = [_ratio_effects(part) for part in parts if part.any()]
-    effects = np.sum([one for one, _ in found], axis=0) / count if found else np.zeros(len(gold))
-    sizes = np.array([2 * by_above / count for _, by_above in found] or [1.0])
+    ratios = [_ratio_effects(part) for part in parts if part.any()]
+    effects = np.sum([own for own, _ in ratios], axis=0) / count if ratios else np.zeros(len(gold))
+    sizes = np.array([2 * by_above / count for _, by_above in ratios] or [1.0])
     shares = np.array([part[:, (1, 3)].sum() for part in parts if part.any()] or [1.0])
     unseen = math.sqrt(float(sizes**2 @ shares / shares.sum()))
     changed = int(np.sum(np.any(first != second, axis=1)))
@@ -167,16 +167,16 @@ def subset_accuracy_difference(
 ) -> Estimate:
     """Of the shares of rows whose labels are all right, [rows, labels] each; as `accuracy_difference`."""
     right = [(predicted == gold).all(axis=1).astype(np.int64) for predicted in (first, second)]
-    found = accuracy_difference(np.ones(len(gold), np.int64), right[0], right[1])
-    found = replace(found, changed=int(np.sum(np.any(first != second, axis=1))))
-    return found if margins is None else within(found, margins)
+    estimate = accuracy_difference(np.ones(len(gold), np.int64), right[0], right[1])
+    estimate = replace(estimate, changed=int(np.sum(np.any(first != second, axis=1))))
+    return estimate if margins is None else within(estimate, margins)
 
 
 def binary_accuracy_difference(
     gold: FloatArray, first: FloatArray, second: FloatArray, *, margins: Margins | None = None
 ) -> Estimate:
     """Of the shares of rows whose one logit is on the right side of 0, [rows] each; as `accuracy_difference`."""
-    sides = [(one > 0).astype(np.int64) for one in (gold, first, second)]
+    sides = [(values > 0).astype(np.int64) for values in (gold, first, second)]
     return accuracy_difference(sides[0], sides[1], sides[2], margins=margins)
 
 

@@ -19,7 +19,7 @@ def maxsim(queries: Sequence[Vectors], passages: Sequence[Vectors]) -> NDArray[n
     either has no token.
     """
     scores = np.zeros((len(queries), len(passages)), np.float32)
-    asked, known = ([row for row, one in enumerate(texts) if len(one)] for texts in (queries, passages))
+    asked, known = ([row for row, vectors in enumerate(texts) if len(vectors)] for texts in (queries, passages))
     for part in _parts([len(queries[row]) for row in asked], BLOCK // TOKENS):
         rows = asked[part]
         tokens, starts = _joined([queries[row] for row in rows])
@@ -39,13 +39,13 @@ def nearest_by_tokens(
     Of equal ones the first passages are taken.
     """
     k = min(k, len(passages))
-    found, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
+    places, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
     rows = max(1, BLOCK // max(1, len(passages)))
     for start in range(0, len(queries), rows):
         for row, scores in enumerate(maxsim(queries[start : start + rows], passages), start=start):
-            found[row] = np.argsort(-scores, kind="stable")[:k]
-            values[row] = scores[found[row]]
-    return found, values
+            places[row] = np.argsort(-scores, kind="stable")[:k]
+            values[row] = scores[places[row]]
+    return places, values
 
 
 def token_cosine(first: Vectors, second: Vectors) -> float:
@@ -57,7 +57,7 @@ def token_cosine(first: Vectors, second: Vectors) -> float:
 
 def _joined(texts: Sequence[Vectors]) -> tuple[Vectors, list[int]]:
     """The tokens of several texts, and where each text begins."""
-    return np.concatenate(texts), [0, *accumulate(len(one) for one in texts[:-1])]
+    return np.concatenate(texts), [0, *accumulate(len(vectors) for vectors in texts[:-1])]
 
 
 def _parts(lengths: Sequence[int], most: int) -> list[slice]:

@@ -113,7 +113,7 @@ def changing(margins: Margins, confidence: float) -> float:
     return seen + z2 / (n + z2) * min(1.0, FAR * density * float(moved.max()))
 
 
-def within(found: Estimate, margins: Margins, effect: float = 1.0) -> Estimate:
+def within(estimate: Estimate, margins: Margins, effect: float = 1.0) -> Estimate:
     """The estimate with its bounds no farther out than the rows that can change allow, each by at most `effect`.
 
     Where more predictions changed than the bound allows, or the movements of clearly more rows reached their leads (as
@@ -121,14 +121,20 @@ def within(found: Estimate, margins: Margins, effect: float = 1.0) -> Estimate:
     """
     wide, narrow = (changing(margins, confidence) for confidence in (0.95, 0.90))
     n, reached = len(margins.lead), int(np.sum(margins.moved >= margins.lead))
-    if (found.changed or 0) > narrow * n or share_estimate(reached, n).lower > narrow:
-        return found
+    if (estimate.changed or 0) > narrow * n or share_estimate(reached, n).lower > narrow:
+        return estimate
 
     def inside(low: float, high: float, reach: float) -> tuple[float, float]:
-        return max(low, min(found.value, -reach)), min(high, max(found.value, reach))
+        return max(low, min(estimate.value, -reach)), min(high, max(estimate.value, reach))
 
-    ends = inside(found.low, found.high, wide * effect)
-    return Estimate(found.value, *ends, *inside(found.lower, found.upper, narrow * effect), found.method, found.changed)
+    ends = inside(estimate.low, estimate.high, wide * effect)
+    return Estimate(
+        estimate.value,
+        *ends,
+        *inside(estimate.lower, estimate.upper, narrow * effect),
+        estimate.method,
+        estimate.changed,
+    )
 
 
 def modelled_accuracy(margins: Margins) -> Estimate | None:

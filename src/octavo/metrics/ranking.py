@@ -72,17 +72,17 @@ def nearest(
     Of equal ones the first passages are taken. A block of `BLOCK` similarities is held at once; float32.
     """
     k = min(k, len(passages))
-    found, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
+    places, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float64)
     rows = max(1, BLOCK // min(len(passages), COLUMNS))
     for start in range(0, len(queries), rows):
         part = queries[start : start + rows]
         best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(part)
         for begin in range(0, len(passages), COLUMNS):
             block = similarities(part, passages[begin : begin + COLUMNS], similarity)
-            best = [_best(one, row, begin, k) for one, row in zip(best, block, strict=True)]
+            best = [_best(known, row, begin, k) for known, row in zip(best, block, strict=True)]
         for row, (positions, scores) in enumerate(best, start=start):
-            found[row], values[row] = positions, scores
-    return found, values
+            places[row], values[row] = positions, scores
+    return places, values
 
 
 BLOCK, COLUMNS = 1 << 22, 1 << 14  # 16 MiB of float32; passages at once

@@ -72,11 +72,11 @@ def concordances(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Of each row, [rows] each: the others that it stands to alike in both, less otherwise; those no tie in x; in y."""
-    found = np.zeros((3, len(x)))
+    sums = np.zeros((3, len(x)))
     for index, (a, b) in enumerate(zip(x, y, strict=True)):
         before, after = np.sign(x - a), np.sign(y - b)
-        found[:, index] = before @ after, before @ before, after @ after
-    return found[0], found[1], found[2]
+        sums[:, index] = before @ after, before @ before, after @ after
+    return sums[0], sums[1], sums[2]
 
 
 def mean_kl(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
