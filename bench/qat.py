@@ -65,7 +65,9 @@ def inputs_of(checkpoint: Path, file: Path, limit: int | None, batch: int, seed:
 def train(student, teacher, batches: Sequence[dict], steps: int, rate: float) -> Iterator[float]:
     """Self-distillation: KL of the answers, and the mean squared difference of the hidden states."""
     optimizer = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: min((k + 1) / 20, max(0.0, 1 - k / steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda k: min((k + 1) / 20, max(0.0, 1 - k / max(steps, 1)))
+    )
     for step in range(steps):
         batch = batches[step % len(batches)]
         with torch.no_grad():

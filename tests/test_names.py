@@ -13,8 +13,8 @@ TREES = {
     for file in FILES
 }
 PLACEHOLDERS = {"found", "one"}  # there is a noun for nearly all that is found, and for one of anything
-MOST_PLACEHOLDERS = 8
-MOST_IGNORED = 6
+MOST_PLACEHOLDERS = 6
+MOST_IGNORED = 3
 
 
 def bound(text):
