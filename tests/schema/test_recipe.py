@@ -232,7 +232,7 @@ def test_patterns_that_match_nothing_are_errors_a_line_each():
         ({"observer": "mse"}, "static"),
         ({"percentile": 99.9}, "static"),
         ({"storage": "float16"}, "float"),
-        ({"bits": 4}, "weight-only"),
+        ({"bits": 4}, "weight-only, qat"),
         ({"block": 64}, "weight-only"),
         ({"products": "float"}, "weight-only"),
     ],

@@ -52,14 +52,14 @@ def read_generation(folder: Path, config: Mapping[str, Any], *, answers: bool) -
         if answers and name not in given and given.get(length, 0) > 1:
             ours[name] = given[length] - 1
     try:
-        sampling = change_generation_config(GenerationConfig(), ours)
+        chosen = change_generation_config(GenerationConfig(), ours)
     except InputError as error:
         raise CheckpointError("a setting is out of its range", where=folder / FILE, got=error) from None
     suppressed = [*(given.get("suppress_tokens") or []), *(word[0] for word in words if len(word) == 1)]
     ends = given.get("eos_token_id", config.get("eos_token_id"))
     start = given.get("decoder_start_token_id", config.get("decoder_start_token_id", given.get("bos_token_id")))
     return Generation(
-        sampling=sampling,
+        sampling=chosen,
         eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
         decoder_start_token_id=start if answers else None,
         forced_bos_token_id=given.get("forced_bos_token_id"),

@@ -94,11 +94,11 @@ def predict(
 
     Lines come in the order of the rows, and keep the fields that the model does not read.
     """
-    sampling: dict[str, Any] = {
+    generation: dict[str, Any] = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams, "seed": seed,
         "max_new_tokens": max_new_tokens, "repetition_penalty": repetition_penalty, "stop": tuple(stop or ()) or None,
     }  # fmt: skip
-    said = {name: value for name, value in sampling.items() if value is not None}
+    said = {name: value for name, value in generation.items() if value is not None}
     asked: dict[str, Any] = {
         "columns": mapping(columns), "encoding": encoding, "engine": engine, "threads": threads,
         "max_length": max_length, "task": task, "options": _options(option or ()) | said, "revision": revision,

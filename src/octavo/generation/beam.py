@@ -37,7 +37,7 @@ def search(
     steps: Steps, prompts: Sequence[Sequence[int]], model: Generation, ended: Ended | None = None
 ) -> list[list[int]]:
     """The best text of each row, as ids without the prompt; see `loop.write` for the arguments."""
-    sampling, rows, beams = model.sampling, len(prompts), model.sampling.num_beams
+    config, rows, beams = model.sampling, len(prompts), model.sampling.num_beams
     logits = steps.advance(np.empty((rows, 0), np.int64))
     steps.select(np.repeat(np.arange(rows), beams))
     logits = np.repeat(logits, beams, axis=0)
@@ -47,17 +47,17 @@ def search(
     running = _Beams(nothing, scores, np.zeros((rows, beams), bool))
     finished = _Beams(nothing, np.full((rows, beams), LOW), np.zeros((rows, beams), bool))
     hopeful = np.ones((rows, 1), bool)
-    for length in range(1, sampling.max_new_tokens + 1):
+    for length in range(1, config.max_new_tokens + 1):
         written = [[*prompts[row], *running.tokens[row, beam].tolist()] for row in range(rows) for beam in range(beams)]
         grown, parents = _continue(process(log_softmax(logits), written, begin, model), running, model)
-        hits = np.isin(grown.tokens[:, :, -1], model.eos_token_ids) | (length == sampling.max_new_tokens)
+        hits = np.isin(grown.tokens[:, :, -1], model.eos_token_ids) | (length == config.max_new_tokens)
         if ended is not None:
             hits |= np.array([[ended(row, ids.tolist()) for ids in grown.tokens[row]] for row in range(rows)])
-        finished = _finish(finished, grown, hits, hopeful, sampling)
+        finished = _finish(finished, grown, hits, hopeful, config)
         left = _Beams(grown.tokens, np.asarray(grown.scores + hits * LOW, np.float32), hits)
         running, order = left.best(beams)
-        hopeful = hopeful & _may_improve(running, finished, length, sampling)
-        full = sampling.early_stopping is True and bool(finished.ended.all())
+        hopeful = hopeful & _may_improve(running, finished, length, config)
+        full = config.early_stopping is True and bool(finished.ended.all())
         if not hopeful.any() or full or hits.all():
             break
         chosen = np.take_along_axis(parents, order, axis=1) + beams * np.arange(rows)[:, None]
@@ -79,13 +79,13 @@ def _continue(scores: FloatArray, running: _Beams, model: Generation) -> tuple[_
 
 
 def _finish(
-    finished: _Beams, grown: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], sampling: GenerationConfig
+    finished: _Beams, grown: _Beams, hits: NDArray[np.bool_], hopeful: NDArray[np.bool_], config: GenerationConfig
 ) -> _Beams:
     """The best of what had ended and of what ends now; only the first `num_beams` continuations count."""
-    beams, length = sampling.num_beams, grown.tokens.shape[2]
+    beams, length = config.num_beams, grown.tokens.shape[2]
     now = hits & (np.arange(hits.shape[1]) < beams)
-    scores = grown.scores / np.float32(length**sampling.length_penalty)
-    full = finished.ended.all(axis=1, keepdims=True) & (sampling.early_stopping is True)
+    scores = grown.scores / np.float32(length**config.length_penalty)
+    full = finished.ended.all(axis=1, keepdims=True) & (config.early_stopping is True)
     scores = scores + full * LOW + ~hopeful * LOW + ~now * LOW
     padded = np.pad(finished.tokens, ((0, 0), (0, 0), (0, length - finished.tokens.shape[2])), constant_values=-1)
     merged = _Beams(
@@ -96,11 +96,11 @@ def _finish(
     return merged.best(beams)[0]
 
 
-def _may_improve(running: _Beams, finished: _Beams, length: int, sampling: GenerationConfig) -> NDArray[np.bool_]:
+def _may_improve(running: _Beams, finished: _Beams, length: int, config: GenerationConfig) -> NDArray[np.bool_]:
     """Whether a row's best running text could still beat the worst that ended, [rows, 1]."""
-    never = sampling.early_stopping == "never" and sampling.length_penalty > 0
-    hoped = sampling.max_new_tokens if never else length
-    best = running.scores[:, :1] / np.float32(hoped**sampling.length_penalty)
+    never = config.early_stopping == "never" and config.length_penalty > 0
+    hoped = config.max_new_tokens if never else length
+    best = running.scores[:, :1] / np.float32(hoped**config.length_penalty)
     worst = np.where(finished.ended, finished.scores.min(axis=1, keepdims=True), LOW)
     return np.asarray((best > worst).any(axis=1, keepdims=True))
 

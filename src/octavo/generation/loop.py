@@ -28,16 +28,16 @@ def write(
         numbers: the rows' positions among all that a user gave, by default from 0: a row's samples depend on its number
             and the seed alone.
     """
-    sampling, count = model.sampling, len(prompts)
+    config, count = model.sampling, len(prompts)
     numbers = numbers or range(count)
-    seeds = [None if sampling.seed is None else (sampling.seed, number) for number in numbers]
+    seeds = [None if config.seed is None else (config.seed, number) for number in numbers]
     generators = [np.random.default_rng(seed) for seed in seeds]
     written, begin = [list(ids) for ids in prompts], [len(ids) for ids in prompts]
     alive, tokens = np.arange(count), np.empty((count, 0), np.int64)
-    for _ in range(sampling.max_new_tokens):
+    for _ in range(config.max_new_tokens):
         scores = process(steps.advance(tokens), [written[row] for row in alive], [begin[row] for row in alive], model)
-        if sampling.do_sample:
-            chosen = draw(warp(scores, sampling), np.array([generators[row].random() for row in alive], np.float32))
+        if config.do_sample:
+            chosen = draw(warp(scores, config), np.array([generators[row].random() for row in alive], np.float32))
         else:
             chosen = scores.argmax(axis=1)
         step: list[int | None] = [None] * count

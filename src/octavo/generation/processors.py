@@ -22,20 +22,20 @@ def process(
     `written` are the ids of each row so far, prompt included (a text2text model's decoder start instead of one);
     `begin` is how many of them were there when writing began.
     """
-    sampling, scores = model.sampling, np.array(scores, np.float32)
-    if sampling.repetition_penalty != 1:
-        scores = penalize_repetition(scores, written, sampling.repetition_penalty)
-    if sampling.no_repeat_ngram_size:
-        scores = forbid_repeated_ngrams(scores, written, sampling.no_repeat_ngram_size)
+    config, scores = model.sampling, np.array(scores, np.float32)
+    if config.repetition_penalty != 1:
+        scores = penalize_repetition(scores, written, config.repetition_penalty)
+    if config.no_repeat_ngram_size:
+        scores = forbid_repeated_ngrams(scores, written, config.no_repeat_ngram_size)
     if model.suppress_token_ids:
         scores[:, list(model.suppress_token_ids)] = NEVER
     for row, ids in enumerate(written):
         new = len(ids) - begin[row]
-        if new < sampling.min_new_tokens:
+        if new < config.min_new_tokens:
             scores[row, list(model.eos_token_ids)] = NEVER
         if model.forced_bos_token_id is not None and len(ids) == 1:
             scores[row] = only(scores[row], model.forced_bos_token_id)
-        if model.forced_eos_token_id is not None and new == sampling.max_new_tokens - 1:
+        if model.forced_eos_token_id is not None and new == config.max_new_tokens - 1:
             scores[row] = only(scores[row], model.forced_eos_token_id)
     return scores
 
@@ -71,13 +71,13 @@ def forbid_repeated_ngrams(scores: FloatArray, written: Sequence[Sequence[int]],
     return scores
 
 
-def warp(scores: FloatArray, sampling: GenerationConfig) -> FloatArray:
+def warp(scores: FloatArray, config: GenerationConfig) -> FloatArray:
     """Scores to draw from: temperature, then the `top_k` best, then the fewest that have `top_p` together."""
-    scores = scores / np.float32(sampling.temperature)
-    if sampling.top_k:
-        scores = keep_best(scores, sampling.top_k)
-    if sampling.top_p < 1:
-        scores = keep_nucleus(scores, sampling.top_p)
+    scores = scores / np.float32(config.temperature)
+    if config.top_k:
+        scores = keep_best(scores, config.top_k)
+    if config.top_p < 1:
+        scores = keep_nucleus(scores, config.top_p)
     return scores
 
 

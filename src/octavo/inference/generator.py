@@ -33,10 +33,10 @@ class Generator:
         self.task: Task[Any] = find_task(signature)
         self.generation = self.task.generation
         limit = max(1, signature.max_length // 2) if self.task.continues else signature.max_length
-        sampling = self.generation.sampling
-        if sampling.max_new_tokens > limit:  # the default has to fit small models
-            sampling = sampling.model_copy(update={"max_new_tokens": limit})
-            self.generation = self.generation.model_copy(update={"sampling": sampling})
+        generation_config = self.generation.sampling
+        if generation_config.max_new_tokens > limit:  # the default has to fit small models
+            generation_config = generation_config.model_copy(update={"max_new_tokens": limit})
+            self.generation = self.generation.model_copy(update={"sampling": generation_config})
         self.counts = Counts()
         self.verified: bool | None = None  # whether its files' hashes were checked; a checkpoint has none to check
         self.reopen: Callable[[], Generator] | None = None  # opens the same in another process; see `octavo.load`
@@ -128,10 +128,12 @@ class Generator:
             yield piece
 
     def _with(self, settings: Mapping[str, Any]) -> Generation:
-        sampling = change_generation_config(self.generation.sampling, dict(settings))
-        if sampling.num_beams > 1 and sampling.do_sample:
-            raise InputError("beams are searched, not drawn", got=f"num_beams {sampling.num_beams} and samples")
-        return self.generation.model_copy(update={"sampling": sampling})
+        generation_config = change_generation_config(self.generation.sampling, dict(settings))
+        if generation_config.num_beams > 1 and generation_config.do_sample:
+            raise InputError(
+                "beams are searched, not drawn", got=f"num_beams {generation_config.num_beams} and samples"
+            )
+        return self.generation.model_copy(update={"sampling": generation_config})
 
     def _parse(self, row: Any, position: int) -> str:
         try:

@@ -226,7 +226,7 @@ def require_task(task: str, asked: str | None, where: object) -> None:
         )
 
 
-def change_generation_config(sampling: GenerationConfig, given: dict[str, Any]) -> GenerationConfig:
+def change_generation_config(config: GenerationConfig, given: dict[str, Any]) -> GenerationConfig:
     """The model's settings, replaced by those that are given (and not None).
 
     A temperature, `top_k` or `top_p` asks for samples unless `do_sample` is given; a temperature of 0 for none.
@@ -244,7 +244,7 @@ def change_generation_config(sampling: GenerationConfig, given: dict[str, Any]) 
     if isinstance(given.get("stop"), list | tuple) and "" in given["stop"]:
         raise InputError("a text ends before a stop string, and this one is empty", got="stop ''")
     try:
-        return GenerationConfig.model_validate(sampling.model_dump() | given)
+        return GenerationConfig.model_validate(config.model_dump() | given)
     except ValidationError as error:
         detail = error.errors()[0]
         name = ".".join(str(part) for part in detail["loc"][:1])
