@@ -91,13 +91,21 @@ def train(student, teacher, batches: Sequence[dict], steps: int, rate: float) ->
 
 
 def trained(
-    checkpoint: Path, task: str, batches: Sequence[dict], start: Sequence[dict], folder: Path, steps: int, **given
+    checkpoint: Path,
+    task: str,
+    batches: Sequence[dict],
+    start: Sequence[dict],
+    folder: Path,
+    steps: int,
+    *,
+    bits: int = 8,
+    **given,
 ) -> dict:
     """Train the checkpoint for int8 and save it; what it took."""
     teacher, student = load(checkpoint, task), load(checkpoint, task)
     begin = time.perf_counter()
-    qat.prepare(student, start, Recipe(method="qat", **given))
-    losses, rate = [], LARGE if given else RATE
+    qat.prepare(student, start, Recipe(method="qat", **given), bits=bits)
+    losses, rate = [], LARGE if given or bits == 4 else RATE
     for step, loss in enumerate(train(student, teacher, batches, steps, rate)):
         losses.append(loss)
         if step % 50 == 0:

@@ -21,7 +21,7 @@ def make_model(family, tokenizer):
     size = {"vocab_size": len(tokenizer), "pad_token_id": 1, "eos_token_id": 2, "bos_token_id": 0}
     start = {"decoder_start_token_id": 1}
     if family == "gpt2":
-        config = transformers.GPT2Config(n_embd=48, n_layer=1, n_head=4, n_positions=64, **size)
+        config = transformers.GPT2Config(n_embd=48, n_layer=2, n_head=4, n_positions=64, **size)
     elif family == "llama":
         width = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 1, "num_attention_heads": 4}
         config = transformers.LlamaConfig(num_key_value_heads=2, max_position_embeddings=64, **width, **size)

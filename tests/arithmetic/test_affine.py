@@ -13,6 +13,7 @@ from octavo.arithmetic.affine import (
     INT7_LEVELS,
     INT8_LEVELS,
     affine_range,
+    clipped_scale,
     error_db,
     quantize_asymmetric,
     quantize_symmetric,
@@ -215,3 +216,26 @@ def test_error_db_of_rounded_weights_is_that_of_uniform_noise(levels):
     assert error_db(weight, quantize_symmetric(weight, axis=0, levels=levels).dequantize()) == pytest.approx(
         expected, abs=0.1
     )
+
+
+def test_a_clipped_scale_loses_least_of_all_that_are_tried():
+    """By each share and output channel on its own, in float64."""
+    generator = np.random.default_rng(4)
+    weight = (generator.standard_t(3, (40, 6)) * generator.uniform(0.1, 3, 6)).astype(np.float32)
+    weight[:, 2] = 0
+    importance = (generator.uniform(0.01, 1, 40) ** 4).astype(np.float32)
+    scale = clipped_scale(weight, importance, levels=7)
+    assert scale.shape == (1, 6)
+    assert scale[0, 2] == 1
+    chosen = []
+    for column, own in zip(weight.T.astype(np.float64), scale[0], strict=True):
+        widest = np.abs(column).max() / 7 or 1.0
+        losses = [
+            importance @ (column - np.clip(np.rint(column / step), -7, 7) * step) ** 2
+            for step in widest * np.linspace(1, 0.5, 11)
+        ]
+        chosen.append(int(np.argmin(losses)))
+        assert own == pytest.approx(widest * np.linspace(1, 0.5, 11)[chosen[-1]], rel=1e-6)
+    assert len(set(chosen)) > 2, "channels are clipped by different shares"
+    alike = clipped_scale(weight, np.ones(40, np.float32), levels=7)
+    assert not np.array_equal(scale, alike), "what an input counts matters"

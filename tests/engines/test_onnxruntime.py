@@ -2,12 +2,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
 import octavo
 from octavo.engines import find_engine
-from octavo.engines.onnxruntime import open_session
+from octavo.engines.onnxruntime import LIGHT, open_graph, open_session
 from octavo.errors import ArtifactError, InputError, OctavoError
 from octavo.hardware import usable_cores
 
@@ -164,3 +165,26 @@ def test_an_unknown_engine_is_answered_with_the_nearest(demo_float):
         find_engine("onxruntime")
     with pytest.raises(InputError, match="unknown engine; got: tensorrt; allowed: auto, onnxruntime, openvino"):
         octavo.load(demo_float, engine="tensorrt")
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_graph_in_memory_may_have_weights_of_four_bits(tmp_path, outside):
+    """Large ones, of which no OrtValue can be made, and where they lie in a file beside that of the graph."""
+    codes = np.random.default_rng(2).integers(-7, 8, (640, 512)).astype(np.int8)
+    stored = ir.tensor(codes.astype(ir.DataType.INT4.numpy()), name="codes")
+    value = ir.Value(name="codes", shape=stored.shape, type=ir.TensorType(ir.DataType.INT4), const_value=stored)
+    x = ir.Value(name="x", shape=ir.Shape(["n"]), type=ir.TensorType(ir.DataType.INT64))
+    wide = ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)})
+    rows = ir.node("Gather", [wide.outputs[0], x])
+    rows.outputs[0].name, rows.outputs[0].type = "logits", ir.TensorType(ir.DataType.FLOAT)
+    graph = ir.Graph(
+        [x], rows.outputs, nodes=[wide, rows], initializers=[value], opset_imports={"": 23}, name="four_bits"
+    )
+    model = ir.Model(graph, ir_version=10)
+    assert stored.nbytes > LIGHT
+    if outside:
+        ir.save(model, tmp_path / "model.onnx", external_data="model.onnx.data")
+        model = ir.load(tmp_path / "model.onnx")
+        assert isinstance(model.graph.initializers["codes"].const_value, ir.ExternalTensor)
+    (answer,) = open_graph(model).fetch({"x": np.array([3, 639], np.int64)}, ["logits"])
+    np.testing.assert_array_equal(answer, codes[[3, 639]].astype(np.float32))

@@ -58,7 +58,7 @@ def other(tmp_path_factory, tiny_parts):
 def test_the_graph_answers_what_the_prepared_model_answers(family, bits, checkpoint, other, tmp_path):
     source = read_source(other(family) if family in OTHERS else checkpoint(family))
     batches = sentence_batches(source.tokenizer.json, source.signature)
-    model = qat.prepare(load_model(source), batches[:1], Recipe(method="qat", bits=bits))
+    model = qat.prepare(load_model(source), batches[:1], RECIPE, bits=bits)
     model.quantization_ranges.inputs[0].moved.data += 0.01
     for steps in model.quantization_ranges.steps if bits == 4 else ():
         if steps.moved is not None:

@@ -149,14 +149,15 @@ def open_graph(graph: ir.Model, threads: int | None = None) -> OnnxRuntimeSessio
     light, weights, tables = graph.clone(deep_copy=False), {}, []
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
-        packed = tensor is not None and tensor.dtype.bitwidth < 8  # an OrtValue takes no numbers of 4 bits
-        if tensor is not None and tensor.nbytes > LIGHT and not packed:
+        if tensor is not None and tensor.nbytes > LIGHT and tensor.dtype.bitwidth >= 8:
             weights[name] = np.ascontiguousarray(tensor.numpy())
             if tensor.nbytes > TABLE and _is_table(value):
                 tables.append(name)
             value.const_value = ir.ExternalTensor(
                 _NOWHERE, 0, tensor.nbytes, ir.DataType(tensor.dtype), shape=ir.Shape(weights[name].shape), name=name
             )
+        elif isinstance(tensor, ir.ExternalTensor):  # small, or of 4 bits, of which there are no OrtValues: taken along
+            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
     return OnnxRuntimeSession(ir.to_proto(light).SerializeToString(), choose_threads(threads), weights, tables=tables)
 
 

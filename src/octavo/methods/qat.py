@@ -21,6 +21,7 @@ from octavo.schema.layers import LayerResult
 from octavo.schema.ranges import RANGES, InputRange, Ranges
 from octavo.schema.recipe import Recipe
 
+FOUR_BITS = 21  # the first opset of ONNX that casts int4
 FLOAT = "it was float when ranges were learnt"
 
 
@@ -33,6 +34,7 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
             saturate where it was trained for others.
     """
     ranges = require_fit(recipe, context)
+    _require_opset(ranges, model.opset_imports[""])
     model = model.clone(deep_copy=False)
     range_of = {path: span for span in ranges.inputs for path in span.layers}
     layers = find_layers(model)
@@ -82,8 +84,8 @@ def require_fit(recipe: Recipe, context: Context) -> Ranges:
             f"the method qat takes ranges from {RANGES} beside the weights, and there is none",
             then="train the checkpoint for int8 with octavo.qat, or take static with --calibrate FILE",
         )
-    if recipe.layers or recipe.smoothing != "auto" or recipe.sets("bits"):
-        what = "layers, smoothing and bits were settled when the checkpoint was trained"
+    if recipe.layers or recipe.smoothing != "auto":
+        what = "layers and smoothing were settled when the checkpoint was trained"
         raise RecipeError(what, then="give them to octavo.qat.prepare, or take the method static")
     if context.target.saturates and not ranges.saturates:
         raise RecipeError(
@@ -92,7 +94,15 @@ def require_fit(recipe: Recipe, context: Context) -> Ranges:
             allowed="avx512_vnni, avx_vnni, arm64",
             then="train it for the target any",
         )
+    if recipe.opset is not None:
+        _require_opset(ranges, recipe.opset)
     return ranges
+
+
+def _require_opset(ranges: Ranges, opset: int) -> None:
+    """See that an operator set has numbers of 4 bits, where there are such; raises RecipeError."""
+    if opset < FOUR_BITS and any(span.bits == 4 for span in ranges.inputs):
+        raise RecipeError("weights of 4 bits need opset 21", got=opset, then="leave the opset out")
 
 
 def _smooth(model: ir.Model, linears: Sequence[Layer], range_of: Mapping[str, InputRange]) -> bool:

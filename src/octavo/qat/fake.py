@@ -17,6 +17,8 @@ end is learnt as the logarithm of what it is over what calibration found, so tha
 optimizer is relative, and weight decay leads back to calibration. So are the steps of weights of 4 bits, by LSQ's
 
     d w' / d s = w' / s - w / s where |w / s| <= 7, and 7 or -7 elsewhere
+
+scaled by 1 / sqrt(7 N) for the N inputs of an output channel.
 """
 
 from typing import Any, Literal

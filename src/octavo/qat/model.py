@@ -79,7 +79,14 @@ class LearntRanges(torch.nn.Module):
         return tuple(spans)
 
 
-def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, *, target: str = "any") -> Any:
+def prepare(
+    model: Any,
+    batches: Iterable[Batch],
+    recipe: Recipe | None = None,
+    *,
+    target: str = "any",
+    bits: Literal[4, 8] = 8,
+) -> Any:
     """Make a model compute what its int8 artifact will compute, and learn with it; in place. Returns the model.
 
     Its parameters and their names stay, and `quantization_ranges` comes to them, so the optimizer has to be made
@@ -89,8 +96,9 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
     Args:
         model: a float32 encoder of transformers, on any device.
         batches: some 300 examples, tokenized: name -> [batch, length].
-        recipe: of the method `qat`: its `smoothing`, rules for layers, and `bits` of weights: with 4 a head has 8.
+        recipe: of the method `qat`: its `smoothing` and rules for layers.
         target: the CPU it is for; `any` keeps products within what every CPU adds up.
+        bits: of each weight of a Linear; with 4 those of a head have 8.
 
     Raises:
         DataError: no batches.
@@ -119,9 +127,9 @@ def prepare(model: Any, batches: Iterable[Batch], recipe: Recipe | None = None, 
         factor = _factor(channels[group], weights, recipe, saturates=saturates) if alone else None
         inputs[group] = _learnt(channels[group], factor)
         modules = [model.get_submodule(path) for path in group]
-        bits: Literal[4, 8] = 8 if any(layers[path].part == "head" for path in group) else recipe.bits
-        widths = round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=bits)
-        made = (WeightSteps(width, saturates=saturates, bits=bits) for width in widths)
+        own: Literal[4, 8] = 8 if any(layers[path].part == "head" for path in group) else bits
+        widths = round_weights(modules, channels[group], factor, saturates=saturates, move=alone, bits=own)
+        made = (WeightSteps(width, saturates=saturates, bits=own) for width in widths)
         steps |= zip(group, made, strict=True)
     tables = [path for path, layer in layers.items() if layer.kind == "embedding"]
     running = find_running(model, tables, batches[0])

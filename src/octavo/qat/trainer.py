@@ -1,7 +1,7 @@
 """`transformers.Trainer` with fake quantization: prepared before the optimizer is made, ranges frozen near the end."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from transformers import TrainerCallback
 
@@ -21,15 +21,22 @@ class Callback(TrainerCallback):
     """
 
     def __init__(
-        self, batches: Iterable[Batch], recipe: Recipe | None = None, *, target: str = "any", settle: float = SETTLE
+        self,
+        batches: Iterable[Batch],
+        recipe: Recipe | None = None,
+        *,
+        target: str = "any",
+        bits: Literal[4, 8] = 8,
+        settle: float = SETTLE,
     ) -> None:
         """See `octavo.qat.prepare`; ranges are not learnt in the last `settle` of all steps."""
-        self._batches, self._recipe, self._target, self._settle = list(batches), recipe, target, settle
+        self._batches, self._recipe, self._settle = list(batches), recipe, settle
+        self._target, self._bits = target, bits
 
     def on_init_end(self, *_: Any, model: Any = None, **__: Any) -> None:
         """Calibrate, and put fake quantization into the model, unless it is there."""
         if not is_prepared(model):
-            prepare(model, self._batches, self._recipe, target=self._target)
+            prepare(model, self._batches, self._recipe, target=self._target, bits=self._bits)
 
     def on_train_begin(self, *_: Any, model: Any = None, **__: Any) -> None:
         """See that the model was prepared before the optimizer was made.

@@ -261,6 +261,7 @@ ADVICE = {
         "데이터를 빼거나, dynamic, static, weight-only 중 하나를 씀"
     ),
     "leave the examples out, or take 4 bits": "데이터를 빼거나, 4비트를 씀",
+    "leave the opset out": "opset을 지정하지 않음",
     "leave the examples out, or take the format onnx": "데이터를 빼거나, onnx 형식을 씀",
     "leave the examples out, and take weight-only or dynamic": "데이터를 빼고, weight-only나 dynamic을 씀",
     "give some 300 sentences of your own with --calibrate FILE": "--calibrate FILE로 자신의 문장 300개 정도를 줌",

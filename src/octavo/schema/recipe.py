@@ -32,7 +32,7 @@ BELONGS = {  # the methods that read a setting: given to another it would be ign
     "own_sentences": ("dynamic", "static"),
     "mixed": ("static",),
     "storage": ("float",),
-    "bits": ("weight-only", "qat"),
+    "bits": ("weight-only",),
     "block": ("weight-only",),
     "products": ("weight-only",),
     "embedding": ("dynamic", "static", "weight-only"),
@@ -84,9 +84,6 @@ class Recipe(Record):
     says `int4`), `block` is how many inputs of an output channel share one scale; by default 128 for 8 bits, and for 4
     bits 32, or 16 in layers of few inputs. Products round their input to 8 bits, or leave it as it is with `products =
     "float"`: then weights of 8 bits, one scale per output channel, are floats again when an engine has loaded them.
-
-    For `qat`, where a model is trained (`octavo.qat.prepare`): `bits` of each weight of a Linear but a head's, with one
-    scale per output channel.
 
     `embedding`: the rows of the table of words have 8 bits and one scale each, or 4 bits in groups of 32
     (`octavo.arithmetic.blocks.quantize_rows`); other tables have 8. A rule says the same, or otherwise, of one table.
