@@ -21,7 +21,7 @@ from octavo.schema.layers import LayerResult
 from octavo.schema.ranges import RANGES, InputRange, Ranges
 from octavo.schema.recipe import Recipe
 
-FOUR_BITS = 21  # the first opset of ONNX that casts int4
+INT4_OPSET = 21  # the first opset of ONNX that casts int4
 FLOAT = "it was float when ranges were learnt"
 
 
@@ -101,7 +101,7 @@ def require_fit(recipe: Recipe, context: Context) -> Ranges:
 
 def _require_opset(ranges: Ranges, opset: int) -> None:
     """See that an operator set has numbers of 4 bits, where there are such; raises RecipeError."""
-    if opset < FOUR_BITS and any(span.bits == 4 for span in ranges.inputs):
+    if opset < INT4_OPSET and any(span.bits == 4 for span in ranges.inputs):
         raise RecipeError("weights of 4 bits need opset 21", got=opset, then="leave the opset out")
 
 

@@ -103,11 +103,13 @@ def prepare(
     Raises:
         DataError: no batches.
         RecipeError: another method's recipe, a layer rule that matches nothing, or an unknown target.
-        InputError: the model is prepared already, or nothing in it would be int8.
+        InputError: the model is prepared already, nothing in it would be int8, or other bits.
     """
     recipe, saturates = recipe or Recipe(method="qat"), find_target(target).saturates
     if recipe.method != "qat":
         raise RecipeError("a model is prepared for the method qat", got=recipe.method)
+    if bits not in LEVELS:
+        raise InputError("weights are trained for 8 or 4 bits", got=bits, allowed="4, 8")
     batches = list(batches)
     if is_prepared(model):
         raise InputError("the model is prepared already", then="octavo.qat.convert gives the float model back")

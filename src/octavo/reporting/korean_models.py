@@ -147,6 +147,7 @@ MODELS = {
         "qat 방법에 필요한 {}이(가) 가중치 옆에 없음"
     ),
     "layers and smoothing were settled when the checkpoint was trained": "레이어와 스무딩은 학습할 때 이미 정해짐",
+    "weights are trained for 8 or 4 bits": "가중치는 8비트나 4비트로 학습함",
     "weights of 4 bits need opset 21": "4비트 가중치에는 opset 21 이상이 필요함",
     "the checkpoint was trained for CPUs whose products do not saturate, and on this target they do": (
         "곱셈이 포화되지 않는 CPU용으로 학습한 체크포인트인데, 이 대상 CPU에서는 포화됨"
