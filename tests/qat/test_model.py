@@ -107,7 +107,7 @@ def test_what_cannot_be_prepared_is_refused(tiny):
         qat.prepare(model, batches, Recipe(method="static"))
     with pytest.raises(RecipeError, match="unknown target"):
         qat.prepare(model, batches, target="z80")
-    with pytest.raises(InputError, match="8 or 4 bits; got: 3; allowed: 4, 8"):
+    with pytest.raises(InputError, match="8 or 4 bits; got: 3"):
         qat.prepare(model, batches, bits=3)
     qat.prepare(model, batches)
     with pytest.raises(InputError, match="prepared already"):

@@ -109,7 +109,7 @@ def prepare(
     if recipe.method != "qat":
         raise RecipeError("a model is prepared for the method qat", got=recipe.method)
     if bits not in LEVELS:
-        raise InputError("weights are trained for 8 or 4 bits", got=bits, allowed="4, 8")
+        raise InputError("weights are trained for 8 or 4 bits", got=bits)
     batches = list(batches)
     if is_prepared(model):
         raise InputError("the model is prepared already", then="octavo.qat.convert gives the float model back")
