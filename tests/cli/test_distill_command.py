@@ -53,4 +53,10 @@ def test_what_is_next_reads_the_same_texts(next_command):
     read = ["--calibrate", "내 글.tsv", "--columns", "text=review,label=별", "--encoding", "cp949"]
     assert words[-len(read) :] == read
     assert next_command("--data", "a.tsv")[-2:] == ["--calibrate", "a.tsv"]
-    assert "--calibrate" not in next_command("--data", "a.tsv", "--int8")
+    assert words[:5] == ["octavo", "quantize", "작은 것", "-o", "작은 것-int8"]
+    for option in ("--int8", "--int4"):
+        words = next_command("--data", "a.tsv", option)
+        assert "--calibrate" not in words
+        assert words[words.index("-o") + 1].endswith(option[1:])
+    words = next_command("--data", "a.tsv", "--task", "text-classification", "--ignore-weights", "my *")
+    assert words[5:9] == ["--task", "text-classification", "--ignore-weights", "my *"]

@@ -1,4 +1,4 @@
-"""`octavo distill --int8`: the student computes as its int8 graph will, and `octavo quantize` needs no examples."""
+"""`distill --int8` and `--int4`: the student computes as its graph will, and `octavo quantize` needs no examples."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,25 @@ def test_a_student_is_trained_for_int8(checkpoint, texts, sentences, tmp_path, l
     if layers == 2:
         with pytest.warns(OctavoWarning, match=f"{RANGES} is of the weights before"):
             octavo.trim(output, tmp_path / "trimmed", data=texts, keep=60)
+
+
+def test_a_student_is_trained_with_weights_of_four_bits(checkpoint, texts, sentences, tmp_path):
+    output = tmp_path / "student"
+    result = octavo.distill(checkpoint("bert"), output, data=texts, layers=2, epochs=1, batch_size=8, int4=True)
+    assert result.record.int4
+    assert not result.record.int8
+    assert result.record.learning_rate == pytest.approx(1e-4 * 256 / 48)  # all of the usual rate: half a step is much
+    artifact = octavo.quantize(output, tmp_path / "int4", target="any")
+    layers = open_artifact(artifact.folder).manifest.layers
+    assert {layer.weight_bits for layer in layers if layer.kind == "linear" and layer.part != "head"} == {4}
+    found = octavo.load(artifact.folder, engine="onnxruntime").logits(list(sentences))
+    expected = octavo.load(output).logits(list(sentences))
+    assert np.abs(found - expected).max() < 0.5 * np.ptp(expected)
+
+
+def test_weights_have_one_number_of_bits(checkpoint, texts, tmp_path):
+    with pytest.raises(InputError, match="weights are trained for 8 or 4 bits"):
+        octavo.distill(checkpoint("bert"), tmp_path / "out", data=texts, layers=2, int8=True, int4=True)
 
 
 def test_all_layers_stay_for_int8_alone(checkpoint, texts, tmp_path):

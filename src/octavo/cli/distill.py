@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from octavo.cli.echo import say, size_note, words
+from octavo.cli.next_step import calibrate_options, quantize_next
 from octavo.cli.options import (
     Columns,
     Encoding,
@@ -35,6 +35,7 @@ Rate = Annotated[float | None, typer.Option(help="Default: 1e-4 at a width of 25
 Temperature = Annotated[float, typer.Option(help="Softens both answers before they are compared.")]
 UseLabels = Annotated[bool, typer.Option("--use-labels", help="Learn from labels too; rows without one are left out.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Train it with the rounding of static int8; all layers may stay.")]
+Int4 = Annotated[bool, typer.Option("--int4", help="As --int8, with weights of 4 bits.")]
 Seed = Annotated[int, typer.Option(help="Of the order of the texts.")]
 
 
@@ -51,6 +52,7 @@ def distill(
     use_labels: UseLabels = False,
     seed: Seed = 0,
     int8: Int8 = False,
+    int4: Int4 = False,
     task: TaskName = None,
     tokenizer: TokenizerFolder = None,
     ignore_weights: IgnoreWeights = None,
@@ -82,6 +84,7 @@ def distill(
             use_labels=use_labels,
             seed=seed,
             int8=int8,
+            int4=int4,
             force=force,
             progress=progress,
         )
@@ -89,15 +92,8 @@ def distill(
         say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
     _show(distilled.record, output)
-    asked = (f" --task {task}" if task else "") + ("" if int8 else _calibrate(data[0], columns, encoding))
-    asked += "".join(f" --ignore-weights '{pattern}'" for pattern in ignore_weights or ())
-    say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
-
-
-def _calibrate(path: Path, columns: str | None, encoding: str) -> str:
-    """The options by which `octavo quantize` reads these texts too."""
-    read = f" --columns {quote(columns)}" if columns else ""
-    return f" --calibrate {quote(str(path))}{read}" + ("" if encoding == "utf-8" else f" --encoding {encoding}")
+    examples = [] if int8 or int4 else calibrate_options(data[0], columns, encoding)
+    quantize_next(output, "int4" if int4 else "int8", task, ignore_weights, examples)
 
 
 def _layers(text: str) -> int | tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from octavo.cli.echo import say, size_note, words
+from octavo.cli.next_step import calibrate_options, quantize_next
 from octavo.cli.options import (
     Columns,
     Encoding,
@@ -78,10 +79,8 @@ def trim(
         return
     _show(trimmed)
     say(words("written to {path}").format(path=output))
-    asked = f" --task {task}" if task else ""
-    asked += "".join(f" --ignore-weights '{pattern}'" for pattern in ignore_weights or ())
-    asked += "" if trimmed.record.logits.columns else f" --calibrate {data[0]}"
-    say(f"{words('next')}: octavo quantize {output} -o {output}-int8{asked}", err=True)
+    examples = [] if trimmed.record.logits.columns else calibrate_options(data[0], columns, encoding)
+    quantize_next(output, "int8", task, ignore_weights, examples)
 
 
 def _show(trimmed: Trimmed) -> None:

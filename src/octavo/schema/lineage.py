@@ -126,9 +126,9 @@ class Distilling(Record):
 
     `chosen` says how the layers were found, `untrained` what their loss was before training; `ffn` are the units that
     the feed-forward part of each layer has, where some of the `ffn_before` were left out; `int8`: it was trained with
-    the rounding of int8. `trained` texts were learnt from, and `held_out` were not: one half of these chose the best
-    moment of the `curve`; `fidelity` to the model before, and the `agreement` with it, are those of the other half, of
-    `judged` texts.
+    the rounding of int8, `int4`: with weights of 4 bits in it. `trained` texts were learnt from, and `held_out` were
+    not: one half of these chose the best moment of the `curve`; `fidelity` to the model before, and the `agreement`
+    with it, are those of the other half, of `judged` texts.
     """
 
     kind: Literal["distill"] = "distill"
@@ -147,6 +147,7 @@ class Distilling(Record):
     use_labels: bool
     seed: int
     int8: bool = False
+    int4: bool = False
     data: tuple[TextsRecord, ...]
     trained: int
     held_out: int

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -72,6 +72,12 @@ class StudentSettings:
     use_labels: bool
     seed: int
     int8: bool
+    int4: bool
+
+    @property
+    def weight_bits(self) -> Literal[4, 8] | None:
+        """Of the weights that it is trained with; None without rounding."""
+        return 4 if self.int4 else 8 if self.int8 else None
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
     use_labels: bool = False,
     seed: int = 0,
     int8: bool = False,
+    int4: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Distilled:
@@ -151,6 +158,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         seed: of the order of the texts.
         int8: train it with the rounding of static int8, for any CPU, and learn the ranges of activations, which
             `quantize` takes. All of the layers may stay then.
+        int4: the same with weights of 4 bits, but a head's, and products of int8 as before.
         force: replace a checkpoint that this wrote.
         progress: hears of every step.
 
@@ -158,7 +166,7 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         OctavoError: see `octavo.errors` for the kinds.
     """
     chosen = layers if isinstance(layers, int) else tuple(layers)
-    asked = StudentSettings(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed, int8)
+    asked = StudentSettings(chosen, ffn, epochs, batch_size, learning_rate, temperature, use_labels, seed, int8, int4)
     place, progress = Path(output).resolve(), progress or Silent()
     _check(asked)
     check_free(place, force=force)
@@ -194,6 +202,8 @@ def _check(asked: StudentSettings) -> None:
     ):
         if not fits:
             raise InputError(f"{option} is out of range", got=value, allowed=allowed)
+    if asked.int8 and asked.int4:
+        raise InputError("weights are trained for 8 or 4 bits", got="--int8 --int4", then="leave one of them out")
 
 
 def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: Place) -> Distilled:
@@ -201,19 +211,20 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
     import torch
 
     from octavo.shrinking.batches import Examination, starting_batches
-    from octavo.shrinking.training import Course, train, usual_rate
+    from octavo.shrinking.training import Course, Rounding, train, usual_rate
     from octavo.shrinking.widths import check_width, narrow
 
     torch.set_num_threads(choose_threads(None))
     teacher = load_model(source)
     stack = find_layers(teacher, source)
-    whole = asked.int8 and asked.ffn is None and asked.layers in (len(stack.layers), tuple(range(len(stack.layers))))
+    bits, all_layers = asked.weight_bits, (len(stack.layers), tuple(range(len(stack.layers))))
+    whole = bits is not None and asked.ffn is None and asked.layers in all_layers
     check_asked(asked.layers, stack, narrower=asked.ffn is not None or whole)
     width = None if asked.ffn is None else check_width(asked.ffn, stack)
     most = LOGITS // source.config["vocab_size"] if find_task(source.signature).fills else JUDGED
     parts = split_texts(texts, max(most, SAMPLE))
     batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place)
-    starts = starting_batches(batches) if asked.int8 else ()
+    rounding = None if bits is None else Rounding(bits, starting_batches(batches))
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
     if asked.ffn is not None:
         narrow(find_layers(student, source), asked.ffn, [batches.reads(batch) for batch in batches.sample(SAMPLE)])
@@ -221,8 +232,8 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
         require_loads_same(student, write_student(student, source, Path(box)), inputs)
     place.progress.start("asking the model about texts held out")
     examination = Examination(source, parts.choosing, teacher)
-    rate = asked.learning_rate or usual_rate(student.config) * (ROUNDED if whole else 1)
-    course = Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress, starts)
+    rate = asked.learning_rate or usual_rate(student.config) * (ROUNDED if whole and bits == 8 else 1)
+    course = Course(teacher, lesson, batches, examination, rate, asked.seed, place.work, place.progress, rounding)
     curve = train(student, course)
     if min(point.distance for point in curve[1:]) >= curve[0].distance:
         what = "training brought nothing: held-out answers are no nearer than before; next: give more texts or --epochs"
@@ -258,6 +269,7 @@ def _describe(
         use_labels=asked.use_labels,
         seed=asked.seed,
         int8=asked.int8,
+        int4=asked.int4,
         data=texts.files,
         trained=len(parts.learnt),
         held_out=len(parts.choosing) + len(parts.telling),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import Subset
@@ -31,11 +31,16 @@ WIDTH = 256
 
 
 @dataclass(frozen=True)
-class Course:
-    """A training: who teaches, on what, how fast, and where it is kept until it is done.
+class Rounding:
+    """The bits of weights that a student is trained with, and batches that the ranges of activations start from."""
 
-    `starts` are batches that the ranges of int8 layers start from; without any, the student computes in float.
-    """
+    bits: Literal[4, 8]
+    starts: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training: who teaches, on what, how fast, where it is kept until it is done, and what it rounds to."""
 
     teacher: Any
     lesson: Lesson
@@ -45,7 +50,7 @@ class Course:
     seed: int
     folder: Path
     progress: Progress
-    starts: Sequence[Mapping[str, Any]] = ()
+    rounding: Rounding | None = None
 
 
 def usual_rate(config: Any) -> float:
@@ -143,7 +148,7 @@ def _make_trainer(student: Any, course: Course) -> Any:
         callbacks=[
             _LateStopping(PATIENCE),
             _listener(course),
-            *([Callback(course.starts)] if course.starts else []),
+            *([Callback(course.rounding.starts, bits=course.rounding.bits)] if course.rounding else []),
         ],
     )
     trainer.compute_loss, trainer.evaluate = compute_loss, evaluate
@@ -199,7 +204,7 @@ def _arguments(course: Course) -> TrainingArguments:
         warmup_steps=max(1, round(WARM_UP * steps)),
         weight_decay=0.0,
         use_cpu=not gpu,  # and no other accelerator: what is held out is asked on a CPU or by CUDA
-        bf16=gpu and torch.cuda.is_bf16_supported() and not course.starts,  # codes of int8 are numbers of float32
+        bf16=gpu and torch.cuda.is_bf16_supported() and not course.rounding,  # codes are numbers of float32
         seed=course.seed,
         eval_strategy="steps",
         eval_steps=every,
