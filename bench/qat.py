@@ -1,14 +1,15 @@
 """What training for int8 gives beside static int8: how near each is to the float model, on rows that neither has seen.
 
-    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers int4 shares] [--steps 600] [--quick]
+    .venv/bin/python bench/qat.py [--shared ../shared] [--only nli ner outliers int4 shares] [--steps 400] [--quick]
 
 nli: ko-nli, trained on the texts of KLUE-NLI (labels unread), asked KorNLI's test set. ner: ko-ner, trained on the
 training texts of WikiANN (PAN-X), asked its dev set. outliers: ko-nli with four channels of each attention's values a
 hundred times as large, and its output projection's weights for them a hundredth: the same function in float. int4:
 ko-nli with weights of 4 bits, as they are rounded, without a step of training, and trained. shares: the distance of
 ko-nli and ko-ner to float, in torch, where only activations are rounded, only weights or only tables, and nothing is
-trained. The teacher is the float model itself. Static int8 is calibrated on the 300 rows that the ranges start from.
-All is for any CPU (weights of 8 bits in pairs) and run on ONNX Runtime.
+trained; of ko-ner all tokens count there. The teacher is the float model itself. Static int8 is calibrated on the 300
+rows that the ranges start from. All is for any CPU (weights of 8 bits in pairs), and but for shares run on ONNX
+Runtime.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def part(name: str, shared: Path, work: Path, steps: int, rows: int) -> dict:
 
 
 def divergence(model, expected: Sequence[torch.Tensor], batches: Sequence[dict]) -> float:
-    """KL of a model's answers, those of real tokens where it has one for each, in nats."""
+    """KL of a model's answers, in nats; of one that tags, of all real tokens, not of the first of each word alone."""
     total = count = 0
     for batch, wanted in zip(batches, expected, strict=True):
         answer = answers_of(model, batch)

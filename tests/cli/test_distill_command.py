@@ -37,7 +37,10 @@ def next_command(monkeypatch, capsys):
     """The words of the command that is told behind a training, which is left out."""
 
     def call(*arguments):
-        monkeypatch.setattr("octavo.shrinking.distilling.distill", lambda *_, **__: SimpleNamespace(record=RECORD))
+        def fake(*_, int8, int4, **__):
+            return SimpleNamespace(record=RECORD.model_copy(update={"int8": int8, "int4": int4}))
+
+        monkeypatch.setattr("octavo.shrinking.distilling.distill", fake)
         asked = ["octavo", "distill", "모델", "-o", "작은 것", "--layers", "1", *arguments]
         monkeypatch.setattr(sys, "argv", asked)
         with pytest.raises(SystemExit) as end:

@@ -7,7 +7,7 @@ from octavo.errors import InputError, RecipeError
 from octavo.graph.reading import read_graph
 from octavo.inference.opening import open_artifact_model
 from octavo.methods import Context
-from octavo.methods.layer_errors import TOKENS, layer_errors, single_rows
+from octavo.methods.layer_errors import TEXTS, TOKENS, layer_errors, single_rows
 from octavo.pipeline.measuring import measure_layers
 
 RECIPES = {
@@ -111,8 +111,9 @@ def test_rows_are_without_padding_and_no_more_than_are_needed():
     ids = np.arange(8).reshape(2, 4)
     rows = single_rows([{"input_ids": ids, "attention_mask": mask}])
     assert sorted(row["input_ids"].tolist() for row in rows) == [[[0, 1, 2]], [[4, 5, 6, 7]]]
-    many = [{"input_ids": np.ones((4, 100), int), "attention_mask": np.ones((4, 100), int)}] * 5
-    assert sum(row["input_ids"].size for row in single_rows(many)) == -(-TOKENS // 100) * 100
+    for length, rows in ((20, -(-TOKENS // 20)), (TOKENS, TEXTS)):  # long texts: not one alone
+        ones = np.ones((4, length), int)
+        assert len(single_rows([{"input_ids": ones, "attention_mask": ones}] * 5)) == rows
 
 
 def test_octavos_own_sentences_bring_dynamic_nearer_too(made, checkpoint, tmp_path, sentences):

@@ -48,10 +48,14 @@ def test_a_student_is_trained_with_weights_of_four_bits(checkpoint, texts, sente
     result = octavo.distill(checkpoint("bert"), output, data=texts, layers=2, epochs=1, batch_size=8, int4=True)
     assert result.record.int4
     assert not result.record.int8
-    assert result.record.learning_rate == pytest.approx(1e-4 * 256 / 48)  # all of the usual rate: half a step is much
+    assert result.record.learning_rate == pytest.approx(1e-4 * 256 / 48)  # the usual rate
     artifact = octavo.quantize(output, tmp_path / "int4", target="any")
-    layers = open_artifact(artifact.folder).manifest.layers
-    assert {layer.weight_bits for layer in layers if layer.kind == "linear" and layer.part != "head"} == {4}
+    manifest = open_artifact(artifact.folder).manifest
+    assert manifest.recipe.method == "qat"
+    assert manifest.lineage[-1].int4
+    linears = [layer for layer in manifest.layers if layer.kind == "linear"]
+    assert {(layer.part == "head", layer.weight_bits) for layer in linears} == {(True, 8), (False, 4)}
+    assert "weights of 4 bits" in (artifact.folder / "README.md").read_text(encoding="utf-8")
     found = octavo.load(artifact.folder, engine="onnxruntime").logits(list(sentences))
     expected = octavo.load(output).logits(list(sentences))
     assert np.abs(found - expected).max() < 0.5 * np.ptp(expected)

@@ -17,6 +17,7 @@ from octavo.checkpoint.source import read_source
 from octavo.cli import main
 from octavo.errors import CheckpointError, DataError, InputError, OctavoWarning
 from octavo.files import lock
+from octavo.schema.ranges import RANGES
 from octavo.shrinking.texts import read_texts
 from octavo.shrinking.training import answer_in_float32, find_last
 from octavo.shrinking.work_folder import LOCK
@@ -139,6 +140,18 @@ def test_killed_at_five_points_and_resumed_it_ends_in_the_same_bits(distilled, t
     assert all(np.array_equal(found[name], whole[name]) for name in whole)
     assert again.record == result.record
     assert not (tmp_path / "bert.training").exists()
+
+
+def test_killed_with_weights_of_four_bits_it_ends_in_the_same_bits(checkpoint, texts, tmp_path):
+    asked = COURSE | {"data": texts, "layers": 1, "epochs": 2, "int4": True}
+    whole = octavo.distill(checkpoint("bert"), tmp_path / "whole", **asked)
+    with pytest.raises(Interrupted):
+        octavo.distill(checkpoint("bert"), tmp_path / "again", **asked, progress=Killer(5))
+    again = octavo.distill(checkpoint("bert"), tmp_path / "again", **asked, progress=(rest := Killer(0)))
+    assert 0 < rest.rows < 2 * whole.record.trained
+    for name in ("model.safetensors", RANGES):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert again.record == whole.record
 
 
 def test_killed_after_training_had_ended_early_it_is_not_trained_on(checkpoint, texts, tmp_path, monkeypatch, capsys):

@@ -318,8 +318,10 @@ def test_a_model_that_answers_otherwise_is_not_written(checkpoint, texts, tmp_pa
 
 
 def test_the_command_tells_what_changes_and_what_is_next(checkpoint, texts, tmp_path, monkeypatch, capsys):
-    output = tmp_path / "out"
-    arguments = ["trim", checkpoint("bert"), "--data", texts, "-o", output, "--keep", "16"]
+    output, table = tmp_path / "out", tmp_path / "내 글.tsv"
+    table.write_text("\n".join(["문장", *texts.read_text(encoding="utf-8").splitlines()]), encoding="cp949")
+    read = ["--columns", "text=문장", "--encoding", "cp949"]
+    arguments = ["trim", checkpoint("bert"), "--data", table, "-o", output, "--keep", "16", *read]
     monkeypatch.setattr(sys, "argv", ["octavo", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         main.run()
@@ -330,7 +332,8 @@ def test_the_command_tells_what_changes_and_what_is_next(checkpoint, texts, tmp_
     assert "the same logits to the last bit in the" in told
     assert "split otherwise: '" in told
     words = shlex.split(steps.splitlines()[-1])
-    assert words == ["next:", "octavo", "quantize", f"{output}", "-o", f"{output}-int8", "--calibrate", f"{texts}"]
+    assert words[:6] == ["next:", "octavo", "quantize", f"{output}", "-o", f"{output}-int8"]
+    assert words[6:] == ["--calibrate", f"{table}", *read]
     monkeypatch.setattr(sys, "argv", ["octavo", *map(str, arguments), "--force", "--json"])
     with pytest.raises(SystemExit):
         main.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,8 +93,7 @@ def distill(
         say(*json_text(distilled.record.model_dump(mode="json", exclude_none=True), indent=1).split("\n"))
         return
     _show(distilled.record, output)
-    examples = [] if int8 or int4 else calibrate_options(data[0], columns, encoding)
-    quantize_next(output, "int4" if int4 else "int8", task, ignore_weights, examples)
+    _say_next(distilled.record, output, task, ignore_weights, calibrate_options(data[0], columns, encoding))
 
 
 def _layers(text: str) -> int | tuple[int, ...]:
@@ -106,6 +106,14 @@ def _layers(text: str) -> int | tuple[int, ...]:
     if not parts or not all(part.isdecimal() for part in parts):
         raise InputError("--layers is not understood", got=text, allowed="a number, 6, or numbers with commas, 0,2")
     return tuple(map(int, parts)) if "," in text else int(parts[0])
+
+
+def _say_next(
+    record: Distilling, output: Path, task: str | None, ignored: Sequence[str] | None, examples: Sequence[str]
+) -> None:
+    """What was trained with its rounding has its ranges, and needs no examples."""
+    rounded = record.int8 or record.int4
+    quantize_next(output, "int4" if record.int4 else "int8", task, ignored, () if rounded else examples)
 
 
 def _show(record: Distilling, output: Path) -> None:

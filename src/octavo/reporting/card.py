@@ -211,10 +211,12 @@ def distilling_note(step: Distilling) -> str:
     near = f"`{next(iter(step.fidelity))}` {next(iter(step.fidelity.values())):.4f}"
     if step.agreement:
         near = f"{step.agreement.value:.2%} ({step.agreement.low:.2%} to {step.agreement.high:.2%}) the same answer"
+    bits = 8 if step.int8 else 4 if step.int4 else None
+    rounded = f", with the rounding of int8 and weights of {bits} bits" if bits else ""
     return (
         f"The checkpoint is {code(step.source.name)} with {len(step.layers)} of {step.layers_before} layers "
         f"({', '.join(map(str, step.layers))}){narrower}, trained on {step.trained:,} texts, labels "
-        f"{'used' if step.use_labels else 'unseen'}, to answer as that does: to {step.judged:,} others {near}."
+        f"{'used' if step.use_labels else 'unseen'}, to answer as that does{rounded}: to {step.judged:,} others {near}."
     )
 
 

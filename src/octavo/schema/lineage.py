@@ -125,10 +125,10 @@ class Distilling(Record):
     """A step: a model of some of the layers, numbered from 0, was trained to answer as the whole one does.
 
     `chosen` says how the layers were found, `untrained` what their loss was before training; `ffn` are the units that
-    the feed-forward part of each layer has, where some of the `ffn_before` were left out; `int8`: it was trained with
-    the rounding of int8, `int4`: with weights of 4 bits in it. `trained` texts were learnt from, and `held_out` were
-    not: one half of these chose the best moment of the `curve`; `fidelity` to the model before, and the `agreement`
-    with it, are those of the other half, of `judged` texts.
+    the feed-forward part of each layer has, where some of the `ffn_before` were left out; `int8` or `int4`: it was
+    trained with the rounding of static int8, and weights of 8 or of 4 bits; one of the two at most. `trained` texts
+    were learnt from, and `held_out` were not: one half of these chose the best moment of the `curve`; `fidelity` to
+    the model before, and the `agreement` with it, are those of the other half, of `judged` texts, with that rounding.
     """
 
     kind: Literal["distill"] = "distill"

@@ -158,7 +158,8 @@ def distill(  # noqa: PLR0913 - each is one thing to say
         seed: of the order of the texts.
         int8: train it with the rounding of static int8, for any CPU, and learn the ranges of activations, which
             `quantize` takes. All of the layers may stay then.
-        int4: the same with weights of 4 bits, but a head's, and products of int8 as before.
+        int4: the same with weights of 4 bits; those of heads and tables keep 8, and products are those of int8. Not
+            together with `int8`.
         force: replace a checkpoint that this wrote.
         progress: hears of every step.
 
