@@ -26,11 +26,11 @@ from octavo.methods.layer_results import (
     decide,
     four_bit_tables,
     halved,
-    int8_result,
     lower_layers,
     lower_rows,
     needs_exact,
     rounded_by_token,
+    symmetric_result,
 )
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import Recipe
@@ -66,7 +66,7 @@ def quantize_dynamic(model: ir.Model, recipe: Recipe, context: Context) -> Metho
             return lower_rows(model, layer, four_bits)
         weight, strength = learnt.weights[layer.path], learnt.strengths.get(layer.path)
         by_tensor = layer.path not in by_token and lowest_input(layer) is None
-        result = int8_result(layer, weight, activation="tensor" if by_tensor else "token", smoothing=strength)
+        result = symmetric_result(layer, weight, activation="tensor" if by_tensor else "token", smoothing=strength)
         if context.calibration and recipe.bias_correction:
             learnt.correct(model, layer)
         if by_tensor:

@@ -109,7 +109,7 @@ def lower_rows(model: ir.Model, layer: Layer, four_bits: Collection[str] = ()) -
         return layer_result(layer, "int4", reason, rows.row_bytes, weight_bits=4, error_db=error)
     table = quantize_symmetric(layer.matrix(), axis=1)
     lower_embedding(model, layer, table)
-    return int8_result(layer, table)
+    return symmetric_result(layer, table)
 
 
 def layer_result(layer: AnyLayer, dtype: str, reason: str, size: int, **details: Any) -> LayerResult:
@@ -144,7 +144,7 @@ def halved(model: ir.Model, results: Sequence[LayerResult], recipe: Recipe) -> t
     return tuple(halves.get(result.path, result) for result in results)
 
 
-def int8_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:
+def symmetric_result(layer: AnyLayer, weight: Quantized, *, bits: int = 8, **details: Any) -> LayerResult:
     """The record of a layer whose weight was quantized; its error is that against the layer's present weight."""
     reason = f"one scale per {'row' if layer.kind == 'embedding' else 'output channel'}"
     dtype = "int4" if bits == 4 else "int8"

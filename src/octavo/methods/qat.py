@@ -16,7 +16,7 @@ from octavo.graph.layers import Layer, find_layers
 from octavo.graph.lowering import lower_static_linear
 from octavo.graph.scaling import find_groups, scale_group, separable
 from octavo.methods import Context, MethodResult
-from octavo.methods.layer_results import int8_result, lower_layers, lower_rows, needs_exact
+from octavo.methods.layer_results import lower_layers, lower_rows, needs_exact, symmetric_result
 from octavo.schema.layers import LayerResult
 from octavo.schema.ranges import RANGES, InputRange, Ranges
 from octavo.schema.recipe import Recipe
@@ -48,7 +48,7 @@ def quantize_learnt(model: ir.Model, recipe: Recipe, context: Context) -> Method
         if layer.kind == "embedding":
             return lower_rows(model, layer)
         weight, learnt = weights[layer.path], range_of[layer.paths[0]]
-        result = int8_result(layer, weight, bits=learnt.bits, activation="static")
+        result = symmetric_result(layer, weight, bits=learnt.bits, activation="static")
         span = affine_range(learnt.low, learnt.high)
         lower_static_linear(model, layer, weight, dict.fromkeys(layer.inputs, span), bits=learnt.bits)
         return result

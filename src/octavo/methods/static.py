@@ -28,11 +28,11 @@ from octavo.methods.layer_results import (
     decide,
     four_bit_tables,
     halved,
-    int8_result,
     lower_layers,
     lower_rows,
     needs_exact,
     rounded_by_token,
+    symmetric_result,
 )
 from octavo.schema.layers import LayerResult, Overflow
 from octavo.schema.recipe import Recipe
@@ -74,7 +74,7 @@ def quantize_static(model: ir.Model, recipe: Recipe, context: Context) -> Method
             return lower_rows(model, layer, four_bits)
         weight = learnt.weights[layer.path]
         activation = "token" if layer.path in by_token else "static"
-        result = int8_result(layer, weight, activation=activation, smoothing=learnt.strengths.get(layer.path))
+        result = symmetric_result(layer, weight, activation=activation, smoothing=learnt.strengths.get(layer.path))
         if recipe.bias_correction:
             learnt.correct(model, layer)
         if layer.path in by_token:

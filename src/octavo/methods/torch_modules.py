@@ -18,7 +18,7 @@ from octavo.arithmetic.affine import INT7_LEVELS, INT8_LEVELS, Quantized, error_
 from octavo.encoding.batching import Inputs
 from octavo.engines.torch import ask
 from octavo.engines.torch_int8 import Activation, Int8Embedding, Int8Linear
-from octavo.methods.layer_results import ModuleLayer, int8_result, lower_layers, reason_for_float
+from octavo.methods.layer_results import ModuleLayer, lower_layers, reason_for_float, symmetric_result
 from octavo.schema.layers import Kind, LayerResult
 from octavo.schema.recipe import Recipe, kept_as
 
@@ -79,10 +79,10 @@ def quantize_modules(model: torch.nn.Module, recipe: Recipe, *, saturates: bool)
         bits = 7 if levels == INT7_LEVELS else 8
         if not linear:
             quantized.set_submodule(layer.path, Int8Embedding(stored, scale))
-            return int8_result(layer, rows, bits=bits)
+            return symmetric_result(layer, rows, bits=bits)
         bias = None if old.bias is None else old.bias.detach().clone()
         quantized.set_submodule(layer.path, Int8Linear(stored, scale, bias, activation))
-        return int8_result(layer, Quantized(rows.codes.T, rows.scale.T), bits=bits, activation=activation)
+        return symmetric_result(layer, Quantized(rows.codes.T, rows.scale.T), bits=bits, activation=activation)
 
     unlike = {layer.path: f"{layer.unlike} computes something else" for layer in layers if layer.unlike}
     reasons = [unlike.get(layer.path) or reason_for_float(layer, rules.get(layer.path)) for layer in layers]

@@ -30,10 +30,10 @@ from octavo.methods.layer_results import (
     decide,
     four_bit_tables,
     halved,
-    int8_result,
     layer_result,
     lower_layers,
     lower_rows,
+    symmetric_result,
 )
 from octavo.schema.layers import LayerResult
 from octavo.schema.recipe import LayerRule, Recipe, kept_as
@@ -85,7 +85,7 @@ def _lower_stored(model: ir.Model, four_bits: Collection[str], layer: Layer) -> 
     if layer.kind == "embedding":
         return lower_rows(model, layer, four_bits)
     weight = quantize_symmetric(layer.matrix(), axis=0)
-    result = int8_result(layer, weight)
+    result = symmetric_result(layer, weight)
     lower_stored_linear(model, layer, weight)
     return result
 
