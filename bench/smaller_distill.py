@@ -158,6 +158,18 @@ def alone(teacher: Path, rows: list[Row], output: Path, layers: tuple[int, ...],
     return output
 
 
+def by_teaching(teacher: Path, rows: list[Row], folder: Path, judge: Judge, layers: int, passes: int) -> dict:
+    """So many layers by the teacher's answers, and the same ones by these and labels, and by labels alone."""
+    texts, labels = (write(folder / f"{name}.tsv", rows, labels=name == "labels") for name in ("texts", "labels"))
+    found = {"labels unused": distilled(teacher, texts, folder / "unlabelled", judge, layers=layers, epochs=passes)}
+    kept = tuple(found["labels unused"]["lineage"]["layers"])
+    found["labels used"] = distilled(
+        teacher, labels, folder / "labelled", judge, layers=kept, epochs=passes, use_labels=True
+    )
+    found["alone"] = judge.say(alone(teacher, rows, folder / "alone", kept, passes))
+    return found
+
+
 def in_int8(teacher: Path, student: Path, calibration: Path, judged: Path) -> dict:
     """The student in static int8 beside the teacher in torch, both timed on the same rows, in turns."""
     examples = octavo.DataFile(calibration, limit=300)
@@ -181,16 +193,9 @@ def sentiment(shared: Path, folder: Path, *, quick: bool) -> dict:
     rows, judged = (part[:1500] for part in nsmc) if quick else nsmc
     judge = Judge(teacher, judged, names)
     labelled, held = ([(*row[:2], names[row[2]]) for row in part] for part in (rows, judged))
-    data = [write(folder / f"reviews-{use}.tsv", labelled, labels=use) for use in (False, True)]
-    asked = {"layers": 2, "epochs": 1 if quick else EPOCHS}
-    found = {"labels unused": distilled(teacher, data[0], folder / "unlabelled", judge, **asked)}
-    int8 = in_int8(teacher, folder / "unlabelled", data[0], write(folder / "judged.tsv", held, labels=True))
-    kept = tuple(found["labels unused"]["lineage"]["layers"])
-    found["labels used"] = distilled(
-        teacher, data[1], folder / "labelled", judge, **asked | {"layers": kept}, use_labels=True
-    )
-    found["alone"] = judge.say(alone(teacher, labelled, folder / "alone", kept, asked["epochs"]))
-    return {"runs": found, "int8": int8}
+    runs = by_teaching(teacher, labelled, folder, judge, 2, 1 if quick else EPOCHS)
+    judged_file = write(folder / "judged.tsv", held, labels=True)
+    return {"runs": runs, "int8": in_int8(teacher, folder / "unlabelled", folder / "texts.tsv", judged_file)}
 
 
 def pairs_of(shared: Path, *, quick: bool) -> tuple[Path, list[Row], Judge]:
@@ -202,18 +207,10 @@ def pairs_of(shared: Path, *, quick: bool) -> tuple[Path, list[Row], Judge]:
 
 
 def nli_labels(shared: Path, folder: Path, *, quick: bool) -> dict:
-    """Three layers by the teacher's answers, by these and labels, and by labels alone."""
+    """Three layers of ko-nli by what teaches them."""
     teacher, rows, judge = pairs_of(shared, quick=quick)
     rows, passes = (rows[:1500], 1) if quick else (rows, NLI[0][2])
-    data = [write(folder / f"pairs-{use}.tsv", rows, labels=use) for use in (False, True)]
-    asked = {"layers": NLI[0][0], "epochs": passes}
-    found = {"labels unused": distilled(teacher, data[0], folder / "unlabelled", judge, **asked)}
-    kept = tuple(found["labels unused"]["lineage"]["layers"])
-    found["labels used"] = distilled(
-        teacher, data[1], folder / "labelled", judge, **asked | {"layers": kept}, use_labels=True
-    )
-    found["alone"] = judge.say(alone(teacher, rows, folder / "alone", kept, passes))
-    return {"runs": found}
+    return {"runs": by_teaching(teacher, rows, folder, judge, NLI[0][0], passes)}
 
 
 def nli(shared: Path, folder: Path, *, quick: bool) -> dict:
