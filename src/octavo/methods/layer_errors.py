@@ -29,7 +29,7 @@ def layer_errors(
     bias belongs to the output, since a method may correct it. Of a layer with several call sites the worst counts.
     Layers whose output is exact are left out. The outputs of `folded` layers are compared up to a factor per channel,
     that of least squares: a smoothing factor was folded into them (`folded_layers`). `context.calibration` are the
-    texts: single rows, of which four or more are read, up to 256 tokens.
+    texts: single rows, of which so many are read that there are 256 tokens, and four texts.
     """
     outputs = {layer.path: [_output_name(node) for node in layer.nodes] for layer in find_layers(reference)}
     context = replace(context, calibration=single_rows(context.calibration))
