@@ -212,7 +212,7 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
     import torch
 
     from octavo.shrinking.batches import Examination, starting_batches
-    from octavo.shrinking.training import Course, Rounding, train, usual_rate
+    from octavo.shrinking.training import Course, FakeQuantization, train, usual_rate
     from octavo.shrinking.widths import check_width, narrow
 
     torch.set_num_threads(choose_threads(None))
@@ -225,7 +225,7 @@ def _distill(source: Source, texts: SplitTexts, asked: StudentSettings, place: P
     most = LOGITS // source.config["vocab_size"] if find_task(source.signature).fills else JUDGED
     parts = split_texts(texts, max(most, SAMPLE))
     batches, lesson, chosen = _prepare(source, parts.learnt, asked, stack, place)
-    rounding = None if bits is None else Rounding(bits, starting_batches(batches))
+    rounding = None if bits is None else FakeQuantization(bits, starting_batches(batches))
     student, inputs = make_student(source, chosen.layers), proof_inputs(source, parts.learnt)[:PROVED]
     if asked.ffn is not None:
         narrow(find_layers(student, source), asked.ffn, [batches.reads(batch) for batch in batches.sample(SAMPLE)])

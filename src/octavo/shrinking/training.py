@@ -31,7 +31,7 @@ WIDTH = 256
 
 
 @dataclass(frozen=True)
-class Rounding:
+class FakeQuantization:
     """The bits of weights that a student is trained with, and batches that the ranges of activations start from."""
 
     bits: Literal[4, 8]
@@ -50,7 +50,7 @@ class Course:
     seed: int
     folder: Path
     progress: Progress
-    rounding: Rounding | None = None
+    rounding: FakeQuantization | None = None
 
 
 def usual_rate(config: Any) -> float:
